@@ -1,0 +1,1 @@
+"""The custom TFX components: thin wrappers, a folder each."""

@@ -1,0 +1,256 @@
+"""One frozen, typed settings object, read once from one YAML file.
+
+Unknown keys are refused and the nearest known one is named; every value is checked where it is read, so that a
+mistake is a sentence at the start of a run and not a stack trace in the middle of the night.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+DATE_TOKENS = ("{YYYY}", "{MM}", "{DD}")
+
+
+class ConfigError(ValueError):
+    """The settings file can't be used; the message says which key, the rule and what was received."""
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(_Section):
+    """The user's column names for the parts of an event."""
+
+    key: str
+    item: str
+    timestamp: str
+    weight: str | None = None
+    context: tuple[str, ...] = ()
+
+
+class RejectRule(_Section):
+    """Rejects the rows whose `column`, read as text, matches the regular expression `matches` from its start."""
+
+    column: str
+    matches: str
+    reason: str
+
+    @pydantic.field_validator("matches")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"must be a regular expression ({error}). Received: {value!r}.") from None
+        return value
+
+
+class Data(_Section):
+    """Where the spans lie and how a row becomes an event."""
+
+    path: Path
+    pattern: str = "{YYYY}-{MM}-{DD}/*"
+    format: Literal["csv", "parquet", "jsonl", "tfrecord"] = "csv"
+    columns: Columns
+    timestamp_unit: Literal["s", "ms", "us", "ns"] = "s"
+    timestamp_format: str | None = None
+    span_hours: float | None = pydantic.Field(default=None, gt=0)
+    weight_above: float | None = None
+    reject: tuple[RejectRule, ...] = ()
+    max_reject_fraction: float = pydantic.Field(default=0.05, ge=0, le=1)
+    items: Path | None = None
+    item_title: str = "title"
+
+    @pydantic.field_validator("pattern")
+    @classmethod
+    def _names_a_span(cls, value: str) -> str:
+        dated = [token for token in DATE_TOKENS if token in value]
+        if "{SPAN" in value and not dated:
+            return value
+        if len(dated) == len(DATE_TOKENS) and "{SPAN" not in value:
+            return value
+        raise ValueError(
+            f"must name a span by {{YYYY}}, {{MM}} and {{DD}}, or by {{SPAN}} alone. Received: {value!r}. "
+            "Write for example '{YYYY}-{MM}-{DD}/*.csv'."
+        )
+
+    @property
+    def dated(self) -> bool:
+        """Whether a span is a calendar day (True) or a plain number (False)."""
+        return "{YYYY}" in self.pattern
+
+
+class Split(_Section):
+    """The last part of a span, by time, is held out for that day's gate and trained on the next day."""
+
+    eval_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)
+
+
+class Vocabulary(_Section):
+    """Which ids get a row of their own."""
+
+    item_min_count: int = pydantic.Field(default=1, ge=1)
+    key_min_count: int = pydantic.Field(default=1, ge=1)
+    oov_rows: int = pydantic.Field(default=1, ge=1)
+    half_life_spans: float = pydantic.Field(default=7.0, gt=0)
+
+
+class History(_Section):
+    """How many of a key's last events are kept, and seen by the model."""
+
+    length: int = pydantic.Field(default=50, ge=1)
+
+
+class Model(_Section):
+    """`type` is `two_tower`, `ranking`, or the dotted path of your own `tfrs.Model`."""
+
+    type: str = "two_tower"
+    params: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+
+class Update(_Section):
+    """How one span changes the model."""
+
+    epochs: int = pydantic.Field(default=5, ge=1)
+    batch_size: int = pydantic.Field(default=256, ge=1)
+    optimizer: Literal["adagrad", "adam"] = "adagrad"
+    learning_rate: float = pydantic.Field(default=0.1, gt=0)
+    clip_norm: float | None = pydantic.Field(default=10.0, gt=0)
+    patience: int = pydantic.Field(default=1, ge=0)
+    new_rows: Literal["cooccurrence", "mean", "random"] = "cooccurrence"
+    max_owed_spans: int = pydantic.Field(default=14, ge=0)
+    retrain_spans: int = pydantic.Field(default=28, ge=1)
+    seed: int = 1
+
+
+class Threshold(_Section):
+    """`floor`: the metric must reach it. `max_drop`: it may fall this far below the champion's (absolute)."""
+
+    floor: float | None = None
+    max_drop: float | None = pydantic.Field(default=None, ge=0)
+
+
+class Gate(_Section):
+    """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr (at `k`); rmse or auc for `ranking`."""
+
+    k: int = pydantic.Field(default=20, ge=1)
+    min_events: int = pydantic.Field(default=20, ge=1)
+    cold_below: int = pydantic.Field(default=5, ge=1)
+    thresholds: dict[str, Threshold] = pydantic.Field(
+        default_factory=lambda: {"recall": Threshold(floor=0.0, max_drop=0.02)}
+    )
+    slice_thresholds: dict[str, dict[str, Threshold]] = pydantic.Field(default_factory=dict)
+    confidence_intervals: bool = False
+
+
+class Push(_Section):
+    """How a blessed model reaches TF Serving's folder."""
+
+    keep_versions: int = pydantic.Field(default=7, ge=1)
+    max_k: int = pydantic.Field(default=100, ge=1)
+    exclude_seen: bool = True
+
+
+class Beam(_Section):
+    """Passed to Beam untouched. Without any, spans are processed in this process by Beam's FnApiRunner."""
+
+    args: tuple[str, ...] = ()
+
+
+class Config(_Section):
+    """All settings of one recommender. Relative paths start at the folder of the YAML file."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    root: Path = Path("run")
+    metadata: str | None = None
+    cache: bool = True
+    data: Data
+    split: Split = Split()
+    vocabulary: Vocabulary = Vocabulary()
+    history: History = History()
+    model: Model = Model()
+    update: Update = Update()
+    gate: Gate = Gate()
+    push: Push = Push()
+    beam: Beam = Beam()
+
+    @property
+    def serving_path(self) -> Path:
+        """TF Serving's folder of this model: one sub-folder a version."""
+        return self.root / "serving" / self.name
+
+    @property
+    def artifacts_path(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def logs_path(self) -> Path:
+        return self.root / "logs"
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads the YAML file at `path`.
+
+    Raises:
+      ConfigError: the file is missing, not YAML, or has a key or value that can't be used.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"The settings file must exist. Received: {str(path)!r}. Write one with `warmspan init`."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be YAML. {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold keys and values. Received: {type(raw).__name__}.")
+    try:
+        config = Config.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{path} can't be used:\n" + "\n".join(_explain(error))) from None
+    return _absolute(config, path.resolve().parent)
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    data = config.data.model_copy(
+        update={
+            "path": base / config.data.path,
+            "items": None if config.data.items is None else base / config.data.items,
+        }
+    )
+    return config.model_copy(update={"root": base / config.root, "data": data})
+
+
+def _explain(error: pydantic.ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
+            lines.append(f"  `{where}` is not a setting. Did you mean `{near[0]}`?" if near else f"  `{where}` is not a setting.")
+        elif problem["type"] == "missing":
+            lines.append(f"  `{where}` must be given.")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            received = "" if "Received" in message else f" Received: {problem['input']!r}."
+            lines.append(f"  `{where}`: {message}.{received}".replace("..", "."))
+    return lines
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: type[pydantic.BaseModel] = Config
+    for part in location:
+        field = section.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+            section = annotation
+    return list(section.model_fields)

@@ -1,0 +1,1 @@
+"""Everything TF Serving needs: signatures, bundle, embedded server, client."""

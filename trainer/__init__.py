@@ -1,0 +1,1 @@
+"""The incremental learner: Keras and TensorFlow Recommenders only."""
