@@ -1,0 +1,39 @@
+"""The models, a file each, behind the small protocol of `base.Recommender`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from trainer.models.base import Recommender, TableSizes
+
+BUILT_IN = {
+    "two_tower": "trainer.models.two_tower.TwoTower",
+    "ranking": "trainer.models.ranking.Ranking",
+}
+
+
+class ModelError(ValueError):
+    """`model.type` or `model.params` can't be used; the message says why."""
+
+
+def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict[str, Any]) -> Recommender:
+    """Builds a built-in model by name, or the user's `Recommender` by dotted path.
+
+    Raises:
+      ModelError: there is no such model, it is not a `Recommender`, or it does not take `params`.
+    """
+    module, _, name = BUILT_IN.get(type_, type_).rpartition(".")
+    try:
+        model_class = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"`model.type` must be one of {', '.join(BUILT_IN)} or the dotted path of a class that can be imported. "
+            f"Received: {type_!r} ({error})."
+        ) from None
+    if not (isinstance(model_class, type) and issubclass(model_class, Recommender)):
+        raise ModelError(f"`model.type` must be a subclass of trainer.models.base.Recommender. Received: {type_!r}.")
+    try:
+        return model_class(sizes, history_length, **params)
+    except TypeError as error:
+        raise ModelError(f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error}).") from error

@@ -1,0 +1,77 @@
+"""What a model must answer to be trained, gated and served by warmspan."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar, Literal
+
+import numpy as np
+import tensorflow_recommenders as tfrs
+
+from trainer.keras2 import tf
+from trainer.metrics import mask_scores, rank_of, ranking_metrics
+
+VocabularyName = Literal["items", "keys"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TableSizes:
+    """Rows of the tables, padding (row 0) and out-of-vocabulary rows included.
+
+    `first_row` is the row of the first id: below it nothing can be recommended.
+    """
+
+    items: int
+    keys: int
+    first_row: int
+
+
+class Recommender(tfrs.Model, abc.ABC):
+    """A `tfrs.Model` over rows of the vocabularies.
+
+    A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
+    which of its variables grow with which vocabulary. `compute_loss(batch, training)` gets `key` [b],
+    `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]; with `training=False` its value is what early
+    stopping watches.
+    """
+
+    tables: ClassVar[dict[str, VocabularyName]] = {}
+    metrics_names: ClassVar[tuple[str, ...]] = ("recall", "ndcg", "mrr")
+
+    def __init__(self, sizes: TableSizes, history_length: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.history_length = history_length
+
+    @tf.function(reduce_retracing=True)
+    def held_out_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The loss of one batch without training."""
+        return self.compute_loss(batch, training=False)
+
+    @abc.abstractmethod
+    def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        """Scores every item row for int64 [b] keys and [b, h] histories: float32 [b, sizes.items]."""
+
+    def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        """Scores int64 [b, c] candidate rows: float32 [b, c]."""
+        return tf.gather(self.score_all(key, history), candidates, batch_dims=1)
+
+    def set_popularity(self, recent: np.ndarray) -> None:
+        """Told before each span: float64 [sizes.items], how often each item row occurred, recent spans weighing more."""
+        del recent
+
+    def evaluate_positions(
+        self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
+    ) -> dict[str, tf.Tensor]:
+        """The metrics of each position, float32 [b] each. Rows that this model does not have yet are out of vocabulary."""
+        del weight
+        history = self.known(history, self.sizes.items)
+        scores = self.score_all(self.known(key, self.sizes.keys), history)
+        scores = mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item)
+        return ranking_metrics(rank_of(scores, item, self.sizes.first_row), k)
+
+    @staticmethod
+    def known(rows: tf.Tensor, size: int) -> tf.Tensor:
+        """Rows that came into the vocabulary after this model was trained become the out-of-vocabulary row."""
+        return tf.where(rows < size, rows, tf.ones_like(rows))
