@@ -1,0 +1,280 @@
+"""Ids to rows of an embedding table: stable, append-only, with admission by count.
+
+Row 0 is padding, rows 1 to `oov_rows` are shared by all ids without a row of their own, and admitted ids follow in
+the order of their admission. A row number never changes and is never given to another id, so that weights and
+optimizer slots can be carried from one day's model to the next by row number alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+Ids = Union[pa.Array, pa.ChunkedArray, npt.NDArray[np.object_], Sequence[bytes], Sequence[str]]
+
+_NO_SPAN = -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """An immutable vocabulary; `grow` returns the next one.
+
+    Attributes:
+      oov_rows: Number of rows shared by the ids without a row of their own, at least 1.
+      span: The last span it was grown by, or -1.
+      ids: `[n]` binary, the admitted ids; `ids[i]` has row `first_row + i`.
+      counts: `[n]` int64, how often each admitted id was trained on, those before its admission included.
+      recent: `[n]` float64, the same with every event halved in weight each `half_life` spans, as of `span`.
+      first_span: `[n]` int64, the span in which each admitted id was first seen.
+      last_span: `[n]` int64, the span in which it was last seen.
+      pending: Ids seen too seldom to be admitted, a table of id, count, recent, first_span.
+    """
+
+    oov_rows: int
+    span: int
+    ids: pa.Array
+    counts: npt.NDArray[np.int64]
+    recent: npt.NDArray[np.float64]
+    first_span: npt.NDArray[np.int64]
+    last_span: npt.NDArray[np.int64]
+    pending: pa.Table
+
+    @classmethod
+    def empty(cls, oov_rows: int) -> Vocabulary:
+        """A vocabulary that has seen nothing.
+
+        Raises:
+          ValueError: `oov_rows` is below 1.
+        """
+        if oov_rows < 1:
+            raise ValueError(f"`oov_rows` must be at least 1. Received: {oov_rows}.")
+        integers = np.empty(0, np.int64)
+        return cls(oov_rows, _NO_SPAN, pa.array([], pa.binary()), integers, np.empty(0), integers, integers,
+                   _PENDING.empty_table())
+
+    @property
+    def first_row(self) -> int:
+        """The row of the first admitted id."""
+        return 1 + self.oov_rows
+
+    @property
+    def size(self) -> int:
+        """Rows of a table for this vocabulary, padding and out-of-vocabulary rows included."""
+        return self.first_row + len(self.ids)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) over what decides the rows: the ids in order, and `oov_rows`."""
+        digest = hashlib.sha256(f"{self.oov_rows},{len(self.ids)}".encode())
+        if len(self.ids):
+            ids = pa.concat_arrays([self.ids])
+            digest.update(pc.binary_length(ids).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
+            offsets = np.frombuffer(ids.buffers()[1], np.int32, len(ids) + 1, ids.offset * 4)
+            data = ids.buffers()[2]
+            if data is not None:
+                digest.update(memoryview(data)[offsets[0] : offsets[-1]])
+        return digest.hexdigest()
+
+    def lookup(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """The rows of `ids`, `[n]` int64. An id without a row gets `to_hash_bucket_fast(id, oov_rows) + 1`."""
+        ids = as_binary(ids)
+        index = self._index(ids)
+        rows = index + self.first_row
+        unknown = np.flatnonzero(index < 0)
+        if len(unknown):
+            rows[unknown] = 1 + hash_buckets(ids.take(pa.array(unknown)), self.oov_rows)
+        return rows
+
+    def ids_of(self, rows: npt.ArrayLike) -> pa.Array:
+        """The ids of `rows`, `[n]` binary; null for padding and out-of-vocabulary rows.
+
+        Raises:
+          IndexError: a row is negative or not below `size`.
+        """
+        numbers = np.asarray(rows, np.int64)
+        if len(numbers) and (numbers.min() < 0 or numbers.max() >= self.size):
+            wrong = numbers[(numbers < 0) | (numbers >= self.size)][0]
+            raise IndexError(f"A row must be in [0, {self.size}). Received: {wrong}.")
+        index = numbers - self.first_row
+        return self.ids.take(pa.array(index, mask=index < 0))
+
+    def trained_counts(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """How often each of `ids` was trained on, `[n]` int64, whether it has a row or not; 0 for one never seen."""
+        ids = as_binary(ids)
+        index = self._index(ids)
+        counts = np.zeros(len(ids), np.int64)
+        counts[index >= 0] = self.counts[index[index >= 0]]
+        waiting = _index_in(ids, self.pending["id"])
+        counts[waiting >= 0] = _numpy(self.pending["count"])[waiting[waiting >= 0]]
+        return counts
+
+    def grow(self, ids: Ids, span: int, min_count: int, half_life: float,
+             counts: npt.ArrayLike | None = None) -> Vocabulary:
+        """The vocabulary after `ids` were trained on in `span`.
+
+        An id is admitted when it was seen `min_count` times over all spans. Ids admitted by one call get their rows in
+        the order of their first occurrence in `ids`.
+
+        Args:
+          ids: The ids of the events, in a deterministic order; repeated as often as they occur.
+          span: The span number; the same again (the span's next batch) or a later one.
+          min_count: Occurrences needed for a row, at least 1.
+          half_life: Spans after which an event counts half in `recent`.
+          counts: `[n]`, how often each of `ids` occurs, when they are already counted.
+
+        Raises:
+          ValueError: `span` is before the vocabulary's, or `min_count` is below 1, or `half_life` is not above 0.
+        """
+        if span < self.span:
+            raise ValueError(f"`span` must not be before the vocabulary's, {self.span}. Received: {span}.")
+        if min_count < 1:
+            raise ValueError(f"`min_count` must be at least 1. Received: {min_count}.")
+        if not half_life > 0:
+            raise ValueError(f"`half_life` must be above 0 spans. Received: {half_life}.")
+        seen, times = _count(as_binary(ids), counts)
+        decay = 1.0 if self.span == _NO_SPAN else 0.5 ** ((span - self.span) / half_life)
+
+        known = self._index(seen)
+        totals, recent, last_span = self.counts.copy(), self.recent * decay, self.last_span.copy()
+        totals[known[known >= 0]] += times[known >= 0]
+        recent[known[known >= 0]] += times[known >= 0]
+        last_span[known[known >= 0]] = span
+
+        seen, times = seen.filter(pa.array(known < 0)), times[known < 0]
+        waiting = _index_in(seen, self.pending["id"])
+        before = waiting >= 0
+        new = pa.table([seen, times, times.astype(np.float64), np.full(len(seen), span, np.int64)], _PENDING)
+        if before.any():
+            old = self.pending.take(pa.array(waiting[before]))
+            new_count, new_recent, new_first = (_numpy(new[name]).copy() for name in ("count", "recent", "first_span"))
+            new_count[before] += _numpy(old["count"])
+            new_recent[before] += _numpy(old["recent"]) * decay
+            new_first[before] = _numpy(old["first_span"])
+            new = pa.table([seen, new_count, new_recent, new_first], _PENDING)
+        admitted = _numpy(new["count"]) >= min_count
+        chosen = new.filter(pa.array(admitted))
+
+        untouched = np.ones(len(self.pending), bool)
+        untouched[waiting[before]] = False
+        kept = self.pending.filter(pa.array(untouched))
+        kept = kept.set_column(2, "recent", pa.array(_numpy(kept["recent"]) * decay))
+        return Vocabulary(
+            oov_rows=self.oov_rows,
+            span=span,
+            ids=pa.concat_arrays([self.ids, _one_array(chosen["id"])]),
+            counts=np.concatenate([totals, _numpy(chosen["count"])]),
+            recent=np.concatenate([recent, _numpy(chosen["recent"])]),
+            first_span=np.concatenate([self.first_span, _numpy(chosen["first_span"])]),
+            last_span=np.concatenate([last_span, np.full(len(chosen), span, np.int64)]),
+            pending=pa.concat_tables([kept, new.filter(pa.array(~admitted))]).combine_chunks(),
+        )
+
+    def save(self, folder: str | Path, name: str) -> None:
+        """Writes `<name>.parquet` and `<name>_pending.parquet` into the existing `folder`."""
+        about = {"oov_rows": str(self.oov_rows), "span": str(self.span)}
+        columns = [self.ids, self.counts, self.recent, self.first_span, self.last_span]
+        _write(pa.table(columns, _ADMITTED.with_metadata(about)), Path(folder) / f"{name}.parquet")
+        _write(self.pending.replace_schema_metadata(about), Path(folder) / f"{name}_pending.parquet")
+
+    @classmethod
+    def load(cls, folder: str | Path, name: str) -> Vocabulary:
+        """Reads what `save` wrote.
+
+        Raises:
+          FileNotFoundError: there is no such vocabulary.
+          ValueError: the file is not a vocabulary.
+        """
+        path = Path(folder) / f"{name}.parquet"
+        table = pq.read_table(path, memory_map=True)
+        about = table.schema.metadata or {}
+        if b"oov_rows" not in about or table.schema.names != _ADMITTED.names:
+            raise ValueError(f"{path} must be a vocabulary written by `Vocabulary.save`. Received: {table.schema.names}.")
+        table = table.cast(_ADMITTED)
+        pending = pq.read_table(Path(folder) / f"{name}_pending.parquet").cast(_PENDING).combine_chunks()
+        return cls(int(about[b"oov_rows"]), int(about[b"span"]), _one_array(table["id"]), _numpy(table["count"]),
+                   _numpy(table["recent"]), _numpy(table["first_span"]), _numpy(table["last_span"]), pending)
+
+    def _index(self, ids: pa.Array) -> npt.NDArray[np.int64]:
+        return _index_in(ids, self.ids)
+
+
+_ADMITTED = pa.schema([("id", pa.binary()), ("count", pa.int64()), ("recent", pa.float64()), ("first_span", pa.int64()),
+                       ("last_span", pa.int64())])
+_PENDING = pa.schema([("id", pa.binary()), ("count", pa.int64()), ("recent", pa.float64()), ("first_span", pa.int64())])
+
+
+def as_binary(ids: Ids) -> pa.Array:
+    """`ids` as one `[n]` binary array; text becomes UTF-8.
+
+    Raises:
+      ValueError: an id is missing (null), or `ids` is a fixed-width numpy array, which drops NULs at the end of an id.
+    """
+    if isinstance(ids, np.ndarray) and ids.dtype.kind == "S":
+        raise ValueError("`ids` must be an object array: numpy's fixed-width bytes drop trailing NULs. Received: "
+                         f"dtype {ids.dtype}.")
+    array = _one_array(ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.binary()))
+    if array.null_count:
+        raise ValueError(f"`ids` must not hold missing values. Received: {array.null_count} of {len(array)}.")
+    return array if array.type == pa.binary() else array.cast(pa.binary())
+
+
+def hash_buckets(ids: Ids, buckets: int) -> npt.NDArray[np.int64]:
+    """`tf.strings.to_hash_bucket_fast`, `[n]` int64 in [0, buckets): what the serving graph computes.
+
+    TensorFlow is imported only when there is something to hash.
+    """
+    ids = as_binary(ids)
+    if buckets == 1 or not len(ids):
+        return np.zeros(len(ids), np.int64)
+    from trainer.keras2 import tf
+
+    return tf.strings.to_hash_bucket_fast(ids.to_numpy(zero_copy_only=False), buckets).numpy()
+
+
+def _count(ids: pa.Array, counts: npt.ArrayLike | None) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    encoded = ids.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    if counts is None:
+        return encoded.dictionary, np.bincount(codes, minlength=len(encoded.dictionary)).astype(np.int64)
+    totals = np.zeros(len(encoded.dictionary), np.int64)
+    np.add.at(totals, codes, np.asarray(counts, np.int64))
+    return encoded.dictionary, totals
+
+
+def _index_in(ids: pa.Array, among: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    if not len(among) or not len(ids):
+        return np.full(len(ids), -1, np.int64)
+    return pc.fill_null(pc.index_in(ids, value_set=_one_array(among)), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if not isinstance(array, pa.ChunkedArray):
+        return array
+    if array.num_chunks == 1:
+        return array.chunk(0)
+    return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+
+
+def _numpy(column: pa.ChunkedArray) -> npt.NDArray:
+    return _one_array(column).to_numpy(zero_copy_only=False)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(table, beside, compression="zstd")
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
