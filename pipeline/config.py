@@ -138,7 +138,7 @@ class Threshold(_Section):
 
 
 class Gate(_Section):
-    """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr (at `k`); rmse or auc for `ranking`."""
+    """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
 
     k: int = pydantic.Field(default=20, ge=1)
     min_events: int = pydantic.Field(default=20, ge=1)
@@ -236,7 +236,8 @@ def _explain(error: pydantic.ValidationError) -> list[str]:
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
-            lines.append(f"  `{where}` is not a setting. Did you mean `{near[0]}`?" if near else f"  `{where}` is not a setting.")
+            advice = f" Did you mean `{near[0]}`?" if near else ""
+            lines.append(f"  `{where}` is not a setting.{advice}")
         elif problem["type"] == "missing":
             lines.append(f"  `{where}` must be given.")
         else:
