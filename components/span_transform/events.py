@@ -1,0 +1,73 @@
+"""Event Examples to Arrow tables, cut by key into shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from trainer.keras2 import tf
+from trainer.vocabulary import Ids, hash_buckets
+
+SCHEMA = pa.schema([("key", pa.binary()), ("item", pa.binary()), ("timestamp", pa.int64()), ("weight", pa.float32())])
+
+# Numbers of shards are powers of two, and shard = hash modulo number: a shard of one division is then a union or a part
+# of shards of another one, so that yesterday's state can be read under today's number without a shuffle.
+_HASH_RANGE = 2**62
+_BATCH = 16_384
+
+
+def files_of(folder: str | Path) -> list[Path]:
+    """The files of a split, in the order in which their events count."""
+    return sorted(path for path in Path(folder).glob("*") if path.is_file() and not path.name.startswith((".", "_")))
+
+
+def read_events(path: str | Path) -> pa.Table:
+    """Reads one gzipped TFRecord file of event Examples, in file order; context columns are left out."""
+    types = {pa.binary(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.float32}
+    features = {field.name: tf.io.FixedLenFeature([], types[field.type]) for field in SCHEMA}
+    records = tf.data.TFRecordDataset(str(path), "GZIP", buffer_size=4 << 20).batch(_BATCH)
+    batches = [
+        pa.RecordBatch.from_arrays(
+            [pa.array(parsed[field.name].numpy(), field.type) for field in SCHEMA], schema=SCHEMA
+        )
+        for parsed in (tf.io.parse_example(batch, features) for batch in records)
+    ]
+    return pa.Table.from_batches(batches, SCHEMA).combine_chunks()
+
+
+def key_hashes(keys: Ids) -> npt.NDArray[np.int64]:
+    """A stable 62-bit hash of each key, `[n]`; the same on every machine and in every version."""
+    return hash_buckets(keys, _HASH_RANGE)
+
+
+def partition(events: pa.Table, shards: int) -> dict[int, pa.Table]:
+    """Cuts `events` by key; shards without an event are left out."""
+    if shards == 1:
+        return {0: events} if len(events) else {}
+    shard = key_hashes(events["key"]) % shards
+    order = np.argsort(shard, kind="stable")
+    bounds = np.searchsorted(shard[order], np.arange(shards + 1))
+    return {
+        number: events.take(pa.array(order[bounds[number] : bounds[number + 1]]))
+        for number in range(shards)
+        if bounds[number] < bounds[number + 1]
+    }
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """An Arrow stream, the form in which Beam carries a part of a shard."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    return pa.ipc.open_stream(data).read_all()
+
+
+def concat(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).combine_chunks()

@@ -1,0 +1,110 @@
+"""Slices of timelines to gzipped TFRecord files of tf.Example."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from components.span_transform.growth import Vocabularies
+from components.span_transform.sequences import Cuts, Integers, Timelines, spread
+from trainer.keras2 import tf
+from trainer.vocabulary import Vocabulary
+
+SLICES = pa.array([b"new", b"cold", b"warm"], pa.binary())
+_BATCH = 4_096
+
+
+def sequence_batches(timelines: Timelines, cuts: Cuts, today: Vocabularies) -> Iterator[pa.RecordBatch]:
+    """The Examples of `sequences`, a batch at a time."""
+    item_rows, key_rows = _rows(timelines.items, today.items), today.keys.lookup(timelines.keys)
+    for part in _parts(cuts):
+        key, begin, end = cuts.key[part], cuts.begin[part], cuts.end[part]
+        events = pa.array(spread(begin, end))
+        yield _batch(
+            {
+                "key": _singles(timelines.keys.take(pa.array(key))),
+                "key_row": _singles(key_rows[key]),
+                "items": _lists(end - begin, item_rows.take(events)),
+                "timestamps": _lists(end - begin, timelines.timestamps.take(events)),
+                "weights": _lists(end - begin, timelines.weights.take(events)),
+                "first_new": _singles(cuts.first_new[part]),
+                "first_today": _singles(cuts.first_today[part]),
+            }
+        )
+
+
+def held_out_batches(
+    timelines: Timelines, cuts: Cuts, today: Vocabularies, yesterday: Vocabularies, cold_below: int
+) -> Iterator[pa.RecordBatch]:
+    """The Examples of `held_out`, a batch at a time."""
+    item_rows, key_rows = _rows(timelines.items, today.items), today.keys.lookup(timelines.keys)
+    for part in _parts(cuts):
+        key, begin, end = cuts.key[part], cuts.begin[part], cuts.end[part]
+        keys, event = timelines.keys.take(pa.array(key)), pa.array(end)
+        items = timelines.items.take(event)
+        yield _batch(
+            {
+                "key": _singles(keys),
+                "key_row": _singles(key_rows[key]),
+                "history": _lists(end - begin, item_rows.take(pa.array(spread(begin, end)))),
+                "item": _singles(items),
+                "item_row": _singles(item_rows.take(event)),
+                "timestamp": _singles(timelines.timestamps.take(event)),
+                "weight": _singles(timelines.weights.take(event)),
+                "label": _singles(np.ones(len(key), np.float32)),
+                "item_slice": _singles(_slices(yesterday.items, items, cold_below)),
+                "key_slice": _singles(_slices(yesterday.keys, keys, cold_below)),
+            }
+        )
+
+
+def write_examples(path: str | Path, batches: Iterator[pa.RecordBatch]) -> int:
+    """Writes the batches, beside first, and returns how many Examples there were."""
+    path = Path(path)
+    # Beside the split's folder, whose every file a reader takes for a part of the split.
+    beside = path.parent.parent / f".{path.parent.name}-{path.name}.{os.getpid()}"
+    encoder, written = RecordBatchToExamplesEncoder(), 0
+    try:
+        # The fastest level: twice the speed of the default one for a fifth more bytes.
+        with tf.io.TFRecordWriter(str(beside), tf.io.TFRecordOptions("GZIP", compression_level=1)) as writer:
+            for batch in batches:
+                for example in encoder.encode(batch):
+                    writer.write(example)
+                written += batch.num_rows
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return written
+
+
+def _rows(ids: pa.Array, vocabulary: Vocabulary) -> pa.Array:
+    encoded = ids.dictionary_encode()
+    return pa.array(vocabulary.lookup(encoded.dictionary)).take(encoded.indices)
+
+
+def _slices(yesterday: Vocabulary, ids: pa.Array, cold_below: int) -> pa.Array:
+    counts = yesterday.trained_counts(ids)
+    return SLICES.take(pa.array(np.where(counts == 0, 0, np.where(counts < cold_below, 1, 2))))
+
+
+def _parts(cuts: Cuts) -> Iterator[slice]:
+    return (slice(start, start + _BATCH) for start in range(0, len(cuts.key), _BATCH))
+
+
+def _batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def _singles(values: pa.Array | np.ndarray) -> pa.Array:
+    return _lists(np.ones(len(values), np.int64), values if isinstance(values, pa.Array) else pa.array(values))
+
+
+def _lists(sizes: Integers, values: pa.Array) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)), values)

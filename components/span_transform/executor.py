@@ -1,0 +1,247 @@
+"""The transform as a Beam pipeline: Beam carries shards, the work inside one is vectorised."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.runners.portability import fn_api_runner
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components.span_transform import events as events_lib
+from components.span_transform import growth, shard
+from components.span_transform import history as history_lib
+from components.span_transform.settings import Settings
+
+TRAIN, EVAL = "train", "eval"
+_COUNTED = "counted"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Runs the transform of one span."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See `SpanTransform`.
+
+        Raises:
+          ValueError: the state can't be continued by this span.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        span, settings = exec_properties["span"], Settings.from_json(exec_properties["settings"])
+        events = artifact_utils.get_single_instance(input_dict["events"])
+        outputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in output_dict.items()}
+        folders = shard.Folders(
+            **{name: artifact.uri for name, artifact in outputs.items()},
+            yesterday_vocabulary=_uri(input_dict, "yesterday_vocabulary"),
+            yesterday_history=_uri(input_dict, "yesterday_history"),
+        )
+        files = {
+            split: [str(path) for path in events_lib.files_of(artifact_utils.get_split_uri([events], split))]
+            for split in (TRAIN, EVAL)
+        }
+        state = _check_state(folders, span, settings)
+        rows = state.events + events.get_int_custom_property("events")
+        shards = 1
+        while shards * settings.rows_per_shard < rows:
+            shards *= 2
+
+        with self._make_beam_pipeline() as pipeline:
+            transform(pipeline, files, shards, span, folders, settings)
+        _describe(outputs, span, folders, settings)
+
+    def _make_beam_pipeline(self) -> beam.Pipeline:
+        if self._make_beam_pipeline_fn is None and not self._beam_pipeline_args:
+            # Beam's own default first looks for a runner to download.
+            return beam.Pipeline(runner=fn_api_runner.FnApiRunner())
+        return super()._make_beam_pipeline()
+
+
+def transform(
+    pipeline: beam.Pipeline,
+    files: dict[str, list[str]],
+    shards: int,
+    span: int,
+    folders: shard.Folders,
+    settings: Settings,
+) -> None:
+    """Adds the transform of one span to `pipeline`.
+
+    Args:
+      pipeline: The Beam pipeline.
+      files: The event files of the splits `train` and `eval`, in their order.
+      shards: Into how many shards the keys are cut, a power of two.
+      span: The number of the span.
+      folders: Where to read and write; the folders to write in exist.
+      settings: The settings.
+    """
+    tasks: list[_Task] = [_Task(split, number, path) for split in files for number, path in enumerate(files[split])]
+    if folders.yesterday_history is not None:
+        tasks += [_Task(None, 0, str(path)) for path in history_lib.shards_in(folders.yesterday_history)]
+    read = (
+        pipeline
+        | "Inputs" >> beam.Create(tasks)
+        | "Spread" >> beam.Reshuffle()
+        | "Read" >> beam.ParDo(_Read(shards)).with_outputs(_COUNTED, main="parts")
+    )
+    grown = (
+        pipeline
+        | "Once" >> beam.Create([None])
+        | "Grow" >> beam.ParDo(_Grow(span, folders, settings), beam.pvalue.AsList(read[_COUNTED]))
+    )
+    every = pipeline | "Shards" >> beam.Create([(number, None) for number in range(shards)])
+    (
+        (read["parts"], every)
+        | beam.Flatten()
+        | "Gather" >> beam.GroupByKey()
+        | "Transform" >> beam.ParDo(_TransformShard(shards, span, folders, settings), beam.pvalue.AsSingleton(grown))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """A file to read: of an events split, or (`split` None) of yesterday's history."""
+
+    split: str | None
+    number: int
+    path: str
+
+
+class _Read(beam.DoFn):
+    """A file to the shards its events belong to, and to the counts of what is trained on today."""
+
+    def __init__(self, shards: int):
+        self._shards = shards
+
+    def process(self, task: _Task) -> Iterator[Any]:
+        if task.split is None:
+            counted = growth.count_released(history_lib.read_held_out(task.path))
+            yield beam.pvalue.TaggedOutput(_COUNTED, _pack(counted))
+            return
+        events = events_lib.read_events(task.path)
+        if task.split == TRAIN:
+            yield beam.pvalue.TaggedOutput(_COUNTED, _pack(growth.count_train(events, task.number)))
+        for number, part in events_lib.partition(events, self._shards).items():
+            yield number, (task.split, task.number, events_lib.to_bytes(part))
+
+
+class _Grow(beam.DoFn):
+    """Yesterday's vocabularies and the counts of all files to today's vocabularies, in their folder."""
+
+    def __init__(self, span: int, folders: shard.Folders, settings: Settings):
+        self._span, self._folders, self._settings = span, folders, settings
+
+    def process(self, _: None, counted: list[dict[str, bytes]]) -> Iterator[bool]:
+        yesterday = growth.Vocabularies.load(self._folders.yesterday_vocabulary, self._settings.oov_rows)
+        today = growth.grow(yesterday, map(_unpack, counted), self._span, self._settings)
+        today.save(self._folders.vocabulary)
+        yield True
+
+
+class _TransformShard(beam.DoFn):
+    """The parts of one shard to its files, once today's vocabularies lie in their folder."""
+
+    def __init__(self, shards: int, span: int, folders: shard.Folders, settings: Settings):
+        self._shards, self._span, self._folders, self._settings = shards, span, folders, settings
+        self._vocabularies: tuple[growth.Vocabularies, growth.Vocabularies] | None = None
+
+    def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | None]], _: bool) -> None:
+        number, parts = element
+        if self._vocabularies is None:
+            folders, oov_rows = self._folders, self._settings.oov_rows
+            self._vocabularies = (
+                growth.Vocabularies.load(folders.vocabulary, oov_rows),
+                growth.Vocabularies.load(folders.yesterday_vocabulary, oov_rows),
+            )
+        today, yesterday = self._vocabularies
+        tables = {TRAIN: [events_lib.SCHEMA.empty_table()], EVAL: [events_lib.SCHEMA.empty_table()]}
+        for split, _, data in sorted(part for part in parts if part is not None):
+            tables[split].append(events_lib.from_bytes(data))
+        train, held_out = (events_lib.concat(tables[split]) for split in (TRAIN, EVAL))
+        shard.transform_shard(
+            train, held_out, number, self._shards, self._span, self._folders, self._settings, today, yesterday
+        )
+
+
+def _pack(counted: dict[str, Any]) -> dict[str, bytes]:
+    return {kind: events_lib.to_bytes(table) for kind, table in counted.items()}
+
+
+def _unpack(counted: dict[str, bytes]) -> dict[str, Any]:
+    return {kind: events_lib.from_bytes(data) for kind, data in counted.items()}
+
+
+def _uri(input_dict: dict[str, list[types.Artifact]], name: str) -> str | None:
+    artifacts = input_dict.get(name)
+    return artifact_utils.get_single_uri(artifacts) if artifacts else None
+
+
+def _check_state(folders: shard.Folders, span: int, settings: Settings) -> history_lib.Counts:
+    """What yesterday's history holds; raises when it, yesterday's vocabulary and this span do not belong together."""
+    vocabulary, history = folders.yesterday_vocabulary, folders.yesterday_history
+    if vocabulary is None and history is None:
+        return history_lib.Counts(span=span)
+    if vocabulary is None or history is None:
+        missing = "vocabulary" if vocabulary is None else "history"
+        raise ValueError(
+            f"Yesterday's vocabulary and history must be given together. Received: no {missing}. "
+            "Transform the span before this one again."
+        )
+    loaded, counts = growth.Vocabularies.load(vocabulary, settings.oov_rows), history_lib.counts_in(history)
+    for kind in growth.KINDS:
+        known = getattr(loaded, kind)
+        if known.oov_rows != settings.oov_rows:
+            raise ValueError(
+                f"`vocabulary.oov_rows` can't be changed once a span was transformed, it was {known.oov_rows}: every "
+                f"row would move. Received: {settings.oov_rows}. Set it back, or start with another `root`."
+            )
+        if known.span != counts.span:
+            raise ValueError(
+                f"Yesterday's vocabulary and history must be of one span. Received: {known.span} ({kind}) and "
+                f"{counts.span} (history)."
+            )
+    if span <= counts.span:
+        raise ValueError(
+            f"`span` must be after the span of the state it continues, {counts.span}. Received: {span}. A span that was "
+            "delivered again is continued from the state before it."
+        )
+    return counts
+
+
+def _describe(
+    outputs: dict[str, types.Artifact], span: int, folders: shard.Folders, settings: Settings
+) -> None:
+    counts = history_lib.counts_in(folders.history)
+    today = growth.Vocabularies.load(folders.vocabulary, settings.oov_rows)
+    yesterday = growth.Vocabularies.load(folders.yesterday_vocabulary, settings.oov_rows)
+    sizes = {"item_rows": today.items.size, "key_rows": today.keys.size}
+    properties = {
+        "sequences": {
+            "new_events": counts.new_events,
+            "new_items": today.items.size - yesterday.items.size,
+            "new_keys": today.keys.size - yesterday.keys.size,
+            "sequences": counts.sequences,
+            **sizes,
+        },
+        "held_out": {"events": counts.held_out},
+        "vocabulary": sizes,
+        "history": {"keys": counts.keys, "events": counts.events},
+    }
+    for name, artifact in outputs.items():
+        for key, value in {"span": span, **properties[name]}.items():
+            artifact.set_int_custom_property(key, value)
+    for name, split in (("sequences", TRAIN), ("held_out", EVAL)):
+        outputs[name].split_names = artifact_utils.encode_split_names([split])
+        examples_utils.set_payload_format(outputs[name], example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(outputs[name], "tfrecords_gzip")

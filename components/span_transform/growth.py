@@ -1,0 +1,93 @@
+"""How the day's new positions reach the vocabularies: counted where they are read, merged in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.span_transform import history as history_lib
+from components.span_transform.events import key_hashes
+from components.span_transform.settings import Settings
+from trainer.vocabulary import Vocabulary
+
+KINDS = ("items", "keys")
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabularies:
+    """The two vocabularies of an artifact."""
+
+    items: Vocabulary
+    keys: Vocabulary
+
+    @classmethod
+    def load(cls, folder: str | Path | None, oov_rows: int) -> Vocabularies:
+        """Reads an artifact's vocabularies; empty ones when there is none yet."""
+        if folder is None:
+            return cls(Vocabulary.empty(oov_rows), Vocabulary.empty(oov_rows))
+        return cls(Vocabulary.load(folder, "items"), Vocabulary.load(folder, "keys"))
+
+    def save(self, folder: str | Path) -> None:
+        self.items.save(folder, "items")
+        self.keys.save(folder, "keys")
+
+
+def count_train(events: pa.Table, file: int) -> dict[str, pa.Table]:
+    """Counts the items and keys of one file of today's train events."""
+    order = np.argsort(events["timestamp"].to_numpy(), kind="stable")
+    events = events.take(pa.array(order))
+    place = {"phase": 1, "time": events["timestamp"].to_numpy(), "major": file, "minor": order}
+    return {"items": _count(events["item"], place), "keys": _count(events["key"], place)}
+
+
+def count_released(history: pa.Table) -> dict[str, pa.Table]:
+    """Counts the items and keys of yesterday's held-out events, which today are trained on.
+
+    Their order is by time, then by a hash of the key, so that it does not depend on the division into shards.
+    """
+    kept = history_lib.lengths(history["items"])
+    position = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+    key = np.repeat(np.arange(len(kept)), kept)
+    released = position >= np.repeat(kept - history["held_out"].to_numpy(), kept)
+    key, position = key[released], position[released]
+    time = pc.list_flatten(history["timestamps"]).to_numpy()[released]
+    major = key_hashes(history["key"])[key]
+    order = np.lexsort((position, major, time))
+    place = {"phase": 0, "time": time[order], "major": major[order], "minor": position[order]}
+    items = pc.list_flatten(history["items"]).filter(pa.array(released)).take(pa.array(order))
+    return {"items": _count(items, place), "keys": _count(history["key"].take(pa.array(key[order])), place)}
+
+
+def grow(yesterday: Vocabularies, counted: Iterable[dict[str, pa.Table]], span: int, settings: Settings) -> Vocabularies:
+    """Yesterday's vocabularies, grown by the counts of all files."""
+    counted = list(counted)
+    least = {"items": settings.item_min_count, "keys": settings.key_min_count}
+    grown = {}
+    for kind in KINDS:
+        parts = pa.concat_tables([_COUNTED.empty_table(), *(part[kind] for part in counted)])
+        order = np.lexsort([parts[name].to_numpy() for name in ("minor", "major", "time", "phase")])
+        ids, counts = parts["id"].take(pa.array(order)), parts["count"].to_numpy()[order]
+        vocabulary = getattr(yesterday, kind)
+        grown[kind] = vocabulary.grow(ids, span, least[kind], settings.half_life_spans, counts)
+    return Vocabularies(**grown)
+
+
+_COUNTED = pa.schema(
+    [("id", pa.binary()), ("count", pa.int64())] + [(name, pa.int64()) for name in ("phase", "time", "major", "minor")]
+)
+
+
+def _count(ids: pa.ChunkedArray, place: dict[str, int | np.ndarray]) -> pa.Table:
+    """Counts ids given in order; `place` says where each stands, of which that of the first occurrence is kept."""
+    encoded = pa.concat_arrays([pa.array([], pa.binary()), *ids.chunks]).dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    first = np.zeros(len(encoded.dictionary), np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    counts = np.bincount(codes, minlength=len(first)).astype(np.int64)
+    where = [np.broadcast_to(place[name], len(codes))[first] for name in ("phase", "time", "major", "minor")]
+    return pa.Table.from_arrays([encoded.dictionary, *(pa.array(c, pa.int64()) for c in (counts, *where))], schema=_COUNTED)

@@ -1,0 +1,133 @@
+"""The state that knows every key's last events: Parquet shards, a row a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.span_transform.events import key_hashes
+
+
+def _list_of(kind: pa.DataType) -> pa.DataType:
+    # Named, because the default name of a list's values differs between versions of pyarrow.
+    return pa.list_(pa.field("element", kind))
+
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.binary()),
+        ("items", _list_of(pa.binary())),
+        ("timestamps", _list_of(pa.int64())),
+        ("weights", _list_of(pa.float32())),
+        ("held_out", pa.int64()),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What one shard did: kept with its history, so that it survives whatever ran the shard."""
+
+    span: int
+    new_events: int = 0
+    held_out: int = 0
+    sequences: int = 0
+    keys: int = 0
+    events: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        added = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "span"
+        }
+        return dataclasses.replace(self, **added)
+
+
+def shard_name(shard: int, shards: int) -> str:
+    return f"history-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def shards_in(folder: str | Path) -> list[Path]:
+    """The shard files of a history artifact, in order.
+
+    Raises:
+      ValueError: some are missing.
+    """
+    found = sorted(Path(folder).glob("history-*-of-*.parquet"))
+    shards = int(found[0].stem.rsplit("-", 1)[1]) if found else 0
+    if not found or [path.name for path in found] != [shard_name(shard, shards) for shard in range(shards)]:
+        raise ValueError(
+            f"The history must hold all of its shards. Received: {len(found)} of {shards} in {folder}. "
+            "Restore the folder, or transform its span again."
+        )
+    return found
+
+
+def counts_in(folder: str | Path) -> Counts:
+    """The sum of the counts of all shards."""
+    each = [_counts(pq.read_metadata(path)) for path in shards_in(folder)]
+    return sum(each[1:], each[0])
+
+
+def _counts(metadata: pq.FileMetaData) -> Counts:
+    kept = metadata.metadata
+    return Counts(**{field.name: int(kept[field.name.encode()]) for field in dataclasses.fields(Counts)})
+
+
+def read_shard(folder: str | Path, shard: int, shards: int) -> pa.Table:
+    """Reads the keys of one of `shards` shards, whatever the number of shards they were written in."""
+    files = shards_in(folder)
+    chosen = files[shard % len(files) :: shards] if len(files) >= shards else [files[shard % len(files)]]
+    table = pa.concat_tables([_conform(pq.read_table(path)) for path in chosen])
+    if len(files) < shards:
+        table = table.filter(pa.array(key_hashes(table["key"]) % shards == shard))
+    return table.combine_chunks()
+
+
+def read_held_out(path: str | Path) -> pa.Table:
+    """Reads only the keys of a shard file that have held-out events."""
+    file = pq.ParquetFile(path)
+    column = SCHEMA.get_field_index("held_out") - len(SCHEMA)
+    groups = [
+        group
+        for group in range(file.num_row_groups)
+        if (about := file.metadata.row_group(group)).column(about.num_columns + column).statistics.max > 0
+    ]
+    table = _conform(file.read_row_groups(groups))
+    return table.filter(pc.greater(table["held_out"], 0)).combine_chunks()
+
+
+def write_shard(path: str | Path, tables: list[pa.Table], counts: Counts) -> None:
+    """Writes a shard; keys with held-out events stand in a row group of their own, to be found without the others."""
+    path = Path(path)
+    table = pa.concat_tables([SCHEMA.empty_table(), *(_conform(table) for table in tables)])
+    held = pc.greater(table["held_out"], 0)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    about = {name: str(value) for name, value in dataclasses.asdict(counts).items()}
+    try:
+        with pq.ParquetWriter(
+            beside, SCHEMA.with_metadata(about), compression="zstd", use_compliant_nested_type=True
+        ) as writer:
+            for part in (table.filter(held), table.filter(pc.invert(held))):
+                if len(part):
+                    writer.write_table(part.combine_chunks().replace_schema_metadata(about))
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _conform(table: pa.Table) -> pa.Table:
+    return table.replace_schema_metadata(None) if table.schema.equals(SCHEMA) else table.cast(SCHEMA)
+
+
+def lengths(lists: pa.ChunkedArray) -> np.ndarray:
+    """`[n]` int64, how many values each list has."""
+    return pc.list_value_length(lists).to_numpy().astype(np.int64)

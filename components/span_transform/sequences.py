@@ -1,0 +1,180 @@
+"""The heart of the transform: one key's events in order, and what is cut from them.
+
+A key's events stand in four phases, one after the other: *trained* (yesterday's history), *released* (held out
+yesterday, trained on today), *train* (today's train part) and *held out* (today's eval part). New positions are those
+of the second and third phase. All keys of a shard lie behind one another in flat arrays, and every result is a set of
+slices of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.span_transform import history as history_lib
+
+Integers = npt.NDArray[np.int64]
+
+TRAINED, RELEASED, TRAIN, HELD_OUT = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timelines:
+    """The events of the keys that something happened to.
+
+    Attributes:
+      keys: `[k]` binary.
+      starts: `[k + 1]`, where each key's events start in the flat arrays.
+      phases: `[k, 4]`, how many events a key has in each phase.
+      items, timestamps, weights: `[n]`, the events of all keys, each key's in order.
+    """
+
+    keys: pa.Array
+    starts: Integers
+    phases: Integers
+    items: pa.Array
+    timestamps: pa.Array
+    weights: pa.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Cuts:
+    """Slices of the flat arrays.
+
+    Attributes:
+      key: `[m]`, the index of each slice's key.
+      begin, end: `[m]`, in the flat arrays.
+      first_new, first_today: `[m]`, counted from `begin`.
+    """
+
+    key: Integers
+    begin: Integers
+    end: Integers
+    first_new: Integers
+    first_today: Integers
+
+
+def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timelines, pa.Table]:
+    """Joins yesterday's history with today's events, both of one shard.
+
+    Args:
+      history: A row a key (`history.SCHEMA`).
+      train, held_out: Today's events (`events.SCHEMA`), in file order.
+
+    Returns:
+      The timelines of all keys with an event today or a held-out one of yesterday, and the history of the others.
+    """
+    train, held_out = _by_time(train), _by_time(held_out)
+    today = pa.chunked_array([*train["key"].chunks, *held_out["key"].chunks], pa.binary())
+    touched = pc.or_(pc.greater(history["held_out"], 0), pc.is_in(history["key"], value_set=pc.unique(today)))
+    untouched, old = history.filter(pc.invert(touched)), history.filter(touched).combine_chunks()
+
+    encoded = _one(pa.chunked_array([*old["key"].chunks, *today.chunks], pa.binary())).dictionary_encode()
+    keys, codes = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    of_old, of_train, of_held = np.split(codes, [len(old), len(old) + len(train)])
+
+    kept = history_lib.lengths(old["items"])
+    position = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+    trained = np.repeat(kept - old["held_out"].to_numpy(), kept)
+    group = np.concatenate(
+        [
+            np.repeat(of_old, kept) * 4 + np.where(position < trained, TRAINED, RELEASED),
+            of_train * 4 + TRAIN,
+            of_held * 4 + HELD_OUT,
+        ]
+    )
+    order = pa.array(np.argsort(group, kind="stable"))
+    phases = np.bincount(group, minlength=4 * len(keys)).reshape(-1, 4).astype(np.int64)
+
+    def flat(kept_name: str, name: str) -> pa.Array:
+        chunks = [*pc.list_flatten(old[kept_name]).chunks, *train[name].chunks, *held_out[name].chunks]
+        return _one(pa.chunked_array(chunks, train.schema.field(name).type)).take(order)
+
+    timelines = Timelines(
+        keys=keys,
+        starts=_offsets(phases.sum(axis=1)),
+        phases=phases,
+        items=flat("items", "item"),
+        timestamps=flat("timestamps", "timestamp"),
+        weights=flat("weights", "weight"),
+    )
+    return timelines, untouched
+
+
+def cut_sequences(timelines: Timelines, length: int) -> Cuts:
+    """One slice a key with new events, of at most `length` events; several when more than `length` are new.
+
+    Of several, the first starts with up to half of `length` events of context where there are as many, and each
+    further one with half, so that no new event but a key's very first goes without a past when `length` allows it.
+    """
+    old = timelines.phases[:, TRAINED]
+    new = timelines.phases[:, RELEASED] + timelines.phases[:, TRAIN]
+    context = length // 2
+    first = np.where(new <= length, new, length - np.minimum(old, context))
+    step = length - context
+    pieces = np.where(new > 0, 1 - (first - new) // step, 0)
+
+    key = np.repeat(np.arange(len(old)), pieces)
+    number = np.arange(len(key)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    new_begin = old[key] + np.where(number > 0, first[key] + (number - 1) * step, 0)
+    new_end = np.minimum(old[key] + new[key], old[key] + first[key] + number * step)
+    begin = np.maximum(0, new_end - length)
+    today = old[key] + timelines.phases[key, RELEASED]
+    return Cuts(
+        key=key,
+        begin=timelines.starts[key] + begin,
+        end=timelines.starts[key] + new_end,
+        first_new=new_begin - begin,
+        first_today=np.clip(today, new_begin, new_end) - begin,
+    )
+
+
+def cut_held_out(timelines: Timelines, length: int) -> Cuts:
+    """One slice a held-out event: the up to `length` events before it. The event itself stands at `end`."""
+    held = timelines.phases[:, HELD_OUT]
+    key = np.repeat(np.arange(len(held)), held)
+    number = np.arange(len(key)) - np.repeat(np.cumsum(held) - held, held)
+    end = timelines.starts[key + 1] - held[key] + number
+    begin = np.maximum(timelines.starts[key], end - length)
+    return Cuts(key=key, begin=begin, end=end, first_new=end - begin, first_today=end - begin)
+
+
+def cut_history(timelines: Timelines, length: int) -> pa.Table:
+    """The keys' new history: the last `length` events that are trained on, and all that are held out."""
+    held = timelines.phases[:, HELD_OUT]
+    end = timelines.starts[1:]
+    begin = np.maximum(timelines.starts[:-1], end - held - length)
+    offsets = pa.array(_offsets(end - begin).astype(np.int32))
+    taken = pa.array(spread(begin, end))
+    columns = [
+        pa.ListArray.from_arrays(offsets, values.take(taken)).cast(history_lib.SCHEMA.field(name).type)
+        for name, values in (
+            ("items", timelines.items),
+            ("timestamps", timelines.timestamps),
+            ("weights", timelines.weights),
+        )
+    ]
+    return pa.Table.from_arrays([timelines.keys, *columns, pa.array(held)], schema=history_lib.SCHEMA)
+
+
+def spread(begin: Integers, end: Integers) -> Integers:
+    """All indices of the slices `[begin, end)`, one slice after the other."""
+    sizes = end - begin
+    return np.arange(sizes.sum()) + np.repeat(begin - (np.cumsum(sizes) - sizes), sizes)
+
+
+def _by_time(events: pa.Table) -> pa.Table:
+    return events.take(pa.array(np.argsort(events["timestamp"].to_numpy(), kind="stable")))
+
+
+def _offsets(sizes: Integers) -> Integers:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _one(array: pa.ChunkedArray) -> pa.Array:
+    chunks = array.chunks
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], array.type)

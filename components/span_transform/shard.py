@@ -1,0 +1,65 @@
+"""One shard of keys, from yesterday's history and today's events to files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pyarrow as pa
+
+from components.span_transform import examples, sequences
+from components.span_transform import history as history_lib
+from components.span_transform.growth import Vocabularies
+from components.span_transform.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where a span's transform reads and writes; `None` for a state that there is not yet."""
+
+    sequences: str
+    held_out: str
+    vocabulary: str
+    history: str
+    yesterday_vocabulary: str | None
+    yesterday_history: str | None
+
+
+def transform_shard(
+    train: pa.Table,
+    held_out: pa.Table,
+    shard: int,
+    shards: int,
+    span: int,
+    folders: Folders,
+    settings: Settings,
+    today: Vocabularies,
+    yesterday: Vocabularies,
+) -> history_lib.Counts:
+    """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its three files."""
+    old = history_lib.SCHEMA.empty_table()
+    if folders.yesterday_history is not None:
+        old = history_lib.read_shard(folders.yesterday_history, shard, shards)
+    timelines, untouched = sequences.join(old, train, held_out)
+    name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
+
+    cuts = sequences.cut_sequences(timelines, settings.length)
+    batches = examples.sequence_batches(timelines, cuts, today)
+    written = examples.write_examples(Path(folders.sequences) / "Split-train" / name, batches)
+
+    positions = sequences.cut_held_out(timelines, settings.length)
+    batches = examples.held_out_batches(timelines, positions, today, yesterday, settings.cold_below)
+    examples.write_examples(Path(folders.held_out) / "Split-eval" / name, batches)
+
+    kept = sequences.cut_history(timelines, settings.length)
+    counts = history_lib.Counts(
+        span=span,
+        new_events=int(timelines.phases[:, [sequences.RELEASED, sequences.TRAIN]].sum()),
+        held_out=len(positions.key),
+        sequences=written,
+        keys=len(kept) + len(untouched),
+        events=int(sum(history_lib.lengths(table["items"]).sum() for table in (kept, untouched))),
+    )
+    path = Path(folders.history) / history_lib.shard_name(shard, shards)
+    history_lib.write_shard(path, [kept, untouched], counts)
+    return counts
