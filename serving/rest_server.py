@@ -1,0 +1,242 @@
+"""The embedded server: TensorFlow Serving's REST port for laptops, tests and the demo.
+
+The network is asyncio's (aiohttp); models compute in a pool of threads behind a bounded queue. Importing this module does not
+import TensorFlow: that happens when the first model is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from aiohttp import web
+
+from serving.json_response import error_body
+from serving.metrics import PROMETHEUS_PATH, Metrics
+from serving.model_config import ModelConfig
+from serving.model_manager import ModelManager
+from serving.rest_api import Answer, RestApi
+
+DEFAULT_PORT = 8501
+MAX_BODY_BYTES = 64 << 20
+BODY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+
+_CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+_NOT_FOUND = (
+    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
+    b"<P>Models are served under /v1/models/.</P>\n</BODY></HTML>\n"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class RestServer:
+    """Serves models over HTTP, on 127.0.0.1 unless told otherwise.
+
+    In a test or a notebook: `with RestServer({"shop": "run/serving/shop"}) as server: requests.get(server.url + ...)`. In a
+    program of its own: `RestServer(...).serve_forever()`, which ends at SIGINT or SIGTERM after the requests in flight.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, str | os.PathLike[str]] | Sequence[ModelConfig] | str | os.PathLike[str],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        poll_seconds: float = 1.0,
+        load_retry_seconds: float = 60.0,
+        threads: int | None = None,
+        max_pending: int = 256,
+        timeout_seconds: float = 30.0,
+        cors: bool = False,
+        metrics_path: str | None = PROMETHEUS_PATH,
+    ) -> None:
+        """
+        Args:
+          models: model name to the folder of its versions; or a list of `ModelConfig`; or the path of a models.config, which is
+            read again when it changes.
+          host, port: where to listen. Port 0 takes a free one: see `port` after `start`.
+          poll_seconds: how often the folders are looked at for new versions.
+          load_retry_seconds: how long a version that could not be loaded waits for its next attempt.
+          threads: how many requests compute at once. Default: twice the number of cores, at least four.
+          max_pending: how many requests may wait or compute; one more gets 503 at once.
+          timeout_seconds: how long the graph may take for one request; longer is 504.
+          cors: whether to answer preflights and send the headers that let any web page call.
+          metrics_path: where Prometheus finds the metrics; None for nowhere.
+
+        Raises:
+          ModelConfigError: the models.config can't be used.
+        """
+        self.metrics = Metrics()
+        self.manager = ModelManager(
+            _configs(models),
+            metrics=self.metrics,
+            poll_seconds=poll_seconds,
+            load_retry_seconds=load_retry_seconds,
+            timeout_ms=int(timeout_seconds * 1000),
+        )
+        self.host = host
+        self.port = port
+        self._api = RestApi(self.manager, self.metrics)
+        self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
+        self._max_pending = max_pending
+        self._pending = 0
+        self._cors = cors
+        self._metrics_path = metrics_path
+        self._pool: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`, once started."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> RestServer:
+        """Loads the versions that are there, then listens. Returns when requests can be sent.
+
+        Raises:
+          OSError: the port is taken, or the host is not one of this machine.
+        """
+        if self._thread is not None:
+            raise RuntimeError("The server runs already.")
+        self.manager.start()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rest-server", daemon=True)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        except BaseException:
+            self.stop()
+            raise
+        _log.info("Serving on %s", self.url)
+        return self
+
+    def stop(self) -> None:
+        """Takes no more requests, lets those in flight end, and unloads the models."""
+        if self._loop is None or self._thread is None or self._pool is None:
+            return
+        if self._runner is not None:
+            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._pool.shutdown()
+        self.manager.stop()
+        self._loop = self._thread = self._pool = self._runner = None
+
+    def serve_forever(self) -> None:
+        """Starts, and blocks until SIGINT or SIGTERM. Call it from the main thread."""
+        done = threading.Event()
+        before = {one: signal.signal(one, lambda *_: done.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.start()
+            done.wait()
+        finally:
+            self.stop()
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def __enter__(self) -> RestServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _listen(self) -> None:
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # TF Serving ignores every encoding but gzip, which is undone here with a limit.
+        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=STOP_SECONDS)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        path = _path(request)
+        if self._metrics_path is not None and path == self._metrics_path:
+            return web.Response(text=self.metrics.page(), content_type="text/plain")
+        if not re.match("/v1/", path, re.IGNORECASE):
+            return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
+        answer = await self._answer(request, path)
+        headers = {"Content-Type": answer.content_type}
+        if self._cors:
+            headers |= _CORS_HEADERS
+        if answer.status == 503:
+            headers["Retry-After"] = "1"
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _answer(self, request: web.Request, path: str) -> Answer:
+        if request.method == "OPTIONS" and self._cors:
+            if re.match("https?://", request.headers.get("Origin", "")):
+                return Answer(200, b"")
+            return Answer(400, error_body("Origin header is missing in CORS preflight"))
+        if request.method != "POST":
+            # What no model computes is answered at once, also when the queue is full.
+            return self._api.answer(request.method, path)
+        if self._pending >= self._max_pending:
+            return Answer(503, error_body(f"The server has {self._max_pending} requests waiting. Try again in a second."))
+        self._pending += 1
+        try:
+            try:
+                body = _plain_body(await asyncio.wait_for(request.read(), BODY_SECONDS), request)
+            except (web.HTTPRequestEntityTooLarge, _TooLarge):
+                return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+            except asyncio.TimeoutError:
+                return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
+            assert self._loop is not None
+            return await self._loop.run_in_executor(self._pool, self._api.answer, "POST", path, body)
+        finally:
+            self._pending -= 1
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _configs(models: object) -> Sequence[ModelConfig] | Path:
+    if isinstance(models, str | os.PathLike):
+        return Path(models)
+    if isinstance(models, Mapping):
+        return [ModelConfig(name, Path(path)) for name, path in models.items()]
+    return list(models)  # type: ignore[call-overload]
+
+
+def _path(request: web.Request) -> str:
+    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them.
+    path = request.raw_path.partition("?")[0].partition("#")[0]
+    return re.sub("^https?://[^/]*", "", path)
+
+
+def _plain_body(body: bytes, request: web.Request) -> bytes:
+    if request.headers.get("Content-Encoding", "").lower() != "gzip":
+        return body
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        plain = unzip.decompress(body, MAX_BODY_BYTES)
+    except zlib.error:
+        # TF Serving takes what can't be unzipped for an empty body, and says so.
+        return b""
+    if unzip.unconsumed_tail:
+        raise _TooLarge
+    return plain
