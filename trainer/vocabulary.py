@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Union
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-Ids = Union[pa.Array, pa.ChunkedArray, npt.NDArray[np.object_], Sequence[bytes], Sequence[str]]
+Ids: TypeAlias = pa.Array | pa.ChunkedArray | npt.NDArray[np.object_] | Sequence[bytes] | Sequence[str]
 
 _NO_SPAN = -1
 
@@ -60,8 +60,16 @@ class Vocabulary:
         if oov_rows < 1:
             raise ValueError(f"`oov_rows` must be at least 1. Received: {oov_rows}.")
         integers = np.empty(0, np.int64)
-        return cls(oov_rows, _NO_SPAN, pa.array([], pa.binary()), integers, np.empty(0), integers, integers,
-                   _PENDING.empty_table())
+        return cls(
+            oov_rows,
+            _NO_SPAN,
+            pa.array([], pa.binary()),
+            integers,
+            np.empty(0),
+            integers,
+            integers,
+            _PENDING.empty_table(),
+        )
 
     @property
     def first_row(self) -> int:
@@ -119,8 +127,9 @@ class Vocabulary:
         counts[waiting >= 0] = _numpy(self.pending["count"])[waiting[waiting >= 0]]
         return counts
 
-    def grow(self, ids: Ids, span: int, min_count: int, half_life: float,
-             counts: npt.ArrayLike | None = None) -> Vocabulary:
+    def grow(
+        self, ids: Ids, span: int, min_count: int, half_life: float, counts: npt.ArrayLike | None = None
+    ) -> Vocabulary:
         """The vocabulary after `ids` were trained on in `span`.
 
         An id is admitted when it was seen `min_count` times over all spans. Ids admitted by one call get their rows in
@@ -195,23 +204,51 @@ class Vocabulary:
           FileNotFoundError: there is no such vocabulary.
           ValueError: the file is not a vocabulary.
         """
-        path = Path(folder) / f"{name}.parquet"
-        table = pq.read_table(path, memory_map=True)
-        about = table.schema.metadata or {}
-        if b"oov_rows" not in about or table.schema.names != _ADMITTED.names:
-            raise ValueError(f"{path} must be a vocabulary written by `Vocabulary.save`. Received: {table.schema.names}.")
-        table = table.cast(_ADMITTED)
+        header = read_header(folder, name)
+        table = pq.read_table(Path(folder) / f"{name}.parquet").cast(_ADMITTED)
         pending = pq.read_table(Path(folder) / f"{name}_pending.parquet").cast(_PENDING).combine_chunks()
-        return cls(int(about[b"oov_rows"]), int(about[b"span"]), _one_array(table["id"]), _numpy(table["count"]),
-                   _numpy(table["recent"]), _numpy(table["first_span"]), _numpy(table["last_span"]), pending)
+        return cls(
+            header.oov_rows,
+            header.span,
+            _one_array(table["id"]),
+            _numpy(table["count"]),
+            _numpy(table["recent"]),
+            _numpy(table["first_span"]),
+            _numpy(table["last_span"]),
+            pending,
+        )
 
     def _index(self, ids: pa.Array) -> npt.NDArray[np.int64]:
         return _index_in(ids, self.ids)
 
 
-_ADMITTED = pa.schema([("id", pa.binary()), ("count", pa.int64()), ("recent", pa.float64()), ("first_span", pa.int64()),
-                       ("last_span", pa.int64())])
 _PENDING = pa.schema([("id", pa.binary()), ("count", pa.int64()), ("recent", pa.float64()), ("first_span", pa.int64())])
+_ADMITTED = _PENDING.append(pa.field("last_span", pa.int64()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What is known of a saved vocabulary without reading its ids; `size` as in `Vocabulary.size`."""
+
+    oov_rows: int
+    span: int
+    size: int
+
+
+def read_header(folder: str | Path, name: str) -> Header:
+    """Reads only the header of the vocabulary that `save` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such vocabulary.
+      ValueError: the file is not a vocabulary.
+    """
+    path = Path(folder) / f"{name}.parquet"
+    file = pq.read_metadata(path)
+    about, names = file.metadata or {}, file.schema.names
+    if b"oov_rows" not in about or names != _ADMITTED.names:
+        raise ValueError(f"{path} must be a vocabulary written by `Vocabulary.save`. Received: columns {names}.")
+    oov_rows = int(about[b"oov_rows"])
+    return Header(oov_rows, int(about[b"span"]), 1 + oov_rows + file.num_rows)
 
 
 def as_binary(ids: Ids) -> pa.Array:
@@ -221,8 +258,9 @@ def as_binary(ids: Ids) -> pa.Array:
       ValueError: an id is missing (null), or `ids` is a fixed-width numpy array, which drops NULs at the end of an id.
     """
     if isinstance(ids, np.ndarray) and ids.dtype.kind == "S":
-        raise ValueError("`ids` must be an object array: numpy's fixed-width bytes drop trailing NULs. Received: "
-                         f"dtype {ids.dtype}.")
+        raise ValueError(
+            f"`ids` must be an object array: numpy's fixed-width bytes drop trailing NULs. Received: dtype {ids.dtype}."
+        )
     array = _one_array(ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.binary()))
     if array.null_count:
         raise ValueError(f"`ids` must not hold missing values. Received: {array.null_count} of {len(array)}.")
@@ -255,7 +293,18 @@ def _count(ids: pa.Array, counts: npt.ArrayLike | None) -> tuple[pa.Array, npt.N
 def _index_in(ids: pa.Array, among: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
     if not len(among) or not len(ids):
         return np.full(len(ids), -1, np.int64)
-    return pc.fill_null(pc.index_in(ids, value_set=_one_array(among)), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    if 4 * len(ids) > len(among):
+        return _found(pc.index_in(ids, value_set=_one_array(among)))
+    # Arrow hashes the whole of `value_set` on every call, which is dear for the larger one of the two.
+    encoded = ids.dictionary_encode()
+    code = _found(pc.index_in(_one_array(among), value_set=encoded.dictionary))
+    place = np.full(len(encoded.dictionary), -1, np.int64)
+    place[code[code >= 0]] = np.flatnonzero(code >= 0)
+    return place[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _found(index: pa.Array) -> npt.NDArray[np.int64]:
+    return pc.fill_null(index, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -14,17 +14,17 @@ from components.span_transform.settings import Settings
 class SpanTransformSpec(types.ComponentSpec):
     """The interface of `SpanTransform`."""
 
-    PARAMETERS = {
+    PARAMETERS = {  # noqa: RUF012, as TFX declares it
         "span": component_spec.ExecutionParameter(type=int),
         "settings": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {
+    INPUTS = {  # noqa: RUF012, as TFX declares it
         "events": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         # A component's inputs and outputs may not share a name.
         "yesterday_vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary, optional=True),
         "yesterday_history": component_spec.ChannelParameter(type=artifacts.KeyHistory, optional=True),
     }
-    OUTPUTS = {
+    OUTPUTS = {  # noqa: RUF012, as TFX declares it
         "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary),
@@ -53,12 +53,14 @@ class SpanTransform(base_beam_component.BaseBeamComponent):
         vocabulary: types.BaseChannel | None = None,
         history: types.BaseChannel | None = None,
     ):
-        """Args:
-        events: Examples with the splits `train` and `eval`.
-        span: The number of the span.
-        settings: Lengths, counts and rows.
-        vocabulary: Yesterday's; absent, or resolved to nothing, on the first day.
-        history: Yesterday's, likewise.
+        """Builds the component.
+
+        Args:
+          events: Examples with the splits `train` and `eval`.
+          span: The number of the span.
+          settings: Lengths, counts and rows.
+          vocabulary: Yesterday's; absent, or resolved to nothing, on the first day.
+          history: Yesterday's, likewise.
         """
         super().__init__(
             spec=SpanTransformSpec(

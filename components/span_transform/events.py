@@ -66,8 +66,10 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes) -> pa.Table:
+    """Reads what `to_bytes` wrote."""
     return pa.ipc.open_stream(data).read_all()
 
 
 def concat(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).combine_chunks()
+    """Events of several files, one after the other; none are an empty table."""
+    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,46 +20,59 @@ SLICES = pa.array([b"new", b"cold", b"warm"], pa.binary())
 _BATCH = 4_096
 
 
-def sequence_batches(timelines: Timelines, cuts: Cuts, today: Vocabularies) -> Iterator[pa.RecordBatch]:
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows of the timelines' ids in today's vocabularies: `items` `[n]`, an event each, `keys` `[k]`."""
+
+    items: pa.Array
+    keys: pa.Array
+
+    @classmethod
+    def of(cls, timelines: Timelines, today: Vocabularies) -> Rows:
+        items = pa.array(today.items.lookup(timelines.items.dictionary))
+        return cls(items.take(timelines.items.indices), pa.array(today.keys.lookup(timelines.keys)))
+
+
+def sequence_batches(timelines: Timelines, cuts: Cuts, rows: Rows) -> Iterator[pa.RecordBatch]:
     """The Examples of `sequences`, a batch at a time."""
-    item_rows, key_rows = _rows(timelines.items, today.items), today.keys.lookup(timelines.keys)
     for part in _parts(cuts):
-        key, begin, end = cuts.key[part], cuts.begin[part], cuts.end[part]
+        key, begin, end = pa.array(cuts.key[part]), cuts.begin[part], cuts.end[part]
         events = pa.array(spread(begin, end))
         yield _batch(
             {
-                "key": _singles(timelines.keys.take(pa.array(key))),
-                "key_row": _singles(key_rows[key]),
-                "items": _lists(end - begin, item_rows.take(events)),
+                "key": _singles(timelines.keys.take(key)),
+                "key_row": _singles(rows.keys.take(key)),
+                "items": _lists(end - begin, rows.items.take(events)),
                 "timestamps": _lists(end - begin, timelines.timestamps.take(events)),
                 "weights": _lists(end - begin, timelines.weights.take(events)),
-                "first_new": _singles(cuts.first_new[part]),
-                "first_today": _singles(cuts.first_today[part]),
+                "first_new": _singles(pa.array(cuts.first_new[part])),
+                "first_today": _singles(pa.array(cuts.first_today[part])),
             }
         )
 
 
 def held_out_batches(
-    timelines: Timelines, cuts: Cuts, today: Vocabularies, yesterday: Vocabularies, cold_below: int
+    timelines: Timelines, cuts: Cuts, rows: Rows, yesterday: Vocabularies, cold_below: int
 ) -> Iterator[pa.RecordBatch]:
     """The Examples of `held_out`, a batch at a time."""
-    item_rows, key_rows = _rows(timelines.items, today.items), today.keys.lookup(timelines.keys)
+    item_slices = _slices(yesterday.items, timelines.items.dictionary, cold_below)
+    key_slices = _slices(yesterday.keys, timelines.keys, cold_below)
     for part in _parts(cuts):
-        key, begin, end = cuts.key[part], cuts.begin[part], cuts.end[part]
-        keys, event = timelines.keys.take(pa.array(key)), pa.array(end)
+        key, begin, end = pa.array(cuts.key[part]), cuts.begin[part], cuts.end[part]
+        event = pa.array(end)
         items = timelines.items.take(event)
         yield _batch(
             {
-                "key": _singles(keys),
-                "key_row": _singles(key_rows[key]),
-                "history": _lists(end - begin, item_rows.take(pa.array(spread(begin, end)))),
-                "item": _singles(items),
-                "item_row": _singles(item_rows.take(event)),
+                "key": _singles(timelines.keys.take(key)),
+                "key_row": _singles(rows.keys.take(key)),
+                "history": _lists(end - begin, rows.items.take(pa.array(spread(begin, end)))),
+                "item": _singles(items.dictionary_decode()),
+                "item_row": _singles(rows.items.take(event)),
                 "timestamp": _singles(timelines.timestamps.take(event)),
                 "weight": _singles(timelines.weights.take(event)),
-                "label": _singles(np.ones(len(key), np.float32)),
-                "item_slice": _singles(_slices(yesterday.items, items, cold_below)),
-                "key_slice": _singles(_slices(yesterday.keys, keys, cold_below)),
+                "label": _singles(pa.array(np.ones(len(event), np.float32))),
+                "item_slice": _singles(item_slices.take(items.indices)),
+                "key_slice": _singles(key_slices.take(key)),
             }
         )
 
@@ -84,11 +98,6 @@ def write_examples(path: str | Path, batches: Iterator[pa.RecordBatch]) -> int:
     return written
 
 
-def _rows(ids: pa.Array, vocabulary: Vocabulary) -> pa.Array:
-    encoded = ids.dictionary_encode()
-    return pa.array(vocabulary.lookup(encoded.dictionary)).take(encoded.indices)
-
-
 def _slices(yesterday: Vocabulary, ids: pa.Array, cold_below: int) -> pa.Array:
     counts = yesterday.trained_counts(ids)
     return SLICES.take(pa.array(np.where(counts == 0, 0, np.where(counts < cold_below, 1, 2))))
@@ -102,8 +111,8 @@ def _batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _singles(values: pa.Array | np.ndarray) -> pa.Array:
-    return _lists(np.ones(len(values), np.int64), values if isinstance(values, pa.Array) else pa.array(values))
+def _singles(values: pa.Array) -> pa.Array:
+    return _lists(np.ones(len(values), np.int64), values)
 
 
 def _lists(sizes: Integers, values: pa.Array) -> pa.Array:

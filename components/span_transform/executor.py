@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +18,7 @@ from components.span_transform import events as events_lib
 from components.span_transform import growth, shard
 from components.span_transform import history as history_lib
 from components.span_transform.settings import Settings
+from trainer.vocabulary import read_header
 
 TRAIN, EVAL = "train", "eval"
 _COUNTED = "counted"
@@ -156,7 +156,7 @@ class _TransformShard(beam.DoFn):
         self._shards, self._span, self._folders, self._settings = shards, span, folders, settings
         self._vocabularies: tuple[growth.Vocabularies, growth.Vocabularies] | None = None
 
-    def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | None]], _: bool) -> None:
+    def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | None]], grown: bool) -> None:
         number, parts = element
         if self._vocabularies is None:
             folders, oov_rows = self._folders, self._settings.oov_rows
@@ -165,10 +165,11 @@ class _TransformShard(beam.DoFn):
                 growth.Vocabularies.load(folders.yesterday_vocabulary, oov_rows),
             )
         today, yesterday = self._vocabularies
-        tables = {TRAIN: [events_lib.SCHEMA.empty_table()], EVAL: [events_lib.SCHEMA.empty_table()]}
-        for split, _, data in sorted(part for part in parts if part is not None):
-            tables[split].append(events_lib.from_bytes(data))
-        train, held_out = (events_lib.concat(tables[split]) for split in (TRAIN, EVAL))
+        in_order = sorted(part for part in parts if part is not None)
+        train, held_out = (
+            events_lib.concat([events_lib.from_bytes(data) for name, _, data in in_order if name == split])
+            for split in (TRAIN, EVAL)
+        )
         shard.transform_shard(
             train, held_out, number, self._shards, self._span, self._folders, self._settings, today, yesterday
         )
@@ -198,9 +199,9 @@ def _check_state(folders: shard.Folders, span: int, settings: Settings) -> histo
             f"Yesterday's vocabulary and history must be given together. Received: no {missing}. "
             "Transform the span before this one again."
         )
-    loaded, counts = growth.Vocabularies.load(vocabulary, settings.oov_rows), history_lib.counts_in(history)
+    counts = history_lib.counts_in(history)
     for kind in growth.KINDS:
-        known = getattr(loaded, kind)
+        known = read_header(vocabulary, kind)
         if known.oov_rows != settings.oov_rows:
             raise ValueError(
                 f"`vocabulary.oov_rows` can't be changed once a span was transformed, it was {known.oov_rows}: every "
@@ -213,24 +214,25 @@ def _check_state(folders: shard.Folders, span: int, settings: Settings) -> histo
             )
     if span <= counts.span:
         raise ValueError(
-            f"`span` must be after the span of the state it continues, {counts.span}. Received: {span}. A span that was "
-            "delivered again is continued from the state before it."
+            f"`span` must be after the span of the state it continues, {counts.span}. Received: {span}. A span that "
+            "was delivered again is continued from the state before it."
         )
     return counts
 
 
-def _describe(
-    outputs: dict[str, types.Artifact], span: int, folders: shard.Folders, settings: Settings
-) -> None:
+def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Folders, settings: Settings) -> None:
     counts = history_lib.counts_in(folders.history)
-    today = growth.Vocabularies.load(folders.vocabulary, settings.oov_rows)
-    yesterday = growth.Vocabularies.load(folders.yesterday_vocabulary, settings.oov_rows)
-    sizes = {"item_rows": today.items.size, "key_rows": today.keys.size}
+    items, keys = (read_header(folders.vocabulary, kind).size for kind in growth.KINDS)
+    if folders.yesterday_vocabulary is None:
+        items_before = keys_before = 1 + settings.oov_rows
+    else:
+        items_before, keys_before = (read_header(folders.yesterday_vocabulary, kind).size for kind in growth.KINDS)
+    sizes = {"item_rows": items, "key_rows": keys}
     properties = {
         "sequences": {
             "new_events": counts.new_events,
-            "new_items": today.items.size - yesterday.items.size,
-            "new_keys": today.keys.size - yesterday.keys.size,
+            "new_items": items - items_before,
+            "new_keys": keys - keys_before,
             "sequences": counts.sequences,
             **sizes,
         },
@@ -243,5 +245,5 @@ def _describe(
             artifact.set_int_custom_property(key, value)
     for name, split in (("sequences", TRAIN), ("held_out", EVAL)):
         outputs[name].split_names = artifact_utils.encode_split_names([split])
-        examples_utils.set_payload_format(outputs[name], example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_payload_format(outputs[name], example_gen_pb2.FORMAT_TF_EXAMPLE)  # type: ignore[attr-defined]
         examples_utils.set_file_format(outputs[name], "tfrecords_gzip")

@@ -63,23 +63,25 @@ def count_released(history: pa.Table) -> dict[str, pa.Table]:
     return {"items": _count(items, place), "keys": _count(history["key"].take(pa.array(key[order])), place)}
 
 
-def grow(yesterday: Vocabularies, counted: Iterable[dict[str, pa.Table]], span: int, settings: Settings) -> Vocabularies:
+def grow(
+    yesterday: Vocabularies, counted: Iterable[dict[str, pa.Table]], span: int, settings: Settings
+) -> Vocabularies:
     """Yesterday's vocabularies, grown by the counts of all files."""
     counted = list(counted)
     least = {"items": settings.item_min_count, "keys": settings.key_min_count}
     grown = {}
     for kind in KINDS:
         parts = pa.concat_tables([_COUNTED.empty_table(), *(part[kind] for part in counted)])
-        order = np.lexsort([parts[name].to_numpy() for name in ("minor", "major", "time", "phase")])
+        order = np.lexsort([parts[name].to_numpy() for name in reversed(_PLACE)])
         ids, counts = parts["id"].take(pa.array(order)), parts["count"].to_numpy()[order]
         vocabulary = getattr(yesterday, kind)
         grown[kind] = vocabulary.grow(ids, span, least[kind], settings.half_life_spans, counts)
     return Vocabularies(**grown)
 
 
-_COUNTED = pa.schema(
-    [("id", pa.binary()), ("count", pa.int64())] + [(name, pa.int64()) for name in ("phase", "time", "major", "minor")]
-)
+# Where an event stands among the day's new positions, most significant first.
+_PLACE = ("phase", "time", "major", "minor")
+_COUNTED = pa.schema([("id", pa.binary()), ("count", pa.int64()), *((name, pa.int64()) for name in _PLACE)])
 
 
 def _count(ids: pa.ChunkedArray, place: dict[str, int | np.ndarray]) -> pa.Table:
@@ -89,5 +91,7 @@ def _count(ids: pa.ChunkedArray, place: dict[str, int | np.ndarray]) -> pa.Table
     first = np.zeros(len(encoded.dictionary), np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     counts = np.bincount(codes, minlength=len(first)).astype(np.int64)
-    where = [np.broadcast_to(place[name], len(codes))[first] for name in ("phase", "time", "major", "minor")]
-    return pa.Table.from_arrays([encoded.dictionary, *(pa.array(c, pa.int64()) for c in (counts, *where))], schema=_COUNTED)
+    where = [np.broadcast_to(place[name], len(codes))[first] for name in _PLACE]
+    return pa.Table.from_arrays(
+        [encoded.dictionary, *(pa.array(column, pa.int64()) for column in (counts, *where))], schema=_COUNTED
+    )

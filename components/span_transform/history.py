@@ -51,6 +51,7 @@ class Counts:
 
 
 def shard_name(shard: int, shards: int) -> str:
+    """The file name of a shard."""
     return f"history-{shard:05d}-of-{shards:05d}.parquet"
 
 

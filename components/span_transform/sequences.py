@@ -30,13 +30,15 @@ class Timelines:
       keys: `[k]` binary.
       starts: `[k + 1]`, where each key's events start in the flat arrays.
       phases: `[k, 4]`, how many events a key has in each phase.
-      items, timestamps, weights: `[n]`, the events of all keys, each key's in order.
+      items: `[n]` dictionary of binary, the items of all keys, each key's in order.
+      timestamps: `[n]` int64.
+      weights: `[n]` float32.
     """
 
     keys: pa.Array
     starts: Integers
     phases: Integers
-    items: pa.Array
+    items: pa.DictionaryArray
     timestamps: pa.Array
     weights: pa.Array
 
@@ -63,7 +65,8 @@ def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timeli
 
     Args:
       history: A row a key (`history.SCHEMA`).
-      train, held_out: Today's events (`events.SCHEMA`), in file order.
+      train: The events of today's train part (`events.SCHEMA`), in file order.
+      held_out: The events of today's eval part, likewise.
 
     Returns:
       The timelines of all keys with an event today or a held-out one of yesterday, and the history of the others.
@@ -92,15 +95,15 @@ def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timeli
 
     def flat(kept_name: str, name: str) -> pa.Array:
         chunks = [*pc.list_flatten(old[kept_name]).chunks, *train[name].chunks, *held_out[name].chunks]
-        return _one(pa.chunked_array(chunks, train.schema.field(name).type)).take(order)
+        return _one(pa.chunked_array(chunks, train.schema.field(name).type))
 
     timelines = Timelines(
         keys=keys,
         starts=_offsets(phases.sum(axis=1)),
         phases=phases,
-        items=flat("items", "item"),
-        timestamps=flat("timestamps", "timestamp"),
-        weights=flat("weights", "weight"),
+        items=flat("items", "item").dictionary_encode().take(order),
+        timestamps=flat("timestamps", "timestamp").take(order),
+        weights=flat("weights", "weight").take(order),
     )
     return timelines, untouched
 
@@ -151,11 +154,11 @@ def cut_history(timelines: Timelines, length: int) -> pa.Table:
     offsets = pa.array(_offsets(end - begin).astype(np.int32))
     taken = pa.array(spread(begin, end))
     columns = [
-        pa.ListArray.from_arrays(offsets, values.take(taken)).cast(history_lib.SCHEMA.field(name).type)
+        pa.ListArray.from_arrays(offsets, values).cast(history_lib.SCHEMA.field(name).type)
         for name, values in (
-            ("items", timelines.items),
-            ("timestamps", timelines.timestamps),
-            ("weights", timelines.weights),
+            ("items", timelines.items.take(taken).dictionary_decode()),
+            ("timestamps", timelines.timestamps.take(taken)),
+            ("weights", timelines.weights.take(taken)),
         )
     ]
     return pa.Table.from_arrays([timelines.keys, *columns, pa.array(held)], schema=history_lib.SCHEMA)

@@ -41,14 +41,15 @@ def transform_shard(
     if folders.yesterday_history is not None:
         old = history_lib.read_shard(folders.yesterday_history, shard, shards)
     timelines, untouched = sequences.join(old, train, held_out)
+    rows = examples.Rows.of(timelines, today)
     name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
 
     cuts = sequences.cut_sequences(timelines, settings.length)
-    batches = examples.sequence_batches(timelines, cuts, today)
+    batches = examples.sequence_batches(timelines, cuts, rows)
     written = examples.write_examples(Path(folders.sequences) / "Split-train" / name, batches)
 
     positions = sequences.cut_held_out(timelines, settings.length)
-    batches = examples.held_out_batches(timelines, positions, today, yesterday, settings.cold_below)
+    batches = examples.held_out_batches(timelines, positions, rows, yesterday, settings.cold_below)
     examples.write_examples(Path(folders.held_out) / "Split-eval" / name, batches)
 
     kept = sequences.cut_history(timelines, settings.length)
