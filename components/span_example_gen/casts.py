@@ -1,0 +1,27 @@
+"""Arrow casts that answer null where a value can't be cast."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def cast_or_null(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Casts to `kind`; Arrow refuses an array as a whole, so the bad values are found by halving it."""
+    try:
+        return array.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(array) <= 1:
+            return pa.nulls(len(array), kind)
+        middle = len(array) // 2
+        return pa.concat_arrays([cast_or_null(array[:middle], kind), cast_or_null(array[middle:], kind)])
+
+
+def text_of(array: pa.Array) -> pa.Array:
+    """The values as strings, null where missing or not UTF-8. Numbers are written as they are, without loss."""
+    return array if pa.types.is_string(array.type) else cast_or_null(array, pa.string())
+
+
+def shortened(value: str | None, limit: int = 1000) -> str:
+    """A value as it is shown to people."""
+    value = value or ""
+    return value if len(value) <= limit else value[:limit] + "…"

@@ -1,0 +1,121 @@
+"""The settings of the component as one plain, picklable value that travels as JSON in the execution properties."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from components.span_example_gen.errors import SpanError
+
+FORMATS = ("csv", "parquet", "jsonl", "tfrecord")
+UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+EVENT_FEATURES = ("key", "item", "timestamp", "weight")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Rejects the rows whose `column`, read as text, matches `matches` from its start (Python's `re.match`)."""
+
+    column: str
+    matches: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a row becomes an event and where the span is cut. `context` columns keep their own names."""
+
+    key: str
+    item: str
+    timestamp: str
+    weight: str | None
+    context: tuple[str, ...]
+    format: str
+    timestamp_unit: str
+    timestamp_format: str | None
+    span_hours: float | None
+    weight_above: float | None
+    reject: tuple[Rule, ...]
+    max_reject_fraction: float
+    dated: bool
+    eval_fraction: float
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The user's columns that are read, each once, those of the event first."""
+        event = (self.key, self.item, self.timestamp, *((self.weight,) if self.weight else ()), *self.context)
+        return tuple(dict.fromkeys(event + tuple(rule.column for rule in self.reject)))
+
+    def window(self, span: int) -> tuple[int, int] | None:
+        """`[start, end)` of the span in unix milliseconds, or None where events may have any time."""
+        if self.span_hours is None:
+            return None
+        length = round(self.span_hours * 3_600_000)
+        start = span * 86_400_000 if self.dated else round(span * self.span_hours * 3_600_000)
+        return start, start + length
+
+    def label(self, span: int) -> str:
+        """What a person calls the span: its date, or its number."""
+        if not self.dated:
+            return str(span)
+        return (datetime.date(1970, 1, 1) + datetime.timedelta(days=span)).isoformat()
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        values = json.loads(text)
+        rules = tuple(Rule(**rule) for rule in values.pop("reject"))
+        return cls(**{**values, "context": tuple(values["context"])}, reject=rules)
+
+
+def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -> Settings:
+    """Takes the settings of the `data` section (as a JSON-able dict) that say how a row becomes an event.
+
+    Settings of other rooms in the same section (where the data lies, the catalogue of items) are left alone, so that a
+    change of theirs does not make this component run again.
+
+    Raises:
+      SpanError: a column is not named, or the names of the event's features are taken by a context column.
+    """
+    columns = dict(data.get("columns") or {})
+    for part in ("key", "item", "timestamp"):
+        if not columns.get(part):
+            raise SpanError(f"`data.columns.{part}` must name a column of your files. Received: {columns.get(part)!r}.")
+    context = tuple(columns.get("context") or ())
+    taken = [name for name in context if name in EVENT_FEATURES]
+    if taken:
+        raise SpanError(
+            f"`data.columns.context` can't name {taken}: these names belong to the event itself "
+            f"({', '.join(EVENT_FEATURES)}). Rename the column in your files."
+        )
+    if len(set(context)) != len(context):
+        raise SpanError(f"`data.columns.context` must name each column once. Received: {list(context)}.")
+    kind = data.get("format", "csv")
+    if kind not in FORMATS:
+        raise SpanError(f"`data.format` must be one of {', '.join(FORMATS)}. Received: {kind!r}.")
+    unit = data.get("timestamp_unit", "s")
+    if unit not in UNITS_PER_SECOND:
+        raise SpanError(f"`data.timestamp_unit` must be one of {', '.join(UNITS_PER_SECOND)}. Received: {unit!r}.")
+    if not 0 <= eval_fraction < 1:
+        raise SpanError(f"`split.eval_fraction` must be at least 0 and below 1. Received: {eval_fraction!r}.")
+    return Settings(
+        key=columns["key"],
+        item=columns["item"],
+        timestamp=columns["timestamp"],
+        weight=columns.get("weight"),
+        context=context,
+        format=kind,
+        timestamp_unit=unit,
+        timestamp_format=data.get("timestamp_format"),
+        span_hours=data.get("span_hours"),
+        weight_above=data.get("weight_above"),
+        reject=tuple(Rule(rule["column"], rule["matches"], rule["reason"]) for rule in data.get("reject") or ()),
+        max_reject_fraction=data.get("max_reject_fraction", 0.05),
+        dated="{YYYY}" in pattern,
+        eval_fraction=eval_fraction,
+    )
