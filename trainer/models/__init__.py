@@ -17,11 +17,11 @@ class ModelError(ValueError):
     """`model.type` or `model.params` can't be used; the message says why."""
 
 
-def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict[str, Any]) -> Recommender:
-    """Builds a built-in model by name, or the user's `Recommender` by dotted path.
+def find_model(type_: str) -> type[Recommender]:
+    """The class of a built-in model by name, or of the user's `Recommender` by dotted path.
 
     Raises:
-      ModelError: there is no such model, it is not a `Recommender`, or it does not take `params`.
+      ModelError: there is no such class, or it is not a `Recommender`.
     """
     module, _, name = BUILT_IN.get(type_, type_).rpartition(".")
     try:
@@ -33,6 +33,16 @@ def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict
         ) from None
     if not (isinstance(model_class, type) and issubclass(model_class, Recommender)):
         raise ModelError(f"`model.type` must be a subclass of trainer.models.base.Recommender. Received: {type_!r}.")
+    return model_class
+
+
+def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict[str, Any]) -> Recommender:
+    """Builds the model `type_` with tables of the given sizes.
+
+    Raises:
+      ModelError: there is no such model, or it does not take `params`.
+    """
+    model_class = find_model(type_)
     try:
         return model_class(sizes, history_length, **params)
     except TypeError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow_recommenders as tfrs
@@ -37,12 +38,16 @@ class Recommender(tfrs.Model, abc.ABC):
     """
 
     tables: ClassVar[dict[str, VocabularyName]] = {}
-    metrics_names: ClassVar[tuple[str, ...]] = ("recall", "ndcg", "mrr")
-
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()
         self.sizes = sizes
         self.history_length = history_length
+
+    @classmethod
+    def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """What `evaluate_positions` returns for a model built with `params`."""
+        del params
+        return ("recall", "ndcg", "mrr")
 
     @tf.function(reduce_retracing=True)
     def held_out_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -60,6 +65,9 @@ class Recommender(tfrs.Model, abc.ABC):
     def set_popularity(self, recent: np.ndarray) -> None:
         """Told before each span: float64 [sizes.items], how often each item row occurred, recent spans weighing more."""
         del recent
+
+    def freeze(self) -> None:
+        """Told once before the model is exported; what can be computed ahead for all requests is computed here."""
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool

@@ -1,0 +1,74 @@
+"""TFX component: see `IncrementalTrainer`."""
+
+from __future__ import annotations
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from components import artifacts
+from components.incremental_trainer.executor import Executor
+from components.incremental_trainer.settings import Settings
+
+
+class _Spec(component_spec.ComponentSpec):
+    INPUTS = {
+        "decision": component_spec.ChannelParameter(type=artifacts.Decision),
+        "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary),
+        "past_sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
+    PARAMETERS = {
+        "span": component_spec.ExecutionParameter(type=int),
+        "version": component_spec.ExecutionParameter(type=int),
+        "settings": component_spec.ExecutionParameter(type=str),
+    }
+
+
+class IncrementalTrainer(base_component.BaseComponent):
+    """Warm-starts the champion, trains it on every span that it owes, and exports the candidate as a bundle.
+
+    The `model` artifact holds `Format-Serving/`, the bundle (`serving/bundle.py`), and `state/`, the weights and
+    optimizer slots of the next warm start (`trainer/state.py`).
+
+    Args:
+      decision: what to train on, from `UpdateDecider`.
+      sequences, held_out, vocabulary: of this span, from `SpanTransform`.
+      past_sequences: of the spans before.
+      base_model: the champion; may resolve to nothing.
+      span: the span's number.
+      version: the number that the candidate gets in TF Serving's folder.
+      settings: model, update and export.
+    """
+
+    SPEC_CLASS = _Spec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        decision: channel.BaseChannel,
+        sequences: channel.BaseChannel,
+        held_out: channel.BaseChannel,
+        vocabulary: channel.BaseChannel,
+        past_sequences: channel.BaseChannel,
+        base_model: channel.BaseChannel,
+        span: int,
+        version: int,
+        settings: Settings,
+    ) -> None:
+        super().__init__(
+            _Spec(
+                decision=decision,
+                sequences=sequences,
+                held_out=held_out,
+                vocabulary=vocabulary,
+                past_sequences=past_sequences,
+                base_model=base_model,
+                model=channel_utils.as_channel([standard_artifacts.Model()]),
+                span=span,
+                version=version,
+                settings=settings.to_json(),
+            )
+        )

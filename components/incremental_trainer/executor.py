@@ -1,0 +1,120 @@
+"""Reads artifacts, calls `trainer.update`, writes the bundle: no learning maths of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact
+
+from components.incremental_trainer.settings import Settings
+from components.splits import split_files
+from components.update_decider.decision import Decision
+from serving.bundle import write_bundle
+from serving.signatures import Catalogue, Signatures
+from trainer.input import read_held_out, read_sequences
+from trainer.logs import TrainingLog
+from trainer.models.base import TableSizes
+from trainer.state import ModelState
+from trainer.update import Span, Update, update
+from trainer.vocabulary import Vocabulary
+
+STATE_FOLDER = "state"
+SERVING_FOLDER = "Format-Serving"  # where TFX's own parts look for a model
+
+
+class Executor(base_executor.BaseExecutor):
+    """See `IncrementalTrainer`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        settings = Settings.from_json(exec_properties["settings"])
+        span, version = exec_properties["span"], exec_properties["version"]
+        decision = Decision.read(input_dict["decision"][0].uri)
+        vocabulary_uri = input_dict["vocabulary"][0].uri
+        items, keys = Vocabulary.load(vocabulary_uri, "items"), Vocabulary.load(vocabulary_uri, "keys")
+        champion = input_dict.get("base_model") or []
+        base = champion[0] if champion and decision.action == "fine_tune" else None
+
+        with TrainingLog(settings.log_folder, version) as log:
+            result = update(
+                spec=settings.model,
+                sizes=TableSizes(items.size, keys.size, items.first_row),
+                spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
+                held_out=read_held_out(split_files(input_dict["held_out"][0], "eval"))[0],
+                popularity=np.concatenate([np.zeros(items.first_row), items.recent]),
+                policy=settings.policy,
+                base=ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None,
+                on_step=log.step,
+                on_epoch=log.epoch,
+            )
+        (model,) = output_dict["model"]
+        result.state.save(Path(model.uri) / STATE_FOLDER)
+        about = {
+            "span": span,
+            "version": version,
+            "parent": base.get_int_custom_property("version") if base else None,
+            "model": settings.model.type,
+            "learned": list(result.state.learned),
+            "vocabulary": {"items": items.fingerprint, "keys": keys.fingerprint},
+        }
+        _export(result, items, keys, settings, Path(model.uri) / SERVING_FOLDER, about)
+        _describe(model, result, about, decision)
+
+
+def _spans(decision: Decision, found: list[artifact.Artifact]) -> list[Span]:
+    by_span = {one.get_int_custom_property("span"): one for one in found}
+    return [Span(number, read_sequences(split_files(by_span[number], "train"))) for number in decision.train_on]
+
+
+def _export(
+    result: Update, items: Vocabulary, keys: Vocabulary, settings: Settings, folder: Path, about: dict[str, Any]
+) -> None:
+    result.model.freeze()
+    assets = folder.parent / ".assets"
+    assets.mkdir(parents=True, exist_ok=True)
+    catalogue = Catalogue(
+        items=items.ids.to_pylist(),
+        keys=keys.ids.to_pylist(),
+        titles=_titles(items.ids, settings),
+        first_row=items.first_row,
+    )
+    signatures = Signatures(result.model, catalogue, assets, settings.k, settings.max_k, settings.exclude_seen)
+    write_bundle(signatures, folder, about)
+    for asset in assets.iterdir():
+        asset.unlink()
+    assets.rmdir()
+
+
+def _titles(ids: pa.Array, settings: Settings) -> list[str]:
+    if settings.items_file is None:
+        return [""] * len(ids)
+    columns = [settings.item_column, settings.title_column]
+    table = pa.csv.read_csv(
+        settings.items_file,
+        convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string())),
+    )
+    titles = dict(zip(table[0].cast(pa.binary()).to_pylist(), table[1].to_pylist(), strict=True))
+    return [titles.get(one) or "" for one in ids.to_pylist()]
+
+
+def _describe(model: artifact.Artifact, result: Update, about: dict[str, Any], decision: Decision) -> None:
+    model.set_int_custom_property("span", about["span"])
+    model.set_int_custom_property("version", about["version"])
+    model.set_int_custom_property("parent", about["parent"] or 0)
+    model.set_int_custom_property("examples", result.examples)
+    model.set_int_custom_property("epochs", result.epochs)
+    model.set_float_custom_property("train_loss", result.train_loss)
+    model.set_float_custom_property("held_out_loss", result.held_out_loss)
+    model.set_float_custom_property("training_seconds", result.seconds)
+    model.set_string_custom_property("learned", json.dumps(about["learned"]))
+    model.set_string_custom_property("action", decision.action)

@@ -1,0 +1,62 @@
+"""Resolver strategies that read the lineage: yesterday's state, the champion, and the spans that it owes.
+
+Each looks only at spans before the one that is run, so that running an old span again sees what it saw the first
+time. Of several artifacts for one span the newest counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfx.dsl.components.common import resolver
+from tfx.types import artifact
+
+Artifacts = dict[str, list[artifact.Artifact]]
+
+
+class PreviousState(resolver.ResolverStrategy):
+    """For every input channel the newest artifact of the last span before `span`; empty on the first day."""
+
+    def __init__(self, span: int) -> None:
+        self._span = span
+
+    def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
+        return {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
+
+
+class Champion(resolver.ResolverStrategy):
+    """The model in service, and the training sequences that a candidate may need.
+
+    `model`: the blessed and not revoked model of the latest span before `span`, if any. `sequences`: those of the last
+    `most` spans before `span`, oldest first.
+    """
+
+    def __init__(self, span: int, most: int) -> None:
+        self._span, self._most = span, most
+
+    def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
+        blessed = {
+            blessing.get_int_custom_property("current_model_id")
+            for blessing in input_dict["model_blessing"]
+            if blessing.get_int_custom_property("blessed") == 1
+        }
+        clean = [
+            model
+            for model in input_dict["model"]
+            if model.id in blessed and not model.get_int_custom_property("revoked")
+        ]
+        return {
+            "model": newest_by_span(clean, below=self._span)[-1:],
+            "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
+        }
+
+
+def newest_by_span(found: Iterable[artifact.Artifact], below: int) -> list[artifact.Artifact]:
+    """The newest artifact of every span before `below`, oldest span first."""
+    newest: dict[int, artifact.Artifact] = {}
+    for one in sorted(found, key=lambda one: one.id):
+        span = one.get_int_custom_property("span")
+        if span < below:
+            newest[span] = one
+    return [newest[span] for span in sorted(newest)]

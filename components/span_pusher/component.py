@@ -1,0 +1,92 @@
+"""TFX component: see `SpanPusher`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
+
+from components.incremental_trainer.executor import SERVING_FOLDER
+from components.span_pusher.push import drop_old, push
+from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
+
+
+class Executor(base_executor.BaseExecutor):
+    """Pushes a blessed model; in any case writes `verdict.json` and the verdict's sentence."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        (model,) = input_dict["model"]
+        blessed = input_dict["model_blessing"][0].get_int_custom_property("blessed") == 1
+        verdict = read_verdict(input_dict["evaluation"][0].uri, blessed)
+        version = model.get_int_custom_property("version")
+        if blessed:
+            about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE)}
+            push(Path(model.uri) / SERVING_FOLDER, exec_properties["served"], version, about)
+            drop_old(exec_properties["served"], exec_properties["keep_versions"])
+        (pushed,) = output_dict["pushed"]
+        (Path(pushed.uri) / "verdict.json").write_text(json.dumps(dataclasses.asdict(verdict), indent=1))
+        pushed.set_int_custom_property("span", exec_properties["span"])
+        pushed.set_int_custom_property("pushed", int(blessed))
+        pushed.set_string_custom_property("pushed_version", str(version) if blessed else "")
+        pushed.set_string_custom_property("verdict", verdict.sentence)
+        for of in (CANDIDATE, BASELINE):
+            for name, value in _overall(verdict, of).items():
+                pushed.set_float_custom_property(f"{of}_{name}", value)
+
+
+def _overall(verdict: Verdict, of: str) -> dict[str, float]:
+    return {name: values[of] for name, values in verdict.metrics.get(OVERALL, {}).items() if of in values}
+
+
+class _Spec(component_spec.ComponentSpec):
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+    }
+    OUTPUTS = {"pushed": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+    PARAMETERS = {
+        "span": component_spec.ExecutionParameter(type=int),
+        "served": component_spec.ExecutionParameter(type=str),
+        "keep_versions": component_spec.ExecutionParameter(type=int),
+    }
+
+
+class SpanPusher(base_component.BaseComponent):
+    """Pushes a blessed model under a version that says its day.
+
+    Not TFX's Pusher: that one names a version by the clock, copies in place, and has no word for why not.
+    """
+
+    SPEC_CLASS = _Spec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        model: channel.BaseChannel,
+        model_blessing: channel.BaseChannel,
+        evaluation: channel.BaseChannel,
+        span: int,
+        served: str,
+        keep_versions: int,
+    ) -> None:
+        super().__init__(
+            _Spec(
+                model=model,
+                model_blessing=model_blessing,
+                evaluation=evaluation,
+                pushed=channel_utils.as_channel([standard_artifacts.PushedModel()]),
+                span=span,
+                served=served,
+                keep_versions=keep_versions,
+            )
+        )

@@ -1,0 +1,100 @@
+"""The gate's verdict as a person reads it: which number, which slice, by how much."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+
+OVERALL = "overall"
+CANDIDATE, BASELINE = "candidate", "baseline"
+_MEAN, _COUNT = "mean_prediction", "example_count"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the gate measured and decided.
+
+    Attributes:
+      blessed: whether the candidate may be pushed.
+      sentence: the decision and its numbers.
+      metrics: slice to metric to `{"candidate": …, "baseline": …}`; without a champion no baseline.
+      events: slice to the number of held-out events.
+    """
+
+    blessed: bool
+    sentence: str
+    metrics: dict[str, dict[str, dict[str, float]]]
+    events: dict[str, int]
+
+
+def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
+    """Reads what TFX's Evaluator wrote into `evaluation_uri`."""
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    events: dict[str, int] = {}
+    for model in (CANDIDATE, BASELINE):
+        # An evaluation of one model alone holds it under no name.
+        for slice_key, outputs in _slices(evaluation_uri, model):
+            for output, values in outputs.items():
+                mean = values[""].get(_MEAN, {}).get("doubleValue", math.nan)
+                metrics.setdefault(slice_key, {}).setdefault(output, {})[model] = mean
+                events[slice_key] = round(values[""][_COUNT]["doubleValue"])
+    failures = _failures(tfma.load_validation_result(evaluation_uri), metrics)
+    return Verdict(blessed, _sentence(blessed, failures, metrics, events), metrics, events)
+
+
+def _slices(uri: str, model: str) -> list[tuple[str, dict[str, Any]]]:
+    result = tfma.load_eval_result(uri, model_name=model)
+    return [(slice_name(key), outputs) for key, outputs in result.slicing_metrics]
+
+
+def slice_name(key: tuple) -> str:
+    """`()` is `overall`, `(("item_slice", "new"),)` is `item_slice:new`."""
+    return ",".join(f"{column}:{value}" for column, value in key) or OVERALL
+
+
+def _failures(validation: Any, metrics: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    lines = []
+    for of_slice in validation.metric_validations_per_slice:
+        key = tuple((one.column, one.bytes_value.decode()) for one in of_slice.slice_key.single_slice_keys)
+        for failure in of_slice.failures:
+            name, where = failure.metric_key.output_name, slice_name(key)
+            values = metrics.get(where, {}).get(name, {})
+            lines.append(f"{name} on {where} {_compare(values, failure.metric_key.is_diff)}{_bound(failure)}")
+    for missing in validation.missing_slices:
+        lines.append(f"no held-out event fell into {missing}".strip())
+    return lines
+
+
+def _compare(values: dict[str, float], is_diff: bool) -> str:
+    candidate, champion = values.get(CANDIDATE, math.nan), values.get(BASELINE, math.nan)
+    if is_diff:
+        return f"is {candidate:.4f} against the champion's {champion:.4f} ({candidate - champion:+.4f})"
+    return f"is {candidate:.4f}"
+
+
+def _bound(failure: Any) -> str:
+    if failure.metric_key.is_diff:
+        return f", allowed is {failure.metric_threshold.change_threshold.absolute.value:+.4f}"
+    value = failure.metric_threshold.value_threshold
+    if value.HasField("lower_bound"):
+        return f", at least {value.lower_bound.value:.4f} is asked"
+    return f", at most {value.upper_bound.value:.4f} is allowed"
+
+
+def _sentence(
+    blessed: bool,
+    failures: list[str],
+    metrics: dict[str, dict[str, dict[str, float]]],
+    events: dict[str, int],
+) -> str:
+    on = f"{events.get(OVERALL, 0)} held-out events"
+    if not blessed:
+        return f"Refused on {on}: " + ("; ".join(failures) or "the gate has no threshold that the candidate met") + "."
+    numbers = [
+        f"{name} {_compare(values, is_diff=BASELINE in values).removeprefix('is ')}"
+        for name, values in metrics.get(OVERALL, {}).items()
+    ]
+    return f"Blessed on {on}: " + ", ".join(numbers) + "."

@@ -1,0 +1,81 @@
+"""The gate's thresholds and slices as TFMA's EvalConfig."""
+
+from __future__ import annotations
+
+from google.protobuf import wrappers_pb2
+from tensorflow_model_analysis.proto import config_pb2 as tfma
+
+from components.span_pusher.verdict import BASELINE, CANDIDATE
+from pipeline.config import Config, ConfigError, Threshold
+
+SLICES = ("item_slice", "key_slice")
+LOWER_IS_BETTER = {"mse", "rmse"}
+
+
+def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
+    """The configuration of the standard Evaluator.
+
+    The model's `evaluate` signature computes each metric for every held-out position; TFMA averages, slices and
+    compares them.
+
+    Args:
+      config: settings.
+      metrics: what the model's `evaluate` signature returns.
+
+    Raises:
+      ConfigError: a threshold names a metric that the model does not have, or there is none at all.
+    """
+    gate = config.gate
+    named = {*gate.thresholds, *(name for of_slice in gate.slice_thresholds.values() for name in of_slice)}
+    if unknown := sorted(named - set(metrics)):
+        raise ConfigError(
+            f"`gate.thresholds` must name metrics of `{config.model.type}`: {', '.join(metrics)}. Received: {unknown}."
+        )
+    if not any(threshold.floor is not None or threshold.max_drop is not None for threshold in gate.thresholds.values()):
+        raise ConfigError(
+            "`gate.thresholds` must give at least one `floor` or `max_drop`: without any nothing is ever blessed."
+        )
+    outputs = dict.fromkeys(metrics)
+    spec = dict(
+        signature_name="evaluate",
+        prediction_keys={name: name for name in outputs},
+        label_keys=dict.fromkeys(outputs, "label"),
+    )
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(name=CANDIDATE, **spec),
+            tfma.ModelSpec(name=BASELINE, is_baseline=True, **spec),
+        ],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in SLICES)],
+        metrics_specs=[_metric(config, name) for name in metrics],
+        options=tfma.Options(compute_confidence_intervals=wrappers_pb2.BoolValue(value=gate.confidence_intervals)),
+    )
+
+
+def _metric(config: Config, name: str) -> tfma.MetricsSpec:
+    overall = config.gate.thresholds.get(name)
+    per_slice = [
+        tfma.PerSliceMetricThreshold(
+            slicing_specs=[tfma.SlicingSpec(feature_values=dict([of_slice.split(":", 1)]))],
+            threshold=_threshold(thresholds[name], name),
+        )
+        for of_slice, thresholds in config.gate.slice_thresholds.items()
+        if name in thresholds
+    ]
+    mean = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=per_slice)
+    if overall is not None:
+        mean.threshold.CopyFrom(_threshold(overall, name))
+    return tfma.MetricsSpec(output_names=[name], metrics=[tfma.MetricConfig(class_name="ExampleCount"), mean])
+
+
+def _threshold(threshold: Threshold, name: str) -> tfma.MetricThreshold:
+    lower = name in LOWER_IS_BETTER
+    result = tfma.MetricThreshold()
+    if threshold.floor is not None:
+        bound = result.value_threshold.upper_bound if lower else result.value_threshold.lower_bound
+        bound.value = threshold.floor
+    if threshold.max_drop is not None:
+        change = result.change_threshold
+        change.direction = tfma.LOWER_IS_BETTER if lower else tfma.HIGHER_IS_BETTER
+        change.absolute.value = threshold.max_drop if lower else -threshold.max_drop
+    return result

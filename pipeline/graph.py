@@ -1,0 +1,133 @@
+"""The daily loop, as one picture."""
+
+from __future__ import annotations
+
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.experimental.conditionals.conditional import Cond
+from tfx.orchestration import pipeline
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
+
+from components.artifacts import KeyHistory, Vocabulary
+from components.incremental_trainer import IncrementalTrainer
+from components.lineage import Champion, PreviousState
+from components.next_span_evaluator import NextSpanEvaluator
+from components.span_example_gen import SpanExampleGen
+from components.span_pusher import SpanPusher
+from components.span_transform import SpanTransform
+from components.update_decider import UpdateDecider
+from pipeline import store, wiring
+from pipeline.config import Config
+from pipeline.gate import eval_config
+from pipeline.schema import write_schema
+from pipeline.spans import Naming
+
+
+def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pipeline:
+    """One day of one recommender.
+
+    Args:
+      config: settings.
+      span: the span's number.
+      revision: counts the runs of this span, from 1; a part of the pushed version.
+    """
+    version = Naming(config.data.dated).version(span, revision)
+
+    # The day's files become clean events, the last of them held out.
+    events = SpanExampleGen(
+        str(config.data.path), wiring.data(config), span, config.data.pattern, config.split.eval_fraction
+    )
+    statistics = StatisticsGen(examples=events.outputs["examples"])
+    schema = ImportSchemaGen(schema_file=str(write_schema(config)))
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+
+    # With yesterday's state they become training sequences, a grown vocabulary and today's state.
+    yesterday = Resolver(
+        strategy_class=PreviousState,
+        config={"span": span},
+        vocabulary=Channel(type=Vocabulary, producer_component_id="SpanTransform", output_key="vocabulary"),
+        history=Channel(type=KeyHistory, producer_component_id="SpanTransform", output_key="history"),
+    ).with_id("Yesterday")
+    transform = SpanTransform(
+        events=events.outputs["examples"],
+        vocabulary=yesterday.outputs["vocabulary"],
+        history=yesterday.outputs["history"],
+        span=span,
+        settings=wiring.transform_settings(config),
+    )
+
+    # The model in service is tested on what it has not seen, and what it owes is found.
+    champion = Resolver(
+        strategy_class=Champion,
+        config={"span": span, "most": wiring.most_spans(config)},
+        model=Channel(
+            type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"
+        ),
+        model_blessing=Channel(
+            type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
+        ),
+        sequences=Channel(
+            type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
+        ),
+    ).with_id("Champion")
+    next_span = NextSpanEvaluator(
+        sequences=transform.outputs["sequences"],
+        held_out=transform.outputs["held_out"],
+        model=champion.outputs["model"],
+        span=span,
+        history_length=config.history.length,
+    )
+
+    # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
+    decider = UpdateDecider(
+        sequences=transform.outputs["sequences"],
+        held_out=transform.outputs["held_out"],
+        past_sequences=champion.outputs["sequences"],
+        model=champion.outputs["model"],
+        span=span,
+        min_held_out=config.gate.min_events,
+        max_owed=config.update.max_owed_spans,
+        retrain_spans=config.update.retrain_spans,
+    )
+    with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
+        trainer = IncrementalTrainer(
+            decision=decider.outputs["decision"],
+            sequences=transform.outputs["sequences"],
+            held_out=transform.outputs["held_out"],
+            vocabulary=transform.outputs["vocabulary"],
+            past_sequences=champion.outputs["sequences"],
+            base_model=champion.outputs["model"],
+            span=span,
+            version=version,
+            settings=wiring.trainer_settings(config),
+        )
+        gate = Evaluator(
+            examples=transform.outputs["held_out"],
+            model=trainer.outputs["model"],
+            baseline_model=champion.outputs["model"],
+            eval_config=eval_config(config, wiring.metric_names(config)),
+        )
+        pusher = SpanPusher(
+            model=trainer.outputs["model"],
+            model_blessing=gate.outputs["blessing"],
+            evaluation=gate.outputs["evaluation"],
+            span=span,
+            served=str(config.serving_path),
+            keep_versions=config.push.keep_versions,
+        )
+
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(config.artifacts_path),
+        metadata_connection_config=store.connection_config(config),
+        components=[
+            events, statistics, schema, validator, yesterday, transform, champion, next_span, decider,
+            trainer, gate, pusher,
+        ],
+        enable_cache=config.cache,
+        beam_pipeline_args=wiring.beam_args(config),
+    )  # fmt: skip

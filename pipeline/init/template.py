@@ -1,0 +1,109 @@
+"""A settings file in YAML with every setting, its default and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+import yaml
+
+from pipeline.config import Config
+
+COMMENTS = {
+    "name": "the model's name in TF Serving: letters, digits and _",
+    "root": "where artifacts, logs, the ledger and TF Serving's folder go; relative paths start here",
+    "metadata": "the ledger's database: null is an SQLite file under root, else mysql://… or postgresql://…",
+    "cache": "whether a step with the same inputs and settings is answered from the ledger instead of run again",
+    "data": "where the spans of events lie, and how a row becomes an event",
+    "data.path": "the folder that holds all spans",
+    "data.pattern": "a span's files below path: {YYYY}, {MM} and {DD}, or {SPAN}; v{VERSION} where spans come again",
+    "data.format": "csv, parquet, jsonl or tfrecord, each also gzipped (.gz)",
+    "data.columns": "the names of your columns",
+    "data.columns.key": "who: a user or a session",
+    "data.columns.item": "what",
+    "data.columns.timestamp": "when",
+    "data.columns.weight": "how much, optional: a quantity or a rating",
+    "data.columns.context": "further columns that your own model needs",
+    "data.timestamp_unit": "s, ms, us or ns, where timestamps are numbers",
+    "data.timestamp_format": "strptime's pattern, where timestamps are text other than ISO 8601",
+    "data.span_hours": "a span's length; an event outside of it is rejected (24 for days). null: any time is fine",
+    "data.weight_above": "rows whose weight is not above this are rejected. null: any number is fine",
+    "data.reject": "further rows to reject, e.g. [{column: InvoiceNo, matches: C, reason: cancellation}]",
+    "data.max_reject_fraction": "more rejected rows than this stop the span",
+    "data.items": "a CSV file of titles, for people who look at recommendations",
+    "data.item_title": "its column of titles",
+    "split": "what is held out of each span",
+    "split.eval_fraction": "the last part by time judges that day's candidate and is trained on the next day",
+    "vocabulary": "which ids get an embedding row of their own",
+    "vocabulary.item_min_count": "events an item needs first",
+    "vocabulary.key_min_count": "events a key needs first",
+    "vocabulary.oov_rows": "rows that all other ids share",
+    "vocabulary.half_life_spans": "spans after which an event counts half in what is recent",
+    "history": "what the model sees of a key",
+    "history.length": "its last events",
+    "model": "what is learned",
+    "model.type": "two_tower, ranking, or the dotted path of your own tfrs.Model",
+    "model.params": "its arguments, e.g. {dim: 64}",
+    "update": "how one span changes the model",
+    "update.epochs": "at most; the best one is kept",
+    "update.patience": "epochs without a better eval loss before stopping",
+    "update.optimizer": "adagrad (its cost follows the batch) or adam (follows the tables)",
+    "update.clip_norm": "the gradients' global norm is clipped to this. null: not at all",
+    "update.new_rows": "where a new id starts: cooccurrence (mean of what it occurs with), mean (the table's) or random",
+    "update.max_owed_spans": "spans a champion may be behind before a full retrain is due",
+    "update.retrain_spans": "spans that a full retrain learns",
+    "update.seed": "the same seed and spans give the same model",
+    "gate": "what a candidate must show before it is pushed",
+    "gate.k": "the length of the lists that are judged",
+    "gate.min_events": "with fewer held-out events there is no verdict",
+    "gate.cold_below": "an id with fewer training events is cold, with none new, else warm",
+    "gate.thresholds": "a metric: its floor, and how far it may fall below the champion's",
+    "gate.slice_thresholds": "the same for a slice, e.g. {item_new: {recall: {floor: 0.01}}}",
+    "gate.confidence_intervals": "whether the verdict takes the metrics' uncertainty into account; twice the time",
+    "push": "how a blessed model reaches TF Serving's folder",
+    "push.keep_versions": "older versions are deleted",
+    "push.max_k": "the longest list that can be asked for",
+    "push.exclude_seen": "whether a history's items are left out of its recommendations",
+    "beam": "where Beam runs",
+    "beam.args": "passed to Beam untouched; empty: in this process",
+}
+
+
+def render(values: Mapping[str, Any], found: Mapping[str, str], head: str) -> str:
+    """The YAML text: every field of `Config`, its default unless `values` has another, a comment above it.
+
+    Args:
+      values: dotted setting to value.
+      found: dotted setting to what was seen in the data, added to the comment.
+      head: the text at the top, without comment signs.
+    """
+    lines = [f"# {line}".rstrip() for line in head.splitlines()]
+    return "\n".join([*lines, "", *_section(Config, "", values, found)]) + "\n"
+
+
+def _section(
+    model: type[pydantic.BaseModel], prefix: str, values: Mapping[str, Any], found: Mapping[str, str]
+) -> list[str]:
+    lines: list[str] = []
+    indent = "  " * prefix.count(".")
+    for name, field in model.model_fields.items():
+        setting = prefix + name
+        section = field.annotation
+        nested = isinstance(section, type) and issubclass(section, pydantic.BaseModel)
+        if nested and not prefix:
+            lines.append("")
+        lines += [f"{indent}# {text}" for text in (COMMENTS.get(setting), found.get(setting)) if text]
+        if nested:
+            assert isinstance(section, type)
+            lines += [f"{indent}{name}:", *_section(section, f"{setting}.", values, found)]
+        else:
+            value = values[setting] if setting in values else field.get_default(call_default_factory=True)
+            lines.append(f"{indent}{name}: {_scalar(value)}")
+    return lines
+
+
+def _scalar(value: Any) -> str:
+    plain = pydantic.TypeAdapter(Any).dump_python(value, mode="json", exclude_none=True)
+    text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
+    return text.removesuffix("...\n").strip()

@@ -1,0 +1,33 @@
+"""The schema of event Examples: known from the settings, not guessed from a day's data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.config import Config
+
+_TYPES = {"key": schema_pb2.BYTES, "item": schema_pb2.BYTES, "timestamp": schema_pb2.INT, "weight": schema_pb2.FLOAT}
+
+
+def write_schema(config: Config) -> Path:
+    """Writes `schema/schema.pbtxt` under the root, if it is not there as it should be; returns its path.
+
+    Every event has exactly one of each part. Context columns are left to the statistics, which show them.
+    """
+    schema = schema_pb2.Schema()
+    for name, type_ in _TYPES.items():
+        feature = schema.feature.add(name=name, type=type_)
+        feature.presence.min_fraction = 1.0
+        feature.shape.dim.add(size=1)
+    text = text_format.MessageToString(schema)
+    path = config.root / "schema" / "schema.pbtxt"
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".partial")
+        beside.write_text(text)
+        os.replace(beside, path)
+    return path

@@ -1,0 +1,41 @@
+"""The connection to ML Metadata: SQLite under the root, or the user's MySQL or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.config import Config, ConfigError
+
+_FORM = "`metadata` must be a URL like mysql://user:password@host:3306/database or postgresql://…"
+
+
+def connection_config(config: Config) -> metadata_store_pb2.ConnectionConfig:
+    """MLMD's connection for `config.metadata`; without one, SQLite at `<root>/metadata.sqlite`.
+
+    Raises:
+      ConfigError: the URL has another scheme, or no database.
+    """
+    connection = metadata_store_pb2.ConnectionConfig()
+    if config.metadata is None:
+        config.root.mkdir(parents=True, exist_ok=True)
+        connection.sqlite.filename_uri = str(config.root / "metadata.sqlite")
+        connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        return connection
+    url = urlsplit(config.metadata)
+    database = url.path.lstrip("/")
+    if not database or not url.hostname:
+        raise ConfigError(f"{_FORM}. Received: {config.metadata!r}.")
+    user, password = unquote(url.username or ""), unquote(url.password or "")
+    if url.scheme == "mysql":
+        mysql = connection.mysql
+        mysql.host, mysql.port, mysql.database = url.hostname, url.port or 3306, database
+        mysql.user, mysql.password = user, password
+    elif url.scheme in {"postgresql", "postgres"}:
+        postgres = connection.postgresql
+        postgres.host, postgres.port, postgres.dbname = url.hostname, str(url.port or 5432), database
+        postgres.user, postgres.password = user, password
+    else:
+        raise ConfigError(f"{_FORM}. Received: {config.metadata!r}.")
+    return connection

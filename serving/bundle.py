@@ -1,0 +1,106 @@
+"""A bundle: SavedModel, vocabulary, item index and manifest in one folder, written and checked as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class BundleError(ValueError):
+    """A bundle is incomplete or its parts disagree; the message names the part and both fingerprints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a bundle is made of.
+
+    Attributes:
+      about: span, model, parent, metrics: whatever the writer wants to be read back.
+      files: relative path to the SHA-256 of every other file of the bundle.
+    """
+
+    about: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Manifest:
+        path = Path(folder) / MANIFEST
+        try:
+            raw = json.loads(path.read_text())
+            if raw["format"] != FORMAT:
+                raise BundleError(
+                    f"A bundle's format must be {FORMAT}. Received: {raw['format']} in {path}. Use the warmspan that "
+                    "wrote it."
+                )
+            return cls(raw["about"], raw["files"])
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise BundleError(f"A bundle must hold a readable {MANIFEST}. Received: {path} ({error}).") from None
+
+    def write(self, folder: str | Path) -> None:
+        raw = {"format": FORMAT, "about": dict(self.about), "files": dict(self.files)}
+        (Path(folder) / MANIFEST).write_text(json.dumps(raw, indent=1, sort_keys=True))
+
+
+def write_bundle(signatures: Any, folder: str | Path, about: Mapping[str, Any]) -> Manifest:
+    """Saves `signatures` (`serving.signatures.Signatures`) and the manifest into `folder`, which must not exist."""
+    import tensorflow as tf
+
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        options = tf.saved_model.SaveOptions(save_debug_info=False)
+        tf.saved_model.save(signatures, beside, signatures=signatures.build(), options=options)
+        manifest = Manifest(about, fingerprints(beside))
+        manifest.write(beside)
+        os.chmod(beside, 0o755)
+        shutil.copytree(beside, folder)
+    return manifest
+
+
+def check_bundle(folder: str | Path) -> Manifest:
+    """Reads a bundle's manifest and compares every part with it.
+
+    Raises:
+      BundleError: a part is missing, unknown or other than the manifest says.
+    """
+    manifest = Manifest.read(folder)
+    found = fingerprints(folder)
+    for name in sorted(set(found) | set(manifest.files)):
+        wanted, got = manifest.files.get(name), found.get(name)
+        if wanted != got:
+            raise BundleError(
+                f"The parts of a bundle must be those of its manifest. Received: {folder}, part {name}, manifest says "
+                f"{wanted or 'no such part'}, found {got or 'nothing'}. Push the model again; never mix two versions."
+            )
+    return manifest
+
+
+def fingerprints(folder: str | Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder` but the manifest, by relative path."""
+    return {str(path.relative_to(folder)): _sha256(path) for path in _files(Path(folder))}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:
+    """`hashlib.file_digest` for Python 3.10."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
