@@ -14,8 +14,8 @@ from pipeline.init.times import Reading, ways_to_read
 # The best name first; a column is compared in lower case without separators, as a whole before by its end.
 NAMES = {
     "key": (
-        "userid", "user", "customerid", "customer", "memberid", "accountid", "visitorid", "clientid", "uid", "personid",
-        "profileid", "reviewerid", "sessionid", "session", "key",
+        "userid", "user", "customerid", "customer", "memberid", "accountid", "visitorid", "visitor", "clientid", "uid",
+        "personid", "profileid", "reviewerid", "sessionid", "session", "key",
     ),
     "item": (
         "itemid", "item", "productid", "product", "sku", "stockcode", "articleid", "asin", "movieid", "trackid",
@@ -49,9 +49,10 @@ def choose_columns(columns: Sequence[Column], given: Mapping[str, str | None]) -
     for part, name in given.items():
         if name is not None:
             if name not in by_name:
-                near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.0)
+                folded = {other.casefold(): other for other in by_name}
+                near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
                 raise ConfigError(
-                    f"`--{part}` must name a column. Received: {name!r}. Did you mean {near[0]!r}? "
+                    f"`--{part}` must name a column. Received: {name!r}. Did you mean {folded[near[0]]!r}? "
                     f"Found: {', '.join(map(repr, by_name))}."
                 )
             chosen[part] = Choice(name, "you said so")

@@ -31,6 +31,7 @@ _DATE = re.compile(
 )
 _NUMBER = re.compile(r"(?P<name>[A-Za-z_.=-]*?)(?P<number>\d+)")
 _VERSION = re.compile(r"v\d+")
+_SPAN_FOLDER = re.compile(r"(?:span[-_=]?)?\d+", re.IGNORECASE)
 _NO_SPAN = re.compile(r"(?:part|shard|chunk)[-_.]?|v", re.IGNORECASE)
 
 
@@ -91,14 +92,16 @@ def format_of(file: Path) -> Format | None:
 
 def _bases(path: Path) -> list[Path]:
     # A span's own folder, or a file in it, is a fair answer to "where is your data": look from further up, too.
-    named = [place for place in [path, *path.parents][:4] if _DATE.search(place.name) or _NUMBER.fullmatch(place.name)]
+    named = [
+        place for place in [path, *path.parents][:4] if _DATE.search(place.name) or _SPAN_FOLDER.fullmatch(place.name)
+    ]
     return [*([path] if path.is_dir() else []), *(place.parent for place in named[-1:])]
 
 
 def _data_files(base: Path) -> list[Path]:
     found: list[Path] = []
     for folder, folders, names in os.walk(base):
-        # Hidden files and those with an underscore (_SUCCESS, .part-0.crc) are notes of the tools that wrote the others.
+        # Hidden files and those with an underscore (_SUCCESS) are notes of the tools that wrote the others.
         folders[:] = sorted(name for name in folders if name[0] not in "._")
         found += [Path(folder, name) for name in sorted(names) if name[0] not in "._" and format_of(Path(name))]
         if len(found) > MOST_FILES:
