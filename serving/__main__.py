@@ -6,11 +6,13 @@ import argparse
 import logging
 import sys
 
+from serving.metrics import PROMETHEUS_PATH
 from serving.model_config import ModelConfigError
 from serving.rest_server import DEFAULT_PORT, RestServer
 
 
 def main() -> int:
+    """Runs the server until SIGINT or SIGTERM. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("--model_config_file", help="a models.config; read again when it changes")
     parser.add_argument("--model_name", default="default", help="with --model_base_path")
@@ -26,7 +28,6 @@ def main() -> int:
     if bool(args.model_config_file) == bool(args.model_base_path):
         parser.error("give --model_config_file or --model_base_path")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    options = {"metrics_path": None} if args.no_metrics else {}
     try:
         RestServer(
             args.model_config_file or {args.model_name: args.model_base_path},
@@ -36,7 +37,7 @@ def main() -> int:
             threads=args.rest_api_num_threads,
             timeout_seconds=args.rest_api_timeout_in_ms / 1000,
             cors=args.rest_api_enable_cors_support,
-            **options,
+            metrics_path=None if args.no_metrics else PROMETHEUS_PATH,
         ).serve_forever()
     except (ModelConfigError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,8 +1,9 @@
 """Bytes of a request body to Python values, by the rules of TensorFlow Serving's JSON parser.
 
-Python's own parser does the work. What it can't read, or reads otherwise, goes through an exact reader without recursion: it
-gives the server's wording and byte offset for a fault, takes `Inf` and any depth, and refuses numbers beyond a double and
-half surrogate pairs. Bytes that are not UTF-8 come through as surrogate escapes, so that a string tensor gets them unchanged.
+Python's own parser does the work. What it can't read, or reads otherwise, goes through an exact reader without
+recursion: it gives the server's wording and byte offset for a fault, takes `Inf` and any depth, and refuses numbers
+beyond a double and half surrogate pairs. Bytes that are not UTF-8 come through as surrogate escapes, so that a string
+tensor gets them unchanged.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def read_json(body: bytes) -> Any:
                 offset = _byte_offset(text, error.pos)
                 raise invalid(f"JSON Parse error: {error.msg}. at offset: {offset}") from None
         except ValueError:
-            # Python refuses integers of thousands of digits; TF Serving reads them as a double or says they are too big.
+            # Python refuses integers of thousands of digits.
             if not exact:
                 raise invalid("JSON Parse error: Number too big to be stored in double.") from None
     return _ExactReader(text).read()

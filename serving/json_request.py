@@ -1,7 +1,7 @@
-"""JSON of a predict, classify or regress request to the tensors and examples of a model, as TensorFlow Serving reads it.
+"""JSON of a predict, classify or regress request to the tensors and examples of a model, as TensorFlow Serving does it.
 
-A well-formed request is converted a whole tensor at a time; anything else is walked value by value, in TF Serving's order, to
-name the first fault in TF Serving's words.
+A well-formed request is converted a whole tensor at a time; anything else is walked value by value, in TF Serving's
+order, to name the first fault in TF Serving's words.
 """
 
 from __future__ import annotations
@@ -335,7 +335,9 @@ def _type_name(value: Any) -> str:
         return "Null"
     if isinstance(value, bool):
         return str(value)
-    return {dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
+    if isinstance(value, int | float):
+        return "Number"
+    return "String" if isinstance(value, str) else "Array" if isinstance(value, list) else "Object"
 
 
 def _show(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Output tensors to the JSON that TensorFlow Serving prints.
 
-A float is written with six significant digits when those give the same number back, else with as many as its type needs; it
-always keeps a point or an exponent; NaN and infinities are bare tokens. A string goes out as its bytes; one whose output
-name ends in `_bytes` as base64.
+A float is written with six significant digits when those give the same number back, else with as many as its type
+needs; it always keeps a point or an exponent; NaN and infinities are bare tokens. A string goes out as its bytes; one
+whose output name ends in `_bytes` as base64.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def regressions(values: np.ndarray) -> bytes:
 
 
 def error_body(message: str) -> bytes:
+    """The body of every answer that is not a success."""
     return _encode(f'{{\n    "error": {json.dumps(message, ensure_ascii=False)}\n}}')
 
 

@@ -36,7 +36,7 @@ class Specific:
     versions: frozenset[int]
 
     def select(self, found: Iterable[int]) -> set[int]:
-        return self.versions & set(found)
+        return set(self.versions) & set(found)
 
 
 VersionPolicy = Latest | All | Specific
@@ -65,11 +65,11 @@ def read_models_config(path: str | Path) -> list[ModelConfig]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelConfigError(f"models.config must be a readable text file. Received: {str(path)!r} ({error}).") from None
+        raise ModelConfigError(f"{path} must be a readable text file. Received: {error}.") from None
     try:
         server = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
-        raise ModelConfigError(f"{path} must be a ModelServerConfig in text form. Line and column, fault: {error}.") from None
+        raise ModelConfigError(f"{path} must be a ModelServerConfig in text form. At line:column {error}.") from None
     if server.WhichOneof("config") == "custom_model_config":
         raise ModelConfigError(f"{path} must hold a `model_config_list`. Received: `custom_model_config`.")
     configs = [_model_config(entry, path) for entry in server.model_config_list.config]

@@ -1,8 +1,8 @@
 """Finds the versions of the served models on disk, loads them in the background and takes the old ones out.
 
-A version is taken up when its folder's name is a number and a SavedModel lies in it. It is loaded and warmed up beside the one
-in service; requests go to it from then on, and the old one is closed when its last request has ended. A version that can't be
-loaded changes nothing for the others; it is tried again when its files change, and after a while.
+A version is taken up when its folder's name is a number and a SavedModel lies in it. It is loaded and warmed up beside
+the one in service; requests go to it from then on, and the old one is closed when its last request has ended. A version
+that can't be loaded changes nothing for the others; it is tried again when its files change, and after a while.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ _MAX_VERSION = 2**63 - 1
 
 @dataclass(frozen=True)
 class Answer:
+    """What goes back over HTTP."""
+
     status: int
     body: bytes
     content_type: str = "application/json"
@@ -106,7 +108,9 @@ class RestApi:
         wanted = {"classes", "scores"} if method == "classify" else {"outputs"}
         kind = "classification" if method == "classify" else "regression"
         if "inputs" not in signature.inputs:
-            raise ServingError("FAILED_PRECONDITION", f"No {kind} inputs found in SignatureDef: {dict(signature.inputs)}")
+            raise ServingError(
+                "FAILED_PRECONDITION", f"No {kind} inputs found in SignatureDef: {dict(signature.inputs)}"
+            )
         if not wanted & signature.outputs.keys():
             raise ServingError(
                 "FAILED_PRECONDITION",

@@ -1,7 +1,7 @@
 """The embedded server: TensorFlow Serving's REST port for laptops, tests and the demo.
 
-The network is asyncio's (aiohttp); models compute in a pool of threads behind a bounded queue. Importing this module does not
-import TensorFlow: that happens when the first model is loaded.
+The network is asyncio's (aiohttp); models compute in a pool of threads behind a bounded queue. Importing this module
+does not import TensorFlow: that happens when the first model is loaded.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ _log = logging.getLogger(__name__)
 class RestServer:
     """Serves models over HTTP, on 127.0.0.1 unless told otherwise.
 
-    In a test or a notebook: `with RestServer({"shop": "run/serving/shop"}) as server: requests.get(server.url + ...)`. In a
-    program of its own: `RestServer(...).serve_forever()`, which ends at SIGINT or SIGTERM after the requests in flight.
+    In a test or a notebook: `with RestServer({"shop": "run/serving/shop"}) as server: requests.get(server.url + ...)`.
+    In a program of its own: `RestServer(...).serve_forever()`, which ends at SIGINT or SIGTERM after the requests in
+    flight.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class RestServer:
         cors: bool = False,
         metrics_path: str | None = PROMETHEUS_PATH,
     ) -> None:
-        """
+        """Reads the settings; nothing is loaded and nothing listens yet.
+
         Args:
-          models: model name to the folder of its versions; or a list of `ModelConfig`; or the path of a models.config, which is
-            read again when it changes.
-          host, port: where to listen. Port 0 takes a free one: see `port` after `start`.
+          models: model name to the folder of its versions; or a list of `ModelConfig`; or the path of a models.config,
+            which is read again when it changes.
+          host: the address to listen on.
+          port: the port; 0 takes a free one, see `port` after `start`.
           poll_seconds: how often the folders are looked at for new versions.
           load_retry_seconds: how long a version that could not be loaded waits for its next attempt.
           threads: how many requests compute at once. Default: twice the number of cores, at least four.
@@ -194,18 +197,18 @@ class RestServer:
         if request.method != "POST":
             # What no model computes is answered at once, also when the queue is full.
             return self._api.answer(request.method, path)
+        try:
+            body = _plain_body(await asyncio.wait_for(request.read(), BODY_SECONDS), request)
+        except (web.HTTPRequestEntityTooLarge, _TooLarge):
+            return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+        except asyncio.TimeoutError:
+            return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
+        # Counted once its body is here, so that slow clients can't fill the queue.
         if self._pending >= self._max_pending:
-            return Answer(503, error_body(f"The server has {self._max_pending} requests waiting. Try again in a second."))
+            return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
         self._pending += 1
         try:
-            try:
-                body = _plain_body(await asyncio.wait_for(request.read(), BODY_SECONDS), request)
-            except (web.HTTPRequestEntityTooLarge, _TooLarge):
-                return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
-            except asyncio.TimeoutError:
-                return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
-            assert self._loop is not None
-            return await self._loop.run_in_executor(self._pool, self._api.answer, "POST", path, body)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._api.answer, "POST", path, body)
         finally:
             self._pending -= 1
 

@@ -57,6 +57,7 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
+    """The commonest error: a request that can't be used as it is."""
     return ServingError("INVALID_ARGUMENT", message)
 
 
