@@ -28,8 +28,8 @@ class PreviousState(resolver.ResolverStrategy):
 class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
-    `model`: the blessed and not revoked model of the latest span before `span`, if any. `sequences`: those of the last
-    `most` spans before `span`, oldest first.
+    `model` and `model_blessing`: of the blessed and not revoked model of the latest span before `span`, if any.
+    `sequences`: those of the last `most` spans before `span`, oldest first.
     """
 
     def __init__(self, span: int, most: int) -> None:
@@ -37,8 +37,8 @@ class Champion(resolver.ResolverStrategy):
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
         blessed = {
-            blessing.get_int_custom_property("current_model_id")
-            for blessing in input_dict["model_blessing"]
+            blessing.get_int_custom_property("current_model_id"): blessing
+            for blessing in sorted(input_dict["model_blessing"], key=lambda one: one.id)
             if blessing.get_int_custom_property("blessed") == 1
         }
         clean = [
@@ -46,8 +46,10 @@ class Champion(resolver.ResolverStrategy):
             for model in input_dict["model"]
             if model.id in blessed and not model.get_int_custom_property("revoked")
         ]
+        champion = newest_by_span(clean, below=self._span)[-1:]
         return {
-            "model": newest_by_span(clean, below=self._span)[-1:],
+            "model": champion,
+            "model_blessing": [blessed[model.id] for model in champion],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
         }
 

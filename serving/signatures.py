@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,17 +87,10 @@ class Signatures(tf.Module):
         nothing = [b""] * catalogue.first_row
         self.item_ids = tf.Variable([*nothing, *catalogue.items], trainable=False)
         self.titles = tf.Variable([*nothing, *(title.encode() for title in catalogue.titles)], trainable=False)
-        self._model, self._k, self._max_k, self._exclude_seen = model, k, max_k, exclude_seen
+        # Behind a function: the saver follows attributes, and of the Keras model the graph needs the variables alone.
+        self._model: Callable[[], Servable] = lambda: model
+        self._k, self._max_k, self._exclude_seen = k, max_k, exclude_seen
         self._first_row, self._size = catalogue.first_row, catalogue.first_row + len(catalogue.items)
-
-    # Keras objects must not be followed by the saver: the graph needs their variables alone.
-    @property
-    def _model(self) -> Servable:
-        return self.__dict__["_untracked"][0]
-
-    @_model.setter
-    def _model(self, model: Servable) -> None:
-        object.__setattr__(self, "_untracked", (model,))
 
     def recommend(self, user_id: tf.Tensor, history: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best items for string [b] users with string [b, h] histories, oldest first, padded with ''.
@@ -107,7 +100,7 @@ class Signatures(tf.Module):
           are fewer.
         """
         seen = self.items.rows(history)
-        scores = self._model.score_all(self.keys.rows(user_id), self._recent(seen))
+        scores = self._model().score_all(self.keys.rows(user_id), self._recent(seen))
         scores = self._mask(scores, seen)
         top = tf.math.top_k(scores, k=min(self._max_k, self._size))
         real = top.values > UNAVAILABLE
@@ -120,7 +113,7 @@ class Signatures(tf.Module):
     def rank(self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores of string [b, c] candidates, float32 [b, c], higher is better; -1e30 for '' ."""
         rows = self.items.rows(candidates)
-        scores = self._model.score(self.keys.rows(user_id), self._recent(self.items.rows(history)), rows)
+        scores = self._model().score(self.keys.rows(user_id), self._recent(self.items.rows(history)), rows)
         return {"scores": tf.where(rows > 0, scores, UNAVAILABLE)}
 
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -143,14 +136,14 @@ class Signatures(tf.Module):
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """The metrics of positions given as rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each."""
-        return self._model.evaluate_positions(key, history, item, weight, self._k, self._exclude_seen)
+        return self._model().evaluate_positions(key, history, item, weight, self._k, self._exclude_seen)
 
     def _recent(self, rows: tf.Tensor) -> tf.Tensor:
         return self._align(tf.ragged.boolean_mask(rows, rows > 0))
 
     def _align(self, history: tf.RaggedTensor) -> tf.Tensor:
         """The last `history_length` of each row, right-aligned, as the model saw them in training."""
-        length = self._model.history_length
+        length = self._model().history_length
         newest_first = tf.reverse(history[:, -length:], axis=[1]).to_tensor(shape=[None, length])
         return tf.reverse(newest_first, axis=[1])
 

@@ -1,22 +1,6 @@
-"""The one door to TensorFlow and Keras.
-
-TensorFlow Recommenders refuses Keras 3, and TensorFlow decides which Keras it is at its first import: so
-`TF_USE_LEGACY_KERAS` is set here, before that import, and every module that needs Keras takes it from here.
-"""
+"""The one door to TensorFlow and Keras 2 (see `trainer/__init__.py` for why it is Keras 2)."""
 
 from __future__ import annotations
-
-import os
-import sys
-
-if "tensorflow" not in sys.modules:
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-elif os.environ.get("TF_USE_LEGACY_KERAS") not in {"1", "true", "True"}:
-    raise ImportError(
-        "warmspan must be imported before TensorFlow, or TF_USE_LEGACY_KERAS must be 1: TensorFlow Recommenders needs "
-        "Keras 2. Received: TensorFlow already imported with Keras 3. Export TF_USE_LEGACY_KERAS=1 and start again."
-    )
 
 import tensorflow as tf
 import tf_keras as keras

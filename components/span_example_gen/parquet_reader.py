@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs
 import pyarrow.parquet
-from tfx.dsl.io import fileio
 
 from components.span_example_gen.batch import BATCH_ROWS, Kind, Piece, RawBatch
 from components.span_example_gen.errors import SpanError
@@ -21,7 +22,7 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
       SpanError: the file is no whole Parquet file, lacks one of `columns`, or has one of a nested type.
     """
     try:
-        with fileio.open(path, "rb") as stream:
+        with _open(path) as stream:
             file = pa.parquet.ParquetFile(stream)
             schema, metadata = file.schema_arrow, file.metadata
     except (pa.ArrowInvalid, OSError) as error:
@@ -40,7 +41,7 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
 def read(piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
     """Yields the row group's rows, typed as the file has them, dictionaries decoded."""
     first = piece.first_row
-    with fileio.open(piece.path, "rb") as stream:
+    with _open(piece.path) as stream:
         file = pa.parquet.ParquetFile(stream)
         try:
             for batch in file.iter_batches(BATCH_ROWS, row_groups=[piece.start], columns=list(columns)):
@@ -74,3 +75,8 @@ def kind_of(kind: pa.DataType, file: str, column: str) -> Kind:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return "int"
     return "float" if pa.types.is_floating(kind) else "bytes"
+
+
+def _open(path: str) -> pa.NativeFile:
+    filesystem, inside = pa.fs.FileSystem.from_uri(path if "://" in path else os.path.abspath(path))
+    return filesystem.open_input_file(inside)

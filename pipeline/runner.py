@@ -1,0 +1,149 @@
+"""Runs a span, or one node of it, on this machine.
+
+The graph is compiled once and its nodes are launched one after the other under a run id that says the span and the
+revision. A node that is done in that run is not run again, so that a run that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from absl import logging
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.config import Config
+from pipeline.graph import create_pipeline
+from pipeline.spans import Naming
+
+_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+
+OnNode = Callable[[str, float, bool], None]
+
+
+class RunError(RuntimeError):
+    """A node failed; the message says which, in which span, and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRun:
+    """One node's part of a run: its id, seconds, and whether there was anything to do."""
+
+    node: str
+    seconds: float
+    ran: bool
+
+
+class SpanRun:
+    """One run of the graph for one span and revision."""
+
+    def __init__(self, config: Config, span: int, revision: int) -> None:
+        self.span, self.revision = span, revision
+        self.name = Naming(config.data.dated).format(span)
+        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision))
+        self.run_id = run_id(self.name, revision)
+        runtime_parameter_utils.substitute_runtime_parameter(
+            self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
+        )
+        self._deployment = runner_utils.extract_local_deployment_config(self._ir)
+        connection = self._deployment.metadata_connection_config
+        self._connection = getattr(connection, connection.WhichOneof("connection_config"))
+        self._lock_path = config.root / "run.lock"
+
+    @property
+    def nodes(self) -> list[str]:
+        """Node ids in the order in which they run."""
+        return [node.pipeline_node.node_info.id for node in self._ir.nodes]
+
+    def run(self, on_node: OnNode | None = None) -> list[NodeRun]:
+        """Runs every node that is not done yet.
+
+        Raises:
+          RunError: a node failed; those after it have not run.
+        """
+        with _alone(str(self._lock_path)):
+            return [self._run_node(node, on_node) for node in self.nodes]
+
+    def run_node(self, node: str) -> NodeRun:
+        """Runs one node; a no-op if it is done in this run."""
+        if node not in self.nodes:
+            raise RunError(f"`node` must be one of {', '.join(self.nodes)}. Received: {node!r}.")
+        with _alone(str(self._lock_path)):
+            return self._run_node(node, None)
+
+    def _run_node(self, node_id: str, on_node: OnNode | None) -> NodeRun:
+        started = time.perf_counter()
+        node = next(one.pipeline_node for one in self._ir.nodes if one.pipeline_node.node_info.id == node_id)
+        ran = False
+        if not self._done(node_id):
+            ran = self._launch(node)
+        seconds = time.perf_counter() - started
+        if on_node:
+            on_node(node_id, seconds, ran)
+        return NodeRun(node_id, seconds, ran)
+
+    def _launch(self, node: pipeline_pb2.PipelineNode) -> bool:
+        node_id = node.node_info.id
+        try:
+            info = launcher.Launcher(
+                pipeline_node=node,
+                mlmd_connection=metadata.Metadata(self._connection),
+                pipeline_info=self._ir.pipeline_info,
+                pipeline_runtime_spec=self._ir.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(self._deployment, node_id),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
+            ).launch()
+        except Exception as error:
+            raise RunError(f"{node_id} failed in span {self.name}: {error}") from error
+        # A node whose condition does not hold is passed over and leaves no execution.
+        if info is None or info.execution_id is None:
+            return False
+        if not self._done(node_id):
+            raise RunError(f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
+        return True
+
+    def _done(self, node_id: str) -> bool:
+        with metadata.Metadata(self._connection) as handle:
+            run = handle.store.get_context_by_type_and_name("pipeline_run", self.run_id)
+            if run is None:
+                return False
+            for execution in handle.store.get_executions_by_context(run.id):
+                if execution.last_known_state in _DONE:
+                    contexts = handle.store.get_contexts_by_execution(execution.id)
+                    if any(one.name == f"{self._ir.pipeline_info.id}.{node_id}" for one in contexts):
+                        return True
+        return False
+
+
+def run_id(name: str, revision: int) -> str:
+    """The id of a span's run, the same in every process."""
+    return f"{name}.r{revision:02d}"
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Holds the root's lock; the system drops it with the process, also after a kill."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"One run at a time may use a pipeline root. Received: {path} is held by another process. Wait for it "
+                "to end and run again."
+            ) from None
+        yield
+
+
+def quiet() -> None:
+    """TFX reports each step at INFO and hides errors in stack traces: only errors are let through."""
+    logging.set_verbosity(logging.ERROR)
