@@ -1,0 +1,140 @@
+"""The transform's semantics once more, an event at a time and as plainly as can be, to hold the fast one against."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import NamedTuple
+
+from components.span_transform import Settings
+from trainer.vocabulary import hash_buckets
+
+
+class Event(NamedTuple):
+    key: bytes
+    item: bytes
+    timestamp: int
+    weight: float
+
+
+class Sequence(NamedTuple):
+    key: bytes
+    key_row: int
+    items: tuple[int, ...]
+    timestamps: tuple[int, ...]
+    weights: tuple[float, ...]
+    first_new: int
+    first_today: int
+
+
+class HeldOut(NamedTuple):
+    key: bytes
+    key_row: int
+    history: tuple[int, ...]
+    item: bytes
+    item_row: int
+    timestamp: int
+    weight: float
+    label: float
+    item_slice: bytes
+    key_slice: bytes
+
+
+@dataclasses.dataclass
+class Ids:
+    """One vocabulary: rows in order of admission, counts of all ids."""
+
+    oov_rows: int
+    min_count: int
+    counts: Counter[bytes] = dataclasses.field(default_factory=Counter)
+    admitted: list[bytes] = dataclasses.field(default_factory=list)
+
+    def learn(self, ids: list[bytes]) -> None:
+        self.counts.update(ids)
+        for id_ in ids:
+            if self.counts[id_] >= self.min_count and id_ not in self.admitted:
+                self.admitted.append(id_)
+
+    def row(self, id_: bytes) -> int:
+        if id_ in self.admitted:
+            return 1 + self.oov_rows + self.admitted.index(id_)
+        return 1 + int(hash_buckets([id_], self.oov_rows)[0])
+
+
+class Reference:
+    """Remembers everything; `day` returns what `sequences` and `held_out` must hold, in any order."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.items = Ids(settings.oov_rows, settings.item_min_count)
+        self.keys = Ids(settings.oov_rows, settings.key_min_count)
+        self.trained: dict[bytes, list[Event]] = {}
+        self.waiting: dict[bytes, list[Event]] = {}
+
+    def day(self, train: list[Event], held_out: list[Event]) -> tuple[list[Sequence], list[HeldOut]]:
+        train, held_out = (sorted(events, key=lambda event: event.timestamp) for events in (train, held_out))
+        before = self.items.counts.copy(), self.keys.counts.copy()
+        released = [
+            (event.timestamp, int(hash_buckets([key], 2**62)[0]), place, event)
+            for key, events in self.waiting.items()
+            for place, event in enumerate(events)
+        ]
+        new = [event for *_, event in sorted(released)] + train
+        self.items.learn([event.item for event in new])
+        self.keys.learn([event.key for event in new])
+
+        sequences, positions = [], []
+        for key in {event.key for event in new}:
+            yesterday = self.waiting.pop(key, [])
+            today = [event for event in train if event.key == key]
+            sequences += self._sequences(key, yesterday, today)
+            self.trained.setdefault(key, []).extend(yesterday + today)
+        for event in held_out:
+            earlier = self.trained.get(event.key, []) + self.waiting.get(event.key, [])
+            positions.append(self._held_out(event, earlier, *before))
+            self.waiting.setdefault(event.key, []).append(event)
+        return sequences, positions
+
+    def _sequences(self, key: bytes, yesterday: list[Event], today: list[Event]) -> list[Sequence]:
+        length, past, new = self.settings.length, self.trained.get(key, []), yesterday + today
+        found, done = [], 0
+        while done < len(new):
+            earlier = past + new[:done]
+            fits = length if len(new) <= length else length - min(len(earlier), length // 2)
+            part = new[done : done + fits]
+            room = length - len(part)
+            events = (earlier[-room:] if room else []) + part
+            first_new = len(events) - len(part)
+            first_today = first_new + max(0, min(len(yesterday) - done, len(part)))
+            found.append(
+                Sequence(
+                    key,
+                    self.keys.row(key),
+                    tuple(self.items.row(event.item) for event in events),
+                    tuple(event.timestamp for event in events),
+                    tuple(event.weight for event in events),
+                    first_new,
+                    first_today,
+                )
+            )
+            done += len(part)
+        return found
+
+    def _held_out(
+        self, event: Event, earlier: list[Event], items: Counter[bytes], keys: Counter[bytes]
+    ) -> HeldOut:
+        def slice_of(count: int) -> bytes:
+            return b"new" if count == 0 else b"cold" if count < self.settings.cold_below else b"warm"
+
+        return HeldOut(
+            event.key,
+            self.keys.row(event.key),
+            tuple(self.items.row(past.item) for past in earlier[-self.settings.length :]),
+            event.item,
+            self.items.row(event.item),
+            event.timestamp,
+            event.weight,
+            1.0,
+            slice_of(items[event.item]),
+            slice_of(keys[event.key]),
+        )
