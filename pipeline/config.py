@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import typing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,6 +196,21 @@ class Config(_Section):
         return self.root / "logs"
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently keep the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.composer.ComposerError(
+                    "a key must be given once", node.start_mark, f"received `{key.value}` twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
+
+
 def load_config(path: str | Path) -> Config:
     """Reads the YAML file at `path`.
 
@@ -203,15 +219,16 @@ def load_config(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise ConfigError(
             f"The settings file must exist. Received: {str(path)!r}. Write one with `warmspan init`."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} must be YAML. {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} must be a YAML file that can be read. {error}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold keys and values. Received: {type(raw).__name__}.")
+        received = "an empty file" if raw is None else type(raw).__name__
+        raise ConfigError(f"{path} must hold keys and values. Received: {received}.")
     try:
         config = Config.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -234,24 +251,28 @@ def _explain(error: pydantic.ValidationError) -> list[str]:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"][:-1])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
-            advice = f" Did you mean `{near[0]}`?" if near else ""
-            lines.append(f"  `{where}` is not a setting.{advice}")
+            near = _nearest(str(problem["loc"][-1]), _known_keys(problem["loc"][:-1]))
+            lines.append(f"  `{where}` is not a setting. Did you mean `{near}`?")
         elif problem["type"] == "missing":
             lines.append(f"  `{where}` must be given.")
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"].removeprefix("Value error, ").removesuffix(".")
             received = "" if "Received" in message else f" Received: {problem['input']!r}."
-            lines.append(f"  `{where}`: {message}.{received}".replace("..", "."))
+            lines.append(f"  `{where}`: {message}.{received}")
     return lines
 
 
+def _nearest(name: str, known: list[str]) -> str:
+    # A settings file is written by hand: capitals and hyphens are the commonest slips.
+    return difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
+
+
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: type[pydantic.BaseModel] = Config
+    """The settings of the section at `location`, through the lists and mappings that hold sections."""
+    annotation: Any = Config
     for part in location:
-        field = section.model_fields.get(str(part))
-        annotation = field.annotation if field else None
         if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-            section = annotation
-    return list(section.model_fields)
+            annotation = annotation.model_fields[str(part)].annotation
+        else:
+            annotation = next(inner for inner in reversed(typing.get_args(annotation)) if inner is not Ellipsis)
+    return list(annotation.model_fields)
