@@ -53,18 +53,17 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
 
 
 def _metric(config: Config, name: str) -> tfma.MetricsSpec:
-    overall = config.gate.thresholds.get(name)
-    per_slice = [
+    # Each threshold names its slice: TFMA applies one without to every slice.
+    by_slice = {"": config.gate.thresholds, **config.gate.slice_thresholds}
+    thresholds = [
         tfma.PerSliceMetricThreshold(
-            slicing_specs=[tfma.SlicingSpec(feature_values=dict([of_slice.split(":", 1)]))],
-            threshold=_threshold(thresholds[name], name),
+            slicing_specs=[tfma.SlicingSpec(feature_values=dict([of_slice.split(":", 1)]) if of_slice else {})],
+            threshold=_threshold(of_metric[name], name),
         )
-        for of_slice, thresholds in config.gate.slice_thresholds.items()
-        if name in thresholds
+        for of_slice, of_metric in by_slice.items()
+        if name in of_metric
     ]
-    mean = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=per_slice)
-    if overall is not None:
-        mean.threshold.CopyFrom(_threshold(overall, name))
+    mean = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
     return tfma.MetricsSpec(output_names=[name], metrics=[tfma.MetricConfig(class_name="ExampleCount"), mean])
 
 

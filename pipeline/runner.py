@@ -23,6 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.config import Config
 from pipeline.graph import create_pipeline
+from pipeline.ledger import run_id
 from pipeline.spans import Naming
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
@@ -50,7 +51,7 @@ class SpanRun:
         self.span, self.revision = span, revision
         self.name = Naming(config.data.dated).format(span)
         self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision))
-        self.run_id = run_id(self.name, revision)
+        self.run_id = run_id(config.name, self.name, revision)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
         )
@@ -122,11 +123,6 @@ class SpanRun:
                     if any(one.name == f"{self._ir.pipeline_info.id}.{node_id}" for one in contexts):
                         return True
         return False
-
-
-def run_id(name: str, revision: int) -> str:
-    """The id of a span's run, the same in every process."""
-    return f"{name}.r{revision:02d}"
 
 
 @contextlib.contextmanager

@@ -43,12 +43,12 @@ class ModelVersion:
 
 class _Retry(urllib3.Retry):
     def increment(
-        self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, *rest: Any
+        self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, *rest: Any, **named: Any
     ) -> _Retry:
         # A server too slow for this timeout gets no second request on top: that would be what keeps it slow.
         if isinstance(error, ReadTimeoutError):
             raise error
-        return super().increment(method, url, response, error, *rest)
+        return super().increment(method, url, response, error, *rest, **named)
 
 
 class Client:

@@ -81,6 +81,7 @@ class ModelManager:
 
     def start(self) -> None:
         """Loads what is there, then watches the folders from a thread of its own."""
+        self._stopping.clear()
         self.poll()
         self._thread = threading.Thread(target=self._watch, name="model-manager", daemon=True)
         self._thread.start()

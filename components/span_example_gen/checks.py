@@ -45,7 +45,9 @@ def check(raw: RawBatch, settings: Settings, window: tuple[int, int] | None) -> 
     key, item = _ids(raw, settings.key), _ids(raw, settings.item)
     marks.add(NO_KEY, settings.key, _missing(key))
     marks.add(NO_ITEM, settings.item, _missing(item))
-    millis, readable = to_milliseconds(raw.columns[settings.timestamp], settings.timestamp_unit, settings.timestamp_format)
+    millis, readable = to_milliseconds(
+        raw.columns[settings.timestamp], settings.timestamp_unit, settings.timestamp_format
+    )
     marks.add(NO_TIME, settings.timestamp, ~readable)
     if window is not None:
         marks.add(OUTSIDE_SPAN, settings.timestamp, (millis < window[0]) | (millis >= window[1]))
@@ -88,7 +90,9 @@ class _Marks:
         for number, (reason, column) in enumerate(self._found):
             at = np.flatnonzero(self._reason == number)
             values = text_of(raw.columns[column].take(pa.array(at))).to_pylist()
-            found += [Reject(int(row), reason, shortened(value)) for row, value in zip(raw.rows[at], values, strict=True)]
+            found += [
+                Reject(int(row), reason, shortened(value)) for row, value in zip(raw.rows[at], values, strict=True)
+            ]
         return found
 
 

@@ -29,7 +29,9 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
     try:
         header = next(csv.reader([line.removeprefix(BOM).decode("utf-8")], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SpanError(f"{name} must start with a line of column names in UTF-8. Received: {line[:80]!r} ({error}).") from None
+        raise SpanError(
+            f"{name} must start with a line of column names in UTF-8. Received: {line[:80]!r} ({error})."
+        ) from None
     if not header:
         raise SpanError(f"{name} must start with a line of column names. Received: an empty line or file.")
     require_columns(name, columns, header)
@@ -94,7 +96,10 @@ def _read_lines(block: bytes, first_row: int, header: tuple[str, ...], columns: 
     table = table.combine_chunks()
     for start in range(0, max(table.num_rows, 1), BATCH_ROWS):
         part = table.slice(start, BATCH_ROWS)
-        arrays = {name: pa.concat_arrays(part.column(field).chunks or [pa.array([], pa.string())]) for name, field in wanted.items()}
+        arrays = {
+            name: pa.concat_arrays(part.column(field).chunks or [pa.array([], pa.string())])
+            for name, field in wanted.items()
+        }
         yield RawBatch(arrays, rows[start : start + BATCH_ROWS], malformed if start == 0 else ())
 
 
@@ -182,6 +187,10 @@ def _encodable(record: list[str]) -> bool:
     return True
 
 
-def _batch(values: list[list[str]], rows: list[int], malformed: list[tuple[int, str]], columns: Sequence[str], at: list[int]) -> RawBatch:
-    arrays = {name: pa.array([record[i] for record in values], pa.string()) for name, i in zip(columns, at, strict=True)}
+def _batch(
+    values: list[list[str]], rows: list[int], malformed: list[tuple[int, str]], columns: Sequence[str], at: list[int]
+) -> RawBatch:
+    arrays = {
+        name: pa.array([record[i] for record in values], pa.string()) for name, i in zip(columns, at, strict=True)
+    }
     return RawBatch(arrays, np.asarray(rows, dtype=np.int64), malformed)

@@ -30,7 +30,9 @@ def hash_events(events: pa.RecordBatch) -> np.ndarray:
         missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
         for lane in range(LANES):
             multipliers = _multipliers(number, lane, longest.bit_length())
-            sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms * multipliers[1 + position], dtype=np.uint64)])
+            sums = np.concatenate(
+                [np.zeros(1, np.uint64), np.cumsum(terms * multipliers[1 + position], dtype=np.uint64)]
+            )
             hashes[:, lane] += sums[ends] - sums[starts]
             if missing is not None:
                 hashes[missing, lane] += multipliers[0]

@@ -14,7 +14,6 @@ from components.span_example_gen.errors import SpanError
 from components.span_example_gen.names import require_columns
 from components.span_example_gen.text import BOM, cut_at_lines, first_line, line_chunks
 
-
 # Digits and sign of an integer that surely fits into 64 bits.
 LONGEST_INT = 18
 

@@ -22,7 +22,9 @@ def require_columns(file: str, wanted: Sequence[str], found: Sequence[str]) -> N
         )
     twice = [name for name in wanted if list(found).count(name) > 1]
     if twice:
-        raise SpanError(f"{file} must have each column once. Received {twice[0]!r} {list(found).count(twice[0])} times.")
+        raise SpanError(
+            f"{file} must have each column once. Received {twice[0]!r} {list(found).count(twice[0])} times."
+        )
 
 
 def _nearest(name: str, found: Sequence[str]) -> str | None:

@@ -84,7 +84,8 @@ def _tasks(verdict: Verdict, summaries: Sequence[Summary], settings: Settings, f
     kinds |= united_kinds([summary.kinds for summary in summaries])
     parts = np.split(choice, np.cumsum([summary.events for summary in summaries])[:-1])
     filled = {
-        split: [name for name, part in zip(verdict.shards, parts, strict=True) if (part == side).any()] or verdict.shards[:1]
+        split: [name for name, part in zip(verdict.shards, parts, strict=True) if (part == side).any()]
+        or verdict.shards[:1]
         for split, side in SPLITS.items()
     }
     tasks = []

@@ -60,7 +60,9 @@ def united_kinds(all_kinds: Sequence[dict[str, Kind]]) -> dict[str, Kind]:
     return united
 
 
-def write_shard(folder: str, summary: Summary, events: list[pa.RecordBatch], hashes: list[np.ndarray], rejects: str) -> None:
+def write_shard(
+    folder: str, summary: Summary, events: list[pa.RecordBatch], hashes: list[np.ndarray], rejects: str
+) -> None:
     """Writes the events, their hashes and times, and the lines of the rejects file, as three files."""
     sink = io.BytesIO()
     if events:
@@ -100,7 +102,9 @@ def read_rejects(folder: str, name: str) -> bytes:
 def reject_lines(file: str, rejects: Iterable[Reject]) -> str:
     """The rejects as lines of CSV: file, line, reason, value."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows((file, reject.row, reject.reason, reject.value) for reject in rejects)
+    csv.writer(out, lineterminator="\n").writerows(
+        (file, reject.row, reject.reason, reject.value) for reject in rejects
+    )
     return out.getvalue()
 
 

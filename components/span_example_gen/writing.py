@@ -11,8 +11,8 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components.span_example_gen.files import beside_name
 from components.span_example_gen.encoding import encode_examples
+from components.span_example_gen.files import beside_name
 from components.span_example_gen.planning import SPLITS, WriteTask
 from components.span_example_gen.shards import read_choice, read_events
 

@@ -34,13 +34,12 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
     """Reads what TFX's Evaluator wrote into `evaluation_uri`."""
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     events: dict[str, int] = {}
-    for model in (CANDIDATE, BASELINE):
-        # An evaluation of one model alone holds it under no name.
-        for slice_key, outputs in _slices(evaluation_uri, model):
+    # TFMA finds the candidate under no name, whether or not there is a champion beside it.
+    for model, name in ((CANDIDATE, ""), (BASELINE, BASELINE)):
+        for slice_key, outputs in _slices(evaluation_uri, name):
             for output, values in outputs.items():
-                mean = values[""].get(_MEAN, {}).get("doubleValue", math.nan)
-                metrics.setdefault(slice_key, {}).setdefault(output, {})[model] = mean
-                events[slice_key] = round(values[""][_COUNT]["doubleValue"])
+                metrics.setdefault(slice_key, {}).setdefault(output, {})[model] = _number(values[""][_MEAN])
+                events[slice_key] = round(_number(values[""][_COUNT]))
     failures = _failures(tfma.load_validation_result(evaluation_uri), metrics)
     return Verdict(blessed, _sentence(blessed, failures, metrics, events), metrics, events)
 
@@ -48,6 +47,11 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
 def _slices(uri: str, model: str) -> list[tuple[str, dict[str, Any]]]:
     result = tfma.load_eval_result(uri, model_name=model)
     return [(slice_name(key), outputs) for key, outputs in result.slicing_metrics]
+
+
+def _number(value: dict[str, Any]) -> float:
+    """A metric's value; with intervals asked for, TFMA wraps it in its bounds."""
+    return float(value["doubleValue"] if "doubleValue" in value else value["boundedValue"]["value"])
 
 
 def slice_name(key: tuple) -> str:

@@ -120,9 +120,7 @@ class Reference:
             done += len(part)
         return found
 
-    def _held_out(
-        self, event: Event, earlier: list[Event], items: Counter[bytes], keys: Counter[bytes]
-    ) -> HeldOut:
+    def _held_out(self, event: Event, earlier: list[Event], items: Counter[bytes], keys: Counter[bytes]) -> HeldOut:
         def slice_of(count: int) -> bytes:
             return b"new" if count == 0 else b"cold" if count < self.settings.cold_below else b"warm"
 

@@ -92,7 +92,9 @@ def _days(number: int, held_out: int = 3) -> list[tuple[list[Event], list[Event]
     return made
 
 
-def _run(root: Path, made: list[tuple[list[Event], list[Event]]], chosen: Settings, shards: int = 1, run=days.run_inner):
+def _run(
+    root: Path, made: list[tuple[list[Event], list[Event]]], chosen: Settings, shards: int = 1, run=days.run_inner
+):
     every = []
     for day, (train, held_out) in enumerate(made):
         files = {

@@ -6,7 +6,6 @@ import gzip
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -294,7 +293,7 @@ def test_metrics_under_tf_servings_names(server: RestServer) -> None:
     labels = 'model_name="half",API="predict",entrypoint="REST"'
     name = ":tensorflow:serving:request_latency"
     assert counts[f'{name}_bucket{{{labels},le="+Inf"}}'] == counts[f"{name}_count{{{labels}}}"] >= 1
-    assert 0 < counts[f"{name}_sum{{{labels}}}"]
+    assert counts[f"{name}_sum{{{labels}}}"] > 0
     buckets = [value for line, value in counts.items() if line.startswith(f"{name}_bucket{{{labels}")]
     assert buckets == sorted(buckets)
     assert counts[':tensorflow:serving:runtime_latency_count{model_name="half",API="Predict",runtime="TF1"}'] >= 1

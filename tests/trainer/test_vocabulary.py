@@ -16,7 +16,20 @@ from hypothesis import strategies as st
 
 from trainer.vocabulary import Vocabulary, hash_buckets, read_header
 
-NASTY = [b"", b"\0", b"a\0", b"a", b"a,b", b'"q"', b"line\nbreak", "🎬".encode(), b"\xff\xfe", b"x" * 10_000, b"007", b"7"]
+NASTY = [
+    b"",
+    b"\0",
+    b"a\0",
+    b"a",
+    b"a,b",
+    b'"q"',
+    b"line\nbreak",
+    "🎬".encode(),
+    b"\xff\xfe",
+    b"x" * 10_000,
+    b"007",
+    b"7",
+]
 
 some_ids = st.sampled_from(NASTY) | st.binary(max_size=3)
 batches = st.lists(st.lists(some_ids, max_size=12), max_size=5)
