@@ -1,0 +1,159 @@
+"""Which span was ingested, trained on, blessed, pushed: read from ML Metadata, no second store."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.config import Config
+from pipeline.spans import Naming
+from pipeline.store import connection_config
+
+State = Literal["done", "failed", "unfinished"]
+
+_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+_LAST_NODE = "SpanPusher"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of one span.
+
+    Attributes:
+      span, name, revision: which.
+      state: `done` when a verdict was reached or the span was skipped.
+      delivery: version of the input that counted, None where the data has none.
+      fingerprint: TFX's fingerprint of the input files; empty before they were read.
+      events, rejects, duplicates, new_items, new_keys: counts of the span; None before they are known.
+      action, reason: the decision; empty before it was taken.
+      next_span: the champion's metrics before training; empty without a champion.
+      candidate, champion: the gate's metrics; empty where it did not run.
+      verdict: the gate's sentence.
+      pushed: version in TF Serving's folder, None if not pushed.
+      item_rows, key_rows: sizes of the tables.
+      seconds: by node.
+    """
+
+    span: int
+    name: str
+    revision: int
+    state: State
+    delivery: int | None
+    fingerprint: str
+    events: int | None
+    rejects: int | None
+    duplicates: int | None
+    new_items: int | None
+    new_keys: int | None
+    action: str
+    reason: str
+    next_span: Mapping[str, float]
+    candidate: Mapping[str, float]
+    champion: Mapping[str, float]
+    verdict: str
+    pushed: int | None
+    item_rows: int | None
+    key_rows: int | None
+    seconds: Mapping[str, float]
+
+
+def run_id(pipeline: str, name: str, revision: int) -> str:
+    """The id of a span's run, the same in every process. Names the pipeline, because several may share a store."""
+    return f"{pipeline}.{name}.r{revision:02d}"
+
+
+def read_ledger(config: Config) -> list[Run]:
+    """The latest run of every span, in order of the spans; empty if nothing has run."""
+    latest: dict[int, Run] = {}
+    for run in read_runs(config):
+        if run.span not in latest or run.revision > latest[run.span].revision:
+            latest[run.span] = run
+    return [latest[span] for span in sorted(latest)]
+
+
+def read_runs(config: Config) -> list[Run]:
+    """Every run of every span."""
+    if config.metadata is None and not (config.root / "metadata.sqlite").exists():
+        return []
+    store = metadata_store.MetadataStore(connection_config(config))
+    types = {one.id: one.name.rsplit(".", 1)[-1] for one in store.get_execution_types()}
+    kinds = {one.id: one.name for one in store.get_artifact_types()}
+    naming = Naming(config.data.dated)
+    expression = re.compile(re.escape(config.name) + r"\.(.+)\.r(\d\d)")
+    runs = []
+    for context in store.get_contexts_by_type("pipeline_run"):
+        if match := expression.fullmatch(context.name):
+            span = naming.parse(match[1])
+            executions = {types[one.type_id]: one for one in store.get_executions_by_context(context.id)}
+            found = _Artifacts(store.get_artifacts_by_context(context.id), kinds, span)
+            runs.append(_run(span, match[1], int(match[2]), executions, found))
+    return runs
+
+
+class _Artifacts:
+    """What a run made, by type and a property that tells artifacts of one type apart."""
+
+    def __init__(
+        self, artifacts: list[metadata_store_pb2.Artifact], kinds: Mapping[int, str], span: int
+    ) -> None:
+        self._found: list[tuple[str, dict[str, Any]]] = []
+        for one in sorted(artifacts, key=lambda one: one.id):
+            properties = {name: _plain(value) for name, value in one.custom_properties.items()}
+            # Inputs from earlier spans belong to the run's context too.
+            if properties.get("span") == span:
+                self._found.append((kinds[one.type_id], properties))
+
+    def properties(self, kind: str, having: str) -> dict[str, Any]:
+        return next((one for name, one in reversed(self._found) if name == kind and having in one), {})
+
+
+def _plain(value: metadata_store_pb2.Value) -> Any:
+    return getattr(value, value.WhichOneof("value"))
+
+
+def _run(
+    span: int, name: str, revision: int, executions: Mapping[str, metadata_store_pb2.Execution], made: _Artifacts
+) -> Run:
+    events = made.properties("Examples", "rejects")
+    sequences = made.properties("Examples", "new_events")
+    decision = made.properties("WarmspanDecision", "action")
+    next_span = made.properties("WarmspanNextSpanEvaluation", "events")
+    pushed = made.properties("PushedModel", "verdict")
+    last = executions.get(_LAST_NODE)
+    done = decision.get("action") == "skip" or (last is not None and last.last_known_state in _DONE)
+    failed = any(one.last_known_state == metadata_store_pb2.Execution.FAILED for one in executions.values())
+
+    def metrics(prefix: str) -> dict[str, float]:
+        return {key.removeprefix(prefix): value for key, value in pushed.items() if key.startswith(prefix)}
+
+    return Run(
+        span=span,
+        name=name,
+        revision=revision,
+        state="done" if done else "failed" if failed else "unfinished",
+        delivery=events.get("version"),
+        fingerprint=events.get("input_fingerprint", ""),
+        events=events.get("events"),
+        rejects=events.get("rejects"),
+        duplicates=events.get("duplicates"),
+        new_items=sequences.get("new_items"),
+        new_keys=sequences.get("new_keys"),
+        action=decision.get("action", ""),
+        reason=decision.get("reason", ""),
+        next_span={key: value for key, value in next_span.items() if isinstance(value, float) and key != "events"},
+        candidate=metrics("candidate_"),
+        champion=metrics("baseline_"),
+        verdict=pushed.get("verdict", ""),
+        pushed=int(pushed["pushed_version"]) if pushed.get("pushed_version") else None,
+        item_rows=sequences.get("item_rows"),
+        key_rows=sequences.get("key_rows"),
+        seconds={
+            node: (one.last_update_time_since_epoch - one.create_time_since_epoch) / 1000
+            for node, one in executions.items()
+        },
+    )
