@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,7 @@ def a_day(draw: st.DrawFn) -> tuple[list[list[Event]], list[Event]]:
     train = events(0, 3, 14)
     cuts = sorted(draw(st.lists(st.integers(0, len(train)), max_size=2)))
     bounds = [0, *cuts, len(train)]
-    return [train[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)], events(4, 6, 5)
+    return [train[begin:end] for begin, end in itertools.pairwise(bounds)], events(4, 6, 5)
 
 
 some_settings = st.builds(
@@ -41,7 +42,7 @@ some_settings = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), chosen=some_settings, number=st.integers(1, 4))
 def test_days_are_as_in_the_reference(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, chosen: Settings, number: int
