@@ -73,6 +73,16 @@ def written(data: Path, out: Path, **flags: Any) -> Config:
     return load_config(out)
 
 
+def latest_span(config: Config) -> int:
+    """What TFX finds by the pattern, which is what counts."""
+    from tfx.components.example_gen import utils
+    from tfx.proto import example_gen_pb2
+
+    splits = [example_gen_pb2.Input.Split(name="span", pattern=config.data.pattern)]
+    _, span, _ = utils.calculate_splits_fingerprint_span_and_version(str(config.data.path), splits)
+    return span
+
+
 @pytest.mark.parametrize(
     ("ending", "write", "format"),
     [
@@ -115,7 +125,9 @@ def test_every_format_in_dated_and_numbered_folders(tmp_path, ending, write, for
     ],
 )
 def test_date_patterns(tmp_path, name, pattern):
-    assert written(write_days(tmp_path / "shop", name), tmp_path / "shop.yaml").data.pattern == pattern
+    config = written(write_days(tmp_path / "shop", name), tmp_path / "shop.yaml")
+    assert config.data.pattern == pattern
+    assert latest_span(config) == (date(2024, 5, 4) - date(1970, 1, 1)).days
 
 
 @pytest.mark.parametrize(
@@ -125,7 +137,9 @@ def test_date_patterns(tmp_path, name, pattern):
 def test_number_patterns(tmp_path, numbers, pattern):
     for number in numbers:
         write_csv(tmp_path / "shop" / str(number) / "events.csv", rows_of(FIRST))
-    assert written(tmp_path / "shop", tmp_path / "shop.yaml").data.pattern == pattern
+    config = written(tmp_path / "shop", tmp_path / "shop.yaml")
+    assert config.data.pattern == pattern
+    assert latest_span(config) == int(numbers[-1])
 
 
 def test_a_first_delivery_without_a_version_beside_later_ones(tmp_path):
