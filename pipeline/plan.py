@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.ledger import Run
 from pipeline.spans import Naming
+
+_MOST_NAMED = 10
 
 
 class PlanError(ValueError):
@@ -42,96 +44,101 @@ def make_plan(
 
     A span that is done and unchanged is left out. A run that was cut off is taken up under its own revision.
 
+    Args:
+      ledger: the latest run of each span.
+      delivered: what lies in the data folder.
+      naming: how spans are written.
+      first, last: the spans asked for; None for no bound.
+      allow_gaps: run although days in between have no files, and leave days that came late out for good.
+      redo: run spans again that are done.
+
     Raises:
-      PlanError: a span is missing, came late, or changed after later spans were trained on it.
+      PlanError: nothing was delivered, a span is missing, came late, or changed after later ones were trained on it.
     """
     runs = {run.span: run for run in ledger}
-    done = [span for span, run in runs.items() if run.state == "done"]
+    done = {span for span, run in runs.items() if run.state == "done"}
     newest = max(done, default=None)
-    wanted = [
-        span
-        for span in delivered
-        if (first is None or span >= first) and (last is None or span <= last)
-    ]
+    wanted = [span for span in delivered if (first is None or span >= first) and (last is None or span <= last)]
     if not wanted:
-        between = " to ".join(naming.format(span) for span in (first, last) if span is not None)
-        raise PlanError(f"There must be files for the spans asked for. Received: none for {between or 'any span'}.")
+        asked = " to ".join(dict.fromkeys(naming.format(span) for span in (first, last) if span is not None))
+        raise PlanError(
+            f"The spans asked for must have files. Received: none for {asked or 'any span'}. Look at `data.path` and "
+            "`data.pattern`."
+        )
     if redo:
-        return _redo(wanted, runs, newest, naming)
+        if newest is not None and wanted[-1] < newest:
+            raise PlanError(
+                "A redo must go on to the last span that was run, because each day stands on the one before. Received: "
+                f"up to {naming.format(wanted[-1])}, while {naming.format(newest)} has been run. Leave `--to` out."
+            )
+        return [Step(span, _revision(runs.get(span), again=True)) for span in wanted]
 
     changed = [span for span in wanted if span in done and _changed(runs[span], delivered[span])]
-    late = [span for span in wanted if span not in done and newest is not None and span < newest]
-    stale = sorted({*changed, *late} - ({newest} if newest is not None else set()))
-    if stale and (first is not None or last is not None or changed):
-        raise PlanError(_stale(stale, late, done, naming))
-    steps = [Step(span, runs[span].revision if span in runs else 1) for span in wanted if span not in done and span not in late]
-    if newest in changed:
-        steps.insert(0, Step(newest, runs[newest].revision + 1))
-    if late:
-        raise PlanError(_stale(late, late, done, naming))
-    if not allow_gaps and steps:
-        _refuse_gaps(steps, delivered, newest, first, last, naming)
-    return steps
+    late = [span for span in wanted if newest is not None and span < newest and span not in done]
+    overtaken = sorted([span for span in changed if span != newest] + ([] if allow_gaps and first is None else late))
+    if overtaken:
+        raise PlanError(_overtaken(overtaken, changed, done, naming))
+    if not allow_gaps:
+        _refuse_gaps(delivered, newest, wanted, first, last, naming)
+    # Nothing stands on the last day yet, so a new delivery of it can simply replace it.
+    again = [Step(span, _revision(runs[span], again=True)) for span in changed]
+    ahead = [span for span in wanted if newest is None or span > newest]
+    return again + [Step(span, _revision(runs.get(span), again=False)) for span in ahead]
 
 
-def _redo(wanted: Sequence[int], runs: Mapping[int, Run], newest: int | None, naming: Naming) -> list[Step]:
-    if newest is not None and max(wanted) < newest:
-        raise PlanError(
-            f"A redo must go on to the last span that was run, because each day stands on the one before. Received: "
-            f"{naming.format(wanted[0])} to {naming.format(max(wanted))}, last run {naming.format(newest)}. Leave "
-            "`--to` out."
-        )
-    return [Step(span, _next_revision(runs.get(span))) for span in wanted]
-
-
-def _next_revision(run: Run | None) -> int:
+def _revision(run: Run | None, again: bool) -> int:
     if run is None:
         return 1
-    return run.revision + 1 if run.state == "done" else run.revision
+    return run.revision + 1 if again and run.state == "done" else run.revision
 
 
 def _changed(run: Run, delivery: Delivery) -> bool:
-    if run.delivery is not None and delivery.version is not None and run.delivery != delivery.version:
-        return True
-    return bool(delivery.fingerprint) and bool(run.fingerprint) and run.fingerprint != delivery.fingerprint
+    return (run.delivery, run.fingerprint) != (delivery.version, delivery.fingerprint)
 
 
-def _stale(stale: Sequence[int], late: Sequence[int], done: Sequence[int], naming: Naming) -> str:
+def _overtaken(spans: Sequence[int], changed: Collection[int], done: Collection[int], naming: Naming) -> str:
     lines = []
-    for span in stale:
-        after = sorted(one for one in done if one > span)
-        what = "came after later spans were run" if span in late else "was delivered again after later spans were run on it"
-        lines.append(
-            f"{naming.format(span)} {what} ({', '.join(naming.format(one) for one in after[:5])}"
-            f"{', …' if len(after) > 5 else ''})."
-        )
-    return (
-        "\n".join(lines) + f"\nNothing was done. To bring it in, the days from it on must be run again: `warmspan run "
-        f"--from {naming.format(min(stale))} --redo` (pushes each under its next revision)."
+    for span in spans:
+        after = [one for one in sorted(done) if one > span]
+        what = "was delivered again" if span in changed else "was delivered"
+        lines.append(f"{naming.format(span)} {what} after later spans were run: {_names(after, naming)}.")
+    return "\n".join(
+        [
+            *lines,
+            "Nothing was done. To bring it in, every day from it on must be run again, each under its next revision: "
+            f"`warmspan run --from {naming.format(spans[0])} --redo`. To leave late days out for good: `--allow-gaps`.",
+        ]
     )
 
 
 def _refuse_gaps(
-    steps: Sequence[Step],
     delivered: Mapping[int, Delivery],
     newest: int | None,
+    wanted: Sequence[int],
     first: int | None,
     last: int | None,
     naming: Naming,
 ) -> None:
-    begin = first if first is not None and newest is None else (newest + 1 if newest is not None else steps[0].span)
-    end = last if last is not None else steps[-1].span
+    if newest is not None:
+        begin = newest + 1
+    else:
+        begin = wanted[0] if first is None else first
+    end = wanted[-1] if last is None else last
     missing = [span for span in range(begin, end + 1) if span not in delivered]
-    skipped = [span for span in delivered if begin <= span < steps[0].span]
     if missing:
         raise PlanError(
-            f"Every span in between must have been delivered. Received: no files for "
-            f"{', '.join(naming.format(span) for span in missing[:10])}{', …' if len(missing) > 10 else ''}. Wait for "
-            "them, or pass `--allow-gaps` if there is nothing to come."
+            f"Every span in between must have been delivered. Received: no files for {_names(missing, naming)}. Wait "
+            "for them, or pass `--allow-gaps` if there is nothing to come."
         )
-    if skipped:
+    ahead = [span for span in wanted if newest is None or span > newest]
+    passed = [span for span in delivered if begin <= span < ahead[0]] if ahead else []
+    if passed:
         raise PlanError(
-            f"Spans must be run in order. Received: {naming.format(steps[0].span)} while "
-            f"{', '.join(naming.format(span) for span in skipped[:10])} have not been run. Start with "
-            f"`warmspan run --from {naming.format(skipped[0])}`, or pass `--allow-gaps` to leave them out for good."
+            f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {_names(passed, naming)} have not "
+            f"been run. Start with `--from {naming.format(passed[0])}`, or pass `--allow-gaps` to leave them out for good."
         )
+
+
+def _names(spans: Sequence[int], naming: Naming) -> str:
+    named = ", ".join(naming.format(span) for span in spans[:_MOST_NAMED])
+    return f"{named}, … ({len(spans)} in all)" if len(spans) > _MOST_NAMED else named

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from absl import logging
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -28,7 +27,7 @@ from pipeline.spans import Naming
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
-OnNode = Callable[[str, float, bool], None]
+OnNode = Callable[[str], None]
 
 
 class RunError(RuntimeError):
@@ -66,7 +65,7 @@ class SpanRun:
         return [node.pipeline_node.node_info.id for node in self._ir.nodes]
 
     def run(self, on_node: OnNode | None = None) -> list[NodeRun]:
-        """Runs every node that is not done yet.
+        """Runs every node that is not done yet; `on_node` is told each one before it starts.
 
         Raises:
           RunError: a node failed; those after it have not run.
@@ -82,15 +81,14 @@ class SpanRun:
             return self._run_node(node, None)
 
     def _run_node(self, node_id: str, on_node: OnNode | None) -> NodeRun:
+        if on_node:
+            on_node(node_id)
         started = time.perf_counter()
         node = next(one.pipeline_node for one in self._ir.nodes if one.pipeline_node.node_info.id == node_id)
         ran = False
         if not self._done(node_id):
             ran = self._launch(node)
-        seconds = time.perf_counter() - started
-        if on_node:
-            on_node(node_id, seconds, ran)
-        return NodeRun(node_id, seconds, ran)
+        return NodeRun(node_id, time.perf_counter() - started, ran)
 
     def _launch(self, node: pipeline_pb2.PipelineNode) -> bool:
         node_id = node.node_info.id
@@ -138,8 +136,3 @@ def _alone(path: str) -> Iterator[None]:
                 "to end and run again."
             ) from None
         yield
-
-
-def quiet() -> None:
-    """TFX reports each step at INFO and hides errors in stack traces: only errors are let through."""
-    logging.set_verbosity(logging.ERROR)

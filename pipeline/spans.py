@@ -51,32 +51,30 @@ class Naming:
         return int(f"{self.format(span).replace('-', '')}{revision:02d}")
 
 
-def delivered(path: Path, pattern: str) -> dict[int, int | None]:
-    """Spans that have at least one file, in order, each with its newest version (None without `{VERSION}`).
+def delivered(path: Path, pattern: str) -> list[int]:
+    """Spans that have at least one file, in order.
 
     Args:
       path: folder that holds the spans.
-      pattern: as in `data.pattern`.
+      pattern: as in `data.pattern`; where it names a version, a delivery without one counts too.
     """
-    expression = re.compile(_expression(pattern))
-    found: dict[int, int | None] = {}
-    wildcard = re.sub(r"\{[A-Z]+(:\d+)?\}", "*", pattern)
-    for file in path.glob(wildcard):
-        match = expression.fullmatch(str(file.relative_to(path)))
-        if match is None or not file.is_file():
-            continue
-        groups = match.groupdict()
-        if "span" in groups:
-            span = int(groups["span"])
-        else:
-            try:
-                day = datetime.date(int(groups["year"]), int(groups["month"]), int(groups["day"]))
-            except ValueError:
-                continue
-            span = (day - EPOCH).days
-        version = int(groups["version"]) if "version" in groups else None
-        found[span] = version if version is None else max(version, found.get(span) or 0)
-    return dict(sorted(found.items()))
+    found: set[int] = set()
+    for one in {pattern, re.sub(r"[^/{}]*\{VERSION(:\d+)?\}[^/{}]*/", "", pattern)}:
+        expression = re.compile(_expression(one))
+        for file in path.glob(re.sub(r"\{[A-Z]+(:\d+)?\}", "*", one)):
+            match = expression.fullmatch(str(file.relative_to(path)))
+            if match is not None and file.is_file():
+                found |= _span_of(match.groupdict())
+    return sorted(found)
+
+
+def _span_of(parts: dict[str, str]) -> set[int]:
+    if "span" in parts:
+        return {int(parts["span"])}
+    try:
+        return {(datetime.date(int(parts["year"]), int(parts["month"]), int(parts["day"])) - EPOCH).days}
+    except ValueError:
+        return set()  # a folder like 2024-13-01 is no day
 
 
 def _expression(pattern: str) -> str:

@@ -1,0 +1,171 @@
+"""`warmspan …`: the command line.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Keeps a Keras recommender fresh: each day's span warm-starts yesterday's model, and only a better one is pushed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
+_DEFAULT_CONFIG = Path("warmspan.yaml")
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="The folder that holds the spans.")],
+    out: Annotated[Path, typer.Option(help="The settings file to write.")] = _DEFAULT_CONFIG,
+    key: Annotated[str | None, typer.Option(help="Column of the user or session.")] = None,
+    item: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
+    timestamp: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
+) -> None:
+    """Write a commented settings file by looking at the first span."""
+    from pipeline.init import InitError, write_config
+
+    try:
+        for line in write_config(data, out, key=key, item=item, timestamp=timestamp):
+            Console().print(line)
+    except InitError as error:
+        _stop(error)
+
+
+@app.command()
+def run(
+    config: ConfigPath = _DEFAULT_CONFIG,
+    span: Annotated[str | None, typer.Option(help="One span, like 2024-05-03.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="The first of several spans.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last of several spans.")] = None,
+    allow_gaps: Annotated[bool, typer.Option(help="Run although days in between have no files.")] = False,
+    redo: Annotated[bool, typer.Option(help="Run spans again that are done, up to the last.")] = False,
+) -> None:
+    """Run every span that is not done yet, or those named, each day in order."""
+    settings = _settings(config)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from pipeline.ledger import read_ledger
+    from pipeline.plan import PlanError, make_plan
+    from pipeline.spans import Naming, SpanNameError
+
+    naming = Naming(settings.data.dated)
+    try:
+        if span is not None and (first is not None or last is not None):
+            raise PlanError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
+        begin, end = (None if name is None else naming.parse(name) for name in (span or first, span or last))
+        from pipeline.deliveries import read_deliveries
+
+        ledger = read_ledger(settings)
+        steps = make_plan(ledger, read_deliveries(settings), naming, begin, end, allow_gaps, redo)
+    except (PlanError, SpanNameError, ValueError) as error:
+        _stop(error)
+    console = Console()
+    if not steps:
+        console.print("Every span asked for is done. Nothing to do.")
+        return
+    from pipeline.daily import run_steps
+    from pipeline.runner import RunError
+
+    try:
+        run_steps(settings, steps, console)
+    except RunError as error:
+        _stop(error)
+
+
+@app.command()
+def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
+    """Show the ledger: every span, what was decided, how good the model is, what is served."""
+    settings = _settings(config)
+    from pipeline.ledger import read_ledger
+    from pipeline.status import status_table
+
+    ledger = read_ledger(settings)
+    if not ledger:
+        Console().print("No span has been run. Start with `warmspan run`.")
+        return
+    console = Console()
+    # A table that is read by a program, or in a log, must not be folded to a terminal's width.
+    console.print(status_table(ledger), width=None if console.is_terminal else 200)
+
+
+@app.command()
+def serve(
+    config: ConfigPath = _DEFAULT_CONFIG,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 8501,
+) -> None:
+    """Serve the newest version over TF Serving's REST contract, and take up new ones."""
+    settings = _settings(config)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from serving.rest_server import RestServer
+
+    server = RestServer({settings.name: settings.serving_path}, host=host, port=port)
+    server.serve_forever()
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="The user's id; '' for somebody unknown.")],
+    config: ConfigPath = _DEFAULT_CONFIG,
+    history: Annotated[str, typer.Option(help="Items of the user, oldest first, with commas between.")] = "",
+    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+    url: Annotated[str, typer.Option(help="Where the model is served.")] = "http://127.0.0.1:8501",
+) -> None:
+    """Ask the served model for a user's items."""
+    settings = _settings(config)
+    from rich.table import Table
+
+    from serving.client import Client, ClientError
+
+    try:
+        found = Client(url, settings.name).recommend(user, [one for one in history.split(",") if one], k=k)
+    except ClientError as error:
+        _stop(error)
+    table = Table("item", "score", "title", show_edge=False)
+    for one in found:
+        table.add_row(one.item, f"{one.score:.3f}", one.title or "")
+    Console().print(table)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo may write.")] = Path("demo"),
+    days: Annotated[int, typer.Option(help="How many days to run.")] = 5,
+) -> None:
+    """Run the daily loop on a simulated shop, serve the result and ask it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from pipeline.demo import run_demo
+    from pipeline.runner import RunError
+
+    try:
+        run_demo(folder, days, Console())
+    except RunError as error:
+        _stop(error)
+
+
+def _settings(path: Path):  # noqa: ANN202  the type would import pydantic for `--help`
+    from pipeline.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        _stop(error)
+
+
+def _stop(error: Exception) -> NoReturn:
+    Console(stderr=True).print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def main() -> None:
+    app()

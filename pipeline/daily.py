@@ -1,0 +1,68 @@
+"""Runs planned spans one after the other and says what came of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline.config import Config
+from pipeline.ledger import Run, read_ledger
+from pipeline.logfile import logged_to
+from pipeline.plan import Step
+from pipeline.runner import RunError, SpanRun
+from pipeline.tensorboard import write_span
+
+
+def run_steps(config: Config, steps: Sequence[Step], console: Console) -> None:
+    """Runs `steps` in order and stops at the first failure.
+
+    Raises:
+      RunError: a node failed. The champion is still in service, and the same command goes on where it stopped.
+    """
+    for step in steps:
+        run = SpanRun(config, step.span, step.revision)
+        log = config.logs_path / "runs" / f"{run.run_id}.log"
+        with logged_to(log):
+            try:
+                _run(run, console)
+            except RunError as error:
+                logging.exception("the run stopped")
+                raise RunError(
+                    f"{error}\nThe champion is still in service. Details: {log}. Run the same command again to go on."
+                ) from error
+            ledger = {one.span: one for one in read_ledger(config)}
+            write_span(config, ledger[step.span])
+        console.print(summary(ledger[step.span]))
+
+
+def _run(run: SpanRun, console: Console) -> None:
+    columns = (TextColumn("{task.fields[span]} {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=len(run.nodes), span=run.name)
+        started = 0
+
+        def on_node(node: str) -> None:
+            nonlocal started
+            progress.update(task, completed=started, description=node)
+            started += 1
+
+        run.run(on_node)
+
+
+def summary(run: Run) -> str:
+    """A day in a few lines."""
+    seconds = sum(run.seconds.values())
+    counts = f"{run.events:,} events, {run.rejects:,} rejects, {run.new_items:,} new items, {run.new_keys:,} new keys"
+    lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
+    if run.next_span:
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))
+        lines.append(f"  champion on the new span: {numbers}")
+    lines.append(f"  {run.action.replace('_', '-')}: {run.reason}")
+    if run.verdict:
+        lines.append(f"  {run.verdict}")
+    if run.pushed:
+        lines.append(f"  pushed as {run.pushed}")
+    return "\n".join(lines)

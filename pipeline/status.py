@@ -1,0 +1,52 @@
+"""The ledger as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pipeline.ledger import Run
+
+_ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
+
+
+def status_table(ledger: Sequence[Run]) -> Table:
+    """One row a span: what came in, what was decided, how good it is, what is served."""
+    names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
+    main = next((name for name in ("recall", "auc", "rmse", "mse") if name in names), names[0] if names else "metric")
+    table = Table(header_style="bold", show_edge=False, pad_edge=False)
+    for title in ("span", "rev", "events", "rejects", "new items", "new keys"):
+        table.add_column(title, justify="left" if title == "span" else "right", no_wrap=True)
+    table.add_column("decision", no_wrap=True)
+    for title in (f"next-span {main}", f"gate {main}", "champion"):
+        table.add_column(title, justify="right")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("pushed", justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    for run in ledger:
+        table.add_row(
+            run.name,
+            str(run.revision),
+            *(_count(value) for value in (run.events, run.rejects, run.new_items, run.new_keys)),
+            _ACTIONS.get(run.action, "-") if run.state == "done" else f"[red]{run.state}[/red]",
+            *(_number(of.get(main)) for of in (run.next_span, run.candidate, run.champion)),
+            _verdict(run),
+            str(run.pushed) if run.pushed else "-",
+            f"{sum(run.seconds.values()):.1f}",
+        )
+    return table
+
+
+def _verdict(run: Run) -> str:
+    if not run.verdict:
+        return "-"
+    return "[green]blessed[/green]" if run.pushed else "[yellow]refused[/yellow]"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
