@@ -40,9 +40,10 @@ def read_json(body: bytes) -> Any:
         raise invalid("JSON Parse error: The document is empty")
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     exact = len(body) <= EXACT_LIMIT
-    if not (exact and _SUSPECT.search(body)):
+    suspect = _SUSPECT.search(body) is not None
+    if not (exact and suspect):
         try:
-            return json.loads(text)
+            return json.loads(text, parse_int=_integer if suspect else None)
         except RecursionError:
             if not exact:
                 raise invalid("JSON Parse error: Nested too deeply.") from None
@@ -50,10 +51,6 @@ def read_json(body: bytes) -> Any:
             if not exact:
                 offset = _byte_offset(text, error.pos)
                 raise invalid(f"JSON Parse error: {error.msg}. at offset: {offset}") from None
-        except ValueError:
-            # Python refuses integers of thousands of digits.
-            if not exact:
-                raise invalid("JSON Parse error: Number too big to be stored in double.") from None
     return _ExactReader(text).read()
 
 
@@ -65,6 +62,11 @@ def show_json(value: Any) -> str:
         text = "(nested too deeply to be shown)"
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + "..."
+
+
+def _integer(token: str) -> int | float:
+    # Beyond 64 bits an integer is a double, in TF Serving and in every tensor.
+    return int(token) if len(token) <= 20 else float(token)
 
 
 def _byte_offset(text: str, position: int) -> int:
@@ -167,9 +169,7 @@ class _ExactReader:
             sign = self.text[self.position + 1 : self.position + 2] in ("+", "-")
             raise self._fault("Miss exponent in number.", self.position + 1 + sign)
         token = match[0]
-        if fraction is None and exponent is None and len(token) <= 20:
-            return int(token)
-        number = float(token)
+        number = _integer(token) if fraction is None and exponent is None else float(token)
         if number in (float("inf"), float("-inf")):
             raise self._fault("Number too big to be stored in double.", start)
         return number

@@ -6,6 +6,7 @@ Every wrong path or method under `/v1/` is a malformed request (400); there is n
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 import urllib.parse
@@ -29,6 +30,8 @@ _STATUS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<resource>metadata))?", re.IGNORECASE | re.ASCII
 )
 _MAX_VERSION = 2**63 - 1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class RestApi:
             code = "OK"
         except ServingError as error:
             answer, code = Answer(error.http_status, json_response.error_body(error.message)), error.code
+        except Exception:
+            _log.exception("Could not answer %s %s", http_method, path)
+            message = "The server failed at this request. Its log tells where; please report it."
+            answer, code = Answer(500, json_response.error_body(message)), "INTERNAL"
         # A name nobody configured is not counted under itself: names come from outside and would fill the memory.
         name = target.name if target is not None and self._manager.serves(target.name) else ""
         self._metrics.request_count.add(name, code)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import urllib3
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serving.model_config import All, ModelConfig
 from serving.rest_server import RestServer
@@ -270,6 +272,27 @@ def test_bodies_in_their_wrappings(server: RestServer) -> None:
     assert refusal(ask(server, "POST", path)) == (400, "JSON Parse error: The document is empty")
     deflated = ask(server, "POST", path, b"x\x9c\x03\x00", **{"Content-Encoding": "deflate"})
     assert refusal(deflated) == (400, "JSON Parse error: Invalid value. at offset: 0")
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_no_body_makes_the_server_fail(server: RestServer, data: st.DataObject) -> None:
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just({"b64": "aGk="}),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xuserdims"), inner, max_size=2),
+        max_leaves=8,
+    )
+    signatures = ["three", "float32", "int8", "string", "regress", "wide", "scores"]
+    body = {
+        "signature_name": data.draw(st.sampled_from(signatures)),
+        data.draw(st.sampled_from(["instances", "inputs", "examples"])): data.draw(values),
+    }
+    text = bytearray(json.dumps(body).encode())
+    for _ in range(data.draw(st.integers(0, 2))):
+        text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+    method = data.draw(st.sampled_from(["predict", "classify", "regress"]))
+    answer = server._api.answer("POST", f"/v1/models/many:{method}", bytes(text))
+    assert answer.status in (200, 400, 501), (bytes(text), answer)
 
 
 def test_an_error_quotes_at_most_a_part_of_the_request(server: RestServer) -> None:

@@ -94,6 +94,9 @@ def test_a_long_faulty_body_is_refused_at_once() -> None:
         read_json(b'{"instances":[' + b"1.5," * 1_000_000 + b"]}")
     with pytest.raises(ServingError, match="Nested too deeply"):
         read_json(b"[" * 2_000_000)
+    long = read_json(b"[" + b"9" * 5000 + b"," + b"0.5," * 300_000 + b"1]")
+    assert long[0] == math.inf
+    assert json_request.predict_inputs({"inputs": long}, {"x": "float"})[0]["x"].shape == (300_002,)
 
 
 @given(st.floats(width=32))
