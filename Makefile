@@ -28,8 +28,7 @@ test: $(INSTALLED) ## the quick tests (TESTS= a folder or file, MARK= a pytest m
 	@$(BIN)/python -m pytest $(if $(strip $(MARK)),-m "$(MARK)") $(TESTS)
 
 lint: $(INSTALLED) ## ruff and mypy
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/ruff check .; failed=$$?; $(BIN)/mypy && exit $$failed
 
 lock: ## write requirements.lock.txt again from pyproject.toml; pinned versions stay (UPGRADE=--upgrade takes the newest)
 	@.ci/environment uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes \
