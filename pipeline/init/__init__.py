@@ -12,14 +12,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import ConfigError, load_config
+from pipeline.config import load_config
 from pipeline.init.columns import choose_columns, readings_of
+from pipeline.init.errors import InitError
 from pipeline.init.layout import Layout, find_layout
 from pipeline.init.sample import Column, read_sample
 from pipeline.init.template import render
 from pipeline.init.times import Reading
 
-__all__ = ["Guess", "write_config"]
+__all__ = ["Guess", "InitError", "write_config"]
 
 _NO_NAMES = {"events", "data", "raw", "interactions", "logs", "train", "input", "csv", "parquet"}
 _TITLES = ("title", "name", "description", "itemname", "productname")
@@ -32,6 +33,9 @@ class Guess:
     setting: str
     value: Any
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.value} ({self.why})"
 
 
 def write_config(
@@ -61,12 +65,10 @@ def write_config(
       What was guessed, in the order of the file.
 
     Raises:
-      ConfigError: `out` exists, or something can't be told from the files; the message says what to give.
+      InitError: `out` exists, or something can't be told from the files; the message says what to give.
     """
     if out.exists() and not overwrite:
-        raise ConfigError(
-            f"The settings file must not exist yet. Received: {str(out)!r}. Name another, or use --force."
-        )
+        raise InitError(f"The settings file must not exist yet. Received: {str(out)!r}. Name another, or use --force.")
     layout = find_layout(data_path)
     some = sorted({0, len(layout.files) // 2, len(layout.files) - 1})
     columns = read_sample([layout.files[place] for place in some], layout.format)
@@ -111,13 +113,13 @@ def _when(column: Column, layout: Layout, format: str | None) -> list[Guess]:
     if len(readings) > 1 and layout.dated:
         readings = _on_their_day(readings, column.name, layout) or readings
     if not readings:
-        raise ConfigError(
+        raise InitError(
             f"The times in column {column.name!r} must be readable. Received: {list(column.values[:3])}. "
             "Give their strptime pattern: --timestamp-format '%d/%m/%Y %H:%M'."
         )
     if len(readings) > 1:
         could_be = " or ".join(repr(reading.format) for reading in readings)
-        raise ConfigError(
+        raise InitError(
             f"The times in column {column.name!r} can be read as {could_be}. Received: {list(column.values[:3])}. "
             "Say which: --timestamp-format PATTERN"
         )

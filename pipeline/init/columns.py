@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.config import ConfigError
+from pipeline.init.errors import InitError
 from pipeline.init.sample import Column
 from pipeline.init.times import Reading, ways_to_read
 
@@ -42,7 +42,7 @@ def choose_columns(columns: Sequence[Column], given: Mapping[str, str | None]) -
     """Chooses for `key`, `item`, `timestamp` and, where there is one, `weight`; `given` names are taken as they are.
 
     Raises:
-      ConfigError: a given name is no column, or a part can't be told; the message names the columns and the flags.
+      InitError: a given name is no column, or a part can't be told; the message names the columns and the flags.
     """
     by_name = {column.name: column for column in columns}
     chosen: dict[str, Choice] = {}
@@ -51,7 +51,7 @@ def choose_columns(columns: Sequence[Column], given: Mapping[str, str | None]) -
             if name not in by_name:
                 folded = {other.casefold(): other for other in by_name}
                 near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
-                raise ConfigError(
+                raise InitError(
                     f"`--{part}` must name a column. Received: {name!r}. Did you mean {folded[near[0]]!r}? "
                     f"Found: {', '.join(map(repr, by_name))}."
                 )
@@ -72,7 +72,7 @@ def choose_columns(columns: Sequence[Column], given: Mapping[str, str | None]) -
     if open_parts := [part for part in ("key", "item", "timestamp") if part not in chosen]:
         found = ", ".join(f"{column.name!r} ({column.kind}, e.g. {_example(column)})" for column in columns)
         flags = " ".join(f"--{part} COLUMN" for part in open_parts)
-        raise ConfigError(
+        raise InitError(
             f"The column of the {' and the '.join(open_parts)} can't be told from names and values. Found: {found}. "
             f"Say it with: {flags}"
         )

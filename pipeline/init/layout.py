@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pipeline.config import ConfigError
+from pipeline.init.errors import InitError
 
 Format = Literal["csv", "parquet", "jsonl", "tfrecord"]
 FORMATS: dict[str, Format] = {
@@ -63,10 +63,10 @@ def find_layout(path: Path) -> Layout:
     """Looks at the names of the files below `path`, which may also be one span's folder or one of its files.
 
     Raises:
-      ConfigError: `path` does not exist or its files' names hold neither a date nor a number.
+      InitError: `path` does not exist or its files' names hold neither a date nor a number.
     """
     if not path.exists():
-        raise ConfigError(f"The data must exist. Received: {str(path)!r}, which is neither a folder nor a file.")
+        raise InitError(f"The data must exist. Received: {str(path)!r}, which is neither a folder nor a file.")
     for base in _bases(path.absolute()):
         files = _data_files(base)
         for read in (_dated, _numbered):
@@ -75,10 +75,10 @@ def find_layout(path: Path) -> Layout:
                 return _layout(base, files, matches)
     files = _data_files(path if path.is_dir() else path.parent)
     if not files:
-        raise ConfigError(
+        raise InitError(
             f"{path} must hold data files ({', '.join(FORMATS)}, each also with .gz). Received: none with such a name."
         )
-    raise ConfigError(
+    raise InitError(
         f"A file or its folder below {path} must tell its span, by a date such as 2024-05-03 or by a number. "
         f"Received: {', '.join(repr(str(file)) for file in files[:3])}. Lay each day's file into a folder of its own, "
         "for example 2024-05-03/events.csv."

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pipeline.config import ConfigError
+from pipeline.init.errors import InitError
 from pipeline.init.layout import Format
 
 ROWS_A_FILE = 2000
@@ -47,16 +47,16 @@ def read_sample(files: Sequence[Path], format: Format) -> list[Column]:
     """The columns of `files`, in the order of the first one's, from at most `ROWS_A_FILE` rows each.
 
     Raises:
-      ConfigError: a file can't be read as `format` or holds no row.
+      InitError: a file can't be read as `format` or holds no row.
     """
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
             rows += islice(_READERS[format](file), ROWS_A_FILE)
         except (OSError, EOFError, ValueError, UnicodeError, csv.Error) as error:
-            raise ConfigError(f"{file} must be a {format} file that can be read. {error}") from None
+            raise InitError(f"{file} must be a {format} file that can be read. {error}") from None
     if not rows:
-        raise ConfigError(f"{files[0]} must hold at least one row of events. Received: none.")
+        raise InitError(f"{files[0]} must hold at least one row of events. Received: none.")
     names = dict.fromkeys(name for row in rows for name in row)
     return [_column(name, [row.get(name) for row in rows]) for name in names]
 

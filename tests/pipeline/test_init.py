@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from pipeline.config import Config, ConfigError, load_config
-from pipeline.init import write_config
+from pipeline.config import Config, load_config
+from pipeline.init import InitError, write_config
 from pipeline.init.times import ways_to_read
 
 Rows = list[dict[str, Any]]
@@ -206,7 +206,7 @@ def test_what_cant_be_told_names_columns_and_flags(tmp_path):
         return [dict(zip(("a", "b", "c", "d"), row.values(), strict=True)) for row in rows_of(day)]
 
     base = write_days(tmp_path / "shop", "%Y-%m-%d/events.csv", rows)
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(InitError) as error:
         write_config(base, tmp_path / "c.yaml")
     assert "The column of the key and the item can't be told" in str(error.value)
     assert "'a' (text, e.g. 'u0'), 'b' (int, e.g. '000')" in str(error.value)
@@ -214,7 +214,7 @@ def test_what_cant_be_told_names_columns_and_flags(tmp_path):
     assert not (tmp_path / "c.yaml").exists()
     columns = written(base, tmp_path / "c.yaml", key="a", item="b").data.columns
     assert (columns.key, columns.item, columns.timestamp) == ("a", "b", "c")
-    with pytest.raises(ConfigError, match=r"`--key` must name a column\. Received: 'A1'\. Did you mean 'a'\?"):
+    with pytest.raises(InitError, match=r"`--key` must name a column\. Received: 'A1'\. Did you mean 'a'\?"):
         write_config(base, tmp_path / "other.yaml", key="A1")
 
 
@@ -259,7 +259,7 @@ def test_a_date_that_could_be_two_days_is_asked_for(tmp_path):
         return [{**row, "timestamp": "03/05/2024"} for row in rows_of(FIRST)]
 
     base = write_days(tmp_path / "shop", "span-%d/events.csv", rows)
-    with pytest.raises(ConfigError, match=r"'%d/%m/%Y' or '%m/%d/%Y'.*--timestamp-format"):
+    with pytest.raises(InitError, match=r"'%d/%m/%Y' or '%m/%d/%Y'.*--timestamp-format"):
         write_config(base, tmp_path / "c.yaml")
     assert written(base, tmp_path / "c.yaml", timestamp_format="%m/%d/%Y").data.timestamp_format == "%m/%d/%Y"
 
@@ -288,6 +288,9 @@ def test_many_missing_keys_and_returns_raise_the_limit(tmp_path):
 
     base = write_days(tmp_path / "shop", "%Y-%m-%d/events.csv", rows)
     guesses = {guess.setting: guess for guess in write_config(base, tmp_path / "c.yaml")}
+    assert str(guesses["data.weight_above"]) == (
+        "data.weight_above: 0 (quantity below 0 is a return or a cancellation)"
+    )
     assert guesses["data.max_reject_fraction"].value == 0.5
     assert guesses["data.max_reject_fraction"].why == (
         "25% of the rows looked at have no user_id, 10.0% a quantity below 0: they will be rejected"
@@ -313,7 +316,7 @@ def test_a_settings_file_is_not_overwritten_unasked(tmp_path):
     base = write_days(tmp_path / "shop", "%Y-%m-%d/events.csv")
     out = tmp_path / "c.yaml"
     out.write_text("mine")
-    with pytest.raises(ConfigError, match="must not exist yet"):
+    with pytest.raises(InitError, match="must not exist yet"):
         write_config(base, out)
     assert out.read_text() == "mine"
     assert written(base, out, overwrite=True).name == "shop"
@@ -341,7 +344,7 @@ def test_unusable_data_says_what_to_do(tmp_path, name, content, message):
     if name:
         (data / name).parent.mkdir(parents=True)
         (data / name).write_text(content)
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(InitError) as error:
         write_config(data, tmp_path / "c.yaml")
     assert message in str(error.value)
     assert not (tmp_path / "c.yaml").exists()
