@@ -274,7 +274,7 @@ def test_bodies_in_their_wrappings(server: RestServer) -> None:
     assert refusal(deflated) == (400, "JSON Parse error: Invalid value. at offset: 0")
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_no_body_makes_the_server_fail(server: RestServer, data: st.DataObject) -> None:
     values = st.recursive(
