@@ -5,8 +5,9 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
 _DEFAULT_CONFIG = Path("warmspan.yaml")
+_TABLE_WIDTH = 110
 
 
 @app.command()
@@ -31,15 +33,19 @@ def init(
     key: Annotated[str | None, typer.Option(help="Column of the user or session.")] = None,
     item: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
+    force: Annotated[bool, typer.Option(help="Write over a settings file that is there.")] = False,
 ) -> None:
     """Write a commented settings file by looking at the first span."""
-    from pipeline.init import InitError, write_config
+    from pipeline.config import ConfigError
+    from pipeline.init import write_config
 
     try:
-        for line in write_config(data, out, key=key, item=item, timestamp=timestamp):
-            Console().print(line)
-    except InitError as error:
+        guesses = write_config(data, out, key=key, item=item, timestamp=timestamp, overwrite=force)
+    except ConfigError as error:
         _stop(error)
+    for guess in guesses:
+        Console().print(f"{guess.setting}: {guess.value!r}, {guess.why}", highlight=False, markup=False)
+    Console().print(f"Wrote {out}. Read it through, then start with `warmspan run --config {out}`.", highlight=False)
 
 
 @app.command()
@@ -53,7 +59,6 @@ def run(
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
     settings = _settings(config)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.ledger import read_ledger
     from pipeline.plan import PlanError, make_plan
     from pipeline.spans import Naming, SpanNameError
@@ -69,7 +74,7 @@ def run(
         steps = make_plan(ledger, read_deliveries(settings), naming, begin, end, allow_gaps, redo)
     except (PlanError, SpanNameError, ValueError) as error:
         _stop(error)
-    console = Console()
+    console = _console()
     if not steps:
         console.print("Every span asked for is done. Nothing to do.")
         return
@@ -93,9 +98,7 @@ def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
     if not ledger:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
-    console = Console()
-    # A table that is read by a program, or in a log, must not be folded to a terminal's width.
-    console.print(status_table(ledger), width=None if console.is_terminal else 200)
+    _console().print(status_table(ledger))
 
 
 @app.command()
@@ -106,7 +109,6 @@ def serve(
 ) -> None:
     """Serve the newest version over TF Serving's REST contract, and take up new ones."""
     settings = _settings(config)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from serving.rest_server import RestServer
 
     server = RestServer({settings.name: settings.serving_path}, host=host, port=port)
@@ -143,14 +145,19 @@ def demo(
     days: Annotated[int, typer.Option(help="How many days to run.")] = 5,
 ) -> None:
     """Run the daily loop on a simulated shop, serve the result and ask it."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.demo import run_demo
     from pipeline.runner import RunError
 
     try:
-        run_demo(folder, days, Console())
+        run_demo(folder, days, _console())
     except RunError as error:
         _stop(error)
+
+
+def _console() -> Console:
+    # The ledger's table needs this much; narrower, it would lose its numbers.
+    console = Console()
+    return console if console.width >= _TABLE_WIDTH else Console(width=_TABLE_WIDTH)
 
 
 def _settings(path: Path):  # noqa: ANN202  the type would import pydantic for `--help`
@@ -168,4 +175,7 @@ def _stop(error: Exception) -> NoReturn:
 
 
 def main() -> None:
+    # TFX's dependencies warn of each other's futures at import; a run's own warnings and logs go to its log file.
+    warnings.simplefilter("ignore")
+    logging.getLogger("absl").setLevel(logging.ERROR)
     app()

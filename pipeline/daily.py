@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.config import Config
-from pipeline.ledger import Run, read_ledger
+from pipeline.ledger import Run, read_ledger, run_id
 from pipeline.logfile import logged_to
 from pipeline.plan import Step
 from pipeline.runner import RunError, SpanRun
+from pipeline.spans import Naming
 from pipeline.tensorboard import write_span
 
 
@@ -23,11 +24,11 @@ def run_steps(config: Config, steps: Sequence[Step], console: Console) -> None:
       RunError: a node failed. The champion is still in service, and the same command goes on where it stopped.
     """
     for step in steps:
-        run = SpanRun(config, step.span, step.revision)
-        log = config.logs_path / "runs" / f"{run.run_id}.log"
+        name = Naming(config.data.dated).format(step.span)
+        log = config.logs_path / "runs" / f"{run_id(config.name, name, step.revision)}.log"
         with logged_to(log):
             try:
-                _run(run, console)
+                _run(SpanRun(config, step.span, step.revision), console)
             except RunError as error:
                 logging.exception("the run stopped")
                 raise RunError(

@@ -23,6 +23,7 @@ def logged_to(path: Path) -> Iterator[None]:
     before, level = list(root.handlers), root.level
     own, propagate = list(tensorflow.handlers), tensorflow.propagate
     root.handlers, tensorflow.handlers, tensorflow.propagate = [handler], [], True
+    verbosity = absl_logging.get_verbosity()
     root.setLevel(logging.INFO)
     absl_logging.set_verbosity(absl_logging.INFO)
     logging.captureWarnings(True)
@@ -32,4 +33,5 @@ def logged_to(path: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         root.handlers, tensorflow.handlers, tensorflow.propagate = before, own, propagate
         root.setLevel(level)
+        absl_logging.set_verbosity(verbosity)
         handler.close()

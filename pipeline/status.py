@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from pipeline.ledger import Run
@@ -15,15 +16,13 @@ def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
     main = next((name for name in ("recall", "auc", "rmse", "mse") if name in names), names[0] if names else "metric")
-    table = Table(header_style="bold", show_edge=False, pad_edge=False)
-    for title in ("span", "rev", "events", "rejects", "new items", "new keys"):
-        table.add_column(title, justify="left" if title == "span" else "right", no_wrap=True)
-    table.add_column("decision", no_wrap=True)
-    for title in (f"next-span {main}", f"gate {main}", "champion"):
-        table.add_column(title, justify="right")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("pushed", justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    left = {"span", "decision", "verdict"}
+    for title in (
+        *("span", "rev", "events", "rejects", "new\nitems", "new\nkeys", "decision"),
+        *(f"next-span\n{main}", f"candidate\n{main}", f"champion\n{main}", "verdict", "pushed", "seconds"),
+    ):
+        table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
     for run in ledger:
         table.add_row(
             run.name,

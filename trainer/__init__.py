@@ -9,7 +9,7 @@ import sys
 
 if "tensorflow" not in sys.modules:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 elif os.environ.get("TF_USE_LEGACY_KERAS") not in {"1", "true", "True"}:
     raise ImportError(
         "warmspan must be imported before TensorFlow, or TF_USE_LEGACY_KERAS must be 1: TensorFlow Recommenders needs "
