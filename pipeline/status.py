@@ -16,7 +16,7 @@ def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
     main = next((name for name in ("recall", "auc", "rmse", "mse") if name in names), names[0] if names else "metric")
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     left = {"span", "decision", "verdict"}
     for title in (
         *("span", "rev", "events", "rejects", "new\nitems", "new\nkeys", "decision"),

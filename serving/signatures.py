@@ -111,10 +111,10 @@ class Signatures(tf.Module):
         }
 
     def rank(self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Scores of string [b, c] candidates, float32 [b, c], higher is better; -1e30 for '' ."""
+        """Scores of string [b, c] candidates, float32 [b, c], higher is better; -1e30 for '' and for unknown items."""
         rows = self.items.rows(candidates)
         scores = self._model().score(self.keys.rows(user_id), self._recent(self.items.rows(history)), rows)
-        return {"scores": tf.where(rows > 0, scores, UNAVAILABLE)}
+        return {"scores": tf.where(rows >= self._first_row, scores, UNAVAILABLE)}
 
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The metrics of string [b] serialised held-out positions, float32 [b, 1] each."""

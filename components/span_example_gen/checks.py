@@ -32,8 +32,8 @@ def check(raw: RawBatch, settings: Settings, window: tuple[int, int] | None) -> 
     """Splits rows into events and rejects.
 
     Returns:
-      The events: `key`, `item` string, `timestamp` int64 (unix milliseconds), `weight` float32, then the context columns
-      as binary (numbers as text); and the rejects in the order of the file.
+      The events: `key`, `item` string, `timestamp` int64 (unix milliseconds), `weight` float32, then the context
+      columns as binary (numbers as text); and the rejects in the order of the file.
 
     Raises:
       SpanError: ids are of a type that has no one way to be written.

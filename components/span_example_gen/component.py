@@ -18,13 +18,16 @@ class SpanExampleGen(component.FileBasedExampleGen):
     """Turns one span's files into event Examples, split `train` and `eval` by time.
 
     Span and version resolution, fingerprint and caching are TFX's. `outputs["examples"]` holds gzipped TFRecords of
-    tf.Example with the features `key`, `item` (bytes), `timestamp` (int64, unix milliseconds), `weight` (float) and the
-    context columns under their own names; beside the splits lies `rejects.csv` (file, line, reason, value). Custom
+    tf.Example with the features `key`, `item` (bytes), `timestamp` (int64, unix milliseconds), `weight` (float, 1.0
+    without weights) and the context columns under their own names: bytes from CSV; bytes, int64 or float from
+    the other formats by the span's values. Beside the splits lies `rejects.csv` (file, line, reason, value). Custom
     properties: `span`, `version`, `events`, `train_events`, `eval_events`, `rejects`, `duplicates` (int) and
     `reject_reasons` (JSON, reason to count).
 
-    Within each file events stand in time order, ties in the order of the user's files. A stable sort by `timestamp` over
-    a split's files in name order therefore gives the span's one order: timestamp, then place in the user's files.
+    Two events are duplicates when their Examples are equal; the first in the files is kept.
+
+    Within each file events stand in time order, ties in the order of the user's files. A stable sort by `timestamp`
+    over a split's files in name order therefore gives the span's one order: timestamp, then place in the user's files.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -38,12 +41,12 @@ class SpanExampleGen(component.FileBasedExampleGen):
         Args:
           input_base: the folder that holds all spans.
           data: the `data` section of the settings as plain values: `format`, `columns` (`key`, `item`, `timestamp`,
-            `weight`, `context`), `timestamp_unit`, `timestamp_format`, `span_hours`, `weight_above`, `reject` (a list of
-            `column`, `matches`, `reason`), `max_reject_fraction`. Other settings of that section are left alone.
+            `weight`, `context`), `timestamp_unit`, `timestamp_format`, `span_hours`, `weight_above`, `reject` (a list
+            of `column`, `matches`, `reason`), `max_reject_fraction`. Other settings of that section are left alone.
           span: the span's number; for dated patterns days since 1970-01-01.
           pattern: where a span's files lie below `input_base`: `{YYYY}-{MM}-{DD}/*` or `{SPAN}/*`, with `v{VERSION}/`
-            where days are delivered again. A span without any version folder is then read from the folder that would hold
-            them, as version 0.
+            where days are delivered again. A span without any version folder is then read from the folder that would
+            hold them, as version 0.
           eval_fraction: the share of the span's events, its last ones by time, that is held out; at least 0, below 1.
 
         Raises:

@@ -35,15 +35,15 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         pattern = next(iter(self._splits)).pattern
         if not fileio.exists(self._input_base_uri):
             raise SpanError(
-                f"`data.path` must be the folder of all spans. Received: {self._input_base_uri}, which is not there."
+                f"`data.path` must be the folder of all spans. Received: {self._input_base_uri}, not there."
             )
         if self._files(pattern, span, "*"):
             try:
                 return super().resolve_span_and_version()
             except ValueError as error:
                 raise SpanError(
-                    f"The files of {self._filled(pattern, span, '*')!r} in {self._input_base_uri} must name a version by "
-                    f"a number. {error}. Rename or remove the folder."
+                    f"The files of {self._filled(pattern, span, '*')!r} in {self._input_base_uri} must name a version "
+                    f"by a number. {error}. Rename or remove the folder."
                 ) from None
         plain = _VERSION_FOLDER.sub("", pattern)
         if plain != pattern and self._files(plain, span, ""):
@@ -52,8 +52,8 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             span, _ = self._plain.resolve_span_and_version()
             return span, FIRST_DELIVERY
         raise SpanError(
-            f"The span must have files. Received: none for {self._filled(pattern, span, '*')!r} in {self._input_base_uri}. "
-            "Deliver the span, or correct `data.path` and `data.pattern`."
+            f"The span must have files. Received: none for {self._filled(pattern, span, '*')!r} in "
+            f"{self._input_base_uri}. Deliver the span, or correct `data.path` and `data.pattern`."
         )
 
     def get_pattern_for_span_version(self, pattern: str, span: int, version: int | None) -> str:

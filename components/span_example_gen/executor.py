@@ -146,6 +146,6 @@ def _disk_error(error: Exception, uri: str) -> Exception:
     if isinstance(error, OSError) and error.errno != errno.ENOSPC:
         return error
     return SpanError(
-        f"The disk must have room for the span's Examples. Received: {os.strerror(errno.ENOSPC)!r} while writing below {uri}. "
-        "No part of the span was kept. Free space and run the span again."
+        f"The disk must have room for the span's Examples. Received: {os.strerror(errno.ENOSPC)!r} while writing below "
+        f"{uri}. No part of the span was kept. Free space and run the span again."
     )

@@ -28,7 +28,7 @@ def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str
             if _VERSION_FOLDER.match(name) and not versioned:
                 raise SpanError(
                     f"{os.path.dirname(path)} holds a re-delivery, the folder {name!r}, but `data.pattern` names no "
-                    "version: it would be left out unseen. Write `v{VERSION}/` into `data.pattern` before the file name."
+                    "version and would leave it out. Write `v{VERSION}/` before the file name into `data.pattern`."
                 )
         elif not name.startswith(("_", ".")):
             found.append((path, os.path.relpath(path, input_base)))
@@ -54,10 +54,12 @@ def beside_name(path: str) -> str:
 
 
 def read_file(path: str) -> bytes:
+    """The whole file."""
     with fileio.open(path, "rb") as stream:
         return stream.read()
 
 
 def remove_tree(path: str) -> None:
+    """Removes a folder if it is there."""
     if fileio.exists(path):
         fileio.rmtree(path)

@@ -13,9 +13,9 @@ LANES = 2
 def hash_events(events: pa.RecordBatch) -> np.ndarray:
     """Hashes rows; equal rows get equal hashes in every process.
 
-    Multilinear hashing (Lemire and Kaser, 2014, "Strongly universal string hashing is fast", eq. 1), twice with
-    independent random multipliers: sum over bytes i of r[i] * (byte[i] + 1) modulo 2**64. Two different events meet with a
-    probability of at most 2**-112 (2**-56 a lane: the difference of two bytes can hold up to eight factors of two).
+    Multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), twice with independent
+    random multipliers: h = sum over bytes i of r[i] * (byte[i] + 1) modulo 2**64. Two different events meet with a
+    probability of at most 2**-112: 2**-56 a lane, as the difference of two bytes can hold up to eight factors of two.
 
     Returns:
       uint64 [n, 2].

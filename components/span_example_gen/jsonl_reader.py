@@ -34,8 +34,8 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
     """Cuts the file into pieces.
 
     Raises:
-      SpanError: the first line is an object that lacks one of the columns of the event. (Later ones may: a missing value
-        is judged row by row.)
+      SpanError: the file is empty, or its first line is an object that lacks one of `columns`. (Later lines may: a
+        missing value is judged row by row.)
     """
     line = first_line(path).removeprefix(BOM)
     try:

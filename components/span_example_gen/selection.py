@@ -11,9 +11,9 @@ def select(hashes: np.ndarray, times: np.ndarray, eval_fraction: float) -> np.nd
     """Decides for all events of a span, given in the order of the user's files.
 
     Of equal events the first is kept. The last `floor(eval_fraction * kept)` of the kept ones by time are `EVAL`, the
-    others `TRAIN`. Events of one time are not torn apart: those at the cut all go to `TRAIN`, so that every held-out event
-    is later than every trained one; to `EVAL` where nothing would be held out otherwise. Only where all events have one
-    time does their place in the files decide.
+    others `TRAIN`. Events of one time are not torn apart: those at the cut all go to `TRAIN`, so that every held-out
+    event is later than every trained one; to `EVAL` where nothing would be held out otherwise. Only where all events
+    have one time does their place in the files decide.
 
     Args:
       hashes: uint64 [n, 2].

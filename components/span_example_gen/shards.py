@@ -84,18 +84,22 @@ def read_index(folder: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarra
 
 
 def read_events(folder: str, name: str) -> pa.Table:
+    """The shard's events as `checks.check` gave them."""
     return pa.ipc.open_stream(read_file(_path(folder, name, "events.arrow"))).read_all()
 
 
 def write_choice(folder: str, name: str, choice: np.ndarray) -> None:
+    """Keeps the shard's part of `selection.select`'s answer."""
     write_file(_path(folder, name, "choice"), choice.tobytes())
 
 
 def read_choice(folder: str, name: str) -> np.ndarray:
+    """uint8, one for each event of the shard."""
     return np.frombuffer(read_file(_path(folder, name, "choice")), np.uint8)
 
 
 def read_rejects(folder: str, name: str) -> bytes:
+    """The shard's lines of the rejects file, without a header."""
     return read_file(_path(folder, name, "rejects.csv"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import Any
 
 from tfx.dsl.io import fileio
 
@@ -38,13 +38,13 @@ def line_chunks(piece: Piece) -> Iterator[bytes]:
 def cut_at_lines(file: Piece, separable: Callable[[bytes], bool] = lambda block: True) -> list[Piece]:
     """Cuts the rest of a file, from `file.start` (line `file.first_row`) on, into pieces of whole lines.
 
-    From the first block on that is not `separable` a line end may stand inside a value: what follows stays one piece. So
-    does a gzipped file, which can only be read from its start.
+    From the first block on that is not `separable` a line end may stand inside a value: what follows stays one piece.
+    So does a gzipped file, which can only be read from its start.
     """
     size = int(fileio.stat(file.path).length)
     if file.path.endswith(".gz"):
         return [_piece(file, file.start, None, file.first_row, 4 * size)]
-    pieces = []
+    pieces: list[Piece] = []
     start, row, rest = file.start, file.first_row, b""
     with fileio.open(file.path, "rb") as stream:
         stream.seek(start)
@@ -73,7 +73,7 @@ def _piece(file: Piece, start: int, length: int | None, row: int, size: int) -> 
     return Piece(file.path, file.name, start, length, row, file.header, size)
 
 
-def _read(stream: IO[bytes], size: int, path: str) -> bytes:
+def _read(stream: Any, size: int, path: str) -> bytes:
     try:
         return stream.read(size)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

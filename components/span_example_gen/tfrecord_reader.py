@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
@@ -25,7 +26,7 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
     for records in _records(path, name, 1):
         try:
             found = tf.train.Example.FromString(records[0]).features.feature
-        except ValueError:
+        except DecodeError:
             break
         require_columns(name, columns, sorted(found))
         break
@@ -76,7 +77,7 @@ def _records(path: str, name: str, size: int) -> Iterator[list[bytes]]:
 def _parses(record: bytes) -> bool:
     try:
         tf.train.Example.FromString(record)
-    except ValueError:
+    except DecodeError:
         return False
     return True
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -52,6 +54,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             for split in (TRAIN, EVAL)
         }
         state = _check_state(folders, span, settings)
+        for artifact in outputs.values():
+            _empty(Path(artifact.uri))
         rows = state.events + events.get_int_custom_property("events")
         shards = 1
         while shards * settings.rows_per_shard < rows:
@@ -181,6 +185,12 @@ def _pack(counted: dict[str, Any]) -> dict[str, bytes]:
 
 def _unpack(counted: dict[str, bytes]) -> dict[str, Any]:
     return {kind: events_lib.from_bytes(data) for kind, data in counted.items()}
+
+
+def _empty(folder: Path) -> None:
+    """Removes what an attempt that was cut off left behind: its shards may be others than those of this one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _uri(input_dict: dict[str, list[types.Artifact]], name: str) -> str | None:

@@ -107,6 +107,19 @@ def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
     assert len(history.shards_in(first[3])) == 4
 
 
+def test_what_a_cut_off_attempt_left_does_not_count(tmp_path: Path) -> None:
+    events = an_events_artifact(tmp_path / "events", EVENTS[:9], EVENTS[9:])
+    left = [
+        artifact.uri for artifact in execute(tmp_path / "again", events, chosen=Settings(rows_per_shard=5)).values()
+    ]
+    Path(left[0], ".Split-train-data_tfrecord-00000-of-00001.gz.123").write_bytes(b"half")
+    clean, again = (
+        [artifact.uri for artifact in execute(tmp_path / name, events).values()] for name in ("clean", "again")
+    )
+    assert left == again
+    assert days.bytes_of(*clean) == days.bytes_of(*again)
+
+
 def test_a_span_without_events_only_releases_what_was_held_out(tmp_path: Path) -> None:
     first = execute(tmp_path, an_events_artifact(tmp_path / "e1", [], EVENTS), 1)
     assert first["sequences"].get_int_custom_property("new_events") == 0
