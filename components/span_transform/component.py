@@ -14,17 +14,17 @@ from components.span_transform.settings import Settings
 class SpanTransformSpec(types.ComponentSpec):
     """The interface of `SpanTransform`."""
 
-    PARAMETERS = {  # noqa: RUF012, as TFX declares it
+    PARAMETERS = {
         "span": component_spec.ExecutionParameter(type=int),
         "settings": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {  # noqa: RUF012, as TFX declares it
+    INPUTS = {
         "events": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         # A component's inputs and outputs may not share a name.
         "yesterday_vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary, optional=True),
         "yesterday_history": component_spec.ChannelParameter(type=artifacts.KeyHistory, optional=True),
     }
-    OUTPUTS = {  # noqa: RUF012, as TFX declares it
+    OUTPUTS = {
         "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary),
