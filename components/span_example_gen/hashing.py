@@ -23,7 +23,7 @@ def hash_events(events: pa.RecordBatch) -> np.ndarray:
     hashes = np.zeros((events.num_rows, LANES), dtype=np.uint64)
     for number, column in enumerate(events.columns):
         values, ends = _bytes(column)
-        starts = np.concatenate([[0], ends[:-1]])
+        starts = np.concatenate([[0], ends])[:-1]
         position = np.arange(len(values)) - np.repeat(starts, ends - starts)
         terms = values.astype(np.uint64) + np.uint64(1)
         longest = int((ends - starts).max(initial=0))

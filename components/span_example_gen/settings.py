@@ -101,6 +101,7 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
     unit = data.get("timestamp_unit", "s")
     if unit not in UNITS_PER_SECOND:
         raise SpanError(f"`data.timestamp_unit` must be one of {', '.join(UNITS_PER_SECOND)}. Received: {unit!r}.")
+    _require_time_format(data.get("timestamp_format"))
     if not 0 <= eval_fraction < 1:
         raise SpanError(f"`split.eval_fraction` must be at least 0 and below 1. Received: {eval_fraction!r}.")
     return Settings(
@@ -119,3 +120,15 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         dated="{YYYY}" in pattern,
         eval_fraction=eval_fraction,
     )
+
+
+def _require_time_format(format: str | None) -> None:
+    try:
+        datetime.datetime.strptime("", format or "")
+    except ValueError as error:
+        # An empty text does not match; anything else is said of the pattern itself.
+        if "does not match" not in str(error):
+            raise SpanError(
+                f"`data.timestamp_format` must be a pattern of Python's strptime. Received: {format!r} ({error}). "
+                "Write for example '%Y-%m-%d %H:%M:%S'."
+            ) from None

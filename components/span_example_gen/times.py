@@ -17,8 +17,8 @@ FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
 _ISO = r"^\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d([.,]\d{1,9})?)?)?)?$"
 _ISO_ZONE = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)? ?(Z|z|[+-]\d\d(:?\d\d)?)$"
-# What C's strptime, which Arrow calls, reads as Python's does.
-_SHARED_DIRECTIVES = frozenset("YmdHMSyjTF")
+# What C's strptime, which Arrow calls, reads as Python's does, but for days that a month does not have.
+_SHARED_DIRECTIVES = frozenset("YmdHMSy")
 
 
 def to_milliseconds(column: pa.Array, unit: str, format: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,8 @@ def _from_iso(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_iso_zone(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    text = pc.replace_substring_regex(text, pattern=r" ?[zZ]$", replacement="Z")
+    text = pc.replace_substring_regex(text, pattern=r" ?z$", replacement="Z")
+    text = pc.replace_substring_regex(text, pattern=r" (Z|[+-]\d\d:?\d?\d?)$", replacement=r"\1")
     return _in_range(*_ints(_iso_cast(text, pa.timestamp("us", "UTC"))), "us")
 
 
@@ -78,7 +79,24 @@ def _from_format(text: pa.Array, format: str) -> tuple[np.ndarray, np.ndarray]:
     directives = set(re.findall(r"%(.)", format))
     if directives <= _SHARED_DIRECTIVES:
         parsed = pc.strptime(text, format=format, unit="s", error_is_null=True)
-        return _in_range(*_ints(parsed.cast(pa.int64())), "s")
+        seconds = pc.if_else(_surely_read(parsed, text, format), parsed.cast(pa.int64()), None)
+        millis, valid = _in_range(*_ints(seconds), "s")
+        if valid.all():
+            return millis, valid
+        more, good = _from_python(_only(text, pa.array(~valid)), format)
+        return np.where(valid, millis, more), valid | good
+    return _from_python(text, format)
+
+
+def _surely_read(parsed: pa.Array, text: pa.Array, format: str) -> pa.Array:
+    # February 31 becomes March 3: what ends on such a day must also be written as it was read.
+    late = pc.fill_null(pc.greater(pc.day(parsed), 3), False)
+    if pc.all(late).as_py():
+        return late
+    return pc.or_(late, pc.fill_null(pc.equal(pc.strftime(parsed, format=format), text), False))
+
+
+def _from_python(text: pa.Array, format: str) -> tuple[np.ndarray, np.ndarray]:
     encoded = pc.dictionary_encode(text)
     known = pa.array([_strptime(value, format) for value in encoded.dictionary.to_pylist()], pa.int64())
     return _in_range(*_ints(known.take(encoded.indices)), "us")
