@@ -23,7 +23,7 @@ app = typer.Typer(
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
 _DEFAULT_CONFIG = Path("warmspan.yaml")
-_TABLE_WIDTH = 110
+_TABLE_WIDTH = 120
 
 
 @app.command()
@@ -33,15 +33,25 @@ def init(
     key: Annotated[str | None, typer.Option(help="Column of the user or session.")] = None,
     item: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of the weight or rating.")] = None,
+    timestamp_format: Annotated[str | None, typer.Option(help="The form of the time, as for strptime.")] = None,
     force: Annotated[bool, typer.Option(help="Write over a settings file that is there.")] = False,
 ) -> None:
     """Write a commented settings file by looking at the first span."""
-    from pipeline.config import ConfigError
-    from pipeline.init import write_config
+    from pipeline.init import InitError, write_config
 
     try:
-        guesses = write_config(data, out, key=key, item=item, timestamp=timestamp, overwrite=force)
-    except ConfigError as error:
+        guesses = write_config(
+            data,
+            out,
+            key=key,
+            item=item,
+            timestamp=timestamp,
+            weight=weight,
+            timestamp_format=timestamp_format,
+            overwrite=force,
+        )
+    except InitError as error:
         _stop(error)
     for guess in guesses:
         Console().print(f"{guess.setting}: {guess.value!r}, {guess.why}", highlight=False, markup=False)

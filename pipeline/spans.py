@@ -61,7 +61,7 @@ def delivered(path: Path, pattern: str) -> list[int]:
     found: set[int] = set()
     for one in {pattern, re.sub(r"[^/{}]*\{VERSION(:\d+)?\}[^/{}]*/", "", pattern)}:
         expression = re.compile(_expression(one))
-        for file in path.glob(re.sub(r"\{[A-Z]+(:\d+)?\}", "*", one)):
+        for file in path.glob(re.sub(r"(\{[A-Z]+(:\d+)?\}|\*)+", "*", one)):
             match = expression.fullmatch(str(file.relative_to(path)))
             if match is not None and file.is_file():
                 found |= _span_of(match.groupdict())

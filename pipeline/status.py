@@ -19,14 +19,13 @@ def status_table(ledger: Sequence[Run]) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     left = {"span", "decision", "verdict"}
     for title in (
-        *("span", "rev", "events", "rejects", "new\nitems", "new\nkeys", "decision"),
+        *("span", "events", "rejects", "new\nitems", "new\nkeys", "decision"),
         *(f"next-span\n{main}", f"candidate\n{main}", f"champion\n{main}", "verdict", "pushed", "seconds"),
     ):
         table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
     for run in ledger:
         table.add_row(
-            run.name,
-            str(run.revision),
+            run.name if run.revision == 1 else f"{run.name} r{run.revision}",
             *(_count(value) for value in (run.events, run.rejects, run.new_items, run.new_keys)),
             _ACTIONS.get(run.action, "-") if run.state == "done" else f"[red]{run.state}[/red]",
             *(_number(of.get(main)) for of in (run.next_span, run.candidate, run.champion)),

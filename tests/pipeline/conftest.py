@@ -1,0 +1,58 @@
+"""A small simulated shop with its settings file."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, load_config
+from pipeline.simulator import simulate
+
+FIRST_DAY = datetime.date(2024, 5, 1)
+
+_SETTINGS = """\
+name: shop
+root: run
+data:
+  path: shop/events
+  pattern: "{{YYYY}}-{{MM}}-{{DD}}/{files}"
+  columns: {{key: user_id, item: item_id, timestamp: timestamp, weight: quantity}}
+  span_hours: 24
+  items: shop/items.csv
+history: {{length: 10}}
+update: {{epochs: 1}}
+gate:
+  min_events: 5
+  thresholds: {{recall: {{floor: {floor}, max_drop: 1.0}}}}
+"""
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Callable[..., Config]:
+    """Makes `days` spans and a settings file under a new folder; returns the settings."""
+
+    def make(days: int, floor: float = 0.0, folder: str = "one", files: str = "*.csv") -> Config:
+        base = tmp_path / folder
+        simulate(
+            base / "shop",
+            FIRST_DAY,
+            days,
+            seed=3,
+            events_per_day=200,
+            users=60,
+            items=50,
+            new_users_per_day=3,
+            new_items_per_day=2,
+        )
+        return settings(base, floor=floor, files=files)
+
+    return make
+
+
+def settings(base: Path, floor: float = 0.0, files: str = "*.csv") -> Config:
+    path = base / "warmspan.yaml"
+    path.write_text(_SETTINGS.format(floor=floor, files=files))
+    return load_config(path)
