@@ -69,5 +69,5 @@ def decide(
         return Decision(
             "retrain", f"The champion owes {len(owed)} spans, more than update.max_owed_spans {max_owed}.", recent
         )
-    reason = f"The champion owes {len(owed)} earlier spans." if owed else "The champion has learned every earlier span."
+    reason = f"The champion owes {len(owed)} earlier span{'s' * (len(owed) > 1)}." if owed else "The champion has learned every earlier span."
     return Decision("fine_tune", reason, (*owed, span))

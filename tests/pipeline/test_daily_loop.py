@@ -1,0 +1,187 @@
+"""Whole days through the real pipeline: what a user can rely on from one night to the next."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.config import Config, load_config
+from pipeline.daily import run_steps
+from pipeline.deliveries import read_deliveries
+from pipeline.ledger import Run, read_ledger
+from pipeline.plan import PlanError, make_plan
+from pipeline.runner import RunError, SpanRun
+from pipeline.spans import Naming
+from serving.bundle import check_bundle
+from tests.pipeline.conftest import settings
+from trainer.input import read_sequences
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+DAYS = Naming(dated=True)
+
+
+def run(config: Config, **asked) -> list[Run]:
+    steps = make_plan(read_ledger(config), read_deliveries(config), DAYS, **asked)
+    run_steps(config, steps, Console(quiet=True))
+    return read_ledger(config)
+
+
+def facts(ledger: list[Run]) -> list[dict]:
+    """All that a ledger says, but for what may differ from run to run: times, and the files' times of change."""
+    return [{**vars(one), "seconds": sorted(one.seconds), "fingerprint": ""} for one in ledger]
+
+
+def served(config: Config) -> dict[str, dict]:
+    """Every served version with its manifest, after its parts have been checked."""
+    return {folder.name: dict(check_bundle(folder).about) for folder in sorted(config.serving_path.iterdir())}
+
+
+def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop):
+    one, other = make_shop(3, folder="one"), make_shop(3, folder="other")
+    assert facts(run(one)) == facts(run(other))
+    assert served(one) == served(other)
+    assert [run.pushed for run in read_ledger(one)] == [2024050101, 2024050201, 2024050301]
+    assert facts(run(one)) == facts(read_ledger(other)), "a run with nothing to do must change nothing"
+
+
+def test_a_run_killed_in_any_node_ends_like_one_that_was_not(make_shop, tmp_path):
+    nodes = SpanRun(make_shop(1, folder="names"), DAYS.parse("2024-05-01"), 1).nodes
+    undisturbed, killed = make_shop(len(nodes), folder="undisturbed"), make_shop(len(nodes), folder="killed")
+    run(undisturbed)
+    path = str(tmp_path / "killed" / "warmspan.yaml")
+    for day, node in enumerate(nodes):
+        span = DAYS.parse("2024-05-01") + day
+        before = served(killed) if killed.serving_path.exists() else {}
+        assert _run_in_a_process(path, span, node) == -signal.SIGKILL
+        after = served(killed) if killed.serving_path.exists() else {}
+        assert set(after) - set(before) <= {str(DAYS.version(span, 1))}, "only a whole version may have come"
+        assert [one.state for one in read_ledger(killed)][day:] in (["unfinished"], [])
+        # The next process takes up this day before it goes on to the next, where it is killed in its turn.
+        run(killed, last=span)
+    assert facts(read_ledger(killed)) == facts(read_ledger(undisturbed))
+    assert served(killed) == served(undisturbed)
+
+
+def _run_in_a_process(path: str, span: int, node: str) -> int:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.pipeline.killed_run", path, str(span), "1", node]
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True).returncode
+
+
+def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
+    config = make_shop(4, floor=0.0)
+    base = config.root.parent
+    run(config, last=DAYS.parse("2024-05-01"))
+    strict = settings(base, floor=1.0)
+    ledger = run(strict, last=DAYS.parse("2024-05-03"))
+    assert [one.pushed for one in ledger] == [2024050101, None, None]
+    assert "Refused" in ledger[1].verdict and "recall" in ledger[1].verdict
+    ledger = run(settings(base, floor=0.0))
+    assert ledger[3].pushed == 2024050401
+    assert "owes 2 earlier spans" in ledger[3].reason
+
+    about = served(config)
+    assert about["2024050101"]["learned"] + about["2024050401"]["learned"][1:] == [one.span for one in ledger]
+    assert about["2024050401"]["parent"] == 2024050101
+
+    delivered = sum((_events(config, one.name) for one in ledger), Counter())
+    trained = sum((_new_positions(folder) for folder in _sequences(config)), Counter())
+    assert not trained - delivered, "nothing may be trained on twice, or that was not delivered"
+    last_day = _events(config, "2024-05-04")
+    assert not (delivered - trained) - last_day, "only the last day's held-out events may not have been learned"
+    assert (delivered - trained).total() == int(0.1 * last_day.total())
+
+
+def _sequences(config: Config) -> list[Path]:
+    """The folders of training sequences, in the order of the days."""
+    return sorted((config.artifacts_path / "SpanTransform" / "sequences").iterdir(), key=lambda path: int(path.name))
+
+
+def _new_positions(folder: Path) -> Counter:
+    positions = read_sequences([str(path) for path in sorted(folder.glob("Split-train/*.gz"))]).positions()
+    return Counter(zip(positions.timestamp.tolist(), positions.weight.tolist(), strict=True))
+
+
+def _events(config: Config, day: str) -> Counter:
+    """(time in ms, weight) of every row of the day's file."""
+    with (config.data.path / day / "events.csv").open() as file:
+        rows = {tuple(row.items()): row for row in csv.DictReader(file)}.values()
+        return Counter((int(row["timestamp"]) * 1000, float(row["quantity"])) for row in rows)
+
+
+def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mended(make_shop):
+    config, whole = make_shop(3, folder="mended"), make_shop(3, folder="whole")
+    file = config.data.path / "2024-05-02" / "events.csv"
+    good = file.read_text()
+    file.write_text(good.replace("item_id", "article"))
+    with pytest.raises(RunError, match=r"SpanExampleGen failed in span 2024-05-02: .*item_id.*\n.*still in service"):
+        run(config)
+    assert list(served(config)) == ["2024050101"]
+    assert [one.state for one in read_ledger(config)] == ["done", "failed"]
+    file.write_text(good)
+    assert facts(run(config)) == facts(run(whole))
+    assert served(config) == served(whole)
+
+
+def test_a_day_too_small_to_judge_a_candidate_by_is_owed(make_shop):
+    config = make_shop(3)
+    file = config.data.path / "2024-05-02" / "events.csv"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+    ledger = run(config)
+    assert [one.action for one in ledger] == ["cold_start", "skip", "fine_tune"]
+    assert [one.state for one in ledger] == ["done"] * 3
+    assert [one.events for one in ledger][1] == 1
+    assert "too few" in ledger[1].reason and "owes 1 earlier span" in ledger[2].reason
+    assert list(served(config)) == ["2024050101", "2024050301"]
+
+
+def test_a_day_delivered_again_after_later_ones_is_redone_only_when_told(make_shop):
+    config, clean = make_shop(3, folder="late"), make_shop(3, folder="clean")
+    for one in (config, clean):
+        lines = (one.data.path / "2024-05-02" / "events.csv").read_text().splitlines(keepends=True)
+        if one is config:
+            run(one)
+        (one.data.path / "2024-05-02" / "events.csv").write_text("".join(lines[: len(lines) // 2]))
+    before = served(config)
+    with pytest.raises(PlanError, match="2024-05-02 was delivered again after later spans were run: 2024-05-03"):
+        run(config)
+    assert served(config) == before
+    ledger = run(config, first=DAYS.parse("2024-05-02"), redo=True)
+    assert [one.pushed for one in ledger] == [2024050101, 2024050202, 2024050302]
+    again = facts(run(clean))
+    for one, other in zip(facts(ledger), again, strict=True):
+        same = ("events", "new_items", "new_keys", "next_span", "candidate", "champion", "verdict", "item_rows")
+        assert {name: one[name] for name in same} == {name: other[name] for name in same}
+
+
+def test_two_runs_at_once_are_refused(make_shop):
+    config = make_shop(1)
+    span = DAYS.parse("2024-05-01")
+    config.root.mkdir(parents=True, exist_ok=True)
+    lock = [sys.executable, "-c", "import fcntl, sys, time; file = open(sys.argv[1], 'w'); "
+            "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)", str(config.root / "run.lock")]  # fmt: skip
+    with subprocess.Popen(lock, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        try:
+            with pytest.raises(RunError, match="One run at a time"):
+                SpanRun(config, span, 1).run()
+        finally:
+            other.kill()
+    assert SpanRun(config, span, 1).run_node("Yesterday").ran, "the lock must go with the process that held it"
+
+
+def test_only_so_many_versions_are_kept(make_shop):
+    config = make_shop(3)
+    path = config.root.parent / "warmspan.yaml"
+    path.write_text(path.read_text() + "push: {keep_versions: 2}\n")
+    run(load_config(path))
+    assert list(served(config)) == ["2024050201", "2024050301"]
