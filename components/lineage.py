@@ -29,6 +29,7 @@ class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
     `model` and `model_blessing`: of the blessed and not revoked model of the latest span before `span`, if any.
+    `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
     """
 
@@ -50,8 +51,15 @@ class Champion(resolver.ResolverStrategy):
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],
+            "memory": [memory for model in champion for memory in _made_with(model, input_dict["memory"])],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
         }
+
+
+def _made_with(model: artifact.Artifact, found: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:
+    version = model.get_int_custom_property("version")
+    same = [one for one in found if one.get_int_custom_property("version") == version]
+    return sorted(same, key=lambda one: one.id)[-1:]
 
 
 def newest_by_span(found: Iterable[artifact.Artifact], below: int) -> list[artifact.Artifact]:

@@ -116,6 +116,44 @@ class Model(_Section):
     params: dict[str, Any] = pydantic.Field(default_factory=dict)
 
 
+class Replay(_Section):
+    """Old training sequences that are learned again: `budget` of them are kept, 0 for none.
+
+    Each batch comes with `fraction` times as many old positions, whose loss counts `weight` times.
+    """
+
+    budget: int = pydantic.Field(default=0, ge=0)
+    fraction: float = pydantic.Field(default=0.5, gt=0)
+    weight: float = pydantic.Field(default=0.5, ge=0)
+
+
+class Proximal(_Section):
+    """Pulls the weights that a batch uses towards the champion's; a `strength` of 0 does not."""
+
+    strength: float = pydantic.Field(default=0.0, ge=0)
+
+
+class Stability(_Section):
+    """What keeps the old days from being forgotten. All off by default; they add up."""
+
+    replay: Replay = Replay()
+    proximal: Proximal = Proximal()
+
+
+class Schedule(_Section):
+    """The learning rate within a span, and what a span finds of the optimizer's accumulators.
+
+    `within`: `constant`, or `cosine` with the first `warm_up` share of the steps going up and the end at `final` times
+    the learning rate. `slots`: `carry`, `reset`, or `decay` to the share `keep` at the start of each span.
+    """
+
+    within: Literal["constant", "cosine"] = "constant"
+    warm_up: float = pydantic.Field(default=0.1, ge=0, le=1)
+    final: float = pydantic.Field(default=0.0, ge=0, le=1)
+    slots: Literal["carry", "reset", "decay"] = "carry"
+    keep: float = pydantic.Field(default=0.5, ge=0, le=1)
+
+
 class Update(_Section):
     """How one span changes the model."""
 
@@ -129,6 +167,8 @@ class Update(_Section):
     max_owed_spans: int = pydantic.Field(default=14, ge=0)
     retrain_spans: int = pydantic.Field(default=28, ge=1)
     seed: int = 1
+    stability: Stability = Stability()
+    schedule: Schedule = Schedule()
 
 
 class Threshold(_Section):

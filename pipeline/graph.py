@@ -12,7 +12,7 @@ from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from components.artifacts import KeyHistory, Vocabulary
+from components.artifacts import KeyHistory, ReplayMemory, Vocabulary
 from components.incremental_trainer import IncrementalTrainer
 from components.lineage import Champion, PreviousState
 from components.next_span_evaluator import NextSpanEvaluator
@@ -70,6 +70,7 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
         model_blessing=Channel(
             type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
         ),
+        memory=Channel(type=ReplayMemory, producer_component_id="IncrementalTrainer", output_key="memory"),
         sequences=Channel(
             type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
         ),
@@ -101,6 +102,7 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
             vocabulary=transform.outputs["vocabulary"],
             past_sequences=champion.outputs["sequences"],
             base_model=champion.outputs["model"],
+            base_memory=champion.outputs["memory"],
             span=span,
             version=version,
             settings=wiring.trainer_settings(config),

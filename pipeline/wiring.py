@@ -34,11 +34,18 @@ def transform_settings(config: Config) -> TransformSettings:
     )
 
 
+def model_spec(config: Config) -> ModelSpec:
+    return ModelSpec(config.model.type, config.model.params, config.history.length)
+
+
+def policy(config: Config) -> Policy:
+    return Policy.from_dict(config.update.model_dump(exclude={"max_owed_spans", "retrain_spans"}))
+
+
 def trainer_settings(config: Config) -> TrainerSettings:
-    update = config.update.model_dump(exclude={"max_owed_spans", "retrain_spans"})
     return TrainerSettings(
-        model=ModelSpec(config.model.type, config.model.params, config.history.length),
-        policy=Policy(**update),
+        model=model_spec(config),
+        policy=policy(config),
         k=config.gate.k,
         max_k=config.push.max_k,
         exclude_seen=config.push.exclude_seen,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import json
-from collections import deque
+import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,13 @@ from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 
 Arrays = dict[str, np.ndarray]
+
+# What a missing, cut off or foreign file makes the readers of JSON and of zipped arrays raise.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
+# Where Keras keeps, numbered, what the attributes of a model and of its layers hold too.
+_KERAS_LISTS = {"variables", "trainable_variables", "non_trainable_variables", "keras_api"}
+# Sequential and Functional models number their layers, once all of them and once those with weights.
+_NUMBERED = re.compile(r"layer(_with_weights)?-\d+")
 
 
 class StateError(ValueError):
@@ -30,6 +40,8 @@ class ModelState:
       iterations: optimizer steps so far, over all days.
       sizes: rows of the tables.
       learned: spans that the weights were trained on since the last cold start, in order.
+      counted: of `iterations`, those that the optimizer still counts; fewer after its slots were reset or decayed. None
+        for all.
     """
 
     weights: Arrays
@@ -37,6 +49,7 @@ class ModelState:
     iterations: int
     sizes: TableSizes
     learned: tuple[int, ...]
+    counted: int | None = None
 
     def save(self, folder: str | Path) -> None:
         """Writes `weights.npz`, `slots.npz` and `state.json` into `folder`."""
@@ -51,6 +64,7 @@ class ModelState:
             "iterations": self.iterations,
             "sizes": dataclasses.asdict(self.sizes),
             "learned": list(self.learned),
+            "counted": self.counted,
         }
         (folder / "state.json").write_text(json.dumps(about, indent=1))
 
@@ -64,6 +78,8 @@ class ModelState:
         folder = Path(folder)
         try:
             about = json.loads((folder / "state.json").read_text())
+            sizes, learned = TableSizes(**about["sizes"]), tuple(int(span) for span in about["learned"])
+            iterations, counted = int(about["iterations"]), about.get("counted")
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 weights = {name: file[name] for name in file.files}
             slots: dict[str, Arrays] = {}
@@ -71,12 +87,12 @@ class ModelState:
                 for name in file.files:
                     path, slot = name.rsplit("|", 1)
                     slots.setdefault(path, {})[slot] = file[name]
-        except (OSError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             raise StateError(
                 f"A model's state must hold state.json, weights.npz and slots.npz. Received: {folder} ({error}). "
                 "Start from an older model or with a full retrain."
             ) from None
-        return cls(weights, slots, about["iterations"], TableSizes(**about["sizes"]), tuple(about["learned"]))
+        return cls(weights, slots, iterations, sizes, learned, counted)
 
 
 class Trainable:
@@ -87,6 +103,17 @@ class Trainable:
         self.optimizer = optimizer
         self.variables = named_variables(model)
         self.slots = _build_slots(optimizer, self.variables)
+        self._uncounted = 0
+
+    @property
+    def iterations(self) -> int:
+        """Optimizer steps so far, over all days, those that the optimizer no longer counts included."""
+        return self._uncounted + int(self.optimizer.iterations.numpy())
+
+    def count_steps(self, counted: int, iterations: int | None = None) -> None:
+        """Makes the optimizer count `counted` steps, of `iterations` in all (None: as many as before)."""
+        self._uncounted = (self.iterations if iterations is None else iterations) - counted
+        self.optimizer.iterations.assign(counted)
 
     def read(self) -> tuple[Arrays, dict[str, Arrays]]:
         """Copies of all weights and all slots."""
@@ -104,39 +131,42 @@ class Trainable:
 
     def state(self, sizes: TableSizes, learned: tuple[int, ...]) -> ModelState:
         weights, slots = self.read()
-        return ModelState(weights, slots, int(self.optimizer.iterations.numpy()), sizes, learned)
+        return ModelState(weights, slots, self.iterations, sizes, learned, int(self.optimizer.iterations.numpy()))
 
 
 def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
     """Every variable of `model` by the attributes that lead to it, the same in every process.
 
-    Keras's own names depend on what was built before in the process; the attributes do not.
+    Keras's own names depend on what was built before in the process; the attributes do not. A variable that several
+    paths lead to gets the one with the fewest private and numbered names, then the shortest, then the first by name.
+
+    Raises:
+      StateError: a variable can't be reached by attributes.
     """
     view = tf.train.TrackableView(model)
-    found: dict[str, tf.Variable] = {}
-    seen: set[int] = {id(model)}
-    queue: deque[tuple[str, Any]] = deque([("", model)])
     wanted = {id(variable) for variable in model.variables}
+    found: dict[str, tf.Variable] = {}
+    seen: set[int] = set()
+    queue: list[tuple[int, int, str, int, Any]] = [(0, 0, "", 0, model)]
     while queue:
-        prefix, node = queue.popleft()
-        for name, child in sorted(view.children(node).items()):
-            # Keras tracks its layers a second time under these names, and numbers them.
-            if name.startswith(("layer", "_")) or name in {"variables", "keras_api", "optimizer"}:
+        dear, depth, path, _, node = heapq.heappop(queue)
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, tf.Variable):
+            if id(node) in wanted:
+                found[path] = node
+            continue
+        for name, child in view.children(node).items():
+            if name in _KERAS_LISTS or (node is model and name == "optimizer"):
                 continue
-            if id(child) in seen:
-                continue
-            seen.add(id(child))
-            path = f"{prefix}/{name}" if prefix else name
-            if isinstance(child, tf.Variable):
-                if id(child) in wanted:
-                    found[path] = child
-            else:
-                queue.append((path, child))
-    lost = len(wanted) - len(found)
-    if lost:
+            cost = dear + (name.startswith("_") or _NUMBERED.fullmatch(name) is not None)
+            entry = (cost, depth + 1, f"{path}/{name}" if path else name, len(queue), child)
+            heapq.heappush(queue, entry)
+    if lost := len(wanted) - len(found):
         raise StateError(
-            f"Every variable of a model must be reachable by its attributes, so that it can be carried to the next "
-            f"day. Received: {lost} of {len(wanted)} that are not. Keep layers in attributes without a leading '_'."
+            "Every variable of a model must be reachable by its attributes, so that it can be carried to the next day. "
+            f"Received: {lost} of {len(wanted)} that are not. Keep layers and variables in attributes of the model."
         )
     return found
 

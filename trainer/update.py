@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from trainer.input import Positions, Sequences
+from trainer.input import Positions, Sequences, concatenate
 from trainer.keras2 import keras
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
-from trainer.state import ModelState, Trainable
+from trainer.schedule import Schedule, WithinSpan, enter_span
+from trainer.stability import Stability
+from trainer.stability.base import NEW, Learner, Part
+from trainer.stability.proximal import Proximal
+from trainer.stability.replay import MemoryFileError, Replay, ReplayMemory
+from trainer.state import ModelState, StateError, Trainable, named_variables
 from trainer.warm_start import NewRows, warm_start
 
 OnStep = Callable[[int, float], None]
@@ -47,6 +53,17 @@ class Policy:
     patience: int = 1
     new_rows: NewRows = "cooccurrence"
     seed: int = 1
+    stability: Stability = dataclasses.field(default_factory=Stability)
+    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Policy:
+        """Reads what `dataclasses.asdict` gives; what is not given has its default."""
+        parts = {
+            "stability": Stability.from_dict(raw.get("stability", {})),
+            "schedule": Schedule(**raw.get("schedule", {})),
+        }
+        return cls(**{**raw, **parts})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +76,22 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """A trained model, its state for the next warm start, and what the training cost."""
+    """A trained model, its state for the next warm start, and what the training cost.
+
+    Attributes:
+      model: ready to be asked.
+      state: its weights and slots.
+      memory: the replay memory for the next update, `spans` included; empty without replay.
+      examples: positions trained on, each epoch's and the replayed ones counted.
+      epochs: over all spans.
+      seconds: wall time.
+      train_loss: mean over the last epoch, what the stability parts add included.
+      held_out_loss: of the weights that are kept.
+    """
 
     model: Recommender
     state: ModelState
+    memory: ReplayMemory
     examples: int
     epochs: int
     seconds: float
@@ -80,6 +109,7 @@ def update(
     base: ModelState | None = None,
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
+    memory: ReplayMemory | None = None,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -93,47 +123,129 @@ def update(
       base: the state to start from; None for a cold start.
       on_step: called with the global step and its loss.
       on_epoch: called with span, epoch (from 1) and the loss on `held_out`.
+      memory: the replay memory that came with `base`; None starts an empty one.
 
     Raises:
-      TrainingError: a loss is not finite.
+      TrainingError: an event's weight or a loss is not finite.
       StateError: `base` does not fit the model.
+      MemoryFileError: `memory` does not fit the tables.
     """
     started = time.perf_counter()
+    _check_finite(spans)
+    memory = _memory(memory, policy.stability, sizes)
     keras.utils.set_random_seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
     trainable = Trainable(model, _optimizer(policy))
+    initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
     if base is not None:
-        warm_start(trainable, base, sizes, policy.new_rows, spans[-1].sequences)
+        # An id that is new to the base model may have come in any of the spans that it owes.
+        sequences = concatenate([span.sequences for span in spans])
+        warm_start(trainable, base, sizes, policy.new_rows, sequences)
     model.set_popularity(popularity)
-    model.compile(optimizer=trainable.optimizer)
 
     examples, epochs, train_loss, best = 0, 0, float("nan"), float("nan")
     for span in spans:
         positions = span.sequences.positions()
         if not len(positions):
             continue
+        seed = policy.seed + span.number
+        if trainable.iterations:
+            enter_span(trainable, initial_slots, policy.schedule)
+        parts = _parts(policy, trainable, base, memory.before(span.number), spec.history_length, seed)
+        data = positions.dataset(policy.batch_size, spec.history_length, shuffle_seed=seed)
+        data = data.map(lambda batch: {NEW: batch})
+        for part in parts:
+            data = part.mix(data)
+        steps = -(-len(positions) // policy.batch_size)
         keeper = _KeepBest(trainable, held_out, policy, spec.history_length, span.number, on_step, on_epoch)
-        data = positions.dataset(policy.batch_size, spec.history_length, shuffle_seed=policy.seed + span.number)
-        model.fit(data, epochs=policy.epochs, callbacks=[keeper], verbose=0)
+        rate = WithinSpan(policy.schedule, policy.learning_rate, steps * policy.epochs)
+        learner = Learner(model, parts)
+        learner.compile(optimizer=trainable.optimizer)
+        learner.fit(data, epochs=policy.epochs, callbacks=[rate, keeper], verbose=0)
         keeper.restore()
-        examples += keeper.epochs * len(positions)
+        examples += keeper.epochs * (len(positions) + steps * sum(part.examples_per_step for part in parts))
         epochs += keeper.epochs
         train_loss, best = keeper.train_loss, keeper.best
+        memory = memory.add(span.number, span.sequences, policy.seed)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
-    return Update(
-        model, trainable.state(sizes, learned), examples, epochs, time.perf_counter() - started, train_loss, best
-    )
+    state = trainable.state(sizes, learned)
+    return Update(model, state, memory, examples, epochs, time.perf_counter() - started, train_loss, best)
+
+
+def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
+    """The model that `state` was taken from.
+
+    Raises:
+      StateError: `state` is of another model.
+    """
+    model = build_model(spec.type, state.sizes, spec.history_length, spec.params)
+    variables = named_variables(model)
+    if {path: tuple(one.shape) for path, one in variables.items()} != {
+        path: one.shape for path, one in state.weights.items()
+    }:
+        raise StateError(
+            f"A state must be of the model that it is loaded into. Received: {sorted(state.weights)} for "
+            f"{sorted(variables)}. Do a full retrain."
+        )
+    for path, variable in variables.items():
+        variable.assign(state.weights[path])
+    return model
 
 
 def held_out_loss(model: Recommender, positions: Positions, history_length: int, batch_size: int = 1024) -> float:
     """Mean of the model's loss over `positions`; nan without any."""
-    loss = model.held_out_step
-    total, count = 0.0, 0
-    for batch in positions.dataset(batch_size, history_length):
-        size = int(batch["item"].shape[0])
-        total += float(loss(batch)) * size
-        count += size
-    return total / count if count else float("nan")
+    if not len(positions):
+        return float("nan")
+    data = positions.dataset(batch_size, history_length)
+    step = model.held_out_step.get_concrete_function(data.element_spec)  # traced once for batches of every size
+    total = 0.0
+    for batch in data:
+        total += float(step(batch)) * int(batch["item"].shape[0])
+    return total / len(positions)
+
+
+def _check_finite(spans: Sequence[Span]) -> None:
+    for span in spans:
+        wrong = span.sequences.weights[~np.isfinite(span.sequences.weights)]
+        if len(wrong):
+            raise TrainingError(
+                f"Every event's weight must be a finite number. Received: {len(wrong)} that are not, the first "
+                f"{wrong[0]}, in span {span.number}. Nothing was trained; correct the span's weights."
+            )
+
+
+def _memory(memory: ReplayMemory | None, stability: Stability, sizes: TableSizes) -> ReplayMemory:
+    budget = stability.replay.budget
+    if memory is None:
+        return ReplayMemory.empty(budget)
+    held = memory.sequences
+    if held.items.max(initial=0) >= sizes.items or held.key.max(initial=0) >= sizes.keys:
+        raise MemoryFileError(
+            f"A replay memory must be of this pipeline's vocabulary. Received: rows up to {held.items.max(initial=0)} "
+            f"of items and {held.key.max(initial=0)} of keys for tables of {sizes.items} and {sizes.keys}. Start "
+            "without the memory."
+        )
+    return memory.resized(budget)
+
+
+def _parts(
+    policy: Policy,
+    trainable: Trainable,
+    base: ModelState | None,
+    remembered: Sequences,
+    history_length: int,
+    seed: int,
+) -> list[Part]:
+    """The stability parts that have something to hold on to: there may be no past yet."""
+    parts: list[Part] = []
+    replay, proximal = policy.stability.replay, policy.stability.proximal
+    if replay.budget and remembered.new_events:
+        positions = remembered.positions()
+        size = max(1, min(len(positions), round(replay.fraction * policy.batch_size)))
+        parts.append(Replay(positions.dataset(size, history_length, shuffle_seed=seed), size, replay.weight))
+    if proximal.strength and base is not None:
+        parts.append(Proximal(trainable.model, trainable.variables, base.weights, proximal.strength))
+    return parts
 
 
 def _optimizer(policy: Policy) -> keras.optimizers.Optimizer:
@@ -168,33 +280,41 @@ class _KeepBest(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         loss = float((logs or {})["loss"])
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"The loss must stay finite. Received: {loss} in span {self._span}, epoch {self.epochs + 1}, batch "
-                f"{batch}. The champion stays in service; lower `update.learning_rate` or `update.clip_norm`, and look "
-                "at the weights of that span's events."
-            )
+        self._check_finite(loss, f"epoch {self.epochs + 1}, batch {batch}")
         self._losses.append(loss)
         if self._on_step:
-            self._on_step(int(self._trainable.optimizer.iterations.numpy()), loss)
+            self._on_step(self._trainable.iterations, loss)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.epochs = epoch + 1
         self.train_loss = float(np.mean(self._losses))
-        loss = held_out_loss(self.model, self._held_out, self._history_length)
+        loss = held_out_loss(self._trainable.model, self._held_out, self._history_length)
         if self._on_epoch:
             self._on_epoch(self._span, self.epochs, loss)
-        if not len(self._held_out) or not loss >= self.best:
+        if not len(self._held_out):
+            return
+        # The last step's weights have met no other loss yet.
+        self._check_finite(loss, f"epoch {self.epochs}, on the held-out part")
+        if not loss >= self.best:
             self.best, self._since_best = loss, 0
-            self._best_state = (*self._trainable.read(), int(self._trainable.optimizer.iterations.numpy()))
+            if self.epochs < self._policy.epochs:  # after the last epoch there is nothing to come back from
+                self._best_state = (*self._trainable.read(), int(self._trainable.optimizer.iterations.numpy()))
             return
         self._since_best += 1
         if self._since_best > self._policy.patience:
             self.model.stop_training = True
 
     def restore(self) -> None:
+        """Goes back to the best epoch, unless it was the last."""
         if self._since_best and self._best_state is not None:
             weights, slots, iterations = self._best_state
             self._trainable.write(weights, slots)
             self._trainable.optimizer.iterations.assign(iterations)
 
+    def _check_finite(self, loss: float, where: str) -> None:
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss must stay finite. Received: {loss} in span {self._span}, {where}. The champion stays in "
+                "service; lower `update.learning_rate` or `update.clip_norm`, and look at the weights of that span's "
+                "events."
+            )

@@ -13,38 +13,42 @@ import scipy.sparse
 
 from trainer.input import Sequences
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.state import ModelState, StateError, Trainable
+from trainer.state import Arrays, ModelState, StateError, Trainable
 
 NewRows = Literal["cooccurrence", "mean", "random"]
 
 
-def warm_start(trainable: Trainable, base: ModelState, sizes: TableSizes, new_rows: NewRows, span: Sequences) -> None:
+def warm_start(
+    trainable: Trainable, base: ModelState, sizes: TableSizes, new_rows: NewRows, sequences: Sequences
+) -> None:
     """Writes `base` into a freshly built model and optimizer whose tables may have more rows.
 
     Every old row and slot is copied bit for bit. A new row starts from the mean of the rows that it occurs with in
-    `span` (`cooccurrence`: two steps along the graph of keys and items), where it has none from the mean of the table
-    (`mean`), or as the layer initialises it (`random`). Slots of new rows start as the optimizer initialises them.
+    `sequences` (`cooccurrence`), where it has none from the mean of the table (`mean`), or as the layer initialises it
+    (`random`). Slots of new rows start as the optimizer initialises them.
 
     Raises:
-      StateError: the model has other variables, or smaller tables, than `base`.
+      StateError: the model has other variables, or smaller tables, than `base`, or the optimizer other slots.
     """
     weights, slots = trainable.read()
-    _check_same_variables(weights, base)
-    neighbours = _Neighbours(span, base.sizes, sizes)
     model = trainable.model
+    _check_sizes(base.sizes, sizes)
+    _check_same_variables(model, weights, base, sizes)
+    _check_same_slots(slots, base.slots)
+    neighbours = _Neighbours(sequences, base.sizes, sizes) if new_rows == "cooccurrence" else None
     for path, fresh in weights.items():
         old = base.weights[path]
         table = table_of(model, path)
         if table is None:
             weights[path] = old
-        elif new_rows == "random":
-            fresh[: len(old)] = old
-        else:
-            fresh[: len(old)] = old
-            fresh[len(old) :] = old[sizes.first_row :].mean(axis=0) if len(old) > sizes.first_row else 0
-            if new_rows == "cooccurrence":
-                rows, means = neighbours.means(table, old)
-                fresh[rows] = means
+            continue
+        fresh[: len(old)] = old
+        if new_rows == "random" or len(old) == sizes.first_row:  # without an old id there is no mean either
+            continue
+        fresh[len(old) :] = old[sizes.first_row :].mean(axis=0)
+        if neighbours is not None:
+            rows, means = neighbours.means(table, old)
+            fresh[rows] = means
     for path, fresh_slots in slots.items():
         for name, fresh in fresh_slots.items():
             old = base.slots[path][name]
@@ -53,7 +57,7 @@ def warm_start(trainable: Trainable, base: ModelState, sizes: TableSizes, new_ro
             else:
                 fresh[: len(old)] = old
     trainable.write(weights, slots)
-    trainable.optimizer.iterations.assign(base.iterations)
+    trainable.count_steps(base.iterations if base.counted is None else base.counted, base.iterations)
 
 
 def table_of(model: Recommender, path: str) -> VocabularyName | None:
@@ -61,44 +65,79 @@ def table_of(model: Recommender, path: str) -> VocabularyName | None:
     return next((name for table, name in model.tables.items() if path == table or path.startswith(table + "/")), None)
 
 
-def _check_same_variables(weights: dict[str, np.ndarray], base: ModelState) -> None:
-    if set(weights) != set(base.weights):
+def _check_sizes(old: TableSizes, new: TableSizes) -> None:
+    if old.first_row != new.first_row or old.items > new.items or old.keys > new.keys:
         raise StateError(
-            f"A warm start needs the base model's variables. Received: {sorted(set(weights) - set(base.weights))} new, "
-            f"{sorted(set(base.weights) - set(weights))} gone. The model's settings changed: do a full retrain."
+            "A warm start needs the vocabulary of the base model, or a longer one with the same out-of-vocabulary rows. "
+            f"Received: {new} after {old}. Do a full retrain."
         )
-    for path, fresh in weights.items():
-        old = base.weights[path]
-        if fresh.shape[1:] != old.shape[1:] or (fresh.ndim and len(fresh) < len(old)):
+
+
+def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, sizes: TableSizes) -> None:
+    if fresh.keys() != base.weights.keys():
+        raise StateError(
+            "A warm start needs the base model's variables. Received: "
+            f"{sorted(fresh.keys() - base.weights.keys())} new, {sorted(base.weights.keys() - fresh.keys())} gone. "
+            "The model's settings changed: do a full retrain."
+        )
+    for path, value in fresh.items():
+        table = table_of(model, path)
+        if table is not None and value.shape[:1] != (getattr(sizes, table),):
             raise StateError(
-                f"A warm start can add rows only. Received: {path} of shape {old.shape} for a model of {fresh.shape}. "
-                "The model's settings changed: do a full retrain."
+                f"A variable that a model names in `tables` must have a row for each of {table}, {getattr(sizes, table)}. "
+                f"Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
+            )
+        wanted = value.shape if table is None else (getattr(base.sizes, table), *value.shape[1:])
+        if base.weights[path].shape != wanted:
+            raise StateError(
+                f"A warm start can add rows only, and only to the variables named in `tables`. Received: {path} of shape "
+                f"{base.weights[path].shape} for a model of {value.shape}. The model's settings changed: do a full "
+                "retrain."
             )
 
 
-class _Neighbours:
-    """Means over the keys and items that new rows occur with in a span."""
+def _check_same_slots(fresh: dict[str, Arrays], old: dict[str, Arrays]) -> None:
+    wanted = {f"{path}: {slot}" for path, slots in fresh.items() for slot in slots}
+    found = {f"{path}: {slot}" for path, slots in old.items() for slot in slots}
+    if wanted != found:
+        raise StateError(
+            f"A warm start needs the optimizer slots of the base model. Received: {sorted(wanted - found)} new, "
+            f"{sorted(found - wanted)} gone. `update.optimizer` or the model's settings changed: do a full retrain."
+        )
 
-    def __init__(self, span: Sequences, old: TableSizes, new: TableSizes) -> None:
-        owner = np.repeat(span.key, np.diff(span.splits))
+
+class _Neighbours:
+    """Means over the rows that new rows occur with: two steps along a graph, repeated events weighing more.
+
+    A new item starts from the mean, over the sequences that hold it, of the mean of the items in each: sequences rather
+    than key rows, because the keys without a row of their own all share one. A new key starts from the mean, over its
+    items, of the mean of the keys that each occurs with.
+    """
+
+    def __init__(self, sequences: Sequences, old: TableSizes, new: TableSizes) -> None:
+        count = len(sequences)
+        owner = np.repeat(np.arange(count), np.diff(sequences.splits))
         ones = np.ones(len(owner), np.float32)
+        # Rows of a vocabulary by what lies one step from them.
+        by_item = scipy.sparse.coo_matrix((ones, (sequences.items, owner)), shape=(new.items, count)).tocsr()
+        key_of = scipy.sparse.coo_matrix(
+            (np.ones(count, np.float32), (sequences.key, np.arange(count))), shape=(new.keys, count)
+        ).tocsr()
+        by_key = (key_of @ by_item[new.first_row :].T).tocsr()
+        self._incidence = {"items": by_item, "keys": by_key}
         self._old = {"items": old.items, "keys": old.keys}
-        # Rows of the one vocabulary by rows of the other; repeated events weigh more.
-        by_item = scipy.sparse.coo_matrix((ones, (span.items, owner)), shape=(new.items, new.keys)).tocsr()
-        self._incidence = {"items": by_item, "keys": by_item.T.tocsr()}
         self._first_row = new.first_row
 
     def means(self, table: VocabularyName, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """New rows that have neighbours, and the mean of `rows` [old, …] over each one's neighbours."""
-        incidence = self._incidence[table]
-        old = self._old[table]
-        other = incidence[self._first_row : old]
-        flat = rows[self._first_row :].reshape(other.shape[0], -1)
-        degree = np.asarray(other.sum(axis=0)).ravel()
-        reached = np.flatnonzero(degree)
-        between = (other.T @ flat)[reached] / degree[reached, None]
-        to_new = incidence[old:][:, reached]
-        total = np.asarray(to_new.sum(axis=1)).ravel()
+        incidence, old = self._incidence[table], self._old[table]
+        before, new = incidence[self._first_row : old], incidence[old:]
+        degree = np.asarray(before.sum(axis=0)).ravel()
+        # Only what lies between a new row and an old one is multiplied out: the cost follows the span.
+        between = np.flatnonzero((degree > 0) & (np.bincount(new.indices, minlength=new.shape[1]) > 0))
+        new = new[:, between]
+        total = np.asarray(new.sum(axis=1)).ravel()
         found = np.flatnonzero(total)
-        means = (to_new[found] @ between) / total[found, None]
+        flat = rows[self._first_row :].reshape(before.shape[0], -1)
+        means = new[found] @ ((before[:, between].T @ flat) / degree[between, None]) / total[found, None]
         return found + old, means.reshape(len(found), *rows.shape[1:]).astype(rows.dtype)

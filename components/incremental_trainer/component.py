@@ -18,8 +18,13 @@ class _Spec(component_spec.ComponentSpec):
         "vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary),
         "past_sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        # A component's inputs and outputs may not share a name.
+        "base_memory": component_spec.ChannelParameter(type=artifacts.ReplayMemory, optional=True),
     }
-    OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
+    OUTPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "memory": component_spec.ChannelParameter(type=artifacts.ReplayMemory),
+    }
     PARAMETERS = {
         "span": component_spec.ExecutionParameter(type=int),
         "version": component_spec.ExecutionParameter(type=int),
@@ -31,13 +36,15 @@ class IncrementalTrainer(base_component.BaseComponent):
     """Warm-starts the champion, trains it on every span that it owes, and exports the candidate as a bundle.
 
     The `model` artifact holds `Format-Serving/`, the bundle (`serving/bundle.py`), and `state/`, the weights and
-    optimizer slots of the next warm start (`trainer/state.py`).
+    optimizer slots of the next warm start (`trainer/state.py`). The `memory` artifact holds the replay memory of all
+    spans that this model has learned, an empty one without replay.
 
     Args:
       decision: what to train on, from `UpdateDecider`.
       sequences, held_out, vocabulary: of this span, from `SpanTransform`.
       past_sequences: of the spans before.
       base_model: the champion; may resolve to nothing.
+      base_memory: the replay memory made together with it, likewise.
       span: the span's number.
       version: the number that the candidate gets in TF Serving's folder.
       settings: model, update and export.
@@ -54,6 +61,7 @@ class IncrementalTrainer(base_component.BaseComponent):
         vocabulary: channel.BaseChannel,
         past_sequences: channel.BaseChannel,
         base_model: channel.BaseChannel,
+        base_memory: channel.BaseChannel,
         span: int,
         version: int,
         settings: Settings,
@@ -66,7 +74,9 @@ class IncrementalTrainer(base_component.BaseComponent):
                 vocabulary=vocabulary,
                 past_sequences=past_sequences,
                 base_model=base_model,
+                base_memory=base_memory,
                 model=channel_utils.as_channel([standard_artifacts.Model()]),
+                memory=channel_utils.as_channel([artifacts.ReplayMemory()]),
                 span=span,
                 version=version,
                 settings=settings.to_json(),

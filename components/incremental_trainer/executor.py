@@ -20,12 +20,14 @@ from serving.signatures import Catalogue, Signatures
 from trainer.input import read_held_out, read_sequences
 from trainer.logs import TrainingLog
 from trainer.models.base import TableSizes
+from trainer.stability.replay import ReplayMemory
 from trainer.state import ModelState
 from trainer.update import Span, Update, update
 from trainer.vocabulary import Vocabulary
 
 STATE_FOLDER = "state"
 SERVING_FOLDER = "Format-Serving"  # where TFX's own parts look for a model
+MEMORY_FILE = "memory.npz"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -44,6 +46,7 @@ class Executor(base_executor.BaseExecutor):
         items, keys = Vocabulary.load(vocabulary_uri, "items"), Vocabulary.load(vocabulary_uri, "keys")
         champion = input_dict.get("base_model") or []
         base = champion[0] if champion and decision.action == "fine_tune" else None
+        remembered = input_dict.get("base_memory") or []
 
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
@@ -56,9 +59,11 @@ class Executor(base_executor.BaseExecutor):
                 base=ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None,
                 on_step=log.step,
                 on_epoch=log.epoch,
+                memory=ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
             )
-        (model,) = output_dict["model"]
+        (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
+        result.memory.save(Path(memory.uri) / MEMORY_FILE)
         about = {
             "span": span,
             "version": version,
@@ -69,6 +74,8 @@ class Executor(base_executor.BaseExecutor):
         }
         _export(result, items, keys, settings, Path(model.uri) / SERVING_FOLDER, about)
         _describe(model, result, about, decision)
+        for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
+            memory.set_int_custom_property(name, value)
 
 
 def _spans(decision: Decision, found: list[artifact.Artifact]) -> list[Span]:

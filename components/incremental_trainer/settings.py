@@ -39,4 +39,4 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         raw: dict[str, Any] = json.loads(text)
-        return cls(**{**raw, "model": ModelSpec(**raw["model"]), "policy": Policy(**raw["policy"])})
+        return cls(**{**raw, "model": ModelSpec(**raw["model"]), "policy": Policy.from_dict(raw["policy"])})

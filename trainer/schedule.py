@@ -1,0 +1,85 @@
+"""The learning rate: within a span step by step, and across spans through the optimizer's accumulators."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal
+
+import numpy as np
+
+from trainer.keras2 import keras
+from trainer.state import Arrays, Trainable
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How the learning rate changes.
+
+    Attributes:
+      within: `constant`, or `cosine`: up in a straight line, then down along half a cosine.
+      warm_up: share of a span's steps that go up, in [0, 1].
+      final: where the cosine ends, as a share of the peak.
+      slots: what a span finds of the accumulators of the spans before: `carry` all, `reset` nothing, `decay` a part.
+      keep: that part, in [0, 1].
+    """
+
+    within: Literal["constant", "cosine"] = "constant"
+    warm_up: float = 0.1
+    final: float = 0.0
+    slots: Literal["carry", "reset", "decay"] = "carry"
+    keep: float = 0.5
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the peak learning rate at `step` (from 0) of a span's `steps`, above 0 on the way up.
+
+        Cosine: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, eq. 5, a span
+        being one run. Warm-up: Goyal et al., "Accurate, large minibatch SGD", 2017, section 2.2.
+        """
+        if self.within == "constant":
+            return 1.0
+        up = round(self.warm_up * steps)
+        if step < up:
+            return (step + 1) / up
+        way = min(1.0, (step - up) / max(1, steps - up))
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * way))
+
+
+class WithinSpan(keras.callbacks.Callback):
+    """Sets the learning rate before each step. Early stopping may end a span before the cosine does."""
+
+    def __init__(self, schedule: Schedule, peak: float, steps: int) -> None:
+        super().__init__()
+        self._schedule, self._peak, self._steps, self._step = schedule, peak, steps, 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self.model.optimizer.learning_rate = self._peak * self._schedule.rate(self._step, self._steps)
+        self._step += 1
+
+
+def enter_span(trainable: Trainable, initial: dict[str, Arrays], schedule: Schedule) -> None:
+    """Moves the accumulators of what was learned before towards `initial`, as `schedule.slots` says.
+
+    A sum that only grows, as Adagrad's does, makes each day count less than the one before. Decayed, it forgets at the
+    pace of `keep` a span (for streams: McMahan et al., "Ad click prediction: a view from the trenches", KDD 2013,
+    section 3.1, has the sum; Zeiler, "ADADELTA", 2012, section 3.1, lets it decay).
+
+    Args:
+      trainable: the model and its optimizer.
+      initial: the slots of an optimizer that has made no step, of the same shapes.
+      schedule: what to do.
+    """
+    if schedule.slots == "carry":
+        return
+    keep = schedule.keep if schedule.slots == "decay" else 0.0
+    for path, slots in trainable.slots.items():
+        for name, slot in slots.items():
+            fresh = initial[path][name]
+            slot.assign(fresh + np.asarray(keep, fresh.dtype) * (slot.numpy() - fresh))
+    beta = getattr(trainable.optimizer, "beta_2", None)
+    if beta is not None:
+        # Adam divides its second moment by the weight that its mean has by now, 1 - beta^steps. Of a mean that was
+        # made smaller the weight is smaller too; uncorrected, the first steps after a reset would be 3 times too long.
+        steps = int(trainable.optimizer.iterations.numpy())
+        weight = keep * (1.0 - beta**steps)
+        trainable.count_steps(round(math.log1p(-weight) / math.log(beta)) if weight < 1 else steps)

@@ -1,0 +1,47 @@
+"""The protocol of a stability part, and the loss that all of them add up to."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+import tensorflow_recommenders as tfrs
+
+from trainer.keras2 import tf
+from trainer.models.base import Recommender
+
+Batches = dict[str, dict[str, tf.Tensor]]
+NEW = "new"  # the batch of the span that is learned
+
+
+class Part(abc.ABC):
+    """One way to keep what older spans taught.
+
+    A training step sees named batches: `new`, from the span that is learned, and what the parts have mixed in.
+    """
+
+    examples_per_step: int = 0
+    """How many positions a step costs in addition to the new ones."""
+
+    def mix(self, data: tf.data.Dataset) -> tf.data.Dataset:
+        """Adds a named batch of its own to each element of `data`, which are `Batches`."""
+        return data
+
+    @abc.abstractmethod
+    def loss(self, model: Recommender, batches: Batches) -> tf.Tensor:
+        """What the part adds to the loss of the new batch, a float32 scalar."""
+
+
+class Learner(tfrs.Model):
+    """Trains a recommender on its own loss and on those of the parts."""
+
+    def __init__(self, recommender: Recommender, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.recommender = recommender
+        self._parts = lambda: parts  # behind a function, where Keras does not take a part's arrays for weights
+
+    def compute_loss(self, batches: Batches, training: bool = False) -> tf.Tensor:
+        loss = self.recommender.compute_loss(batches[NEW], training=training)
+        for part in self._parts():
+            loss += part.loss(self.recommender, batches)
+        return loss

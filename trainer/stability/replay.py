@@ -1,0 +1,136 @@
+"""Experience replay: a few of the old sequences are learned again with every new batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from trainer.input import Sequences, concatenate
+from trainer.keras2 import tf
+from trainer.models.base import Recommender
+from trainer.stability.base import Batches, Part
+
+REPLAYED = "replayed"
+_COLUMNS = ("items", "timestamps", "weights", "splits", "key", "first_new", "first_today")
+
+
+class MemoryFileError(ValueError):
+    """A replay memory can't be read, or does not belong to the model; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayMemory:
+    """A uniform sample, without replacement, of all training sequences of all spans that were added.
+
+    Reservoir sampling (Vitter, "Random sampling with a reservoir", ACM TOMS 11, 1985) by random keys: each sequence
+    draws a number, and those with the lowest `budget` numbers stay. The numbers depend on the seed, the span and the
+    place in the span alone, so that the memory depends neither on the order of the spans nor on how they were batched,
+    and to add a span a second time changes nothing.
+
+    Attributes:
+      budget: most sequences that are kept.
+      sequences: the exemplars, oldest span first; items and keys are rows, which never change.
+      span: int64 [s], the span that each comes from.
+      draw: uint64 [s], the number that each has drawn.
+    """
+
+    budget: int
+    sequences: Sequences
+    span: np.ndarray
+    draw: np.ndarray
+
+    @classmethod
+    def empty(cls, budget: int) -> ReplayMemory:
+        none = np.zeros(0, np.int64)
+        nothing = Sequences(none, none, np.zeros(0, np.float32), np.zeros(1, np.int64), none, none, none)
+        return cls(budget, nothing, none, np.zeros(0, np.uint64))
+
+    def __len__(self) -> int:
+        return len(self.span)
+
+    def resized(self, budget: int) -> ReplayMemory:
+        """The memory under another budget. A larger one fills from the next spans on."""
+        return dataclasses.replace(self, budget=budget)._kept()
+
+    def add(self, span: int, sequences: Sequences, seed: int) -> ReplayMemory:
+        """The memory after `span`; sequences of that span that it held before are replaced."""
+        others = self._take(np.flatnonzero(self.span != span))
+        draw = np.random.default_rng([seed, span]).integers(0, 2**63, len(sequences), dtype=np.uint64)
+        return ReplayMemory(
+            self.budget,
+            concatenate([others.sequences, sequences]),
+            np.concatenate([others.span, np.full(len(sequences), span, np.int64)]),
+            np.concatenate([others.draw, draw]),
+        )._kept()
+
+    def before(self, span: int) -> Sequences:
+        """The exemplars of spans before `span`: those that its training may be mixed with."""
+        return self._take(np.flatnonzero(self.span < span)).sequences
+
+    def save(self, path: str | Path) -> None:
+        """Writes one file, beside first."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                columns = {name: getattr(self.sequences, name) for name in _COLUMNS}
+                np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | Path) -> ReplayMemory:
+        """Reads what `save` wrote.
+
+        Raises:
+          MemoryFileError: it is not there, or not a replay memory.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                sequences = Sequences(**{name: file[name] for name in _COLUMNS})
+                return cls(int(file["budget"]), sequences, file["span"], file["draw"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise MemoryFileError(
+                f"A replay memory must be a file written by warmspan. Received: {path} ({error}). Set "
+                "`update.stability.replay.budget` to 0, or start from an older model."
+            ) from None
+
+    def _kept(self) -> ReplayMemory:
+        chosen = np.sort(np.argsort(self.draw, kind="stable")[: self.budget])
+        # By span, so that the order does not tell in which order the spans were added.
+        return self._take(chosen[np.argsort(self.span[chosen], kind="stable")])
+
+    def _take(self, index: np.ndarray) -> ReplayMemory:
+        return ReplayMemory(self.budget, self.sequences.take(index), self.span[index], self.draw[index])
+
+
+class Replay(Part):
+    """Adds `weight` times the loss of a batch from the memory to that of each new batch.
+
+    "ER" of Chaudhry et al. ("On tiny episodic memories in continual learning", 2019, algorithm 1), there with a weight
+    of 1 and as many old examples as new ones. The two batches do not share their in-batch negatives.
+
+    Args:
+      data: batches of positions of the memory.
+      examples_per_step: positions in one of them.
+      weight: of their loss.
+    """
+
+    def __init__(self, data: tf.data.Dataset, examples_per_step: int, weight: float) -> None:
+        self.examples_per_step = examples_per_step
+        self._data, self._weight = data, weight
+
+    def mix(self, data: tf.data.Dataset) -> tf.data.Dataset:
+        pairs = tf.data.Dataset.zip((data, self._data.repeat()))
+        return pairs.map(lambda batches, replayed: {**batches, REPLAYED: replayed})
+
+    def loss(self, model: Recommender, batches: Batches) -> tf.Tensor:
+        return self._weight * model.compute_loss(batches[REPLAYED], training=True)
