@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,14 @@ def test_a_span_without_events_only_releases_what_was_held_out(tmp_path: Path) -
     assert third["sequences"].get_int_custom_property("new_events") == 0
     assert days.read_history(third["history"].uri) == days.read_history(second["history"].uri)
     assert Vocabulary.load(third["vocabulary"].uri, "keys").span == 3
+
+
+def test_splits_without_a_file_are_empty(tmp_path: Path) -> None:
+    events = an_events_artifact(tmp_path / "events", [], [])
+    shutil.rmtree(tmp_path / "events")
+    made = execute(tmp_path, events)
+    assert days.read_sequences(made["sequences"].uri) == days.read_held_out(made["held_out"].uri) == []
+    assert days.read_history(made["history"].uri) == {}
 
 
 @pytest.mark.parametrize("span", [1, 0])

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -204,6 +205,18 @@ def test_beam_writes_the_same_bytes(tmp_path: Path, shards: int) -> None:
         written = days.bytes_of(a.sequences, a.held_out, a.vocabulary, a.history)
         assert written == days.bytes_of(b.sequences, b.held_out, b.vocabulary, b.history)
         assert len(written) == 3 * shards + 4
+
+
+@pytest.mark.parametrize("held_out", [0, 3])
+def test_held_out_events_are_found_without_reading_the_rest(tmp_path: Path, held_out: int) -> None:
+    (where,) = _run(tmp_path, _days(1, held_out), Settings())
+    (path,) = history.shards_in(where.history)
+    metadata = pq.read_metadata(path)
+    groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    rows = days.read_history(where.history)
+    waiting = {key for key, row in rows.items() if row["held_out"]}
+    assert groups == ([len(waiting), len(rows) - len(waiting)] if held_out else [len(rows)])
+    assert set(history.read_held_out(path)["key"].to_pylist()) == waiting
 
 
 def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
