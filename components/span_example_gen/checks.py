@@ -138,6 +138,8 @@ def _weights(column: pa.Array, above: float | None) -> tuple[np.ndarray, np.ndar
 def _context(column: pa.Array, format: str) -> pa.Array:
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return column.cast(pa.binary())
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
     text = text_of(column).cast(pa.binary())
     if format == "csv":
         # An empty field is how CSV writes a missing value.

@@ -24,7 +24,7 @@ class SpanExampleGen(component.FileBasedExampleGen):
     properties: `span`, `version`, `events`, `train_events`, `eval_events`, `rejects`, `duplicates` (int) and
     `reject_reasons` (JSON, reason to count).
 
-    Two events are duplicates when their Examples are equal; the first in the files is kept.
+    Events with the same key, item, millisecond, weight and context are duplicates; the first in the files is kept.
 
     Within each file events stand in time order, ties in the order of the user's files. A stable sort by `timestamp`
     over a split's files in name order therefore gives the span's one order: timestamp, then place in the user's files.

@@ -147,6 +147,12 @@ def test_a_refused_span_says_why_leaves_its_rejects_and_no_examples(tmp_path: Pa
     assert list((tmp_path / "out" / "examples" / "1").iterdir()) == []
 
 
+def test_milliseconds_read_as_seconds_are_recognised_without_a_window(tmp_path: Path) -> None:
+    deliver(tmp_path, lines(*((f"u{number}", "i", (START + number) * 1000) for number in range(5))))
+    with pytest.raises(SpanError, match=r"no_time: 5[\s\S]*set `data\.timestamp_unit: ms`"):
+        ingest(tmp_path, tmp_path / "out")
+
+
 def test_seconds_read_as_milliseconds_are_recognised_too(tmp_path: Path) -> None:
     deliver(tmp_path, lines(*((f"u{number}", "i", START + number) for number in range(5))))
     with pytest.raises(SpanError, match=r"set `data\.timestamp_unit: s`"):

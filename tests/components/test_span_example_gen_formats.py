@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import gzip
 import io
 import json
@@ -378,6 +379,38 @@ def test_context_keeps_names_and_types(tmp_path: Path) -> None:
             "price": pytest.approx(0.1),
         }
         assert second == {"key": b"b", "item": b"i", "timestamp": START * 1000 + 1000, "weight": 1.0, "count": -7}
+
+
+def test_parquet_context_of_other_types(tmp_path: Path) -> None:
+    day = datetime.datetime(2013, 5, 3, 12)
+    context = {
+        "member": [True, None, False],
+        "since": [day, None, day],
+        "big": pa.array([2**63, 1, 2], pa.uint64()),
+        "raw": [b"\xff", None, b""],
+        "kind": pa.array(["x", "y", "x"]).dictionary_encode(),
+        "none": pa.nulls(3),
+    }
+    deliver_table(tmp_path, user=["a", "b", "c"], film=["i"] * 3, at=[START] * 3, **context)
+    done = ingest(tmp_path, tmp_path / "out", format="parquet", columns={**COLUMNS, "context": list(context)})
+    first, second, third = done.events("train")
+    assert {name: first.get(name) for name in context} == {
+        "member": 1,
+        "since": b"2013-05-03 12:00:00.000000",
+        "big": b"9223372036854775808",
+        "raw": b"\xff",
+        "kind": b"x",
+        "none": None,
+    }
+    assert {name: second.get(name) for name in context} == {
+        "member": None,
+        "since": None,
+        "big": b"1",
+        "raw": None,
+        "kind": b"y",
+        "none": None,
+    }
+    assert (third["member"], third["raw"]) == (0, b"")
 
 
 def test_csv_context_is_bytes_and_an_empty_field_is_missing(tmp_path: Path) -> None:
