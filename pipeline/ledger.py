@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -78,21 +79,61 @@ def read_ledger(config: Config) -> list[Run]:
 
 def read_runs(config: Config) -> list[Run]:
     """Every run of every span."""
-    if config.metadata is None and not (config.root / "metadata.sqlite").exists():
+    store = _open(config)
+    if store is None:
         return []
-    store = metadata_store.MetadataStore(connection_config(config))
-    types = {one.id: one.name.rsplit(".", 1)[-1] for one in store.get_execution_types()}
-    kinds = {one.id: one.name for one in store.get_artifact_types()}
-    naming = Naming(config.data.dated)
+    naming, kinds = Naming(config.data.dated), _Kinds.read(store)
     expression = re.compile(re.escape(config.name) + r"\.(.+)\.r(\d\d)")
     runs = []
     for context in store.get_contexts_by_type("pipeline_run"):
         if match := expression.fullmatch(context.name):
-            span = naming.parse(match[1])
-            executions = {types[one.type_id]: one for one in store.get_executions_by_context(context.id)}
-            found = _Artifacts(store.get_artifacts_by_context(context.id), kinds, span)
-            runs.append(_run(span, match[1], int(match[2]), executions, found))
+            runs.append(_read(store, kinds, context.id, naming.parse(match[1]), match[1], int(match[2])))
     return runs
+
+
+def read_run(config: Config, span: int, revision: int | None = None) -> Run | None:
+    """One run of a span, by default the latest, without reading those of other spans; None if there is none."""
+    store = _open(config)
+    if store is None:
+        return None
+    name = Naming(config.data.dated).format(span)
+    found = None
+    # Revisions have no holes: a span is only run again when its latest revision is done.
+    for number in itertools.count(1) if revision is None else (revision,):
+        context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, name, number))
+        if context is None:
+            break
+        found = context.id, number
+    return None if found is None else _read(store, _Kinds.read(store), found[0], span, name, found[1])
+
+
+def _open(config: Config) -> metadata_store.MetadataStore | None:
+    if config.metadata is None and not (config.root / "metadata.sqlite").exists():
+        return None
+    return metadata_store.MetadataStore(connection_config(config))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kinds:
+    """Names of the store's types by their ids."""
+
+    executions: Mapping[int, str]
+    artifacts: Mapping[int, str]
+
+    @classmethod
+    def read(cls, store: metadata_store.MetadataStore) -> _Kinds:
+        return cls(
+            {one.id: one.name.rsplit(".", 1)[-1] for one in store.get_execution_types()},
+            {one.id: one.name for one in store.get_artifact_types()},
+        )
+
+
+def _read(
+    store: metadata_store.MetadataStore, kinds: _Kinds, context: int, span: int, name: str, revision: int
+) -> Run:
+    executions = {kinds.executions[one.type_id]: one for one in store.get_executions_by_context(context)}
+    found = _Artifacts(store.get_artifacts_by_context(context), kinds.artifacts, span)
+    return _run(span, name, revision, executions, found)
 
 
 class _Artifacts:

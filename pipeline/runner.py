@@ -84,11 +84,13 @@ class SpanRun:
         if on_node:
             on_node(node_id)
         started = time.perf_counter()
-        node = next(one.pipeline_node for one in self._ir.nodes if one.pipeline_node.node_info.id == node_id)
         ran = False
-        if not self._done(node_id):
-            ran = self._launch(node)
+        if not self.done(node_id):
+            ran = self._launch(self._node(node_id))
         return NodeRun(node_id, time.perf_counter() - started, ran)
+
+    def _node(self, node_id: str) -> pipeline_pb2.PipelineNode:
+        return next(one.pipeline_node for one in self._ir.nodes if one.pipeline_node.node_info.id == node_id)
 
     def _launch(self, node: pipeline_pb2.PipelineNode) -> bool:
         node_id = node.node_info.id
@@ -106,11 +108,20 @@ class SpanRun:
         # A node whose condition does not hold is passed over and leaves no execution.
         if info is None or info.execution_id is None:
             return False
-        if not self._done(node_id):
+        if not self.done(node_id):
             raise RunError(f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
         return True
 
-    def _done(self, node_id: str) -> bool:
+    def upstream(self, node: str) -> list[str]:
+        """Ids of the nodes that `node` takes something from."""
+        return list(self._node(node).upstream_nodes)
+
+    def conditional(self, node: str) -> bool:
+        """Whether `node` is passed over when the decision is to skip the span."""
+        return bool(self._node(node).inputs.conditionals)
+
+    def done(self, node_id: str) -> bool:
+        """Whether a node has run to its end in this run, or its result was taken from the cache."""
         with metadata.Metadata(self._connection) as handle:
             run = handle.store.get_context_by_type_and_name("pipeline_run", self.run_id)
             if run is None:
