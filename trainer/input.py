@@ -68,16 +68,23 @@ class Positions:
 
         With `shuffle_seed` every epoch has another order, the same for the same seed.
         """
-        columns = {"key": self.key, "begin": self.begin, "end": self.end, "item": self.target, "weight": self.weight}
         items = tf.constant(np.append(self.items, 0))  # never empty, so that a gather has something to clip to
+        begin, end = tf.constant(self.begin), tf.constant(self.end)
+        key, target, weight = tf.constant(self.key), tf.constant(self.target), tf.constant(self.weight)
         back = tf.range(-history_length, 0, dtype=tf.int64)
 
-        def gather(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            at = row["end"][:, None] + back
-            history = tf.where(at >= row["begin"][:, None], tf.gather(items, tf.maximum(at, 0)), 0)
-            return {"key": row["key"], "history": history, "item": row["item"], "weight": row["weight"]}
+        @tf.autograph.experimental.do_not_convert
+        def gather(index: tf.Tensor) -> dict[str, tf.Tensor]:
+            at = tf.gather(end, index)[:, None] + back
+            here = at >= tf.gather(begin, index)[:, None]
+            return {
+                "key": tf.gather(key, index),
+                "history": tf.where(here, tf.gather(items, tf.maximum(at, 0)), 0),
+                "item": tf.gather(target, index),
+                "weight": tf.gather(weight, index),
+            }
 
-        data = tf.data.Dataset.from_tensor_slices(columns)
+        data = tf.data.Dataset.range(len(self))
         if shuffle_seed is not None:
             data = data.shuffle(max(1, len(self)), seed=shuffle_seed)
         return data.batch(batch_size).map(gather, num_parallel_calls=2, deterministic=True).prefetch(2)
@@ -100,6 +107,12 @@ class Sequences:
     key: np.ndarray
     first_new: np.ndarray
     first_today: np.ndarray
+
+    @classmethod
+    def empty(cls) -> Sequences:
+        """No sequence."""
+        none, weights = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return cls(none, none, weights, np.zeros(1, np.int64), none, none, none)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -141,8 +154,9 @@ class Sequences:
 
 
 def concatenate(parts: Sequence[Sequences]) -> Sequences:
-    """All sequences of `parts` as one, in order."""
-    lengths = np.concatenate([np.diff(part.splits) for part in parts] or [np.zeros(0, np.int64)])
+    """All sequences of `parts` as one, in order; of no part, no sequence."""
+    parts = [*parts, Sequences.empty()]  # so that there is always something to concatenate
+    lengths = np.concatenate([np.diff(part.splits) for part in parts])
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("items", "timestamps", "weights", "key", "first_new", "first_today")
@@ -151,7 +165,7 @@ def concatenate(parts: Sequence[Sequences]) -> Sequences:
 
 
 def read_sequences(files: Sequence[str]) -> Sequences:
-    """Reads gzipped TFRecord files of training sequences, in the order given."""
+    """Reads gzipped TFRecord files of training sequences, in the order given; of no file, no sequence."""
     parsed = _read(files, _SEQUENCE_FEATURES)
     return Sequences(
         items=_values(parsed["items"], np.int64),
@@ -185,10 +199,11 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
 
 
 def _read(files: Sequence[str], features: dict) -> dict[str, list]:
-    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_READ_BATCH)
+    names = tf.constant(list(files), tf.string)  # typed, because there may be none
     parsed: dict[str, list] = {name: [] for name in features}
-    for batch in records.map(lambda raw: tf.io.parse_example(raw, features)):
-        for name, value in batch.items():
+    # Parsed outside the dataset: a function mapped over it would be traced once for every call.
+    for records in tf.data.TFRecordDataset(names, compression_type="GZIP").batch(_READ_BATCH):
+        for name, value in tf.io.parse_example(records, features).items():
             parsed[name].append(value)
     return parsed
 

@@ -37,7 +37,8 @@ def mask_scores(
 def rank_of(scores: tf.Tensor, target: tf.Tensor, first_row: int) -> tf.Tensor:
     """How many items score at least as high as the target, without itself: 0 is the best rank.
 
-    Ties count against the target, so that a model which gives every item one score earns nothing.
+    Ties count against the target, and so does a score that is not a number: a model which gives every item one score,
+    or none, earns nothing.
 
     Args:
       scores: float [b, item_rows], masked.
@@ -49,7 +50,7 @@ def rank_of(scores: tf.Tensor, target: tf.Tensor, first_row: int) -> tf.Tensor:
     rows = tf.shape(scores, out_type=tf.int64)[1]
     known = (target >= first_row) & (target < rows)
     own = tf.gather(scores, tf.where(known, target, tf.zeros_like(target)), batch_dims=1)
-    better = tf.reduce_sum(tf.cast(scores >= own[:, None], tf.int64), axis=1) - 1
+    better = tf.reduce_sum(tf.cast(~(scores < own[:, None]), tf.int64), axis=1) - 1
     return tf.where(known, better, tf.broadcast_to(rows, tf.shape(better)))
 
 
