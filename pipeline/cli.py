@@ -111,6 +111,42 @@ def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
     _console().print(status_table(ledger))
 
 
+@app.command("run-node")
+def run_node(
+    node: Annotated[str, typer.Argument(help="One of the nodes that `warmspan nodes` prints.")],
+    span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
+    config: ConfigPath = _DEFAULT_CONFIG,
+    allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
+) -> None:
+    """Run one node of a span, for a scheduler; nothing if it is done. Returns 99 if it is passed over."""
+    from pipeline.node_order import PASSED_OVER
+
+    settings = _settings(config)
+    from pipeline import node_run
+    from pipeline.plan import PlanError
+    from pipeline.runner import RunError
+    from pipeline.spans import SpanNameError
+
+    try:
+        result = node_run.run_node(settings, node, span, allow_gaps)
+    except (SpanNameError, PlanError, RunError, ValueError) as error:
+        _stop(error)
+    seconds = f" in {result.seconds:.1f} s" if result.outcome == "ran" else ""
+    why = f". {result.why}" if result.why else ""
+    Console().print(f"{result.name} {result.node}: {result.outcome}{seconds}{why}", highlight=False, markup=False)
+    if result.outcome == "passed over":
+        sys.exit(PASSED_OVER)
+
+
+@app.command()
+def nodes() -> None:
+    """Print the nodes of a day, in the order in which they run."""
+    from pipeline.node_order import NODES
+
+    for node in NODES:
+        typer.echo(node)
+
+
 @app.command()
 def serve(
     config: ConfigPath = _DEFAULT_CONFIG,
@@ -147,6 +183,38 @@ def recommend(
     for one in found:
         table.add_row(one.item, f"{one.score:.3f}", one.title or "")
     Console().print(table)
+
+
+@app.command()
+def backtest(
+    config: ConfigPath = _DEFAULT_CONFIG,
+    first: Annotated[str | None, typer.Option("--from", help="The first span; learned, not tested.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last span.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A policy by name; give it again for several.")] = None,
+    policies: Annotated[Path | None, typer.Option(help="A YAML file of policies of your own.")] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds each policy runs with.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where it is kept; <root>/backtest if not given.")] = None,
+) -> None:
+    """Compare update policies on past spans: each is tested on a span before it learns it. Goes on where it stopped.
+
+    Built in: fine-tune, fine-tune+replay, retrain, never (all four if none is named), and settings, the file's own.
+    """
+    settings = _settings(config)
+    from components.span_example_gen.errors import SpanError
+    from pipeline.backtest import BacktestError, find_policies
+    from pipeline.backtest import backtest as compare
+    from pipeline.config import ConfigError
+    from pipeline.spans import Naming, SpanNameError
+    from trainer.models import ModelError
+    from trainer.update import TrainingError
+
+    naming = Naming(settings.data.dated)
+    try:
+        begin, end = (None if name is None else naming.parse(name) for name in (first, last))
+        chosen = find_policies(policy or [], settings, policies)
+        compare(settings, chosen, _console(), begin, end, seeds, out)
+    except (BacktestError, ConfigError, ModelError, SpanError, SpanNameError, TrainingError) as error:
+        _stop(error)
 
 
 @app.command()

@@ -1,0 +1,126 @@
+"""One node of one span, in a process of its own: how a scheduler with a task a node drives the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Literal
+
+from pipeline.config import Config
+from pipeline.deliveries import read_deliveries
+from pipeline.ledger import Run, read_ledger, read_run, run_id
+from pipeline.logfile import logged_to
+from pipeline.node_order import NODES
+from pipeline.plan import make_plan
+from pipeline.runner import RunError, SpanRun
+from pipeline.spans import Naming
+from pipeline.tensorboard import write_span
+
+Outcome = Literal["ran", "done already", "passed over"]
+
+_PUSHER = "SpanPusher"
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeResult:
+    """What came of one node.
+
+    Attributes:
+      node, name: which node of which span.
+      outcome: `passed over` when the span is skipped, or the gate refused the push.
+      why: the decision's or the gate's reason for passing it over; else empty.
+      seconds: how long the node took; 0 if it did not run.
+    """
+
+    node: str
+    name: str
+    outcome: Outcome
+    why: str
+    seconds: float
+
+
+def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> NodeResult:
+    """Runs exactly `node` in the latest run of the span called `name`; the first node of all begins that run.
+
+    A node that is done in that run is left alone. A run begins under the rules of `make_plan`: days in order, without
+    gaps, and a new delivery of the last day under the next revision.
+
+    Args:
+      config: settings.
+      node: one of `NODES`.
+      name: the span, like 2024-05-03.
+      allow_gaps: begin although days since the last span have no files.
+
+    Raises:
+      SpanNameError, PlanError: the span can't be read, or can't be run now.
+      RunError: the node is unknown, comes too early, or failed.
+    """
+    if node not in NODES:
+        raise RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
+    span = Naming(config.data.dated).parse(name)
+    revision = _revision(config, node, name, span, allow_gaps)
+    log = log_path(config, name, revision)
+    with logged_to(log):
+        try:
+            return _run(config, node, span, revision)
+        except RunError as error:
+            logging.exception("the node stopped")
+            raise RunError(f"{error} Details: {log}.") from error
+
+
+def log_path(config: Config, name: str, revision: int) -> Path:
+    """Where the log of a span's run lies; its nodes write one after the other."""
+    return config.logs_path / "runs" / f"{run_id(config.name, name, revision)}.log"
+
+
+def _revision(config: Config, node: str, name: str, span: int, allow_gaps: bool) -> int:
+    if node == NODES[0]:
+        steps = make_plan(
+            read_ledger(config), read_deliveries(config), Naming(config.data.dated), span, span, allow_gaps
+        )
+        if steps:
+            return steps[0].revision
+    latest = read_run(config, span)
+    if latest is None:
+        raise RunError(f"A run of a span must begin with {NODES[0]}. Received: {node} of {name}, which has not begun.")
+    return latest.revision
+
+
+def _run(config: Config, node: str, span: int, revision: int) -> NodeResult:
+    run = SpanRun(config, span, revision)
+    before = read_run(config, span, revision)
+    skipped = before is not None and before.action == "skip"
+    if run.conditional(node) and skipped:
+        result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
+    else:
+        if waiting := [one for one in run.upstream(node) if not run.done(one)]:
+            raise RunError(
+                f"{node} must come after {', '.join(waiting)}. Received: {run.name}, where they are not done."
+            )
+        result = _launch(config, run, node)
+    if node == NODES[-1] or result.outcome == "passed over":
+        # The day is over: nothing after this node will run.
+        write_span(config, _read(config, run))
+    return result
+
+
+def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
+    of_node = run.run_node(node)
+    outcome: Outcome = "ran" if of_node.ran else "done already" if run.done(node) else "passed over"
+    why = ""
+    if node == _PUSHER and (after := _read(config, run)).pushed is None:
+        # It ran, to write the verdict, but there was nothing to push.
+        outcome, why = "passed over", _why(after)
+    return NodeResult(node, run.name, outcome, why, of_node.seconds if of_node.ran else 0.0)
+
+
+def _read(config: Config, run: SpanRun) -> Run:
+    found = read_run(config, run.span, run.revision)
+    if found is None:
+        raise RunError(f"A run that has begun must be in the ledger. Received: none for {run.run_id}.")
+    return found
+
+
+def _why(run: Run | None) -> str:
+    return "" if run is None else run.verdict or f"The decision is to {run.action} the span: {run.reason}"
