@@ -80,19 +80,23 @@ class ModelState:
             about = json.loads((folder / "state.json").read_text())
             sizes, learned = TableSizes(**about["sizes"]), tuple(int(span) for span in about["learned"])
             iterations, counted = int(about["iterations"]), about.get("counted")
-            with np.load(folder / "weights.npz", allow_pickle=False) as file:
-                weights = {name: file[name] for name in file.files}
+            weights = _read_arrays(folder / "weights.npz")
             slots: dict[str, Arrays] = {}
-            with np.load(folder / "slots.npz", allow_pickle=False) as file:
-                for name in file.files:
-                    path, slot = name.rsplit("|", 1)
-                    slots.setdefault(path, {})[slot] = file[name]
+            for name, value in _read_arrays(folder / "slots.npz").items():
+                path, slot = name.rsplit("|", 1)
+                slots.setdefault(path, {})[slot] = value
         except _UNREADABLE as error:
             raise StateError(
                 f"A model's state must hold state.json, weights.npz and slots.npz. Received: {folder} ({error}). "
                 "Start from an older model or with a full retrain."
             ) from None
         return cls(weights, slots, iterations, sizes, learned, counted)
+
+
+def _read_arrays(path: Path) -> Arrays:
+    # Opened here, because NumPy leaves a file open that it can't read.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 class Trainable:

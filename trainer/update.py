@@ -6,6 +6,7 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from trainer.input import Positions, Sequences, concatenate
-from trainer.keras2 import keras
+from trainer.keras2 import keras, tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
 from trainer.schedule import Schedule, WithinSpan, enter_span
@@ -133,7 +134,7 @@ def update(
     started = time.perf_counter()
     _check_finite(spans)
     memory = _memory(memory, policy.stability, sizes)
-    keras.utils.set_random_seed(policy.seed + (spans[-1].number if spans else 0))
+    _seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
     trainable = Trainable(model, _optimizer(policy))
     initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
@@ -202,6 +203,13 @@ def held_out_loss(model: Recommender, positions: Positions, history_length: int,
     for batch in data:
         total += float(step(batch)) * int(batch["item"].shape[0])
     return total / len(positions)
+
+
+def _seed(seed: int) -> None:
+    # Not Keras's own function: that of Keras 2.16 draws in a way that Python deprecates.
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    tf.random.set_seed(seed)
 
 
 def _check_finite(spans: Sequence[Span]) -> None:

@@ -68,8 +68,8 @@ def table_of(model: Recommender, path: str) -> VocabularyName | None:
 def _check_sizes(old: TableSizes, new: TableSizes) -> None:
     if old.first_row != new.first_row or old.items > new.items or old.keys > new.keys:
         raise StateError(
-            "A warm start needs the vocabulary of the base model, or a longer one with the same out-of-vocabulary rows. "
-            f"Received: {new} after {old}. Do a full retrain."
+            "A warm start needs the vocabulary of the base model, or a longer one with the same out-of-vocabulary "
+            f"rows. Received: {new} after {old}. Do a full retrain."
         )
 
 
@@ -84,15 +84,15 @@ def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, s
         table = table_of(model, path)
         if table is not None and value.shape[:1] != (getattr(sizes, table),):
             raise StateError(
-                f"A variable that a model names in `tables` must have a row for each of {table}, {getattr(sizes, table)}. "
-                f"Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
+                f"A variable that a model names in `tables` must have a row for each of {table}, "
+                f"{getattr(sizes, table)}. Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
             )
         wanted = value.shape if table is None else (getattr(base.sizes, table), *value.shape[1:])
         if base.weights[path].shape != wanted:
             raise StateError(
-                f"A warm start can add rows only, and only to the variables named in `tables`. Received: {path} of shape "
-                f"{base.weights[path].shape} for a model of {value.shape}. The model's settings changed: do a full "
-                "retrain."
+                f"A warm start can add rows only, and only to the variables named in `tables`. Received: {path} of "
+                f"shape {base.weights[path].shape} for a model of {value.shape}. The model's settings changed: do "
+                "a full retrain."
             )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from trainer.input import Positions, Sequences
 from trainer.keras2 import keras, tf
-from trainer.models.base import Recommender, TableSizes
+from trainer.models.base import Recommender, TableSizes, VocabularyName
 
 SMALL = "tests.trainer.small_model.Small"
 HISTORY = 6
@@ -17,7 +18,12 @@ HISTORY = 6
 class Small(Recommender):
     """score = <key + mean of the history, item> + bias; trained with the softmax over the catalogue."""
 
-    tables = {"item": "items", "key": "keys", "bias": "items", "popularity": "items"}
+    tables: ClassVar[dict[str, VocabularyName]] = {
+        "item": "items",
+        "key": "keys",
+        "bias": "items",
+        "popularity": "items",
+    }
 
     def __init__(self, sizes: TableSizes, history_length: int, dimension: int = 3, hidden: int = 0) -> None:
         super().__init__(sizes, history_length)
