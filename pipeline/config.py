@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -274,6 +275,31 @@ def load_config(path: str | Path) -> Config:
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} can't be used:\n" + "\n".join(_explain(error))) from None
     return _absolute(config, path.resolve().parent)
+
+
+def override(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+    """The settings with some replaced, section by section, and checked as when they are read.
+
+    Args:
+      config: the settings.
+      changes: nested settings, as in the YAML file.
+      source: where the changes come from, for the message.
+
+    Raises:
+      ConfigError: a key or value that can't be used.
+    """
+    try:
+        return Config.model_validate(_merged(config.model_dump(), changes))
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{source} can't be used:\n" + "\n".join(_explain(error))) from None
+
+
+def _merged(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(settings)
+    for name, value in changes.items():
+        inner = settings.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _absolute(config: Config, base: Path) -> Config:

@@ -1,0 +1,95 @@
+"""A span's files to clean events in memory: the checks of `SpanExampleGen`, with neither Beam nor TFX's executor."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tfx.proto import example_gen_pb2, range_config_pb2
+
+from components.span_example_gen.checks import check
+from components.span_example_gen.driver import SpanInputProcessor
+from components.span_example_gen.errors import SpanError
+from components.span_example_gen.files import list_files
+from components.span_example_gen.hashing import hash_events
+from components.span_example_gen.planning import Verdict
+from components.span_example_gen.readers import reader_of
+from components.span_example_gen.refusal import explain
+from components.span_example_gen.selection import EVAL, TRAIN, select
+from components.span_example_gen.settings import Settings, make_settings
+from components.span_example_gen.shards import Summary, reject_lines
+from components.span_transform.events import SCHEMA
+from pipeline import wiring
+from pipeline.config import Config
+
+_REJECTS_HEADER = "file,line,reason,value\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """A span's clean events (`span_transform.events.SCHEMA`), each part in the order of the user's files."""
+
+    train: pa.Table
+    held_out: pa.Table
+
+
+def ingest_settings(config: Config) -> Settings:
+    """How a row becomes an event, as the pipeline reads it."""
+    return make_settings(wiring.data(config), config.data.pattern, config.split.eval_fraction)
+
+
+def ingest(config: Config, span: int, rejects_folder: Path) -> Events:
+    """Reads the newest delivery of a span, whole.
+
+    Raises:
+      SpanError: the pipeline would refuse the span. Its rejected rows then lie in `rejects_folder`.
+    """
+    settings = ingest_settings(config)
+    plan, read = reader_of(settings.format)
+    window = settings.window(span)
+    summary, lines = Summary(0), [_REJECTS_HEADER]
+    batches, hashes = [], []
+    pieces = [piece for path, name in _files(config, span) for piece in plan(path, name, settings.columns)]
+    for piece in pieces:
+        for raw in read(piece, settings.columns):
+            clean, rejects = check(raw, settings, window)
+            summary.read += len(raw.rows) + len(raw.malformed)
+            summary.count(piece.name, rejects)
+            summary.events += clean.num_rows
+            lines.append(reject_lines(piece.name, rejects))
+            batches.append(clean)
+            hashes.append(hash_events(clean))
+    _refuse(summary, settings, span, "".join(lines), rejects_folder / f"{settings.label(span)}.csv")
+    events = pa.Table.from_batches(batches).select(SCHEMA.names).cast(SCHEMA)
+    choice = select(np.concatenate(hashes), events["timestamp"].to_numpy(), settings.eval_fraction)
+    train, held_out = (events.filter(pa.array(choice == side)).combine_chunks() for side in (TRAIN, EVAL))
+    return Events(train, held_out)
+
+
+def _files(config: Config, span: int) -> list[tuple[str, str]]:
+    base = str(config.data.path)
+    processor = SpanInputProcessor(
+        base,
+        [example_gen_pb2.Input.Split(name="span", pattern=config.data.pattern)],
+        range_config_pb2.RangeConfig(
+            static_range=range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
+        ),
+    )
+    _, version = processor.resolve_span_and_version()
+    pattern = processor.get_pattern_for_span_version(config.data.pattern, span, version)
+    return list_files(base, pattern, version is not None)
+
+
+def _refuse(summary: Summary, settings: Settings, span: int, rejects: str, path: Path) -> None:
+    verdict = Verdict(
+        read=summary.read,
+        counts={"events": summary.events, "rejects": sum(summary.reasons.values())},
+        reasons=summary.reasons,
+        examples=summary.examples,
+    )
+    if verdict.refused(settings.max_reject_fraction):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(rejects, encoding="utf-8")
+        raise SpanError(explain(verdict, settings, span, str(path)))
