@@ -1,0 +1,1 @@
+"""Measurements against a peer, or a physical limit, in the same run."""
