@@ -11,9 +11,9 @@ def select(hashes: np.ndarray, times: np.ndarray, eval_fraction: float) -> np.nd
     """Decides for all events of a span, given in the order of the user's files.
 
     Of equal events the first is kept. The last `floor(eval_fraction * kept)` of the kept ones by time are `EVAL`, the
-    others `TRAIN`. Events of one time are not torn apart: those at the cut all go to `TRAIN`, so that every held-out
-    event is later than every trained one; to `EVAL` where nothing would be held out otherwise. Only where all events
-    have one time does their place in the files decide.
+    others `TRAIN`. Events of one time are not torn apart, so that every held-out event is later than every trained one:
+    those at the cut all go to the side that brings the number held out nearer to what was asked, to `TRAIN` where both
+    do, as long as neither side is left empty. Only where all events have one time does their place in the files decide.
 
     Args:
       hashes: uint64 [n, 2].
@@ -43,12 +43,7 @@ def _repeats(hashes: np.ndarray) -> np.ndarray:
 def _last_by_time(times: np.ndarray, count: int) -> np.ndarray:
     first = len(times) - count
     cut = np.partition(times, first)[first]
-    at_or_after = times >= cut
-    if at_or_after.sum() == count:
-        return at_or_after
-    after = times > cut
-    if after.any():
-        return after
-    if not at_or_after.all():
-        return at_or_after
-    return np.arange(len(times)) >= first
+    sides = [side for side in (times > cut, times >= cut) if side.any() and not side.all()]
+    if not sides:
+        return np.arange(len(times)) >= first
+    return min(sides, key=lambda side: abs(int(side.sum()) - count))

@@ -115,7 +115,8 @@ def test_every_event_is_kept_once_and_held_out_ones_are_the_latest(
 def test_events_of_one_time_stay_on_one_side_of_the_cut() -> None:
     hashes = np.arange(20, dtype=np.uint64).reshape(10, 2)
     tied_in_the_middle = np.array([1, 2, 3, 4, 5, 6, 7, 7, 7, 8])
-    assert (select(hashes, tied_in_the_middle, 0.3) == EVAL).tolist() == [False] * 9 + [True]
+    assert (select(hashes, tied_in_the_middle, 0.3) == EVAL).tolist() == [False] * 6 + [True] * 4
+    assert (select(hashes, tied_in_the_middle, 0.2) == EVAL).tolist() == [False] * 9 + [True]
     tied_at_the_end = np.array([1, 2, 3, 4, 5, 6, 9, 9, 9, 9])
     assert (select(hashes, tied_at_the_end, 0.2) == EVAL).tolist() == [False] * 6 + [True] * 4
     assert (select(hashes, np.zeros(10, np.int64), 0.2) == EVAL).tolist() == [False] * 8 + [True] * 2
