@@ -1,0 +1,176 @@
+"""The daily loop as Airflow DAGs: one a settings file, one task a node, one DAG run a span.
+
+Link this file into Airflow's DAGs folder (docs/airflow.md). Airflow lives in an environment of its own, so nothing but
+Airflow and the standard library is imported here; every task calls `warmspan run-node` in the environment of TFX.
+The same file loads on Airflow 2.11 and 3.x. Settings, all from the environment of Airflow's processes:
+
+  WARMSPAN_CONFIG    settings files with ":" between them; `*` stands for any part of a name. One DAG each.
+  WARMSPAN_START     date of the first span, like 2024-05-01; WARMSPAN_START_<name> for one recommender alone.
+  WARMSPAN_END       date of the last span; none if not given. WARMSPAN_END_<name> likewise.
+  WARMSPAN_SCHEDULE  when a day's run begins, as cron with one time a day, UTC; "0 0 * * *" if not given.
+  WARMSPAN_CLI       the command; if not given, the `warmspan` beside WARMSPAN_PYTHON, or in .venv beside this package.
+  WARMSPAN_PYTHON    the Python of TFX's environment.
+"""
+
+from __future__ import annotations
+
+import datetime
+import glob
+import importlib.util
+import itertools
+import os
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+try:  # Airflow 3
+    from airflow.sdk import DAG, CronDataIntervalTimetable
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.timetables.interval import CronDataIntervalTimetable
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:  # Airflow 2 without the standard provider
+    from airflow.operators.bash import BashOperator
+
+_HERE = Path(__file__).resolve()
+_NAME = re.compile(r"""^name:\s*["']?([A-Za-z][A-Za-z0-9_]*)["']?\s*(?:#.*)?$""", re.MULTILINE)
+_SPAN = "{{ warmspan_span(dag_run.conf, data_interval_start | default(none)) }}"
+# A scheduled day follows the day before it, and a day without files has failed there: whoever marked that run as a
+# success has accepted the gap. A span named by hand is held to the rule.
+_GAPS = "{{ '' if (dag_run.conf or {}).get('span') else '--allow-gaps' }}"
+
+
+def _node_order() -> ModuleType:
+    # By its path: to import it from its package would import TensorFlow.
+    path = _HERE.with_name("node_order.py")
+    if not path.exists():
+        raise ValueError(
+            f"The DAG file must lie in warmspan's `pipeline` package. Received: {_HERE}, with no node_order.py beside "
+            "it. Link the file into the DAGs folder instead of copying it."
+        )
+    spec = importlib.util.spec_from_file_location("warmspan_node_order", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _span(conf: dict[str, Any] | None, data_interval_start: datetime.datetime | None) -> str:
+    """The day of a DAG run: that of its conf, else that in which its data interval begins; never today's."""
+    if conf and conf.get("span"):
+        return str(conf["span"])
+    if data_interval_start is None:
+        raise ValueError(
+            "A run started by hand must say its span, because it has no data interval. Received: no `span` in the "
+            'run\'s conf. Trigger it with --conf \'{"span": "2024-05-03"}\', or with a logical date.'
+        )
+    return data_interval_start.strftime("%Y-%m-%d")
+
+
+def _configs() -> dict[str, Path]:
+    """Settings files by the name of their recommender."""
+    given = os.environ.get("WARMSPAN_CONFIG", "")
+    found: dict[str, Path] = {}
+    for pattern in filter(None, given.split(os.pathsep)):
+        paths = sorted(glob.glob(pattern))
+        if not paths:
+            raise ValueError(f"`WARMSPAN_CONFIG` must name files that exist. Received: {pattern!r}.")
+        for path in map(Path, paths):
+            match = _NAME.search(path.read_text(encoding="utf-8"))
+            if match is None:
+                raise ValueError(f"A settings file must have a line like `name: shop`. Received: none in {path}.")
+            if match[1] in found:
+                raise ValueError(
+                    f"Each recommender must have a name of its own. Received: `{match[1]}` in {found[match[1]]} and "
+                    f"{path}."
+                )
+            found[match[1]] = path.resolve()
+    if not found:
+        raise ValueError(
+            "`WARMSPAN_CONFIG` must name at least one settings file. Received: "
+            f"{given!r}. Set it in the environment of Airflow's scheduler, DAG processor and workers."
+        )
+    return found
+
+
+def _date(variable: str, name: str) -> datetime.datetime | None:
+    text = os.environ.get(f"{variable}_{name}") or os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        day = datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`{variable}` must be a date like 2024-05-01. Received: {text!r}.") from None
+    return datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.timezone.utc)
+
+
+def _command() -> str:
+    if command := os.environ.get("WARMSPAN_CLI"):
+        return command
+    python = os.environ.get("WARMSPAN_PYTHON")
+    return shlex.quote(str(Path(python).with_name("warmspan") if python else _HERE.parents[1] / ".venv/bin/warmspan"))
+
+
+def build(name: str, config: Path, start: datetime.datetime, end: datetime.datetime | None) -> DAG:
+    """The DAG of one recommender.
+
+    Args:
+      name: of the recommender.
+      config: its settings file.
+      start, end: the first and the last span; without an end, one every day.
+    """
+    order = _node_order()
+    with DAG(
+        dag_id=f"warmspan_{name}",
+        # Explicit: a cron string is another timetable on Airflow 3, whose runs have no data interval.
+        schedule=CronDataIntervalTimetable(os.environ.get("WARMSPAN_SCHEDULE", "0 0 * * *"), timezone="UTC"),
+        start_date=start,
+        # The end bounds the logical date, which may fall into any hour of the last day.
+        end_date=end and end + datetime.timedelta(hours=23, minutes=59),
+        catchup=True,
+        max_active_runs=1,
+        # A failure pauses the DAG: otherwise the next day's run would take the only place there is, and wait in it
+        # for the repaired day, which could never get it.
+        max_consecutive_failed_dag_runs=1,
+        # How often a task is tried again is Airflow's own setting, core.default_task_retries.
+        default_args={"depends_on_past": True},
+        user_defined_macros={"warmspan_span": _span},
+        doc_md=__doc__,
+        tags=["warmspan"],
+    ) as dag:
+        tasks = [
+            BashOperator(
+                task_id=node,
+                # The span comes from whoever triggers a run: the shell gets it as a value, never as a part of a line.
+                bash_command=(
+                    f"exec {_command()} run-node {node} --config {shlex.quote(str(config))} "
+                    f'--span "$WARMSPAN_SPAN" {_GAPS}'
+                ),
+                env={"WARMSPAN_SPAN": _SPAN},
+                append_env=True,
+                skip_on_exit_code=order.PASSED_OVER,
+                do_xcom_push=False,
+                # The next day starts nothing before every task of this day is done.
+                wait_for_downstream=node == order.NODES[0],
+            )
+            for node in order.NODES
+        ]
+        for before, after in itertools.pairwise(tasks):
+            before >> after
+        # `wait_for_downstream` looks at direct downstream tasks only.
+        tasks[0] >> tasks[2:]
+    return dag
+
+
+for _name, _config in _configs().items():
+    _start = _date("WARMSPAN_START", _name)
+    if _start is None:
+        raise ValueError(
+            f"`WARMSPAN_START` or `WARMSPAN_START_{_name}` must be the date of the first span, like 2024-05-01. "
+            "Received: neither."
+        )
+    globals()[f"warmspan_{_name}"] = build(_name, _config, _start, _date("WARMSPAN_END", _name))
