@@ -94,7 +94,7 @@ class ReplayMemory:
           MemoryFileError: it is not there, or not a replay memory.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 sequences = Sequences(**{name: file[name] for name in _COLUMNS})
                 return cls(int(file["budget"]), sequences, file["span"], file["draw"])
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
