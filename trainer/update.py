@@ -145,11 +145,14 @@ def update(
     model.set_popularity(popularity)
 
     examples, epochs, train_loss, best = 0, 0, float("nan"), float("nan")
+    learners: dict[tuple[type, ...], Learner] = {}
     for span in spans:
         positions = span.sequences.positions()
         if not len(positions):
             continue
+        # From here on as if the span were trained on its own day: to catch up changes nothing.
         seed = policy.seed + span.number
+        _seed(seed)
         if trainable.iterations:
             enter_span(trainable, initial_slots, policy.schedule)
         parts = _parts(policy, trainable, base, memory.before(span.number), spec.history_length, seed)
@@ -160,8 +163,12 @@ def update(
         steps = -(-len(positions) // policy.batch_size)
         keeper = _KeepBest(trainable, held_out, policy, spec.history_length, span.number, on_step, on_epoch)
         rate = WithinSpan(policy.schedule, policy.learning_rate, steps * policy.epochs)
-        learner = Learner(model, parts)
-        learner.compile(optimizer=trainable.optimizer)
+        # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
+        kinds = tuple(type(part) for part in parts)
+        if kinds not in learners:
+            learners[kinds] = Learner(model, parts)
+            learners[kinds].compile(optimizer=trainable.optimizer)
+        learner = learners[kinds]
         learner.fit(data, epochs=policy.epochs, callbacks=[rate, keeper], verbose=0)
         keeper.restore()
         examples += keeper.epochs * (len(positions) + steps * sum(part.examples_per_step for part in parts))
