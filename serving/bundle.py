@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,14 +36,14 @@ class Manifest:
         path = Path(folder) / MANIFEST
         try:
             raw = json.loads(path.read_text())
-            if raw["format"] != FORMAT:
-                raise BundleError(
-                    f"A bundle's format must be {FORMAT}. Received: {raw['format']} in {path}. Use the warmspan that "
-                    "wrote it."
-                )
-            return cls(raw["about"], raw["files"])
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise BundleError(f"A bundle must hold a readable {MANIFEST}. Received: {path} ({error}).") from None
+            format_, about, files = raw["format"], dict(raw["about"]), dict(raw["files"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"A bundle must hold a readable {MANIFEST}. Received: {path} ({error!r}).") from None
+        if format_ != FORMAT:
+            raise BundleError(
+                f"A bundle's format must be {FORMAT}. Received: {format_} in {path}. Use the warmspan that wrote it."
+            )
+        return cls(about, files)
 
     def write(self, folder: str | Path) -> None:
         raw = {"format": FORMAT, "about": dict(self.about), "files": dict(self.files)}
@@ -52,17 +51,24 @@ class Manifest:
 
 
 def write_bundle(signatures: Any, folder: str | Path, about: Mapping[str, Any]) -> Manifest:
-    """Saves `signatures` (`serving.signatures.Signatures`) and the manifest into `folder`, which must not exist."""
+    """Saves `signatures` (`serving.signatures.Signatures`) and the manifest as `folder`, at once or not at all.
+
+    Raises:
+      BundleError: `folder` exists.
+    """
     import tensorflow as tf
 
     folder = Path(folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+    if folder.exists():
+        raise BundleError(f"The folder of a new bundle must not exist. Received: {folder}. Write it to another one.")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as private:
+        beside = Path(private) / folder.name  # the temporary folder itself is for its owner's eyes only
         options = tf.saved_model.SaveOptions(save_debug_info=False)
-        tf.saved_model.save(signatures, beside, signatures=signatures.build(), options=options)
+        tf.saved_model.save(signatures, str(beside), signatures=signatures.build(), options=options)
         manifest = Manifest(about, fingerprints(beside))
         manifest.write(beside)
         os.chmod(beside, 0o755)
-        shutil.copytree(beside, folder)
+        os.rename(beside, folder)
     return manifest
 
 

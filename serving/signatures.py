@@ -51,7 +51,8 @@ class IdTable:
 
     def __init__(self, ids: Sequence[bytes], first_row: int, asset: Path) -> None:
         lines = (base64.urlsafe_b64encode(one).rstrip(b"=") for one in ids)
-        asset.write_bytes(b"".join(line + b"\n" for line in lines))
+        # TensorFlow refuses an empty file; "!" is no base64, so that line is never found.
+        asset.write_bytes(b"".join(line + b"\n" for line in lines) or b"!\n")
         self.asset = tf.saved_model.Asset(str(asset))
         self.first_row = first_row
         self.table = tf.lookup.StaticHashTable(
@@ -96,8 +97,8 @@ class Signatures(tf.Module):
         """The best items for string [b] users with string [b, h] histories, oldest first, padded with ''.
 
         Returns:
-          `item_ids` and `titles` string [b, max_k], `scores` float32 [b, max_k]; '' and a score of -1e30 where there
-          are fewer.
+          `item_ids` and `titles` string [b, n], `scores` float32 [b, n], best first, where n is max_k or, if that is
+          less, the rows of the item table. '' and a score of -1e30 where there are fewer items than that.
         """
         seen = self.items.rows(history)
         scores = self._model().score_all(self.keys.rows(user_id), self._recent(seen))
