@@ -37,11 +37,11 @@ class Champion(resolver.ResolverStrategy):
         self._span, self._most = span, most
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
-        blessed = {
+        judged = {
             blessing.get_int_custom_property("current_model_id"): blessing
             for blessing in sorted(input_dict["model_blessing"], key=lambda one: one.id)
-            if blessing.get_int_custom_property("blessed") == 1
         }
+        blessed = {model: one for model, one in judged.items() if one.get_int_custom_property("blessed") == 1}
         clean = [
             model
             for model in input_dict["model"]

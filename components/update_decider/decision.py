@@ -61,13 +61,21 @@ def decide(
         return Decision("skip", "The span has no event to train on.", ())
     if held_out < min_held_out:
         return Decision(
-            "skip", f"{held_out} held-out events are too few to judge a candidate by (gate.min_events {min_held_out}).", ()
+            "skip",
+            f"{held_out} held-out events are too few to judge a candidate by (gate.min_events {min_held_out}).",
+            (),
         )
     if champion_span is None:
         return Decision("cold_start", "No model is in service yet.", recent)
     if len(owed) > max_owed:
         return Decision(
-            "retrain", f"The champion owes {len(owed)} spans, more than update.max_owed_spans {max_owed}.", recent
+            "retrain",
+            f"The champion owes at least {len(owed)} spans, more than update.max_owed_spans {max_owed}.",
+            recent,
         )
-    reason = f"The champion owes {len(owed)} earlier span{'s' * (len(owed) > 1)}." if owed else "The champion has learned every earlier span."
+    reason = (
+        f"The champion owes {len(owed)} earlier span{'s' * (len(owed) > 1)}."
+        if owed
+        else "The champion has learned every earlier span."
+    )
     return Decision("fine_tune", reason, (*owed, span))

@@ -1,0 +1,84 @@
+"""What is done with a span: the rule, and its component's record of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components import artifacts
+from components.update_decider.component import Executor
+from components.update_decider.decision import Decision, decide
+
+CALM = {
+    "span": 10,
+    "champion_span": 9,
+    "past": [7, 8, 9],
+    "new_events": 500,
+    "held_out": 50,
+    "min_held_out": 20,
+    "max_owed": 3,
+    "retrain_spans": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "action", "train_on", "reason"),
+    [
+        ({}, "fine_tune", (10,), "learned every earlier span"),
+        ({"champion_span": 8}, "fine_tune", (9, 10), "owes 1 earlier span"),
+        ({"champion_span": 6}, "fine_tune", (7, 8, 9, 10), "owes 3 earlier spans"),
+        ({"champion_span": 6, "max_owed": 2}, "retrain", (8, 9, 10), "update.max_owed_spans 2"),
+        ({"champion_span": 8, "max_owed": 0}, "retrain", (8, 9, 10), "update.max_owed_spans 0"),
+        ({"max_owed": 0}, "fine_tune", (10,), "learned every"),
+        ({"champion_span": None}, "cold_start", (8, 9, 10), "No model is in service"),
+        ({"champion_span": None, "past": []}, "cold_start", (10,), "No model is in service"),
+        ({"champion_span": None, "retrain_spans": 1}, "cold_start", (10,), "No model is in service"),
+        ({"champion_span": None, "retrain_spans": 99}, "cold_start", (7, 8, 9, 10), "No model is in service"),
+        ({"held_out": 19}, "skip", (), "19 held-out events are too few"),
+        ({"held_out": 20}, "fine_tune", (10,), "learned every"),
+        ({"held_out": 0, "champion_span": None}, "skip", (), "too few"),
+        ({"new_events": 0}, "skip", (), "no event to train on"),
+        ({"new_events": 0, "champion_span": None}, "skip", (), "no event to train on"),
+        ({"new_events": 0, "champion_span": 8}, "fine_tune", (9, 10), "owes 1 earlier span"),
+        ({"champion_span": 4, "past": [3, 5, 7]}, "fine_tune", (5, 7, 10), "owes 2 earlier spans"),
+        ({"champion_span": 9, "past": [], "max_owed": 0}, "fine_tune", (10,), "learned every"),
+    ],
+)
+def test_the_rule(changed: dict, action: str, train_on: tuple[int, ...], reason: str) -> None:
+    decision = decide(**{**CALM, **changed})
+    assert (decision.action, decision.train_on) == (action, train_on)
+    assert reason in decision.reason
+    assert decision.reason.endswith(".")
+
+
+def test_a_decision_is_read_back(tmp_path: Path) -> None:
+    decision = Decision("fine_tune", 'Because, "ça" 🎬.', (1, 2))
+    decision.write(str(tmp_path))
+    assert Decision.read(str(tmp_path)) == decision
+
+
+@pytest.mark.parametrize("champion", [None, 8])
+def test_the_component_reads_its_numbers_from_the_artifacts(tmp_path: Path, champion: int | None) -> None:
+    def made(kind: type, **properties: int) -> object:
+        one = kind()
+        for name, value in properties.items():
+            one.set_int_custom_property(name, value)
+        return one
+
+    output = artifacts.Decision()
+    output.uri = str(tmp_path)
+    inputs = {
+        "sequences": [made(standard_artifacts.Examples, span=10, new_events=500)],
+        "held_out": [made(standard_artifacts.Examples, span=10, events=50)],
+        "past_sequences": [made(standard_artifacts.Examples, span=span) for span in (7, 8, 9)],
+        "model": [] if champion is None else [made(standard_artifacts.Model, span=champion)],
+    }
+    settings = {"span": 10, "min_held_out": 20, "max_owed": 3, "retrain_spans": 3}
+    Executor(Executor.Context()).Do(inputs, {"decision": [output]}, settings)
+    written = Decision.read(str(tmp_path))
+    assert written == decide(**{**CALM, "champion_span": champion})
+    assert output.get_string_custom_property("action") == written.action == ("fine_tune" if champion else "cold_start")
+    assert output.get_string_custom_property("reason") == written.reason
+    assert output.get_int_custom_property("span") == 10
