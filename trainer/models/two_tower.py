@@ -2,99 +2,126 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
-from trainer.models.base import Recommender, TableSizes
+from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.tables import HistoryPooling, Popularity, item_table, key_table
 
 
 class TwoTower(Recommender):
-    """score(key, history, item) = <q, v> / temperature + slope * log popularity + bias.
+    """score(key, history, item) = <scale * pooled(history) + u_key, v_item> + slope * log popularity(item).
 
-    q is the normalised sum of the key's embedding and of the history's item embeddings, the latter weighted by a
-    softmax over a learned bias for each distance to the present. v is the item's normalised embedding, so that
-    histories and items share one space. Trained with TFRS's Retrieval task: in-batch softmax with the correction for
-    sampling probability of Yi et al. (RecSys 2019, "Sampling-bias-corrected neural modeling for large corpus item
-    recommendations", eq. 3), accidental hits removed.
+    Histories and items share one embedding, so that an item is close to what it occurs with. Popularity is told and
+    not learned (a learned bias lags behind the day); what remains to be learned is what this key wants beyond it. Both
+    terms are one dot product, so that an index over `candidate` answers `score`.
+
+    Trained with TFRS's Retrieval task on a sampled softmax:
+
+    * the candidates are the batch's own items and `negatives` drawn evenly from the catalogue, which reach the items
+      that a batch seldom holds (Yang et al. 2020, "Mixed negative sampling for learning two-tower neural networks in
+      recommendations", section 3.2);
+    * logits are corrected by the probability that such a draw holds the item (Yi et al. 2019, "Sampling-bias-corrected
+      neural modeling for large corpus item recommendations", eq. 3);
+    * a candidate that is a row's own item again is no negative of it (accidental hits);
+    * popularity is told with today's events in it, so an event's own count is taken out before it is predicted.
 
     Args:
       dimension: width of the embeddings.
-      temperature: divides the cosine.
-      dropout: of the query vector while training.
+      negatives: candidates drawn from the catalogue, a batch.
+      key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
+      dropout: of the wanted vector while training.
     """
 
-    tables = {"item_embedding": "items", "item_bias": "items", "popularity": "items", "key_embedding": "keys"}
+    tables: ClassVar[dict[str, VocabularyName]] = {
+        "item_embedding": "items",
+        "key_embedding": "keys",
+        "popularity/counts": "items",
+    }
 
     def __init__(
         self,
         sizes: TableSizes,
         history_length: int,
         dimension: int = 64,
-        temperature: float = 0.1,
+        negatives: int = 1000,
+        key_embedding: bool = True,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(sizes, history_length)
-        self.temperature = temperature
-        noise = keras.initializers.RandomNormal(stddev=dimension**-0.5)
-        self.item_embedding = keras.layers.Embedding(sizes.items, dimension, noise, name="item_embedding")
-        self.key_embedding = keras.layers.Embedding(sizes.keys, dimension, "zeros", name="key_embedding")
-        self.item_bias = keras.layers.Embedding(sizes.items, 1, "zeros", name="item_bias")
-        for table in (self.item_embedding, self.key_embedding, self.item_bias):
-            table.build(())
-        self.distance_bias = self.add_weight("distance_bias", [history_length], initializer="zeros")
-        self.popularity_slope = self.add_weight("popularity_slope", [], initializer="ones")
-        self.popularity = self.add_weight("popularity", [sizes.items], initializer="zeros", trainable=False)
+        self.negatives = negatives if sizes.items > sizes.first_row else 0
+        self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
+        self.key_embedding = key_table(sizes, dimension) if key_embedding else None
+        self.pooling = HistoryPooling(history_length)
+        self.popularity = Popularity(sizes.items)
+        self.history_scale = self.add_weight("history_scale", [], initializer="ones")
+        self.slope = self.add_weight("slope", [], initializer="ones")
         self.dropout = keras.layers.Dropout(dropout)
+        self.index: tf.Variable | None = None
         self.task = tfrs.tasks.Retrieval(
             loss=keras.losses.CategoricalCrossentropy(from_logits=True), remove_accidental_hits=True
         )
 
     def set_popularity(self, recent: np.ndarray) -> None:
-        # One event spread over the catalogue: an item never seen is unlikely, not impossible.
-        share = (recent + 1.0 / len(recent)) / (recent.sum() + 1.0)
-        self.popularity.assign(share.astype(np.float32))
+        self.popularity.assign(recent)
 
     def query(self, key: tf.Tensor, history: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """float32 [b, dimension + 2]: the last two meet the item's bias and log popularity."""
-        present = history > 0
-        bias = self.distance_bias[-tf.shape(history)[1] :]
-        weights = tf.nn.softmax(tf.where(present, bias[None, :], -1e9), axis=1) * tf.cast(present, tf.float32)
-        pooled = tf.einsum("bh,bhd->bd", weights, self.item_embedding(history))
-        towards = tf.math.l2_normalize(pooled + self.key_embedding(key), axis=1, epsilon=1e-6)
-        towards = self.dropout(towards, training=training) / self.temperature
-        one = tf.ones_like(towards[:, :1])
-        return tf.concat([towards, one, one * self.popularity_slope], axis=1)
+        """float32 [b, dimension + 1] for int64 [b] keys and [b, h] histories; the last meets log popularity."""
+        wanted = self.history_scale * self.pooling(history, self.item_embedding(history))
+        if self.key_embedding is not None:
+            wanted += self.key_embedding(key)
+        wanted = self.dropout(wanted, training=training)
+        return tf.concat([wanted, self.slope * tf.ones_like(wanted[:, :1])], axis=1)
 
-    def candidate(self, item: tf.Tensor) -> tf.Tensor:
-        """float32 [n, dimension + 2] for int64 [n] item rows."""
-        towards = tf.math.l2_normalize(self.item_embedding(item), axis=1, epsilon=1e-6)
-        log_popularity = tf.math.log(tf.gather(self.popularity, item))
-        return tf.concat([towards, self.item_bias(item), log_popularity[:, None]], axis=1)
+    def candidate(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
+        """float32 [n, dimension + 1] for int64 [n] item rows, `without` so many events of each in its popularity."""
+        return tf.concat([self.item_embedding(item), self.popularity.log(item, without)[:, None]], axis=1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        catalogue = self.candidate(tf.range(self.sizes.items, dtype=tf.int64))
-        return tf.matmul(self.query(key, history), catalogue, transpose_b=True)
+        index = self.candidate(self._catalogue()) if self.index is None else self.index
+        return tf.matmul(self.query(key, history), index, transpose_b=True)
 
     def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         vectors = self.candidate(tf.reshape(candidates, [-1]))
         shape = tf.concat([tf.shape(candidates), tf.shape(vectors)[1:]], axis=0)
         return tf.einsum("bd,bcd->bc", self.query(key, history), tf.reshape(vectors, shape))
 
+    def freeze(self) -> None:
+        """Computes every item's vector once. Training after it leaves `score_all` behind."""
+        self.index = tf.Variable(self.candidate(self._catalogue()), trainable=False, name="index")
+
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax while training, the exact one over the catalogue otherwise. Mean over the batch."""
-        item = batch["item"]
         if training:
+            # What has no row of its own can't be recommended, and how often a batch holds it is not known.
+            admitted = batch["item"] >= self.sizes.first_row
+            key, history, item = (tf.boolean_mask(batch[name], admitted) for name in ("key", "history", "item"))
+            last = max(self.sizes.items, self.sizes.first_row + 1)
+            drawn = tf.random.uniform([self.negatives], self.sizes.first_row, last, tf.int64)
+            ids = tf.concat([item, drawn], axis=0)
             return self.task(
-                self.query(batch["key"], batch["history"], training=True),
-                self.candidate(item),
-                candidate_sampling_probability=tf.gather(self.popularity, item),
-                candidate_ids=item,
+                self.query(key, history, training=True),
+                tf.concat([self.candidate(item, without=1.0), self.candidate(drawn)], axis=0),
+                candidate_sampling_probability=self._drawn_share(ids, tf.shape(item)[0]),
+                candidate_ids=ids,
                 compute_metrics=False,
                 compute_batch_metrics=False,
             )
+        item = batch["item"]
         scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
         known = tf.cast(item >= self.sizes.first_row, tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
         return tf.math.divide_no_nan(tf.reduce_sum(losses * known), tf.reduce_sum(known))
+
+    def _drawn_share(self, item: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
+        """How probable each item is among a batch's items and the drawn ones together."""
+        size = tf.cast(batch_size, tf.float32)
+        even = self.negatives / max(self.sizes.items - self.sizes.first_row, 1)
+        return (size * self.popularity.share(item) + even) / (size + self.negatives)
+
+    def _catalogue(self) -> tf.Tensor:
+        return tf.range(self.sizes.items, dtype=tf.int64)
