@@ -1,0 +1,376 @@
+"""Past spans under several policies: the same spans as the pipeline's, tested before they are learned, resumable."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import datetime
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from components.span_example_gen.errors import SpanError
+from components.span_transform import growth
+from pipeline import wiring
+from pipeline.backtest import BacktestError, backtest, baseline, find_policies, policy_run
+from pipeline.backtest.ingest import ingest
+from pipeline.backtest.policy_run import PolicyRun
+from pipeline.backtest.row import Row
+from pipeline.backtest.spans import PreparedSpan, prepare, transform
+from pipeline.backtest.table import comparison
+from pipeline.config import Config, ConfigError, load_config, override
+from pipeline.daily import run_steps
+from pipeline.deliveries import read_deliveries
+from pipeline.ledger import read_ledger
+from pipeline.plan import make_plan
+from pipeline.simulator import simulate
+from pipeline.spans import Naming
+from tests.components import span_example_gen_ingest
+from tests.components.span_transform_days import folders, run_beam
+from trainer.input import read_held_out, read_sequences
+
+FIRST_DAY = datetime.date(2024, 5, 1)
+DAYS = [f"2024-05-0{day}" for day in range(1, 5)]
+SETTINGS = """\
+name: shop
+root: run
+data:
+  path: shop/events
+  pattern: "{YYYY}-{MM}-{DD}/*.csv"
+  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+history: {length: 6}
+model: {type: tests.trainer.small_model.Small}
+update: {epochs: 1, batch_size: 64, retrain_spans: 2}
+gate: {min_events: 5, k: 5}
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return deliver_shop(tmp_path_factory.mktemp("shop"))
+
+
+def deliver_shop(base: Path, settings: str = SETTINGS, days: int = 4) -> Config:
+    simulate(
+        base / "shop", FIRST_DAY, days, seed=3, events_per_day=90, users=30, items=25, new_users_per_day=2,
+        new_items_per_day=2,
+    )  # fmt: skip
+    (base / "warmspan.yaml").write_text(settings)
+    return load_config(base / "warmspan.yaml")
+
+
+@pytest.fixture(scope="module")
+def spans(shop: Config, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedSpan]:
+    return prepare(shop, read_deliveries(shop), tmp_path_factory.mktemp("prepared") / "spans", lambda name: None)
+
+
+def run(shop: Config, spans: list[PreparedSpan], name: str, folder: Path, changes: dict | None = None) -> list[Row]:
+    (policy,) = find_policies([name], shop)
+    if changes:
+        policy = dataclasses.replace(policy, config=policy.config.model_copy(update=changes))
+    return PolicyRun(policy, 1, spans, folder).run()
+
+
+def facts(rows: list[Row]) -> list[Row]:
+    return [dataclasses.replace(row, seconds=0.0) for row in rows]
+
+
+@pytest.fixture
+def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The spans of each call of `trainer.update.update`."""
+    calls: list[list[int]] = []
+    real = policy_run.update
+
+    def noting(spec, sizes, spans, *args, **kwargs):
+        calls.append([span.number for span in spans])
+        return real(spec, sizes, spans, *args, **kwargs)
+
+    monkeypatch.setattr(policy_run, "update", noting)
+    return calls
+
+
+# The spans.
+
+
+def test_the_spans_are_those_of_the_pipeline(shop, tmp_path):
+    """Against the real executor of SpanExampleGen and the Beam pipeline of SpanTransform, in several shards."""
+    settings = dataclasses.replace(wiring.transform_settings(shop), rows_per_shard=64)
+    yesterday = None
+    for span in list(read_deliveries(shop))[:3]:
+        events = span_example_gen_ingest.ingest(
+            shop.data.path, tmp_path / "events" / str(span), span=span,
+            eval_fraction=shop.split.eval_fraction, **wiring.data(shop),
+        )  # fmt: skip
+        with_beam, without = (folders(tmp_path / name, span, yesterday) for name in ("beam", "backtest"))
+        files = {split: [str(path) for path in events.files(split)] for split in ("train", "eval")}
+        shards = 2 if yesterday is None else 4
+        run_beam(files, shards, span, with_beam, settings)
+        transform(ingest(shop, span, tmp_path / "refused"), span, without, settings)
+        sequences, held_out, vocabularies = zip(*(_made(where) for where in (with_beam, without)), strict=True)
+        np.testing.assert_equal(dataclasses.asdict(sequences[0]), dataclasses.asdict(sequences[1]))
+        np.testing.assert_equal(held_out[0], held_out[1])
+        assert vocabularies[0] == vocabularies[1]
+        assert sequences[0].new_events > 50
+        yesterday = span
+
+
+def _made(where):
+    sequences = read_sequences(_files(where.sequences, "train"))
+    positions, slices = read_held_out(_files(where.held_out, "eval"))
+    vocabularies = growth.Vocabularies.load(where.vocabulary, 1)
+    prints = (vocabularies.items.fingerprint, vocabularies.keys.fingerprint, vocabularies.items.recent.tolist())
+    return sequences, {**dataclasses.asdict(positions), **slices}, prints
+
+
+def _files(folder: str, split: str) -> list[str]:
+    return sorted(str(path) for path in (Path(folder) / f"Split-{split}").glob("*.gz"))
+
+
+def test_spans_are_made_once_and_again_from_the_first_that_changed(tmp_path):
+    shop = deliver_shop(tmp_path, days=3)
+    made = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
+    times = [span.folder.stat().st_mtime_ns for span in made]
+    second = shop.data.path / DAYS[1] / "more.csv"
+    same = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
+    assert [span.folder.stat().st_mtime_ns for span in same] == times
+    line = (shop.data.path / DAYS[1] / "events.csv").read_text().splitlines()
+    second.write_text(f"{line[0]}\n{line[1].replace(line[1].split(',')[1], 'brand_new', 1)}\n")
+    changed = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
+    assert [one.fingerprint == other.fingerprint for one, other in zip(made, changed, strict=True)] == [
+        True,
+        False,
+        False,
+    ]
+    assert [one.folder.stat().st_mtime_ns == time for one, time in zip(changed, times, strict=True)] == [
+        True, False, False,
+    ]  # fmt: skip
+    assert changed[1].sequences.new_events == same[1].sequences.new_events + 1 or len(changed[1].held_out)
+
+
+def test_a_span_that_the_pipeline_would_refuse_stops_the_backtest(tmp_path):
+    shop = deliver_shop(tmp_path, days=2)
+    path = shop.data.path / DAYS[1] / "events.csv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *(line if i % 2 else "," * line.count(",") for i, line in enumerate(lines))]))
+    with pytest.raises(SpanError, match=r"(?s)2024-05-02 was refused.*no_key"):
+        prepare(shop, read_deliveries(shop), tmp_path / "out" / "spans", lambda name: None)
+    assert (tmp_path / "out" / "refused" / "2024-05-02.csv").read_text().startswith("file,line,reason,value\n")
+    assert [folder.name for folder in (tmp_path / "out" / "spans").iterdir()] == ["2024-05-01"]
+
+
+# What is learned, and when.
+
+
+def test_each_policy_learns_what_it_says(shop, spans, tmp_path, trained_on):
+    numbers = [span.number for span in spans]
+    learned = {}
+    for name in ("fine-tune", "retrain", "never"):
+        trained_on.clear()
+        rows = run(shop, spans, name, tmp_path / name)
+        learned[name] = list(trained_on)
+        assert [row.events > 0 for row in rows] == [False, True, True, True], (
+            "the first span has nothing to be tested by"
+        )
+    assert learned["fine-tune"] == [[number] for number in numbers]
+    assert learned["retrain"] == [numbers[:1], numbers[0:2], numbers[1:3], numbers[2:4]]
+    assert learned["never"] == [numbers[:1]]
+
+
+def test_every_event_of_a_span_is_tested(shop, spans, tmp_path):
+    rows = run(shop, spans[:2], "never", tmp_path)
+    with (shop.data.path / DAYS[1] / "events.csv").open(newline="") as file:
+        assert rows[1].events == len(list(csv.DictReader(file)))
+
+
+def test_a_span_is_tested_before_it_is_learned(shop, spans, tmp_path):
+    """What is learned of the last span, or how, does not show in its test."""
+    once = run(shop, spans[:3], "fine-tune", tmp_path / "three")
+    twice = run(shop, spans, "fine-tune", tmp_path / "four")
+    assert facts(twice[:3]) == facts(once)
+    assert {row.action for row in run(shop, spans, "never", tmp_path / "never")[1:]} == {"skip"}
+
+
+def test_a_span_too_small_to_judge_is_owed_and_learned_with_the_next(tmp_path, trained_on):
+    shop = deliver_shop(tmp_path, days=3)
+    path = shop.data.path / DAYS[1] / "events.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:20]))
+    spans = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
+    rows = run(shop, spans, "fine-tune", tmp_path / "run")
+    assert [row.action for row in rows] == ["cold_start", "skip", "fine_tune"]
+    assert trained_on == [[spans[0].number], [spans[1].number, spans[2].number]]
+
+
+def test_a_backtest_that_was_stopped_goes_on_at_the_span_where_it_was(shop, spans, tmp_path, trained_on):
+    (policy,) = find_policies(["fine-tune+replay"], shop)
+    whole = PolicyRun(policy, 1, spans, tmp_path / "whole").run()
+    trained_on.clear()
+
+    def stop(span: PreparedSpan) -> None:
+        if span.number == spans[2].number:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PolicyRun(policy, 1, spans, tmp_path / "stopped").run(stop)
+    rows = PolicyRun(policy, 1, spans, tmp_path / "stopped").run()
+    assert facts(rows) == facts(whole)
+    assert trained_on == [[span.number] for span in spans]
+    assert PolicyRun(policy, 1, spans, tmp_path / "stopped").run() == rows
+    assert PolicyRun(policy, 1, spans[:2], tmp_path / "stopped").run() == rows[:2], "fewer spans are a part of it"
+    assert len(trained_on) == 4
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == [DAYS[3]]
+
+
+def test_another_setting_or_seed_starts_anew(shop, spans, tmp_path, trained_on):
+    run(shop, spans[:2], "fine-tune", tmp_path)
+    run(shop, spans[:2], "fine-tune", tmp_path, {"update": shop.update.model_copy(update={"batch_size": 32})})
+    assert len(trained_on) == 4
+
+
+# The baseline.
+
+
+def test_most_popular_counts_the_days_before_and_leaves_seen_items_out(tmp_path):
+    # A history so long that no position lacks a part of it.
+    shop = deliver_shop(tmp_path, SETTINGS.replace("length: 6", "length: 200"))
+    spans = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
+    rows = baseline.most_popular(shop, spans, lambda name: None)
+    days = [_events(shop, day) for day in DAYS]
+    for index in range(1, 4):
+        before = collections.Counter(item for day in days[:index] for _, item, _ in day)
+        seen: dict[str, list[str]] = collections.defaultdict(list)
+        for key, item, _ in sorted(itertools.chain(*days[:index]), key=lambda event: event[2]):
+            seen[key].append(item)
+        hits = []
+        for key, item, _ in sorted(days[index], key=lambda event: event[2]):
+            shut_out = set(seen[key]) - {item}
+            # Ties count against the item.
+            better = sum(count >= before[item] for other, count in before.items() if other not in {*shut_out, item})
+            hits.append(before[item] > 0 and better < shop.gate.k)
+            seen[key].append(item)
+        assert rows[index].events == len(days[index])
+        assert rows[index].metrics["recall"] == pytest.approx(np.mean(hits))
+
+
+def _events(shop: Config, day: str) -> list[tuple[str, str, str]]:
+    with (shop.data.path / day / "events.csv").open(newline="") as file:
+        return [(row["user_id"], row["item_id"], row["timestamp"]) for row in csv.DictReader(file)]
+
+
+# The whole, and what goes wrong.
+
+
+def test_one_table_and_one_csv_of_all_policies_and_seeds(shop, tmp_path):
+    console = Console(record=True, width=160, quiet=False, file=(tmp_path / "out.txt").open("w"))
+    policies = find_policies(["fine-tune", "retrain"], shop)
+    third = list(read_deliveries(shop))[2]
+    rows = backtest(shop, policies, console, last=third, seeds=2, folder=tmp_path / "kept")
+    console.file.close()
+    with (tmp_path / "kept" / "backtest.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(rows) == 3 + 2 * 2 * 3
+    assert [line["recall"] != "" for line in lines[:3]] == [False, True, True]
+    assert {(line["policy"], line["seed"]) for line in lines[3:]} == {
+        (name, seed) for name in ("fine-tune", "retrain") for seed in "12"
+    }
+    text = (tmp_path / "out.txt").read_text()
+    for part in ("most popular, 7 spans", "recall@5", "mrr@5", "±", "100%", "2024-05-01 to 2024-05-03"):
+        assert part in text
+    assert "\x1b" not in text, "quiet when not a terminal"
+
+
+def test_the_table_is_the_mean_over_spans_and_the_spread_over_seeds():
+    def row(policy: str, seed: int, span: str, recall: float | None, seconds: float) -> Row:
+        metrics = {} if recall is None else {"recall": recall}
+        return Row(policy, seed, span, "fine_tune", 0 if recall is None else 9, metrics, 100, 1, seconds)
+
+    rows = [row("slow", 1, "a", None, 4), row("slow", 1, "b", 0.5, 6)]
+    for seed, recalls in ((1, (0.1, 0.3)), (2, (0.3, 0.5))):
+        rows += [row("quick", seed, "a", None, 1.0)]
+        rows += [row("quick", seed, span, recall, 1.0) for span, recall in zip("bc", recalls, strict=True)]
+    table = comparison(rows, ["recall"], 20, retrain="slow")
+    cells = [list(column.cells) for column in table.columns]
+    assert cells == [
+        ["slow", "quick"],
+        ["0.5000", "0.3000 ± 0.1414"],
+        ["10.0", "3.0"],
+        ["200", "300"],
+        ["100%", "30%"],
+        ["100%", "150%"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"first": 0, "last": 1}, "at least two spans"),
+        ({"seeds": 0}, "`seeds` must be at least 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_sentence(shop, tmp_path, asked, message):
+    with pytest.raises(BacktestError, match=message):
+        backtest(shop, find_policies(["never"], shop), Console(quiet=True), folder=tmp_path, **asked)
+
+
+def test_policies_of_a_file_change_the_settings(shop, tmp_path):
+    file = tmp_path / "policies.yaml"
+    file.write_text(
+        "gentle: {update: {learning_rate: 0.02, stability: {proximal: {strength: 0.5}}}}\n"
+        "weekly: {learn: retrain, update: {retrain_spans: 7}}\n"
+        "as it is:\n"
+    )
+    gentle, weekly, same = find_policies([], shop, file)
+    assert (gentle.learn, gentle.config.update.learning_rate) == ("fine_tune", 0.02)
+    assert gentle.config.update.stability.proximal.strength == 0.5
+    assert gentle.config.update.batch_size == shop.update.batch_size
+    assert (weekly.learn, weekly.config.update.retrain_spans) == ("retrain", 7)
+    assert same.config == shop
+    assert [policy.name for policy in find_policies(["never", "gentle"], shop, file)] == ["never", "gentle"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x: {update: {epoch: 3}}", "`update.epoch` is not a setting. Did you mean `epochs`?"),
+        ("x: {update: {stability: {replay: {budgets: 3}}}}", "Did you mean `budget`?"),
+        ("x: {learn: always}", "must be one of fine_tune, retrain, never. Received: 'always'"),
+        ("x: {data: {path: elsewhere}}", "must hold `learn`, `update` or `model`"),
+        ("../x: {}", "text without a slash"),
+        ("- x", "must map names to policies"),
+        ("x: {update: [", "must be a YAML file that can be read"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_a_sentence(shop, tmp_path, text, message):
+    file = tmp_path / "policies.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        find_policies([], shop, file)
+    assert message in str(raised.value)
+
+
+def test_an_unknown_policy_is_named_with_the_known_ones(shop):
+    with pytest.raises(ConfigError, match=r"one of fine-tune, fine-tune\+replay, .*Received: 'tune'"):
+        find_policies(["tune"], shop)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_numbers_are_those_of_the_pipeline(make_shop, tmp_path):
+    """With every stability part on, so that the replay memory must have come the same way through the artifacts."""
+    parts = {"replay": {"budget": 40}, "proximal": {"strength": 0.01}}
+    shop = override(make_shop(3), {"update": {"stability": parts, "schedule": {"slots": "decay"}}}, "the test")
+    deliveries = read_deliveries(shop)
+    run_steps(shop, make_plan([], deliveries, Naming(dated=True)), Console(quiet=True))
+    ledger = read_ledger(shop)
+    assert [one.action for one in ledger] == ["cold_start", "fine_tune", "fine_tune"]
+    rows = PolicyRun(
+        find_policies(["settings"], shop)[0],
+        shop.update.seed,
+        prepare(shop, deliveries, tmp_path / "backtest" / "spans", lambda name: None),
+        tmp_path / "backtest" / "run",
+    ).run()
+    for one, row in zip(ledger, rows, strict=True):
+        assert row.metrics == pytest.approx(one.next_span, abs=1e-6)
