@@ -148,6 +148,23 @@ def nodes() -> None:
 
 
 @app.command()
+def report(
+    config: ConfigPath = _DEFAULT_CONFIG,
+    out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("report.html"),
+    days: Annotated[int, typer.Option(min=1, help="How many of the last spans to show.")] = 30,
+) -> None:
+    """Write what happened as one HTML page that needs no network."""
+    settings = _settings(config)
+    from pipeline.report import ReportError, write_report
+
+    try:
+        write_report(settings, out, days)
+    except ReportError as error:
+        _stop(error)
+    Console().print(f"Wrote {out}.", highlight=False, markup=False)
+
+
+@app.command()
 def serve(
     config: ConfigPath = _DEFAULT_CONFIG,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,16 +20,20 @@ def write_span(config: Config, run: Run) -> Path:
     """
     folder = config.logs_path / "spans"
     for name, scalars in _runs(run):
-        suffix = f".span-{run.name}"
-        for old in (folder / name).glob(f"*{suffix}"):
-            old.unlink()
-        writer = tf.summary.create_file_writer(str(folder / name), filename_suffix=suffix)
-        with writer.as_default():
-            for tag, value in scalars.items():
-                tf.summary.scalar(tag, value, step=run.span)
-            if name == "span":
-                tf.summary.text("decision", f"**{run.name}** {run.action}: {run.reason} {run.verdict}", step=run.span)
-        writer.close()
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        # Written outside of the logs, where a TensorBoard that is open may be looking.
+        with tempfile.TemporaryDirectory(dir=config.root, prefix=".tensorboard-") as beside:
+            writer = tf.summary.create_file_writer(beside)
+            with writer.as_default():
+                for tag, value in scalars.items():
+                    tf.summary.scalar(tag, value, step=run.span)
+                if name == "span":
+                    text = f"**{run.name}** {run.action}: {run.reason} {run.verdict}"
+                    tf.summary.text("decision", text, step=run.span)
+            writer.close()
+            (file,) = Path(beside).iterdir()
+            # TensorBoard reads files in the order of their names: the days in order, whenever each was written.
+            os.replace(file, folder / name / f"events.out.tfevents.{run.span:010d}")
     return folder
 
 
