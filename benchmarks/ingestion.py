@@ -127,6 +127,7 @@ def measure(engine: str, base: str, out: str) -> dict[str, float]:
 
 def run_measurement(engine: str, base: Path) -> dict[str, float]:
     """Measures in a process of its own and watches its memory, children included."""
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-W", "ignore", __file__, "--engine", engine, "--base", str(base), "--out", out]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
@@ -137,7 +138,7 @@ def run_measurement(engine: str, base: Path) -> dict[str, float]:
         peak.stop()
     if process.returncode:
         raise SystemExit(f"{engine} failed:\n{errors[-3000:]}")
-    return {**json.loads(output.strip().splitlines()[-1]), "gigabytes": peak.bytes / 1e9}
+    return {**json.loads(output.strip().splitlines()[-1]), "gigabytes": peak.bytes / 1e9, "load_before": load}
 
 
 class _PeakMemory(threading.Thread):
@@ -174,6 +175,7 @@ def summarise(engine: str, rows: int, runs: list[dict[str, float]]) -> dict[str,
         "cpu_seconds": statistics.median(run["cpu_seconds"] for run in runs),
         "gigabytes": statistics.median(run["gigabytes"] for run in runs),
         "gigabytes_range": [min(run["gigabytes"] for run in runs), max(run["gigabytes"] for run in runs)],
+        "load_before": max(run["load_before"] for run in runs),
         "repeats": len(runs),
     }
 
@@ -211,7 +213,17 @@ def main() -> None:
                 print(f"{engine} {rows:,}: {runs[engine, rows][-1]}", file=sys.stderr)
     results = [summarise(engine, rows, found) for (engine, rows), found in runs.items()]
     peer = next(result for result in results if result["engine"] == "CsvExampleGen" and result["rows"] == peer_rows)
-    titles = {"rows": 34, "seconds": 9, "CPU s": 8, "rows/s": 10, "(min..max)": 20, "GB": 6, "speed": 8, "memory": 8}
+    titles = {
+        "rows": 34,
+        "seconds": 9,
+        "CPU s": 8,
+        "rows/s": 10,
+        "(min..max)": 20,
+        "GB": 6,
+        "speed": 8,
+        "by CPU": 8,
+        "memory": 8,
+    }
     print("".join(f"{title:>{width}}" for title, width in titles.items()))
     for result in results:
         low, high = result["rows_per_second_range"]
@@ -219,8 +231,9 @@ def main() -> None:
         ratios = ""
         if result["rows"] == options.rows or result is peer:
             result["speed_ratio"] = result["rows_per_second"] / peer["rows_per_second"]
+            result["cpu_ratio"] = (peer["cpu_seconds"] / peer["rows"]) / (result["cpu_seconds"] / result["rows"])
             result["memory_ratio"] = result["gigabytes"] / peer["gigabytes"]
-            ratios = f"{result['speed_ratio']:7.1f}x{result['memory_ratio']:7.2f}x"
+            ratios = f"{result['speed_ratio']:7.1f}x{result['cpu_ratio']:7.1f}x{result['memory_ratio']:7.2f}x"
         print(
             f"{name:24}{result['rows']:>10,}{result['seconds']:>9.2f}{result['cpu_seconds']:>8.2f}{result['rows_per_second']:>10,.0f}"
             f"{f'({low:,.0f}..{high:,.0f})':>20}{result['gigabytes']:>6.2f}{ratios}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 import numpy as np
@@ -39,17 +38,10 @@ class WriteExamples(beam.DoFn):
 
 def write_examples(path: str, events: pa.Table, rows: np.ndarray, task: WriteTask) -> None:
     """Writes the given rows of `events`, in their order, as a gzipped TFRecord file."""
-
-    def encode(start: int) -> list[bytes]:
-        part = events.take(pa.array(rows[start : start + ENCODE_ROWS])).combine_chunks()
-        return [example for batch in part.to_batches() for example in encode_examples(batch, task.kinds)]
-
     beside = beside_name(path)
-    with ThreadPoolExecutor(1) as pool, tf.io.TFRecordWriter(beside, _GZIP) as writer:
-        # Arrow encodes and zlib packs without Python's lock: the next rows are encoded while these are packed.
-        ahead = pool.submit(encode, 0)
-        for start in range(ENCODE_ROWS, len(rows) + ENCODE_ROWS, ENCODE_ROWS):
-            examples, ahead = ahead.result(), pool.submit(encode, start)
-            for example in examples:
-                writer.write(example)
+    with tf.io.TFRecordWriter(beside, _GZIP) as writer:
+        for start in range(0, len(rows), ENCODE_ROWS):
+            for batch in events.take(pa.array(rows[start : start + ENCODE_ROWS])).combine_chunks().to_batches():
+                for example in encode_examples(batch, task.kinds):
+                    writer.write(example)
     fileio.rename(beside, path, overwrite=True)
