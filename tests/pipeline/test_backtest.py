@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from components.span_example_gen.errors import SpanError
 from components.span_transform import growth
@@ -22,6 +23,7 @@ from pipeline.backtest.policy_run import PolicyRun
 from pipeline.backtest.row import Row
 from pipeline.backtest.spans import PreparedSpan, prepare, transform
 from pipeline.backtest.table import comparison
+from pipeline.cli import app
 from pipeline.config import Config, ConfigError, load_config, override
 from pipeline.daily import run_steps
 from pipeline.deliveries import read_deliveries
@@ -354,6 +356,18 @@ def test_a_policy_that_cannot_be_used_is_a_sentence(shop, tmp_path, text, messag
 def test_an_unknown_policy_is_named_with_the_known_ones(shop):
     with pytest.raises(ConfigError, match=r"one of fine-tune, fine-tune\+replay, .*Received: 'tune'"):
         find_policies(["tune"], shop)
+
+
+def test_the_command_ends_in_a_sentence(shop, capfd):
+    config = ["--config", str(shop.root.parent / "warmspan.yaml")]
+    for asked, said in (
+        (["--policy", "tune"], "A policy must be one of"),
+        (["--from", "May"], "`span` must be a date"),
+        (["--from", "2030-01-01"], "at least two spans"),
+    ):
+        result = CliRunner().invoke(app, ["backtest", *config, *asked])
+        assert result.exit_code == 1
+        assert said in result.output + getattr(result, "stderr", "") + capfd.readouterr().err
 
 
 @pytest.mark.slow
