@@ -71,7 +71,7 @@ def run(
     settings = _settings(config)
     from pipeline.ledger import read_ledger
     from pipeline.plan import PlanError, make_plan
-    from pipeline.spans import Naming, SpanNameError
+    from pipeline.spans import Naming
 
     naming = Naming(settings.data.dated)
     try:
@@ -82,7 +82,7 @@ def run(
 
         ledger = read_ledger(settings)
         steps = make_plan(ledger, read_deliveries(settings), naming, begin, end, allow_gaps, redo)
-    except (PlanError, SpanNameError, ValueError) as error:
+    except ValueError as error:
         _stop(error)
     console = _console()
     if not steps:
@@ -174,8 +174,10 @@ def serve(
     settings = _settings(config)
     from serving.rest_server import RestServer
 
-    server = RestServer({settings.name: settings.serving_path}, host=host, port=port)
-    server.serve_forever()
+    try:
+        RestServer({settings.name: settings.serving_path}, host=host, port=port).serve_forever()
+    except OSError as error:
+        _stop(OSError(f"`--host` and `--port` must be free to listen on. Received: {host}:{port} ({error.strerror})."))
 
 
 @app.command()
