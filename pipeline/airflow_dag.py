@@ -15,6 +15,7 @@ The same file loads on Airflow 2.11 and 3.x. Settings, all from the environment 
 from __future__ import annotations
 
 import datetime
+import functools
 import glob
 import importlib.util
 import itertools
@@ -38,6 +39,10 @@ except ImportError:  # Airflow 2 without the standard provider
 _HERE = Path(__file__).resolve()
 _NAME = re.compile(r"""^name:\s*["']?([A-Za-z][A-Za-z0-9_]*)["']?\s*(?:#.*)?$""", re.MULTILINE)
 _SPAN = "{{ warmspan_span(dag_run.conf, data_interval_start | default(none)) }}"
+_ORDER = (
+    "{{ warmspan_in_order(dag_run.conf, data_interval_start | default(none),"
+    " prev_data_interval_start_success | default(none)) }}"
+)
 # A scheduled day follows the day before it, and a day without files has failed there: whoever marked that run as a
 # success has accepted the gap. A span named by hand is held to the rule.
 _GAPS = "{{ '' if (dag_run.conf or {}).get('span') else '--allow-gaps' }}"
@@ -69,6 +74,30 @@ def _span(conf: dict[str, Any] | None, data_interval_start: datetime.datetime | 
             'run\'s conf. Trigger it with --conf \'{"span": "2024-05-03"}\', or with a logical date.'
         )
     return data_interval_start.strftime("%Y-%m-%d")
+
+
+def _in_order(
+    first: datetime.datetime,
+    conf: dict[str, Any] | None,
+    data_interval_start: datetime.datetime | None,
+    previous: datetime.datetime | None,
+) -> str:
+    """Fails a scheduled day whose day before has not succeeded; else is empty.
+
+    Not `depends_on_past`, which would make it wait instead: in the only place for a run that there is, so that the day
+    before it could be cleared but never run.
+    """
+    if data_interval_start is None or (conf and conf.get("span")) or data_interval_start.date() <= first.date():
+        return ""
+    before = data_interval_start.date() - datetime.timedelta(days=1)
+    # Airflow 3 hands over a proxy, which is never None itself.
+    if not previous or previous.date() != before:
+        raise ValueError(
+            f"A day must follow a day that succeeded. Received: {data_interval_start.date()}, while the last to "
+            f"succeed is {previous.date() if previous else 'none'}. Repair {before}, or mark its run as a success to "
+            "leave it out; then clear this run and unpause the DAG."
+        )
+    return ""
 
 
 def _configs() -> dict[str, Path]:
@@ -133,12 +162,10 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
         end_date=end and end + datetime.timedelta(hours=23, minutes=59),
         catchup=True,
         max_active_runs=1,
-        # A failure pauses the DAG: otherwise the next day's run would take the only place there is, and wait in it
-        # for the repaired day, which could never get it.
+        # A failure pauses the DAG, so that the days after it are not even tried.
         max_consecutive_failed_dag_runs=1,
         # How often a task is tried again is Airflow's own setting, core.default_task_retries.
-        default_args={"depends_on_past": True},
-        user_defined_macros={"warmspan_span": _span},
+        user_defined_macros={"warmspan_span": _span, "warmspan_in_order": functools.partial(_in_order, start)},
         doc_md=__doc__,
         tags=["warmspan"],
     ) as dag:
@@ -147,6 +174,7 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
                 task_id=node,
                 # The span comes from whoever triggers a run: the shell gets it as a value, never as a part of a line.
                 bash_command=(
+                    f"{_ORDER if node == order.NODES[0] else ''}"
                     f"exec {_command()} run-node {node} --config {shlex.quote(str(config))} "
                     f'--span "$WARMSPAN_SPAN" {_GAPS}'
                 ),
@@ -154,15 +182,11 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
                 append_env=True,
                 skip_on_exit_code=order.PASSED_OVER,
                 do_xcom_push=False,
-                # The next day starts nothing before every task of this day is done.
-                wait_for_downstream=node == order.NODES[0],
             )
             for node in order.NODES
         ]
         for before, after in itertools.pairwise(tasks):
             before >> after
-        # `wait_for_downstream` looks at direct downstream tasks only.
-        tasks[0] >> tasks[2:]
     return dag
 
 

@@ -1,0 +1,183 @@
+"""The DAG file: what it imports, and, where an Airflow is installed, what Airflow makes of it.
+
+WARMSPAN_AIRFLOW_PYTHON names the Python of an environment with Airflow 2.11 or 3 (docs/airflow.md).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.ledger import read_ledger
+from pipeline.node_order import NODES
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG_FILE = ROOT / "pipeline" / "airflow_dag.py"
+GUIDE = ROOT / "docs" / "airflow.md"
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import would import the package, and with it TensorFlow"
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+def test_the_dag_file_imports_airflow_and_the_standard_library_only():
+    assert imports(DAG_FILE) - sys.stdlib_module_names == {"airflow"}
+    assert imports(DAG_FILE.with_name("node_order.py")) <= sys.stdlib_module_names
+
+
+def test_the_guide_names_every_setting_of_the_dag_file():
+    read = set(re.findall(r'"(WARMSPAN_[A-Z]+)"', DAG_FILE.read_text())) - {"WARMSPAN_SPAN"}
+    assert read <= set(re.findall(r"WARMSPAN_[A-Z]+", GUIDE.read_text()))
+
+
+@pytest.fixture
+def airflow(tmp_path: Path):
+    """Runs the probe in Airflow's environment with the DAG file linked into a DAGs folder."""
+    python = os.environ.get("WARMSPAN_AIRFLOW_PYTHON")
+    if not python:
+        pytest.skip("no Airflow is installed (WARMSPAN_AIRFLOW_PYTHON must name the Python of its environment)")
+    (tmp_path / "dags").mkdir()
+    link = tmp_path / "dags" / "warmspan_dag.py"
+    link.symlink_to(DAG_FILE)
+
+    def probe(*arguments: str, **environment: str) -> dict[str, Any]:
+        base = {name: value for name, value in os.environ.items() if not name.startswith(("WARMSPAN", "PYTHON"))}
+        environment = {
+            **base,
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(link.parent),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "WARMSPAN_START": "2024-05-01",
+            **environment,
+        }
+        command = [python, str(Path(__file__).with_name("airflow_probe.py")), str(link), *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        found = re.search(r"^PROBE (.*)$", done.stdout, re.MULTILINE)
+        assert found, done.stdout[-2000:] + done.stderr[-4000:]
+        return {**json.loads(found[1]), "output": done.stdout + done.stderr}
+
+    return probe
+
+
+def settings(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(f"# name: wrong\nname: {name}  # of the shop\ndata: {{name: wrong}}\n")
+    return path
+
+
+def stand_in(folder: Path) -> Path:
+    """A command that writes down what it is told, and passes over the pusher: the nodes themselves are tested above."""
+    path = folder / "stand_in"
+    path.write_text(
+        "#!/bin/sh\n"
+        f'printf "%s|" "$@" >> {folder}/calls\n'
+        f"echo >> {folder}/calls\n"
+        '[ "$2" = SpanPusher ] && exit 99\n'
+        "exit 0\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.slow
+def test_airflow_loads_one_dag_a_settings_file_with_one_task_a_node(airflow, tmp_path):
+    for name in ("shop", "films"):
+        settings(tmp_path, name)
+    found = airflow(
+        "shape", WARMSPAN_CONFIG=str(tmp_path / "*.yaml"), WARMSPAN_START_films="2023-01-02", WARMSPAN_END="2024-06-01"
+    )
+    assert found["errors"] == []
+    assert set(found["dags"]) == {"warmspan_shop", "warmspan_films"}
+    shop = found["dags"]["warmspan_shop"]
+    assert tuple(shop["tasks"]) == NODES
+    assert shop["edges"] == len(NODES) - 1
+    assert (shop["skip"], shop["catchup"], shop["active_runs"], shop["failed_runs"]) == ([99], True, 1, 1)
+    assert shop["timetable"] == "CronDataIntervalTimetable"
+    assert (shop["start"], shop["end"]) == ("2024-05-01", "2024-06-01")
+    assert found["dags"]["warmspan_films"]["start"] == "2023-01-02"
+    assert all(str(tmp_path / "shop.yaml") in command for command in shop["commands"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({}, "must name at least one settings file"),
+        ({"WARMSPAN_CONFIG": "/nowhere/*.yaml"}, "must name files that exist"),
+        ({"WARMSPAN_CONFIG": "{}/shop.yaml", "WARMSPAN_START": "May"}, "must be a date like 2024-05-01"),
+        ({"WARMSPAN_CONFIG": "{}/shop.yaml:{}/shop.yaml"}, "must have a name of its own"),
+    ],
+)
+def test_bad_settings_are_an_import_error_with_a_sentence(airflow, tmp_path, environment, sentence):
+    settings(tmp_path, "shop")
+    given = {name: value.replace("{}", str(tmp_path)) for name, value in environment.items()}
+    (error,) = airflow("shape", **given)["errors"]
+    assert sentence in error
+
+
+@pytest.mark.slow
+def test_a_day_reaches_the_command_with_its_span_and_99_is_a_skip(airflow, tmp_path):
+    config = settings(tmp_path, "shop")
+    given = {"WARMSPAN_CONFIG": str(config), "WARMSPAN_CLI": str(stand_in(tmp_path))}
+    found = airflow("run", "2024-05-01", **given)
+    assert found["state"].endswith("success"), found["output"]
+    assert {task: state.rsplit(".", 1)[-1].lower() for task, state in found["tasks"].items()} == {
+        **dict.fromkeys(NODES, "success"),
+        "SpanPusher": "skipped",
+    }
+    calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
+    expected = [["run-node", node, "--config", str(config), "--span", "2024-05-01"] for node in NODES]
+    assert [call[:6] for call in calls] == expected
+
+
+@pytest.mark.slow
+def test_a_span_in_the_conf_wins_and_never_becomes_a_part_of_the_command(airflow, tmp_path):
+    given = {"WARMSPAN_CONFIG": str(settings(tmp_path, "shop")), "WARMSPAN_CLI": str(stand_in(tmp_path))}
+    evil = f'2024-05-09"; touch {tmp_path}/evil; "'
+    airflow("run", "2024-05-01", json.dumps({"span": evil}), **given)
+    calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert {call[5] for call in calls} == {evil}
+    assert {len(call) for call in calls} == {6}, "a span named by hand must not pass over gaps"
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.slow
+def test_a_day_without_a_day_before_it_fails_with_a_sentence(airflow, tmp_path):
+    given = {"WARMSPAN_CONFIG": str(settings(tmp_path, "shop")), "WARMSPAN_CLI": str(stand_in(tmp_path))}
+    found = airflow("run", "2024-05-03", **given)
+    assert found["state"].endswith("failed")
+    assert "A day must follow a day that succeeded. Received: 2024-05-03" in found["output"]
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.filterwarnings("default")
+def test_a_real_day_under_airflow_is_in_the_ledger(airflow, make_shop, tmp_path):
+    config = make_shop(1)
+    command = tmp_path / "warmspan"
+    command.write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -W ignore -c "from pipeline.cli import main; main()" "$@"\n'
+    )
+    command.chmod(0o755)
+    found = airflow(
+        "run", "2024-05-01", WARMSPAN_CONFIG=str(tmp_path / "one" / "warmspan.yaml"), WARMSPAN_CLI=str(command)
+    )
+    assert found["state"].endswith("success"), found["output"][-4000:]
+    (run,) = read_ledger(config)
+    assert (run.state, run.pushed) == ("done", 2024050101)
