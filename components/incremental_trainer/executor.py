@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
 from components.incremental_trainer.settings import Settings
+from components.properties import set_finite
 from components.splits import split_files
 from components.update_decider.decision import Decision
 from serving.bundle import write_bundle
@@ -28,6 +30,10 @@ from trainer.vocabulary import Vocabulary
 STATE_FOLDER = "state"
 SERVING_FOLDER = "Format-Serving"  # where TFX's own parts look for a model
 MEMORY_FILE = "memory.npz"
+
+
+class TitlesError(ValueError):
+    """The file of titles can't be read; the message says what it must be."""
 
 
 class Executor(base_executor.BaseExecutor):
@@ -87,29 +93,36 @@ def _export(
     result: Update, items: Vocabulary, keys: Vocabulary, settings: Settings, folder: Path, about: dict[str, Any]
 ) -> None:
     result.model.freeze()
-    assets = folder.parent / ".assets"
-    assets.mkdir(parents=True, exist_ok=True)
     catalogue = Catalogue(
         items=items.ids.to_pylist(),
         keys=keys.ids.to_pylist(),
         titles=_titles(items.ids, settings),
         first_row=items.first_row,
     )
-    signatures = Signatures(result.model, catalogue, assets, settings.k, settings.max_k, settings.exclude_seen)
-    write_bundle(signatures, folder, about)
-    for asset in assets.iterdir():
-        asset.unlink()
-    assets.rmdir()
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".assets-") as assets:
+        signatures = Signatures(
+            result.model, catalogue, Path(assets), settings.k, settings.max_k, settings.exclude_seen
+        )
+        write_bundle(signatures, folder, about)
 
 
 def _titles(ids: pa.Array, settings: Settings) -> list[str]:
     if settings.items_file is None:
         return [""] * len(ids)
     columns = [settings.item_column, settings.title_column]
-    table = pa.csv.read_csv(
-        settings.items_file,
-        convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string())),
-    )
+    types = dict.fromkeys(columns, pa.string())
+    try:
+        table = pa.csv.read_csv(
+            settings.items_file,
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types=types),
+        )
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise TitlesError(
+            f"`data.items` must be a CSV file with the columns {' and '.join(columns)}. Received: "
+            f"{settings.items_file} ({error}). Name its columns in `data.columns.item` and `data.item_title`, or leave "
+            "`data.items` out."
+        ) from None
     titles = dict(zip(table[0].cast(pa.binary()).to_pylist(), table[1].to_pylist(), strict=True))
     return [titles.get(one) or "" for one in ids.to_pylist()]
 
@@ -120,8 +133,13 @@ def _describe(model: artifact.Artifact, result: Update, about: dict[str, Any], d
     model.set_int_custom_property("parent", about["parent"] or 0)
     model.set_int_custom_property("examples", result.examples)
     model.set_int_custom_property("epochs", result.epochs)
-    model.set_float_custom_property("train_loss", result.train_loss)
-    model.set_float_custom_property("held_out_loss", result.held_out_loss)
-    model.set_float_custom_property("training_seconds", result.seconds)
+    set_finite(
+        model,
+        {
+            "train_loss": result.train_loss,
+            "held_out_loss": result.held_out_loss,
+            "training_seconds": result.seconds,
+        },
+    )
     model.set_string_custom_property("learned", json.dumps(about["learned"]))
     model.set_string_custom_property("action", decision.action)

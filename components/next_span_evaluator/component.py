@@ -13,6 +13,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 
 from components.artifacts import NextSpanEvaluation
 from components.incremental_trainer.executor import SERVING_FOLDER
+from components.properties import set_finite
 from components.splits import split_files
 from trainer.input import Positions, read_held_out, read_sequences
 
@@ -39,8 +40,7 @@ class Executor(base_executor.BaseExecutor):
             output.set_int_custom_property("champion_version", champion[0].get_int_custom_property("version"))
         (Path(output.uri) / "metrics.json").write_text(json.dumps(metrics, indent=1))
         output.set_int_custom_property("span", exec_properties["span"])
-        for name, value in metrics.items():
-            output.set_float_custom_property(name, value)
+        set_finite(output, metrics)
 
 
 def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, float]:

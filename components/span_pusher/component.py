@@ -11,6 +11,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
 from components.incremental_trainer.executor import SERVING_FOLDER
+from components.properties import set_finite
 from components.span_pusher.push import drop_old, push
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
 
@@ -39,8 +40,7 @@ class Executor(base_executor.BaseExecutor):
         pushed.set_string_custom_property("pushed_version", str(version) if blessed else "")
         pushed.set_string_custom_property("verdict", verdict.sentence)
         for of in (CANDIDATE, BASELINE):
-            for name, value in _overall(verdict, of).items():
-                pushed.set_float_custom_property(f"{of}_{name}", value)
+            set_finite(pushed, {f"{of}_{name}": value for name, value in _overall(verdict, of).items()})
 
 
 def _overall(verdict: Verdict, of: str) -> dict[str, float]:

@@ -40,8 +40,9 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
             for output, values in outputs.items():
                 metrics.setdefault(slice_key, {}).setdefault(output, {})[model] = _number(values[""][_MEAN])
                 events[slice_key] = round(_number(values[""][_COUNT]))
-    failures = _failures(tfma.load_validation_result(evaluation_uri), metrics)
-    return Verdict(blessed, _sentence(blessed, failures, metrics, events), metrics, events)
+    validation = tfma.load_validation_result(evaluation_uri)
+    sentence = _sentence(blessed, _failures(validation, metrics), metrics, events) + _not_looked_at(validation)
+    return Verdict(blessed, sentence, metrics, events)
 
 
 def _slices(uri: str, model: str) -> list[tuple[str, dict[str, Any]]]:
@@ -67,9 +68,16 @@ def _failures(validation: Any, metrics: dict[str, dict[str, dict[str, float]]]) 
             name, where = failure.metric_key.output_name, slice_name(key)
             values = metrics.get(where, {}).get(name, {})
             lines.append(f"{name} on {where} {_compare(values, failure.metric_key.is_diff)}{_bound(failure)}")
-    for missing in validation.missing_slices:
-        lines.append(f"no held-out event fell into {missing}".strip())
     return lines
+
+
+def _not_looked_at(validation: Any) -> str:
+    empty = [
+        ",".join(f"{column}:{value}" for column, value in one.feature_values.items())
+        for one in validation.missing_slices
+    ]
+    named = sorted(name for name in empty if name)
+    return f" No event fell into {', '.join(named)}: that threshold was not looked at." if named else ""
 
 
 def _compare(values: dict[str, float], is_diff: bool) -> str:
@@ -96,7 +104,8 @@ def _sentence(
 ) -> str:
     on = f"{events.get(OVERALL, 0)} held-out events"
     if not blessed:
-        return f"Refused on {on}: " + ("; ".join(failures) or "the gate has no threshold that the candidate met") + "."
+        nothing = "there is nothing to judge by" if not events else "the gate has no threshold that could be looked at"
+        return f"Refused on {on}: " + ("; ".join(failures) or nothing) + "."
     numbers = [
         f"{name} {_compare(values, is_diff=BASELINE in values).removeprefix('is ')}"
         for name, values in metrics.get(OVERALL, {}).items()

@@ -1,0 +1,190 @@
+"""The gate's verdict, as TFX's Evaluator gives it and as a person reads it, and what is pushed by it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorflow_model_analysis.proto import validation_result_pb2
+from tfx.types import standard_artifacts
+
+from components.gate.component import refused_for_empty_slices_alone
+from components.span_pusher.component import Executor as Pusher
+from components.span_pusher.push import versions
+from components.span_pusher.verdict import slice_name
+from serving.bundle import Manifest, fingerprints
+from tests.components.gate_runs import EVENTS, Outcome, Scaled, judge
+
+# TFMA takes single numbers out of arrays in a way that NumPy deprecates.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Conversion of an array with ndim > 0 to a scalar:DeprecationWarning:tensorflow_model_analysis"
+)
+
+LOOSE = {"thresholds": {"recall": {"floor": 0.1, "max_drop": 0.02}}}
+
+
+def files_of(outcome: Outcome) -> list[str]:
+    return [path.name for path in Path(outcome.blessing.uri).iterdir()]
+
+
+@pytest.fixture(scope="module")
+def blessed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Not worse than the champion, on a day without a new item."""
+    gate = {**LOOSE, "slice_thresholds": {"item_slice:new": {"recall": {"floor": 0.9, "max_drop": 0.0}}}}
+    without_new = [event for event in EVENTS if event[1] != b"new"]
+    return judge(tmp_path_factory.mktemp("blessed"), gate, Scaled(0.99), Scaled(1.0), without_new)
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Below its floor, and worse than the champion on new items."""
+    gate = {
+        "thresholds": {"recall": {"floor": 0.46, "max_drop": 0.1}},
+        "slice_thresholds": {"item_slice:new": {"recall": {"max_drop": 0.05}, "ndcg": {"floor": 0.5}}},
+    }
+    return judge(tmp_path_factory.mktemp("refused"), gate, Scaled(0.9, factor_on_new=0.8), Scaled(1.0))
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A model whose every metric is no number."""
+    return judge(tmp_path_factory.mktemp("broken"), LOOSE, Scaled(float("nan")), Scaled(1.0))
+
+
+def test_the_first_model_passes_on_its_floor_alone(tmp_path: Path) -> None:
+    outcome = judge(tmp_path, LOOSE, Scaled(1.0))
+    assert outcome.blessed
+    assert outcome.verdict.sentence == "Blessed on 120 held-out events: recall 0.5000, ndcg 0.2500."
+    assert outcome.verdict.events == {
+        "overall": 120,
+        "item_slice:new": 40,
+        "item_slice:cold": 40,
+        "item_slice:warm": 40,
+        "key_slice:warm": 120,
+    }
+    assert outcome.verdict.metrics["item_slice:new"]["recall"] == {"candidate": pytest.approx(0.625)}
+    assert files_of(outcome) == ["BLESSED"]
+
+
+def test_a_refusal_names_each_number_its_slice_and_by_how_much(refused: Outcome) -> None:
+    assert not refused.blessed
+    start, _, found = refused.verdict.sentence.removesuffix(".").partition(": ")
+    assert start == "Refused on 120 held-out events"
+    assert set(found.split("; ")) == {
+        "recall on overall is 0.4292, at least 0.4600 is asked",
+        "recall on item_slice:new is 0.5000 against the champion's 0.6250 (-0.1250), allowed is -0.0500",
+        "ndcg on item_slice:new is 0.2500, at least 0.5000 is asked",
+    }
+    assert refused.verdict.metrics["overall"]["recall"] == {
+        "candidate": pytest.approx(0.42917, rel=1e-4),
+        "baseline": pytest.approx(0.5),
+    }
+    assert files_of(refused) == ["NOT_BLESSED"]
+
+
+def test_a_slice_that_no_event_falls_into_cannot_refuse(blessed: Outcome) -> None:
+    assert blessed.blessed
+    assert blessed.verdict.sentence == (
+        "Blessed on 80 held-out events: recall 0.4331 against the champion's 0.4375 (-0.0044), ndcg 0.2166 against the "
+        "champion's 0.2188 (-0.0022). No event fell into item_slice:new: that threshold was not looked at."
+    )
+    assert files_of(blessed) == ["BLESSED"]
+
+
+def test_an_empty_slice_does_not_bless_what_another_threshold_refuses(tmp_path: Path) -> None:
+    gate = {
+        "thresholds": {"recall": {"floor": 0.6}},
+        "slice_thresholds": {"item_slice:other": {"recall": {"floor": 0.9}}},
+    }
+    outcome = judge(tmp_path, gate, Scaled(1.0))
+    assert not outcome.blessed
+    assert outcome.verdict.sentence == (
+        "Refused on 120 held-out events: recall on overall is 0.5000, at least 0.6000 is asked. No event fell into "
+        "item_slice:other: that threshold was not looked at."
+    )
+    assert files_of(outcome) == ["NOT_BLESSED"]
+
+
+def test_without_any_event_nothing_is_blessed(tmp_path: Path) -> None:
+    outcome = judge(tmp_path, LOOSE, Scaled(1.0), Scaled(1.0), events=[])
+    assert not outcome.blessed
+    assert outcome.verdict.sentence == "Refused on 0 held-out events: there is nothing to judge by."
+
+
+@pytest.mark.parametrize(("factor", "blessed"), [(0.99, True), (0.8, False)])
+@pytest.mark.slow
+def test_the_verdict_is_the_same_with_confidence_intervals(tmp_path: Path, factor: float, blessed: bool) -> None:
+    outcome = judge(tmp_path, {**LOOSE, "confidence_intervals": True}, Scaled(factor), Scaled(1.0))
+    assert outcome.blessed == blessed
+    assert outcome.verdict.events["overall"] == 120
+    assert outcome.verdict.metrics["overall"]["recall"] == {
+        "candidate": pytest.approx(factor / 2, rel=1e-3),
+        "baseline": pytest.approx(0.5, rel=1e-3),
+    }
+    numbers = f"recall {'' if blessed else 'on overall is '}{factor / 2:.4f} against the champion's 0.5000"
+    assert numbers in outcome.verdict.sentence
+
+
+def test_slices_have_names_a_person_can_read() -> None:
+    assert slice_name(()) == "overall"
+    assert slice_name((("item_slice", "new"),)) == "item_slice:new"
+    assert slice_name((("item_slice", "new"), ("key_slice", "cold"))) == "item_slice:new,key_slice:cold"
+
+
+@pytest.mark.parametrize(
+    ("changed", "blessed"),
+    [
+        ({"missing_slices": [{"feature_values": {"item_slice": "new"}}]}, True),
+        ({"missing_slices": [{"feature_values": {"item_slice": "new"}}, {}]}, False),
+        ({"missing_slices": [{"feature_values": {"item_slice": "new"}}], "missing_thresholds": True}, False),
+        (
+            {"missing_slices": [{"feature_values": {"a": "b"}}], "metric_validations_per_slice": [{"failures": [{}]}]},
+            False,
+        ),
+        ({"validation_ok": True}, False),
+        ({}, False),
+    ],
+)
+def test_only_empty_slices_are_forgiven(changed: dict[str, Any], blessed: bool) -> None:
+    assert refused_for_empty_slices_alone(validation_result_pb2.ValidationResult(**changed)) == blessed
+
+
+def test_a_metric_that_is_no_number_is_refused(broken: Outcome) -> None:
+    assert not broken.blessed
+    assert "recall on overall is nan, at least 0.1000 is asked" in broken.verdict.sentence
+
+
+@pytest.mark.parametrize("name", ["blessed", "refused", "broken"])
+def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
+    tmp_path: Path, request: pytest.FixtureRequest, name: str
+) -> None:
+    outcome: Outcome = request.getfixturevalue(name)
+    model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
+    model.uri, pushed.uri = str(tmp_path / "candidate"), str(tmp_path / "pushed")
+    model.set_int_custom_property("version", 3)
+    bundle = tmp_path / "candidate" / "Format-Serving"
+    for folder in (bundle, tmp_path / "pushed", tmp_path / "served" / "1", tmp_path / "served" / "2"):
+        folder.mkdir(parents=True)
+    (bundle / "saved_model.pb").write_text("a graph")
+    Manifest({"span": 9}, fingerprints(bundle)).write(bundle)
+    served = tmp_path / "served"
+
+    inputs = {"model": [model], "model_blessing": [outcome.blessing], "evaluation": [outcome.evaluation]}
+    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, {"span": 9, "served": str(served), "keep_versions": 2})
+
+    sentence = pushed.get_string_custom_property("verdict")
+    assert sentence == outcome.verdict.sentence
+    assert json.loads((tmp_path / "pushed" / "verdict.json").read_text())["sentence"] == sentence
+    assert pushed.get_int_custom_property("span") == 9
+    assert pushed.get_int_custom_property("pushed") == int(name == "blessed")
+    assert pushed.get_string_custom_property("pushed_version") == ("3" if name == "blessed" else "")
+    assert (
+        pushed.get_float_custom_property("baseline_recall") == outcome.verdict.metrics["overall"]["recall"]["baseline"]
+    )
+    assert pushed.has_custom_property("candidate_recall") == (name != "broken")  # ML Metadata can't store a NaN
+    assert versions(served) == ([2, 3] if name == "blessed" else [1, 2])
+    if name == "blessed":
+        metrics = {of: values["candidate"] for of, values in outcome.verdict.metrics["overall"].items()}
+        assert Manifest.read(served / "3").about == {"span": 9, "verdict": sentence, "metrics": metrics}
