@@ -47,8 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        # A Monday; the same events every day, whatever the weekday.
-        simulate(base / "shop", datetime.date(2024, 5, 6), arguments.days, seed=11, events_per_day=arguments.events * 2)
+        first = datetime.date(2024, 5, 6)
+        simulate(base / "shop", first, arguments.days, seed=11, events_per_day=arguments.events * 2)
         for file in (base / "shop" / "events").glob("*/events.csv"):
             thin(file, arguments.events)
         (base / "warmspan.yaml").write_text(SETTINGS)

@@ -8,8 +8,6 @@ warmspan's default, compared with the last blessed model and pushed. Prints a li
 
 from __future__ import annotations
 
-import trainer  # noqa: F401, I001  settles Keras 2 before TFX imports TensorFlow
-
 import json
 import sys
 import time

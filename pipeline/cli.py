@@ -9,13 +9,16 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
 app = typer.Typer(
-    help="Keeps a Keras recommender fresh: each day's span warm-starts yesterday's model, and only a better one is pushed.",
+    help="Keeps a Keras recommender fresh: each day warm-starts yesterday's model, and only what holds up is pushed.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -257,7 +260,7 @@ def _console() -> Console:
     return console if console.width >= _TABLE_WIDTH else Console(width=_TABLE_WIDTH)
 
 
-def _settings(path: Path):  # noqa: ANN202  the type would import pydantic for `--help`
+def _settings(path: Path) -> Config:
     from pipeline.config import ConfigError, load_config
 
     try:
@@ -272,6 +275,7 @@ def _stop(error: Exception) -> NoReturn:
 
 
 def main() -> None:
+    """The console script."""
     # TFX's dependencies warn of each other's futures at import; a run's own warnings and logs go to its log file.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)

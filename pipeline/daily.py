@@ -40,7 +40,8 @@ def run_steps(config: Config, steps: Sequence[Step], console: Console) -> None:
 
 
 def _run(run: SpanRun, console: Console) -> None:
-    columns = (TextColumn("{task.fields[span]} {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    name = TextColumn("{task.fields[span]} {task.description}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=len(run.nodes), span=run.name)
         started = 0

@@ -47,7 +47,7 @@ def run_demo(folder: Path, days: int, console: Console) -> None:
     Raises:
       RunError: a node of the pipeline failed.
     """
-    console.print(f"A simulated shop, {days} days from {FIRST_DAY}, in {folder}/shop. The settings: {folder}/warmspan.yaml.")
+    console.print(f"A simulated shop, {days} days from {FIRST_DAY}, in {folder}/shop; settings: {folder}/warmspan.yaml.")
     simulate(folder / "shop", FIRST_DAY, days, SEED)
     settings = folder / "warmspan.yaml"
     settings.write_text(_SETTINGS)
@@ -59,9 +59,13 @@ def run_demo(folder: Path, days: int, console: Console) -> None:
     console.print(status_table(read_ledger(config)))
     _ask(config, console)
     console.print(
-        f"\nNext: `.venv/bin/warmspan status -c {settings}` shows this table again, `… serve -c {settings}` keeps serving,\n"
-        f"`.venv/bin/tensorboard --logdir {config.logs_path}` draws every day on one axis,\n"
-        "and `.venv/bin/warmspan init FOLDER` writes the settings for your own events."
+        "\nNext:\n"
+        f"  .venv/bin/warmspan status -c {settings}      this table again\n"
+        f"  .venv/bin/warmspan report -c {settings}      the days as one HTML page\n"
+        f"  .venv/bin/warmspan serve -c {settings}       keep serving\n"
+        f"  .venv/bin/tensorboard --logdir {folder}/run/logs    every day on one axis\n"
+        "  .venv/bin/warmspan init FOLDER                    settings for your own events",
+        highlight=False,
     )
 
 

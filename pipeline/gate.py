@@ -36,11 +36,11 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
             "`gate.thresholds` must give at least one `floor` or `max_drop`: without any nothing is ever blessed."
         )
     outputs = dict.fromkeys(metrics)
-    spec = dict(
-        signature_name="evaluate",
-        prediction_keys={name: name for name in outputs},
-        label_keys=dict.fromkeys(outputs, "label"),
-    )
+    spec = {
+        "signature_name": "evaluate",
+        "prediction_keys": {name: name for name in outputs},
+        "label_keys": dict.fromkeys(outputs, "label"),
+    }
     return tfma.EvalConfig(
         model_specs=[
             tfma.ModelSpec(name=CANDIDATE, **spec),

@@ -119,10 +119,8 @@ def _refuse_gaps(
     last: int | None,
     naming: Naming,
 ) -> None:
-    if newest is not None:
-        begin = newest + 1
-    else:
-        begin = wanted[0] if first is None else first
+    start = wanted[0] if first is None else first
+    begin = start if newest is None else newest + 1
     end = wanted[-1] if last is None else last
     missing = [span for span in range(begin, end + 1) if span not in delivered]
     if missing:
@@ -135,7 +133,7 @@ def _refuse_gaps(
     if passed:
         raise PlanError(
             f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {_names(passed, naming)} have not "
-            f"been run. Start with `--from {naming.format(passed[0])}`, or pass `--allow-gaps` to leave them out for good."
+            f"been run. Start with `--from {naming.format(passed[0])}`, or leave them out for good with `--allow-gaps`."
         )
 
 

@@ -78,7 +78,7 @@ def _span_of(parts: dict[str, str]) -> set[int]:
 
 
 def _expression(pattern: str) -> str:
-    parts = []
+    parts: list[str] = []
     for part in re.split(r"(\{[A-Z]+(?::\d+)?\}|\*)", pattern):
         if part in _TOKENS:
             # A date may be written twice, in the folder and in the file's name.

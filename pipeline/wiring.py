@@ -24,6 +24,7 @@ def data(config: Config) -> dict[str, Any]:
 
 
 def transform_settings(config: Config) -> TransformSettings:
+    """What `SpanTransform` is told."""
     return TransformSettings(
         length=config.history.length,
         oov_rows=config.vocabulary.oov_rows,
@@ -35,14 +36,17 @@ def transform_settings(config: Config) -> TransformSettings:
 
 
 def model_spec(config: Config) -> ModelSpec:
+    """Which model is trained."""
     return ModelSpec(config.model.type, config.model.params, config.history.length)
 
 
 def policy(config: Config) -> Policy:
+    """How it is trained."""
     return Policy.from_dict(config.update.model_dump(exclude={"max_owed_spans", "retrain_spans"}))
 
 
 def trainer_settings(config: Config) -> TrainerSettings:
+    """What `IncrementalTrainer` is told."""
     return TrainerSettings(
         model=model_spec(config),
         policy=policy(config),
@@ -67,4 +71,5 @@ def most_spans(config: Config) -> int:
 
 
 def beam_args(config: Config) -> list[str]:
+    """The user's Beam arguments untouched, or those for this process."""
     return list(config.beam.args or LOCAL_BEAM)

@@ -46,4 +46,6 @@ def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict
     try:
         return model_class(sizes, history_length, **params)
     except TypeError as error:
-        raise ModelError(f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error}).") from error
+        raise ModelError(
+            f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error})."
+        ) from error

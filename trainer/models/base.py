@@ -63,7 +63,7 @@ class Recommender(tfrs.Model, abc.ABC):
         return tf.gather(self.score_all(key, history), candidates, batch_dims=1)
 
     def set_popularity(self, recent: np.ndarray) -> None:
-        """Told before each span: float64 [sizes.items], how often each item row occurred, recent spans weighing more."""
+        """Told before each span: float64 [sizes.items], how often each item row occurred, of late above all."""
         del recent
 
     def freeze(self) -> None:
@@ -72,7 +72,7 @@ class Recommender(tfrs.Model, abc.ABC):
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
     ) -> dict[str, tf.Tensor]:
-        """The metrics of each position, float32 [b] each. Rows that this model does not have yet are out of vocabulary."""
+        """The metrics of each position, float32 [b] each. Rows that this model lacks yet are out of vocabulary."""
         del weight
         history = self.known(history, self.sizes.items)
         scores = self.score_all(self.known(key, self.sizes.keys), history)
