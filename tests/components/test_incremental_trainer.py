@@ -1,0 +1,128 @@
+"""The trainer's executor: from artifacts to a bundle that serves and a state that the next day starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.incremental_trainer.executor import SERVING_FOLDER, STATE_FOLDER, TitlesError
+from components.incremental_trainer.settings import Settings
+from components.update_decider.decision import Decision
+from serving.bundle import check_bundle
+from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
+from trainer.keras2 import tf
+from trainer.state import ModelState, StateError
+from trainer.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> list[Day]:
+    """Three days; the second brings two new items, the third one more."""
+    return [
+        make_day(tmp_path / "days", 7, 3, [(2, [2, 3, 4], 0), (3, [4, 2], 0)]),
+        make_day(tmp_path / "days", 8, 5, [(2, [2, 3, 4, 5, 6], 3), (4, [6, 5], 0)]),
+        make_day(tmp_path / "days", 9, 6, [(3, [4, 2, 7, 5], 2)]),
+    ]
+
+
+def cold(day: Day) -> Decision:
+    return Decision("cold_start", "No model is in service yet.", (day.span,))
+
+
+def state_of(model) -> ModelState:
+    return ModelState.load(Path(model.uri) / STATE_FOLDER)
+
+
+def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
+    first = train(tmp_path / "first", days[0], cold(days[0]))
+    decision = Decision("fine_tune", "The champion owes 1 earlier span.", (8, 9))
+    third = train(tmp_path / "third", days[2], decision, past=days[:2], base=first)
+
+    about = check_bundle(Path(third.uri) / SERVING_FOLDER).about
+    vocabulary = {name: Vocabulary.load(days[2].vocabulary.uri, name).fingerprint for name in ("items", "keys")}
+    assert about == {
+        "span": 9,
+        "version": 901,
+        "parent": 701,
+        "model": "tests.trainer.small_model.Small",
+        "learned": [7, 8, 9],
+        "vocabulary": vocabulary,
+    }
+    assert state_of(first).sizes.items == FIRST + 3
+    assert state_of(third).sizes.items == FIRST + 6
+    assert state_of(third).learned == (7, 8, 9)
+    assert state_of(third).iterations > state_of(first).iterations > 0
+    for name, value in {"span": 9, "version": 901, "parent": 701, "examples": 2 * (4 + 2), "epochs": 4}.items():
+        assert third.get_int_custom_property(name) == value
+    assert first.get_int_custom_property("parent") == 0
+    assert json.loads(third.get_string_custom_property("learned")) == [7, 8, 9]
+    assert third.get_string_custom_property("action") == "fine_tune"
+    for name in ("train_loss", "held_out_loss", "training_seconds"):
+        assert third.get_float_custom_property(name) > 0
+    assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER}
+
+
+def test_a_retrain_starts_from_fresh_weights(tmp_path: Path, days: list[Day]) -> None:
+    first = train(tmp_path / "first", days[0], cold(days[0]))
+    decision = Decision("retrain", "The champion owes too many spans.", (8, 9))
+    again = train(tmp_path / "again", days[2], decision, past=days[:2], base=first)
+    assert state_of(again).learned == (8, 9)
+    assert again.get_int_custom_property("parent") == 0
+    alone = train(tmp_path / "alone", days[2], decision, past=days[:2])
+    for path, value in state_of(alone).weights.items():
+        np.testing.assert_array_equal(value, state_of(again).weights[path])
+
+
+def test_the_bundle_answers_for_the_days_items_with_their_titles(tmp_path: Path, days: list[Day]) -> None:
+    titles = tmp_path / "items.csv"
+    titles.write_text(
+        'year,item_id,title\n1999,film 1,"One, ""the first"""\n2001,"né, 2","Two\nlines"\n2002,unseen,X\n'
+    )
+    settings = dataclasses.replace(SETTINGS, items_file=str(titles))
+    model = train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+    recommend = tf.saved_model.load(f"{model.uri}/{SERVING_FOLDER}").signatures["serving_default"]
+    answer = recommend(user_id=tf.constant(["u1"]), history=tf.constant([[""]]))
+    found = dict(zip(answer["item_ids"].numpy()[0].tolist(), answer["titles"].numpy()[0].tolist(), strict=True))
+    found.pop(b"", None)
+    assert found == {ITEMS[0]: b'One, "the first"', ITEMS[1]: b"Two\nlines", ITEMS[2]: b""}
+
+
+@pytest.mark.parametrize("content", ["item,name\n1,one\n", "", None, "item_id,title\n1\n"])
+def test_a_file_of_titles_that_is_none_says_so(tmp_path: Path, days: list[Day], content: str | None) -> None:
+    titles = tmp_path / "items.csv"
+    if content is not None:
+        titles.write_text(content)
+    settings = dataclasses.replace(SETTINGS, items_file=str(titles))
+    with pytest.raises(TitlesError, match=r"columns item_id and title. Received: .*items\.csv"):
+        train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+
+
+def test_a_changed_model_asks_for_a_retrain(tmp_path: Path, days: list[Day]) -> None:
+    first = train(tmp_path / "first", days[0], cold(days[0]))
+    wider = dataclasses.replace(SETTINGS.model, params={"dimension": 5})
+    with pytest.raises(StateError, match="do a full retrain"):
+        train(
+            tmp_path / "second",
+            days[1],
+            Decision("fine_tune", "", (8,)),
+            base=first,
+            settings=dataclasses.replace(SETTINGS, model=wider),
+        )
+
+
+def test_a_day_without_a_trained_event_has_no_loss_to_record(tmp_path: Path) -> None:
+    empty = make_day(tmp_path / "days", 7, 3, [])
+    model = train(tmp_path / "first", empty, cold(empty))
+    assert not model.has_custom_property("train_loss")
+    assert not model.has_custom_property("held_out_loss")
+    assert model.get_int_custom_property("examples") == 0
+
+
+def test_settings_survive_the_way_through_ml_metadata() -> None:
+    policy = dataclasses.replace(SETTINGS.policy, clip_norm=None, optimizer="adam")
+    settings = dataclasses.replace(SETTINGS, policy=policy, items_file='a, "b" 🎬.csv')
+    assert Settings.from_json(settings.to_json()) == settings

@@ -1,0 +1,126 @@
+"""Days of training sequences and vocabularies, and the trainer's executor run on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfx.types import artifact, artifact_utils, standard_artifacts
+
+from components import artifacts
+from components.incremental_trainer.executor import Executor
+from components.incremental_trainer.settings import Settings
+from components.update_decider.decision import Decision
+from trainer.keras2 import tf
+from trainer.update import ModelSpec, Policy
+from trainer.vocabulary import Vocabulary
+
+HISTORY = 4
+SETTINGS = Settings(
+    model=ModelSpec("tests.trainer.small_model.Small", {}, HISTORY),
+    policy=Policy(epochs=2, batch_size=8),
+    k=3,
+    max_k=5,
+    exclude_seen=True,
+)
+ITEMS = [b"film 1", "né, 2".encode(), b"line\n3", b"\xff4", b"film 5", b"film 6"]
+KEYS = [b"u1", b"u2", b"u3"]
+FIRST = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Day:
+    """What SpanTransform makes of a span."""
+
+    span: int
+    sequences: artifact.Artifact
+    held_out: artifact.Artifact
+    vocabulary: artifact.Artifact
+
+
+def made(kind: type, folder: Path, **properties: int) -> artifact.Artifact:
+    """An artifact in a new folder."""
+    one = kind()
+    one.uri = str(folder)
+    folder.mkdir(parents=True)
+    for name, value in properties.items():
+        one.set_int_custom_property(name, value)
+    return one
+
+
+def make_day(root: Path, span: int, items: int, histories: Sequence[tuple[int, list[int], int]]) -> Day:
+    """A span whose vocabulary has the first `items` of ITEMS.
+
+    `histories` are (key row, item rows, first new position); the last item of each is held out too.
+    """
+    folder = root / str(span)
+    sequences = made(standard_artifacts.Examples, folder / "sequences", span=span)
+    held_out = made(standard_artifacts.Examples, folder / "held_out", span=span)
+    vocabulary = made(artifacts.Vocabulary, folder / "vocabulary", span=span)
+    sequences.split_names = artifact_utils.encode_split_names(["train"])
+    held_out.split_names = artifact_utils.encode_split_names(["eval"])
+    for name, ids in {"items": ITEMS[:items], "keys": KEYS}.items():
+        Vocabulary.empty(1).grow(ids, span, min_count=1, half_life=7.0).save(vocabulary.uri, name)
+    train = [
+        {
+            "key_row": [key],
+            "items": rows,
+            "timestamps": list(range(len(rows))),
+            "weights": [1.0] * len(rows),
+            "first_new": [first],
+            "first_today": [first],
+        }
+        for key, rows, first in histories
+    ]
+    later = [
+        {"key_row": [key], "history": rows[-1 - HISTORY : -1], "item_row": rows[-1:], "timestamp": [9], "weight": [1.0]}
+        for key, rows, _ in histories
+    ]
+    slices = {"item_slice": b"warm", "key_slice": b"warm"}
+    _write(Path(sequences.uri) / "Split-train", train)
+    _write(Path(held_out.uri) / "Split-eval", [{**one, **slices} for one in later])
+    return Day(span, sequences, held_out, vocabulary)
+
+
+def _write(split: Path, examples: Sequence[dict[str, Any]]) -> None:
+    split.mkdir()
+    with tf.io.TFRecordWriter(str(split / "data-00000-of-00001.gz"), "GZIP") as writer:
+        for example in examples:
+            feature = {name: _feature(value) for name, value in example.items()}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+def _feature(value: Any) -> tf.train.Feature:
+    if isinstance(value, bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    if value and isinstance(value[0], float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=value))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+
+
+def train(
+    folder: Path,
+    day: Day,
+    decision: Decision,
+    past: Sequence[Day] = (),
+    base: artifact.Artifact | None = None,
+    settings: Settings = SETTINGS,
+) -> artifact.Artifact:
+    """Runs the trainer's executor; returns the model."""
+    decided = made(artifacts.Decision, folder / "decision")
+    decision.write(decided.uri)
+    inputs = {
+        "decision": [decided],
+        "sequences": [day.sequences],
+        "held_out": [day.held_out],
+        "vocabulary": [day.vocabulary],
+        "past_sequences": [one.sequences for one in past],
+        "base_model": [] if base is None else [base],
+    }
+    model = made(standard_artifacts.Model, folder / "model")
+    memory = made(artifacts.ReplayMemory, folder / "memory")
+    properties = {"span": day.span, "version": day.span * 100 + 1, "settings": settings.to_json()}
+    Executor(Executor.Context()).Do(inputs, {"model": [model], "memory": [memory]}, properties)
+    return model
