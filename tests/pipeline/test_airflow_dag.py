@@ -171,9 +171,8 @@ def test_a_day_without_a_day_before_it_fails_with_a_sentence(airflow, tmp_path):
 def test_a_real_day_under_airflow_is_in_the_ledger(airflow, make_shop, tmp_path):
     config = make_shop(1)
     command = tmp_path / "warmspan"
-    command.write_text(
-        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -W ignore -c "from pipeline.cli import main; main()" "$@"\n'
-    )
+    call = f'{sys.executable} -W ignore -c "from pipeline.cli import main; main()" "$@"'
+    command.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {call}\n")
     command.chmod(0o755)
     found = airflow(
         "run", "2024-05-01", WARMSPAN_CONFIG=str(tmp_path / "one" / "warmspan.yaml"), WARMSPAN_CLI=str(command)
