@@ -168,18 +168,17 @@ def test_a_span_that_the_pipeline_would_refuse_stops_the_backtest(tmp_path):
 
 
 def test_each_policy_learns_what_it_says(shop, spans, tmp_path, trained_on):
-    numbers = [span.number for span in spans]
+    numbers = [span.number for span in spans[:3]]
     learned = {}
     for name in ("fine-tune", "retrain", "never"):
         trained_on.clear()
-        rows = run(shop, spans, name, tmp_path / name)
+        rows = run(shop, spans[:3], name, tmp_path / name)
         learned[name] = list(trained_on)
-        assert [row.events > 0 for row in rows] == [False, True, True, True], (
-            "the first span has nothing to be tested by"
-        )
+        assert [row.events > 0 for row in rows] == [False, True, True], "the first span has nothing to be tested by"
     assert learned["fine-tune"] == [[number] for number in numbers]
-    assert learned["retrain"] == [numbers[:1], numbers[0:2], numbers[1:3], numbers[2:4]]
+    assert learned["retrain"] == [numbers[:1], numbers[0:2], numbers[1:3]]
     assert learned["never"] == [numbers[:1]]
+    assert [row.action for row in rows] == ["cold_start", "skip", "skip"]
 
 
 def test_every_event_of_a_span_is_tested(shop, spans, tmp_path):
@@ -189,11 +188,11 @@ def test_every_event_of_a_span_is_tested(shop, spans, tmp_path):
 
 
 def test_a_span_is_tested_before_it_is_learned(shop, spans, tmp_path):
-    """What is learned of the last span, or how, does not show in its test."""
-    once = run(shop, spans[:3], "fine-tune", tmp_path / "three")
-    twice = run(shop, spans, "fine-tune", tmp_path / "four")
-    assert facts(twice[:3]) == facts(once)
-    assert {row.action for row in run(shop, spans, "never", tmp_path / "never")[1:]} == {"skip"}
+    """What is learned of a span, and how, does not show in its own test but in the next one's."""
+    first = run(shop, spans[:3], "fine-tune", tmp_path / "one")
+    second = run(shop, spans[:3], "never", tmp_path / "other")
+    assert first[1].metrics == second[1].metrics
+    assert first[2].metrics != second[2].metrics
 
 
 def test_a_span_too_small_to_judge_is_owed_and_learned_with_the_next(tmp_path, trained_on):
