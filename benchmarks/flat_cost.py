@@ -65,7 +65,8 @@ def main() -> None:
     table.add_row("all", f"{first:.2f}", f"{last:.2f}", f"{last / first:.2f}", style="bold")
     console = Console(width=100)
     console.print(table)
-    console.print(f"day 3: {totals[2]:.2f} s, day {len(totals)}: {totals[-1]:.2f} s, ratio {totals[-1] / totals[2]:.2f}")
+    days = f"day 3: {totals[2]:.2f} s, day {len(totals)}: {totals[-1]:.2f} s"
+    console.print(f"{days}, ratio {totals[-1] / totals[2]:.2f}")
     console.print("seconds of every day: " + " ".join(f"{one:.1f}" for one in totals))
     console.print(f"rows of the item table: {ledger[1].item_rows} -> {ledger[-1].item_rows}, "
                   f"of the key table: {ledger[1].key_rows} -> {ledger[-1].key_rows}")  # fmt: skip

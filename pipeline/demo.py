@@ -47,7 +47,7 @@ def run_demo(folder: Path, days: int, console: Console) -> None:
     Raises:
       RunError: a node of the pipeline failed.
     """
-    console.print(f"A simulated shop, {days} days from {FIRST_DAY}, in {folder}/shop; settings: {folder}/warmspan.yaml.")
+    console.print(f"A simulated shop, {days} days from {FIRST_DAY}, in {folder}/shop.")
     simulate(folder / "shop", FIRST_DAY, days, SEED)
     settings = folder / "warmspan.yaml"
     settings.write_text(_SETTINGS)

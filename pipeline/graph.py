@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -13,6 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
 from components.artifacts import KeyHistory, ReplayMemory, Vocabulary
+from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
 from components.lineage import Champion, PreviousState
 from components.next_span_evaluator import NextSpanEvaluator
@@ -107,12 +107,12 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
             version=version,
             settings=wiring.trainer_settings(config),
         )
-        gate = Evaluator(
+        gate = Gate(
             examples=transform.outputs["held_out"],
             model=trainer.outputs["model"],
             baseline_model=champion.outputs["model"],
             eval_config=eval_config(config, wiring.metric_names(config)),
-        )
+        ).with_id("Evaluator")
         pusher = SpanPusher(
             model=trainer.outputs["model"],
             model_blessing=gate.outputs["blessing"],

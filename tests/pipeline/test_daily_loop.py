@@ -74,7 +74,8 @@ def test_a_run_killed_in_any_node_ends_like_one_that_was_not(make_shop, tmp_path
 def _run_in_a_process(path: str, span: int, node: str) -> int:
     command = [sys.executable, "-W", "ignore", "-m", "tests.pipeline.killed_run", path, str(span), "1", node]
     root = Path(__file__).resolve().parents[2]
-    return subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True).returncode
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True).returncode
 
 
 def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
