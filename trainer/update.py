@@ -25,6 +25,8 @@ from trainer.stability.replay import MemoryFileError, Replay, ReplayMemory
 from trainer.state import ModelState, StateError, Trainable, named_variables
 from trainer.warm_start import NewRows, warm_start
 
+_HELD_OUT_BATCH = 1024
+
 OnStep = Callable[[int, float], None]
 OnEpoch = Callable[[int, int, float], None]
 
@@ -200,16 +202,21 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     return model
 
 
-def held_out_loss(model: Recommender, positions: Positions, history_length: int, batch_size: int = 1024) -> float:
+def held_out_loss(
+    model: Recommender, positions: Positions, history_length: int, batch_size: int = _HELD_OUT_BATCH
+) -> float:
     """Mean of the model's loss over `positions`; nan without any."""
-    if not len(positions):
-        return float("nan")
-    data = positions.dataset(batch_size, history_length)
+    return _mean_loss(model, positions.dataset(batch_size, history_length))
+
+
+def _mean_loss(model: Recommender, data: tf.data.Dataset) -> float:
     step = model.held_out_step.get_concrete_function(data.element_spec)  # traced once for batches of every size
-    total = 0.0
+    total, count = 0.0, 0
     for batch in data:
-        total += float(step(batch)) * int(batch["item"].shape[0])
-    return total / len(positions)
+        size = int(batch["item"].shape[0])
+        total += float(step(batch)) * size
+        count += size
+    return total / count if count else float("nan")
 
 
 def _seed(seed: int) -> None:
@@ -283,7 +290,8 @@ class _KeepBest(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._trainable, self._held_out, self._policy = trainable, held_out, policy
-        self._history_length, self._span = history_length, span
+        self._batches = held_out.dataset(_HELD_OUT_BATCH, history_length).cache()  # the same ones after every epoch
+        self._span = span
         self._on_step, self._on_epoch = on_step, on_epoch
         self.best, self.train_loss, self.epochs = float("nan"), float("nan"), 0
         self._best_state: tuple | None = None
@@ -303,7 +311,7 @@ class _KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.epochs = epoch + 1
         self.train_loss = float(np.mean(self._losses))
-        loss = held_out_loss(self._trainable.model, self._held_out, self._history_length)
+        loss = _mean_loss(self._trainable.model, self._batches)
         if self._on_epoch:
             self._on_epoch(self._span, self.epochs, loss)
         if not len(self._held_out):

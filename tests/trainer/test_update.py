@@ -89,7 +89,7 @@ def test_training_lowers_the_loss() -> None:
 def held_out_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Early stopping sees `losses`, whatever the model's are."""
     given = iter(losses)
-    monkeypatch.setattr("trainer.update.held_out_loss", lambda *_: next(given))
+    monkeypatch.setattr("trainer.update._mean_loss", lambda *_: next(given))
 
 
 @pytest.mark.parametrize(
