@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from google.protobuf import wrappers_pb2
 from tensorflow_model_analysis.proto import config_pb2 as tfma
 
 from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config, ConfigError, Threshold
+from trainer.metrics import ROOT_OF_MEAN
 
 SLICES = ("item_slice", "key_slice")
-LOWER_IS_BETTER = {"mse", "rmse"}
+LOWER_IS_BETTER = {"rmse"}
 
 
 def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
@@ -35,24 +39,23 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
         raise ConfigError(
             "`gate.thresholds` must give at least one `floor` or `max_drop`: without any nothing is ever blessed."
         )
-    outputs = dict.fromkeys(metrics)
-    spec = {
-        "signature_name": "evaluate",
-        "prediction_keys": {name: name for name in outputs},
-        "label_keys": dict.fromkeys(outputs, "label"),
-    }
+    spec: dict[str, Any] = {"signature_name": "evaluate"}
+    if len(metrics) == 1:  # TFMA takes the name from an only output
+        spec |= {"prediction_key": metrics[0], "label_key": "label"}
+    else:
+        spec |= {"prediction_keys": {name: name for name in metrics}, "label_keys": dict.fromkeys(metrics, "label")}
     return tfma.EvalConfig(
         model_specs=[
             tfma.ModelSpec(name=CANDIDATE, **spec),
             tfma.ModelSpec(name=BASELINE, is_baseline=True, **spec),
         ],
         slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in SLICES)],
-        metrics_specs=[_metric(config, name) for name in metrics],
+        metrics_specs=[_metric(config, name, [name] if len(metrics) > 1 else []) for name in metrics],
         options=tfma.Options(compute_confidence_intervals=wrappers_pb2.BoolValue(value=gate.confidence_intervals)),
     )
 
 
-def _metric(config: Config, name: str) -> tfma.MetricsSpec:
+def _metric(config: Config, name: str, outputs: list[str]) -> tfma.MetricsSpec:
     # Each threshold names its slice: TFMA applies one without to every slice.
     by_slice = {"": config.gate.thresholds, **config.gate.slice_thresholds}
     thresholds = [
@@ -63,16 +66,18 @@ def _metric(config: Config, name: str) -> tfma.MetricsSpec:
         for of_slice, of_metric in by_slice.items()
         if name in of_metric
     ]
-    mean = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
-    return tfma.MetricsSpec(output_names=[name], metrics=[tfma.MetricConfig(class_name="ExampleCount"), mean])
+    average = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
+    if name in ROOT_OF_MEAN:
+        average.class_name, average.module = "RootMean", "components.gate.root_mean"
+    return tfma.MetricsSpec(output_names=outputs, metrics=[tfma.MetricConfig(class_name="ExampleCount"), average])
 
 
 def _threshold(threshold: Threshold, name: str) -> tfma.MetricThreshold:
     lower = name in LOWER_IS_BETTER
     result = tfma.MetricThreshold()
-    if threshold.floor is not None:
-        bound = result.value_threshold.upper_bound if lower else result.value_threshold.lower_bound
-        bound.value = threshold.floor
+    # Always a bound: without a champion TFX drops `max_drop`, and blesses nothing that has no threshold left.
+    bound = result.value_threshold.upper_bound if lower else result.value_threshold.lower_bound
+    bound.value = threshold.floor if threshold.floor is not None else (math.inf if lower else -math.inf)
     if threshold.max_drop is not None:
         change = result.change_threshold
         change.direction = tfma.LOWER_IS_BETTER if lower else tfma.HIGHER_IS_BETTER

@@ -15,7 +15,7 @@ _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "re
 def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
-    main = next((name for name in ("recall", "auc", "rmse", "mse") if name in names), names[0] if names else "metric")
+    main = next((name for name in ("recall", "auc", "rmse") if name in names), names[0] if names else "metric")
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     left = {"span", "decision", "verdict"}
     for title in (

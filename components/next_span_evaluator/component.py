@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from components.incremental_trainer.executor import SERVING_FOLDER
 from components.properties import set_finite
 from components.splits import split_files
 from trainer.input import Positions, read_held_out, read_sequences
+from trainer.metrics import ROOT_OF_MEAN
 
 _BATCH = 1024
 
@@ -44,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, float]:
-    """Means of the `evaluate_rows` signature's metrics over all positions, and `events`, their number."""
+    """The `evaluate_rows` signature's metrics averaged over all positions, and `events`, their number."""
     totals: dict[str, float] = {}
     events = 0
     for positions in parts:
@@ -52,7 +54,9 @@ def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int) 
         for batch in positions.dataset(_BATCH, history_length):
             for name, value in signature(**batch).items():
                 totals[name] = totals.get(name, 0.0) + float(np.sum(value.numpy(), dtype=np.float64))
-    return {"events": float(events), **{name: total / events for name, total in totals.items()}}
+    means = {name: total / events for name, total in totals.items()}
+    roots = {name: math.sqrt(mean) for name, mean in means.items() if name in ROOT_OF_MEAN}
+    return {"events": float(events), **means, **roots}
 
 
 class _Spec(component_spec.ComponentSpec):

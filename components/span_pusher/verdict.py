@@ -10,7 +10,7 @@ import tensorflow_model_analysis as tfma
 
 OVERALL = "overall"
 CANDIDATE, BASELINE = "candidate", "baseline"
-_MEAN, _COUNT = "mean_prediction", "example_count"
+_AVERAGES, _COUNT = ("mean_prediction", "root_mean"), "example_count"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +36,20 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
     events: dict[str, int] = {}
     # TFMA finds the candidate under no name, whether or not there is a champion beside it.
     for model, name in ((CANDIDATE, ""), (BASELINE, BASELINE)):
-        for slice_key, outputs in _slices(evaluation_uri, name):
+        result = tfma.load_eval_result(evaluation_uri, model_name=name)
+        only = result.config.model_specs[0].prediction_key  # an only output has no name among the metrics
+        for key, outputs in result.slicing_metrics:
+            where = slice_name(key)
             for output, values in outputs.items():
-                metrics.setdefault(slice_key, {}).setdefault(output, {})[model] = _number(values[""][_MEAN])
-                events[slice_key] = round(_number(values[""][_COUNT]))
+                metrics.setdefault(where, {}).setdefault(output or only, {})[model] = _average(values[""])
+                events[where] = round(_number(values[""][_COUNT]))
     validation = tfma.load_validation_result(evaluation_uri)
-    sentence = _sentence(blessed, _failures(validation, metrics), metrics, events) + _not_looked_at(validation)
+    sentence = _sentence(blessed, _failures(validation, metrics, only), metrics, events) + _not_looked_at(validation)
     return Verdict(blessed, sentence, metrics, events)
 
 
-def _slices(uri: str, model: str) -> list[tuple[str, dict[str, Any]]]:
-    result = tfma.load_eval_result(uri, model_name=model)
-    return [(slice_name(key), outputs) for key, outputs in result.slicing_metrics]
+def _average(values: dict[str, Any]) -> float:
+    return next(_number(values[name]) for name in _AVERAGES if name in values)
 
 
 def _number(value: dict[str, Any]) -> float:
@@ -60,12 +62,12 @@ def slice_name(key: tuple) -> str:
     return ",".join(f"{column}:{value}" for column, value in key) or OVERALL
 
 
-def _failures(validation: Any, metrics: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+def _failures(validation: Any, metrics: dict[str, dict[str, dict[str, float]]], only: str) -> list[str]:
     lines = []
     for of_slice in validation.metric_validations_per_slice:
         key = tuple((one.column, one.bytes_value.decode()) for one in of_slice.slice_key.single_slice_keys)
         for failure in of_slice.failures:
-            name, where = failure.metric_key.output_name, slice_name(key)
+            name, where = failure.metric_key.output_name or only, slice_name(key)
             values = metrics.get(where, {}).get(name, {})
             lines.append(f"{name} on {where} {_compare(values, failure.metric_key.is_diff)}{_bound(failure)}")
     return lines

@@ -23,6 +23,5 @@ DEFINITIONS = {
     "ndcg": "ndcg@k: as recall@k, but an item at rank r counts 1 / log2(r + 1).",
     "mrr": "mrr@k: as recall@k, but an item at rank r counts 1 / r.",
     "rmse": "Root of the mean squared error of the predicted rating; lower is better.",
-    "mse": "Mean squared error of the predicted rating; lower is better.",
     "auc": "Chance that an event of label 1 is scored above one of label 0.",
 }

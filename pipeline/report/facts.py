@@ -70,7 +70,7 @@ class Facts:
     def metric(self) -> str:
         """The metric that stands for quality where there is room for one."""
         found = list(dict.fromkeys(name for run in self.runs for name in (*run.next_span, *run.candidate)))
-        return next((name for name in ("recall", "auc", "rmse", "mse") if name in found), found[0] if found else "")
+        return next((name for name in ("recall", "auc", "rmse") if name in found), found[0] if found else "")
 
 
 def read_facts(config: Config, runs: Sequence[Run]) -> Facts:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
 from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.tables import HistoryPooling, Popularity, item_table, key_table
+from trainer.models.tables import HistoryPooling, item_table, key_table
 
 Objective = Literal["rating", "click"]
 
 
 class Ranking(Recommender):
-    """score(key, history, item) = MLP([u_key, pooled(history), v_item, log popularity]) + bias of the item.
+    """score(key, history, item) = MLP([u_key, pooled(history), v_item]) + bias of the item.
 
     The MLP's first layer is written as a sum of a key's part and an item's part, so that the catalogue's half is
     computed once for all requests. Trained with TFRS's Ranking task:
@@ -39,7 +38,6 @@ class Ranking(Recommender):
         "item_embedding": "items",
         "item_bias": "items",
         "key_embedding": "keys",
-        "popularity/counts": "items",
     }
 
     def __init__(
@@ -56,14 +54,13 @@ class Ranking(Recommender):
             raise TypeError(f"objective must be 'rating' or 'click', not {objective!r}")
         super().__init__(sizes, history_length)
         self.objective = objective
-        self.negatives = negatives if sizes.items > sizes.first_row else 0
+        self.negatives = negatives
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
         self.item_bias = item_table(sizes, 1, stddev=0.0)
         self.key_embedding = key_table(sizes, dimension)
         self.pooling = HistoryPooling(history_length)
-        self.popularity = Popularity(sizes.items)
         self.key_part = _dense(hidden[0], 2 * dimension)
-        self.item_part = _dense(hidden[0], dimension + 1)
+        self.item_part = _dense(hidden[0], dimension)
         self.mlp = keras.Sequential([keras.layers.Dense(width, "relu") for width in hidden[1:]])
         self.mlp.add(keras.layers.Dense(1))
         self.mlp.build([None, hidden[0]])
@@ -80,23 +77,16 @@ class Ranking(Recommender):
 
     @classmethod
     def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return ("auc",) if params.get("objective") == "click" else ("mse",)
-
-    def set_popularity(self, recent: np.ndarray) -> None:
-        self.popularity.assign(recent)
+        return ("auc",) if params.get("objective") == "click" else ("rmse",)
 
     def query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         """The first layer's part of int64 [b] keys and [b, h] histories: float32 [b, hidden]."""
         pooled = self.pooling(history, self.item_embedding(history))
         return self.key_part(tf.concat([self.key_embedding(key), pooled], axis=1))
 
-    def candidate(self, item: tf.Tensor, without: tf.Tensor | float = 0.0) -> tf.Tensor:
-        """The first layer's part of int64 [..., n] item rows, and their biases last: float32 [..., n, hidden + 1].
-
-        `without`, float32 [..., n], takes so many events out of each one's popularity.
-        """
-        known = tf.concat([self.item_embedding(item), self.popularity.log(item, without)[..., None]], axis=-1)
-        return tf.concat([self.item_part(known), self.item_bias(item)], axis=-1)
+    def candidate(self, item: tf.Tensor) -> tf.Tensor:
+        """The first layer's part of int64 [..., n] item rows, and their biases last: float32 [..., n, hidden + 1]."""
+        return tf.concat([self.item_part(self.item_embedding(item)), self.item_bias(item)], axis=-1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         index = self.candidate(self._catalogue()) if self.index is None else self.index
@@ -126,9 +116,7 @@ class Ranking(Recommender):
         labels = tf.concat([tf.ones_like(item)[:, None], tf.zeros_like(candidates[:, 1:])], axis=1)
         positive = tf.reduce_any(candidates[:, 1:, None] == tf.concat([item[:, None], history], 1)[:, None, :], axis=2)
         use = tf.concat([tf.ones_like(item, tf.bool)[:, None], ~positive], axis=1)
-        # Popularity is told with the events trained on in it: an event must not be known by its own count.
-        own = tf.cast(labels, tf.float32) if training else 0.0
-        logits = self._join(query, self.candidate(candidates, own), training)
+        logits = self._join(query, self.candidate(candidates), training)
         return self.task(
             labels=tf.boolean_mask(labels, use)[:, None],
             predictions=tf.boolean_mask(logits, use)[:, None],
@@ -140,14 +128,14 @@ class Ranking(Recommender):
     ) -> dict[str, tf.Tensor]:
         """The metric that `metric_names` names, float32 [b].
 
-        `mse` is the squared error of the weight. `auc` is the share of the catalogue that scores below the item, a tie
-        as one half: the exact area under each position's curve, none sampled. An item without a row of its own can't
-        be ranked and has `auc` 0.
+        `rmse` is the squared error of the weight; the root is taken of the mean. `auc` is the share of the catalogue
+        that scores below the item, a tie as one half: the exact area under each position's curve, none sampled. An
+        item without a row of its own can't be ranked and has `auc` 0.
         """
         key, history = self.known(key, self.sizes.keys), self.known(history, self.sizes.items)
         if self.objective == "rating":
             predicted = self.score(key, history, self.known(item, self.sizes.items)[:, None])[:, 0]
-            return {"mse": tf.square(predicted - weight)}
+            return {"rmse": tf.square(predicted - weight)}
         seen = history if exclude_seen else None
         scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
         return {"auc": _auc(scores, item, self.sizes.first_row)}
@@ -158,8 +146,8 @@ class Ranking(Recommender):
         return self.mlp(first)[:, :, 0] + candidates[:, :, -1]
 
     def _draw(self, size: tf.Tensor) -> tf.Tensor:
-        last = max(self.sizes.items, self.sizes.first_row + 1)
-        return tf.random.uniform([size, self.negatives], self.sizes.first_row, last, tf.int64)
+        first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
+        return tf.random.uniform([size, self.negatives], first, self.sizes.items, tf.int64)
 
     def _observe(self, weight: tf.Tensor) -> None:
         """Takes a batch's weights into the running moments."""

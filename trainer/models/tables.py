@@ -61,7 +61,10 @@ class Popularity(keras.layers.Layer):
 
 
 class HistoryPooling(keras.layers.Layer):
-    """Mean over a history, weighted by a softmax over a learned bias for each distance to the present."""
+    """The mean of a history of n events, weighted by a softmax over a learned bias for each distance to the present.
+
+    It is as long as log(1 + n): one event is weak evidence of what a key wants, many that agree are strong.
+    """
 
     def __init__(self, history_length: int) -> None:
         super().__init__()
@@ -72,4 +75,5 @@ class HistoryPooling(keras.layers.Layer):
         present = tf.cast(history > 0, tf.float32)
         bias = self.distance_bias[-tf.shape(history)[1] :]
         weights = tf.nn.softmax(bias - 1e9 * (1.0 - present), axis=1) * present
-        return tf.einsum("bh,bhd->bd", weights, values)
+        length = tf.math.log1p(tf.reduce_sum(present, axis=1, keepdims=True))
+        return length * tf.einsum("bh,bhd->bd", weights, values)

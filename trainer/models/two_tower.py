@@ -32,7 +32,7 @@ class TwoTower(Recommender):
 
     Args:
       dimension: width of the embeddings.
-      negatives: candidates drawn from the catalogue, a batch.
+      negatives: candidates drawn from the catalogue for each batch.
       key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
       dropout: of the wanted vector while training.
     """
@@ -52,8 +52,10 @@ class TwoTower(Recommender):
         key_embedding: bool = True,
         dropout: float = 0.0,
     ) -> None:
+        if negatives < 1:
+            raise TypeError(f"negatives must be at least 1, not {negatives}")
         super().__init__(sizes, history_length)
-        self.negatives = negatives if sizes.items > sizes.first_row else 0
+        self.negatives = negatives
         self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension) if key_embedding else None
         self.pooling = HistoryPooling(history_length)
@@ -100,8 +102,8 @@ class TwoTower(Recommender):
             # What has no row of its own can't be recommended, and how often a batch holds it is not known.
             admitted = batch["item"] >= self.sizes.first_row
             key, history, item = (tf.boolean_mask(batch[name], admitted) for name in ("key", "history", "item"))
-            last = max(self.sizes.items, self.sizes.first_row + 1)
-            drawn = tf.random.uniform([self.negatives], self.sizes.first_row, last, tf.int64)
+            first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
+            drawn = tf.random.uniform([self.negatives], first, self.sizes.items, tf.int64)
             ids = tf.concat([item, drawn], axis=0)
             return self.task(
                 self.query(key, history, training=True),
