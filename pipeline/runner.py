@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -58,6 +59,7 @@ class SpanRun:
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
         self._lock_path = config.root / "run.lock"
+        self._artifacts = config.artifacts_path
 
     @property
     def nodes(self) -> list[str]:
@@ -94,6 +96,7 @@ class SpanRun:
 
     def _launch(self, node: pipeline_pb2.PipelineNode) -> bool:
         node_id = node.node_info.id
+        self._clear(node_id)
         try:
             info = launcher.Launcher(
                 pipeline_node=node,
@@ -122,16 +125,23 @@ class SpanRun:
 
     def done(self, node_id: str) -> bool:
         """Whether a node has run to its end in this run, or its result was taken from the cache."""
+        return any(execution.last_known_state in _DONE for execution in self._executions(node_id))
+
+    def _executions(self, node_id: str) -> list[metadata_store_pb2.Execution]:
         with metadata.Metadata(self._connection) as handle:
             run = handle.store.get_context_by_type_and_name("pipeline_run", self.run_id)
-            if run is None:
-                return False
-            for execution in handle.store.get_executions_by_context(run.id):
-                if execution.last_known_state in _DONE:
-                    contexts = handle.store.get_contexts_by_execution(execution.id)
-                    if any(one.name == f"{self._ir.pipeline_info.id}.{node_id}" for one in contexts):
-                        return True
-        return False
+            return [
+                execution
+                for execution in (handle.store.get_executions_by_context(run.id) if run else [])
+                for context in handle.store.get_contexts_by_execution(execution.id)
+                if context.name == f"{self._ir.pipeline_info.id}.{node_id}"
+            ]
+
+    def _clear(self, node_id: str) -> None:
+        """Removes what an attempt that was cut off has written: TFX gives the next one the same folders."""
+        for execution in self._executions(node_id):
+            for output in (self._artifacts / node_id).glob(f"*/{execution.id}"):
+                shutil.rmtree(output)
 
 
 @contextlib.contextmanager
