@@ -79,7 +79,7 @@ def make_plan(
     if overtaken:
         raise PlanError(_overtaken(overtaken, changed, done, naming))
     if not allow_gaps:
-        _refuse_gaps(delivered, newest, wanted, first, last, naming)
+        _refuse_gaps(delivered, runs, newest, wanted, first, last, naming)
     # Nothing stands on the last day yet, so a new delivery of it can simply replace it.
     again = [Step(span, _revision(runs[span], again=True)) for span in changed]
     ahead = [span for span in wanted if newest is None or span > newest]
@@ -113,13 +113,15 @@ def _overtaken(spans: Sequence[int], changed: Collection[int], done: Collection[
 
 def _refuse_gaps(
     delivered: Mapping[int, Delivery],
+    runs: Collection[int],
     newest: int | None,
     wanted: Sequence[int],
     first: int | None,
     last: int | None,
     naming: Naming,
 ) -> None:
-    start = wanted[0] if first is None else first
+    # Nothing is done yet: the first day is the one asked for, or one whose run was cut off before it.
+    start = min([wanted[0] if first is None else first, *runs])
     begin = start if newest is None else newest + 1
     end = wanted[-1] if last is None else last
     missing = [span for span in range(begin, end + 1) if span not in delivered]

@@ -69,6 +69,11 @@ def test_days_may_not_be_jumped_over():
         make_plan([run(1)], files(1, 2, 3), NUMBERS, first=3, last=3)
 
 
+def test_the_first_day_may_not_be_left_behind_when_its_run_was_cut_off():
+    with pytest.raises(PlanError, match=r"Received: 2, while 1 have not been run"):
+        make_plan([run(1, "failed")], files(1, 2), NUMBERS, first=2, last=2)
+
+
 def test_a_late_day_does_nothing_and_says_what_has_to_be_redone():
     with pytest.raises(PlanError, match=r"(?s)2 was delivered after later spans were run: 3.*--from 2 --redo"):
         make_plan([run(1), run(3)], files(1, 2, 3, 4), NUMBERS)
