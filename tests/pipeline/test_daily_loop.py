@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -37,12 +38,27 @@ def run(config: Config, **asked) -> list[Run]:
 
 def facts(ledger: list[Run]) -> list[dict]:
     """All that a ledger says, but for what may differ from run to run: times, and the files' times of change."""
-    return [{**vars(one), "seconds": sorted(one.seconds), "fingerprint": ""} for one in ledger]
+    return [
+        {
+            **{name: _rounded(value) for name, value in vars(one).items()},
+            "seconds": sorted(one.seconds),
+            "fingerprint": "",
+        }
+        for one in ledger
+    ]
+
+
+def _rounded(value: Any) -> Any:
+    """Metrics to six places: TFMA adds up in the order in which its bundles come."""
+    return {name: round(number, 6) for name, number in value.items()} if isinstance(value, dict) else value
 
 
 def served(config: Config) -> dict[str, dict]:
     """Every served version with its manifest, after its parts have been checked."""
-    return {folder.name: dict(check_bundle(folder).about) for folder in sorted(config.serving_path.iterdir())}
+    found = {folder.name: dict(check_bundle(folder).about) for folder in sorted(config.serving_path.iterdir())}
+    for about in found.values():  # TFMA adds up in the order in which its bundles come
+        about["metrics"] = {name: round(value, 6) for name, value in about["metrics"].items()}
+    return found
 
 
 def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop):
