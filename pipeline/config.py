@@ -161,8 +161,8 @@ class Update(_Section):
     epochs: int = pydantic.Field(default=5, ge=1)
     batch_size: int = pydantic.Field(default=256, ge=1)
     optimizer: Literal["adagrad", "adam"] = "adagrad"
-    learning_rate: float = pydantic.Field(default=0.1, gt=0)
-    initial_accumulator: float = pydantic.Field(default=0.1, ge=0)
+    learning_rate: float = pydantic.Field(default=0.05, gt=0)
+    initial_accumulator: float = pydantic.Field(default=1e-6, ge=0)
     clip_norm: float | None = pydantic.Field(default=10.0, gt=0)
     patience: int = pydantic.Field(default=1, ge=0)
     new_rows: Literal["cooccurrence", "mean", "random"] = "cooccurrence"

@@ -64,7 +64,7 @@ COMMENTS = {
     "update.schedule": "how the learning rate changes",
     "update.schedule.within": "within a span: constant, or cosine (up over warm_up, then down to final)",
     "update.schedule.warm_up": "a share of the span's steps",
-    "update.initial_accumulator": "where Adagrad's sums start; 0.000001 lets seldom rows take whole steps",
+    "update.initial_accumulator": "where Adagrad's sums start; at Keras's 0.1 seldom rows hardly move",
     "update.schedule.final": "a share of learning_rate",
     "update.schedule.slots": "the optimizer's accumulators at the start of a span: carry, reset, or decay to keep",
     "update.schedule.keep": "a share of them",
