@@ -50,12 +50,14 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
             tfma.ModelSpec(name=BASELINE, is_baseline=True, **spec),
         ],
         slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in SLICES)],
-        metrics_specs=[_metric(config, name, [name] if len(metrics) > 1 else []) for name in metrics],
+        metrics_specs=[
+            _metric(config, name, [name] if len(metrics) > 1 else [], counted=name == metrics[0]) for name in metrics
+        ],
         options=tfma.Options(compute_confidence_intervals=wrappers_pb2.BoolValue(value=gate.confidence_intervals)),
     )
 
 
-def _metric(config: Config, name: str, outputs: list[str]) -> tfma.MetricsSpec:
+def _metric(config: Config, name: str, outputs: list[str], counted: bool) -> tfma.MetricsSpec:
     # Each threshold names its slice: TFMA applies one without to every slice.
     by_slice = {"": config.gate.thresholds, **config.gate.slice_thresholds}
     thresholds = [
@@ -69,7 +71,8 @@ def _metric(config: Config, name: str, outputs: list[str]) -> tfma.MetricsSpec:
     average = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
     if name in ROOT_OF_MEAN:
         average.class_name, average.module = "RootMean", "components.gate.root_mean"
-    return tfma.MetricsSpec(output_names=outputs, metrics=[tfma.MetricConfig(class_name="ExampleCount"), average])
+    count = [tfma.MetricConfig(class_name="ExampleCount")] if counted else []  # it is the same for every output
+    return tfma.MetricsSpec(output_names=outputs, metrics=[*count, average])
 
 
 def _threshold(threshold: Threshold, name: str) -> tfma.MetricThreshold:

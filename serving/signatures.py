@@ -133,6 +133,14 @@ class Signatures(tf.Module):
         metrics = self.evaluate_rows(parsed["key_row"], history, parsed["item_row"], parsed["weight"])
         return {name: value[:, None] for name, value in metrics.items()}
 
+    @tf.function(  # a function of its own, so that `evaluate` calls this graph instead of holding a second one
+        input_signature=[
+            tf.TensorSpec([None], tf.int64, "key"),
+            tf.TensorSpec([None, None], tf.int64, "history"),
+            tf.TensorSpec([None], tf.int64, "item"),
+            tf.TensorSpec([None], tf.float32, "weight"),
+        ]
+    )
     def evaluate_rows(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor
     ) -> dict[str, tf.Tensor]:
@@ -165,10 +173,5 @@ class Signatures(tf.Module):
             "serving_default": tf.function(self.recommend).get_concrete_function(user, history),
             "rank": tf.function(self.rank).get_concrete_function(user, history, candidates),
             "evaluate": tf.function(self.evaluate).get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),
-            "evaluate_rows": tf.function(self.evaluate_rows).get_concrete_function(
-                key=tf.TensorSpec([None], tf.int64, "key"),
-                history=tf.TensorSpec([None, None], tf.int64, "history"),
-                item=tf.TensorSpec([None], tf.int64, "item"),
-                weight=tf.TensorSpec([None], tf.float32, "weight"),
-            ),
+            "evaluate_rows": self.evaluate_rows.get_concrete_function(),
         }

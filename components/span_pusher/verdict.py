@@ -42,7 +42,8 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
             where = slice_name(key)
             for output, values in outputs.items():
                 metrics.setdefault(where, {}).setdefault(output or only, {})[model] = _average(values[""])
-                events[where] = round(_number(values[""][_COUNT]))
+                if _COUNT in values[""]:
+                    events[where] = round(_number(values[""][_COUNT]))
     validation = tfma.load_validation_result(evaluation_uri)
     sentence = _sentence(blessed, _failures(validation, metrics, only), metrics, events) + _not_looked_at(validation)
     return Verdict(blessed, sentence, metrics, events)

@@ -25,7 +25,8 @@ from serving.bundle import check_bundle
 from tests.pipeline.conftest import settings
 from trainer.input import read_sequences
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+# Whole days and killed processes: minutes where two cores are shared.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
 DAYS = Naming(dated=True)
 
