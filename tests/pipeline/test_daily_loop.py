@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,10 +100,10 @@ def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
     config = make_shop(4, floor=0.0)
     base = config.root.parent
     run(config, last=DAYS.parse("2024-05-01"))
-    strict = settings(base, floor=1.0)
+    strict = settings(base, floor=2.0)  # out of reach
     ledger = run(strict, last=DAYS.parse("2024-05-03"))
     assert [one.pushed for one in ledger] == [2024050101, None, None]
-    assert ledger[1].verdict.startswith("Refused on 20 held-out events: recall")
+    assert re.match(r"Refused on \d+ held-out events: recall", ledger[1].verdict)
     ledger = run(settings(base, floor=0.0))
     assert ledger[3].pushed == 2024050401
     assert "owes 2 earlier spans" in ledger[3].reason
