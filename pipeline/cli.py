@@ -216,6 +216,13 @@ def backtest(
     policies: Annotated[Path | None, typer.Option(help="A YAML file of policies of your own.")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds each policy runs with.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where it is kept; <root>/backtest if not given.")] = None,
+    retention_spans: Annotated[
+        int | None, typer.Option(min=1, help="How many older spans are tested again, at most; 16 if not given.")
+    ] = None,
+    no_retention: Annotated[bool, typer.Option("--no-retention", help="Test no older spans again.")] = False,
+    write_config: Annotated[
+        bool, typer.Option("--write-config", help="Put the winner's settings into the settings file.")
+    ] = False,
 ) -> None:
     """Compare update policies on past spans: each is tested on a span before it learns it. Goes on where it stopped.
 
@@ -223,9 +230,10 @@ def backtest(
     """
     settings = _settings(config)
     from components.span_example_gen.errors import SpanError
-    from pipeline.backtest import BacktestError, find_policies
+    from pipeline.backtest import DEFAULT_SPANS, BacktestError, find_policies, settings_of
     from pipeline.backtest import backtest as compare
     from pipeline.config import ConfigError
+    from pipeline.settings_file import write_settings
     from pipeline.spans import Naming, SpanNameError
     from trainer.models import ModelError
     from trainer.update import TrainingError
@@ -234,7 +242,12 @@ def backtest(
     try:
         begin, end = (None if name is None else naming.parse(name) for name in (first, last))
         chosen = find_policies(policy or [], settings, policies)
-        compare(settings, chosen, _console(), begin, end, seeds, out)
+        older = 0 if no_retention else DEFAULT_SPANS if retention_spans is None else retention_spans
+        winner = compare(settings, chosen, _console(), begin, end, seeds, out, older).winner
+        if write_config:
+            changed = write_settings(config, settings, settings_of(winner, chosen))
+            said = f"changed {', '.join(changed)}" if changed else "it already says what the winner does"
+            Console().print(f"{config}: {said}.", highlight=False, markup=False, soft_wrap=True)
     except (BacktestError, ConfigError, ModelError, SpanError, SpanNameError, TrainingError) as error:
         _stop(error)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.backtest.next_span import Metrics, evaluate_on
+from pipeline.backtest.next_span import Metrics, as_signature, evaluate_on
 from pipeline.backtest.row import Row
 from pipeline.backtest.spans import PreparedSpan
 from pipeline.config import Config
@@ -32,7 +32,8 @@ def most_popular(config: Config, spans: Sequence[PreparedSpan], on_span: Callabl
         released = [_released(one) for one in spans[max(1, index - SPANS + 1) : index + 1]]
         targets = np.concatenate([*(one.target for one in own), *released])
         scores = tf.constant(np.bincount(targets, minlength=span.sizes.items).astype(np.float32))
-        metrics, events = evaluate_on(span, _metrics(scores, span.sizes.first_row, config), config.history.length)
+        signature = as_signature(_metrics(scores, span.sizes.first_row, config))
+        metrics, events = evaluate_on(span, signature, config.history.length)
         rows.append(Row(NAME, 0, span.name, "count", events, metrics, 0, 0, 0.0))
     return rows
 

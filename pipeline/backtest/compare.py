@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from pipeline import wiring
-from pipeline.backtest import baseline
+from pipeline.backtest import baseline, retention
+from pipeline.backtest.curves import draw_curves
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.policy_run import PolicyRun
-from pipeline.backtest.row import Row, write_csv
+from pipeline.backtest.progress import Bar, make_progress
+from pipeline.backtest.row import Row, write_rows
 from pipeline.backtest.spans import PreparedSpan, prepare
+from pipeline.backtest.summary import summarize, write_summary
 from pipeline.backtest.table import comparison
+from pipeline.backtest.tensorboard import write_events
+from pipeline.backtest.winner import Winner, find_winner
 from pipeline.config import Config
 from pipeline.deliveries import read_deliveries
 from pipeline.spans import Naming
 
-CSV_FILE = "backtest.csv"
+CSV_FILE, SUMMARY_FILE, PICTURE, EVENTS = "backtest.csv", "summary.csv", "backtest.png", "tensorboard"
 
 
 class BacktestError(ValueError):
     """The backtest can't be run as asked; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """All rows, and the policy to take; None if nothing was tested."""
+
+    rows: list[Row]
+    winner: Winner | None
 
 
 def backtest(
@@ -42,12 +47,16 @@ def backtest(
     last: int | None = None,
     seeds: int = 1,
     folder: Path | None = None,
-) -> list[Row]:
-    """Replays the delivered spans from `first` to `last` under each policy, prints one table and writes one CSV file.
+    retention_spans: int = retention.DEFAULT_SPANS,
+) -> Result:
+    """Replays the delivered spans from `first` to `last` under each policy, and prints one table.
 
     Each span is tested, all its events, by the model that learned the spans before it, and is then learned. The first
-    span has no model to be tested by. No gate stands in between: every candidate goes into service. A backtest that
-    was cut off goes on at the span where it was.
+    span has no model to be tested by. At the end, older spans are tested once more, see `retention`. No gate stands in
+    between: every candidate goes into service. A backtest that was cut off goes on at the span where it was.
+
+    Written to `folder`: `backtest.csv`, a line a span; `summary.csv`, the table; `backtest.png`, the curves, and under
+    `tensorboard` the same for TensorBoard.
 
     Args:
       config: where the spans lie, and how they become sequences.
@@ -56,9 +65,10 @@ def backtest(
       first, last: span numbers; None for the first and last delivered.
       seeds: how many seeds, from `update.seed` on.
       folder: where everything is kept; None for `<root>/backtest`.
+      retention_spans: how many older spans are tested again at the most; 0 for none.
 
     Raises:
-      BacktestError: fewer than two spans, or no seed.
+      BacktestError: fewer than two spans, no seed, or a negative number of older spans.
       SpanError: the pipeline would refuse a span.
     """
     folder = config.root / "backtest" if folder is None else folder
@@ -75,41 +85,53 @@ def backtest(
         )
     if seeds < 1:
         raise BacktestError(f"`seeds` must be at least 1. Received: {seeds}.")
-    metrics = wiring.metric_names(config)
+    if retention_spans < 0:
+        raise BacktestError(f"`retention-spans` must be at least 0. Received: {retention_spans}.")
+    metrics, naming = wiring.metric_names(config), Naming(config.data.dated)
     rows: list[Row] = []
-    with _progress(console) as progress:
-        task = progress.add_task("reading", total=len(wanted))
-        prepared = prepare(config, wanted, folder / "spans", lambda name: _step(progress, task, f"reading {name}"))
-        progress.remove_task(task)
+    with make_progress(console) as progress:
+        bar = Bar(progress, len(wanted))
+        prepared = prepare(config, wanted, folder / "spans", lambda name: _step(bar, f"reading {name}"))
+        bar.remove()
         if metrics == baseline.METRICS:
-            task = progress.add_task(baseline.NAME, total=len(prepared) - 1)
-            rows += baseline.most_popular(
-                config, prepared, lambda name: _step(progress, task, f"{baseline.NAME} {name}")
+            bar = Bar(progress, len(prepared) - 1)
+            rows += baseline.most_popular(config, prepared, lambda name: _step(bar, f"{baseline.NAME} {name}"))
+            write_events(folder / EVENTS, rows, metrics, naming)
+            bar.remove()
+        runs = [
+            (policy, seed, PolicyRun(policy, seed, prepared, _run_folder(folder, policy, seed), retention_spans))
+            for policy in policies
+            for seed in range(policy.config.update.seed, policy.config.update.seed + seeds)
+        ]
+        done = sum(sum(_work(policy, prepared)[: run.done()]) for policy, _, run in runs)
+        bar = Bar(progress, sum(sum(_work(policy, prepared)) for policy, _, _ in runs), done)
+        for policy, seed, run in runs:
+            work = dict(zip((span.name for span in prepared), _work(policy, prepared), strict=True))
+            title = f"{policy.name}, seed {seed}"
+            own = run.run(
+                lambda span, title=title: bar.show(f"{title}, {span.name}"),  # type: ignore[misc]
+                lambda span, work=work: bar.advance(work[span.name]),  # type: ignore[misc]
             )
-            progress.remove_task(task)
-        runs = [(policy, policy.config.update.seed + number) for policy in policies for number in range(seeds)]
-        work = [_work(policy, prepared) for policy, _ in runs]
-        task = progress.add_task("training", total=sum(map(sum, work)))
-        for number, (policy, seed) in enumerate(runs):
-            before = sum(map(sum, work[:number]))
-
-            def on_span(span: PreparedSpan, number: int = number, before: float = before) -> None:
-                policy, seed = runs[number]
-                done = before + sum(work[number][: prepared.index(span)])
-                progress.update(task, completed=done, description=f"{policy.name}, seed {seed}, {span.name}")
-
-            rows += PolicyRun(policy, seed, prepared, folder / "runs" / policy.name / f"seed-{seed}").run(on_span)
-            write_csv(folder / CSV_FILE, rows, metrics)
+            rows += own
+            write_rows(folder / CSV_FILE, rows, metrics)
+            write_events(folder / EVENTS, own, metrics, naming)
     full = next((policy.name for policy in policies if policy.learn == "retrain"), None)
-    console.print(comparison(rows, metrics, config.gate.k, full))
-    naming = Naming(config.data.dated)
-    console.print(
+    lines = summarize(rows, metrics, full)
+    write_summary(folder / SUMMARY_FILE, lines, metrics)
+    draw_curves(folder / PICTURE, rows, metrics, config.gate.k, naming)
+    console.print(comparison(lines, metrics, config.gate.k))
+    winner = find_winner(rows, metrics, config.gate.k)
+    text = (
         f"{naming.format(min(wanted))} to {naming.format(max(wanted))}, all events of each span tested before they are "
-        f"trained on. One line a span: {folder / CSV_FILE}",
-        highlight=False,
-        soft_wrap=True,
+        f"trained on.{'' if winner is None else f' {winner.why}'}\n"
+        f"{CSV_FILE} (one line a span), {SUMMARY_FILE}, {PICTURE} and {EVENTS}/ lie in {folder}."
     )
-    return rows
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return Result(rows, winner)
+
+
+def _run_folder(folder: Path, policy: Policy, seed: int) -> Path:
+    return folder / "runs" / policy.name / f"seed-{seed}"
 
 
 def _work(policy: Policy, spans: Sequence[PreparedSpan]) -> list[float]:
@@ -123,13 +145,6 @@ def _work(policy: Policy, spans: Sequence[PreparedSpan]) -> list[float]:
     return [1.0 + 3.0 * trained(index) for index in range(len(spans))]
 
 
-def _step(progress: Progress, task: TaskID, description: str) -> None:
-    progress.update(task, advance=1, description=description)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+def _step(bar: Bar, description: str) -> None:
+    bar.show(description)
+    bar.advance()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from components.next_span_evaluator.component import evaluate
 from components.update_decider.decision import Decision, decide
 from pipeline import wiring
-from pipeline.backtest.next_span import evaluate_on
+from pipeline.backtest import retention
+from pipeline.backtest.headline import headline
+from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.row import Row
 from pipeline.backtest.spans import PreparedSpan
@@ -33,13 +38,23 @@ class _Learned:
     model: Recommender
     state: ModelState
     memory: ReplayMemory
+    signature: Any = None
 
 
 class PolicyRun:
     """A policy and a seed over the spans, with everything kept in `folder` after each."""
 
-    def __init__(self, policy: Policy, seed: int, spans: Sequence[PreparedSpan], folder: Path) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        seed: int,
+        spans: Sequence[PreparedSpan],
+        folder: Path,
+        retention_spans: int = retention.DEFAULT_SPANS,
+    ) -> None:
+        """`retention_spans`: how many older spans are tested again at the most; 0 tests none, at no time."""
         self._policy, self._seed, self._spans, self._folder = policy, seed, spans, folder
+        self._retention_spans = retention_spans
         config = policy.config
         self._spec = wiring.model_spec(config)
         self._training = dataclasses.replace(wiring.policy(config), seed=seed)
@@ -48,14 +63,25 @@ class PolicyRun:
         how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds)
         self._how = json.dumps(how, sort_keys=True)
 
-    def run(self, on_span: OnSpan | None = None) -> list[Row]:
-        """Rows of all spans in order; spans that were done under the same settings and events are not done again."""
-        rows, learned = self._resume()
+    def done(self) -> int:
+        """How many spans need not be done again."""
+        return min(len(self._kept()[0]), len(self._spans))
+
+    def run(self, on_span: OnSpan | None = None, on_done: OnSpan | None = None) -> list[Row]:
+        """Rows of all spans in order; spans that were done under the same settings and events are not done again.
+
+        Args:
+          on_span: called before each span that is done now.
+          on_done: called after it.
+        """
+        rows, folder = self._kept()
+        more = len(rows) < len(self._spans)
+        learned = self._load(folder) if more and folder else None
         for index in range(len(rows), len(self._spans)):
             span = self._spans[index]
             if on_span:
                 on_span(span)
-            metrics, events = ({}, 0) if learned is None else self._test(learned.model, span)
+            metrics, events = ({}, 0) if learned is None else self._test(learned, span)
             decision = self._decide(index, learned)
             examples, epochs, seconds = 0, 0, 0.0
             if decision.action != "skip":
@@ -66,16 +92,59 @@ class PolicyRun:
                     examples, epochs, seconds, self._fingerprint(span),
                 )
             )  # fmt: skip
-            self._keep(span, rows, learned)
-        return rows[: len(self._spans)]
+            if learned is not None and self._retention_spans:
+                rows = self._test_learned(rows, learned, decision)
+            # What an earlier last model knew of older spans is no longer asked for.
+            rows = [dataclasses.replace(row, retained=None) for row in rows]
+            folder = self._keep(span, rows, learned)
+            if on_done:
+                on_done(span)
+        if len(rows) > len(self._spans):  # the last model is that of a later span
+            return [dataclasses.replace(row, retained=None) for row in rows[: len(self._spans)]]
+        return self._test_again(rows, learned, folder)
 
-    def _test(self, model: Recommender, span: PreparedSpan) -> tuple[dict[str, float], int]:
+    def _test(self, learned: _Learned, span: PreparedSpan) -> tuple[dict[str, float], int]:
+        return evaluate_on(span, self._signature(learned), self._spec.history_length)
+
+    def _test_learned(self, rows: list[Row], learned: _Learned, decision: Decision) -> list[Row]:
+        """Tests on each span that has just been learned for the first time."""
+        last = len(rows) - 1
+        tested = list(rows)
+        for index, row in enumerate(rows):
+            first_time = index == last or row.action == "skip"
+            if index and first_time and row.just_learned is None and self._spans[index].number in decision.train_on:
+                tested[index] = dataclasses.replace(row, just_learned=self._test_sample(learned, self._spans[index]))
+        return tested
+
+    def _test_again(self, rows: list[Row], learned: _Learned | None, folder: Path | None) -> list[Row]:
+        """Tests the last model on the older spans; what an earlier run has tested is not tested again."""
+        older = retention.older_spans(len(rows), self._retention_spans)
+        tested = list(rows)
+        for index in older:
+            if rows[index].retained is None and folder is not None and (folder / _STATE).is_dir():
+                learned = learned or self._load(folder)
+                again = self._test_sample(learned, self._spans[index]) if learned else None
+                tested[index] = dataclasses.replace(rows[index], retained=again)
+        if tested != rows and folder is not None:
+            self._write_rows(folder, tested)
+        asked = [row if index in older else dataclasses.replace(row, retained=None) for index, row in enumerate(tested)]
+        return asked if self._retention_spans else [dataclasses.replace(row, just_learned=None) for row in asked]
+
+    def _test_sample(self, learned: _Learned, span: PreparedSpan) -> float | None:
+        found = evaluate(self._signature(learned), retention.sample(span), self._spec.history_length)
+        return found.get(headline(wiring.metric_names(self._policy.config)))
+
+    def _signature(self, learned: _Learned) -> Any:
         gate, push = self._policy.config.gate, self._policy.config.push
+        model = learned.model
 
         def metrics(key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor) -> dict[str, tf.Tensor]:
             return model.evaluate_positions(key, history, item, weight, gate.k, push.exclude_seen)
 
-        return evaluate_on(span, metrics, self._spec.history_length)
+        # Tracing costs more than a small test, and a model is tested on several spans.
+        if learned.signature is None:
+            learned.signature = as_signature(metrics)
+        return learned.signature
 
     def _decide(self, index: int, learned: _Learned | None) -> Decision:
         config, span = self._policy.config, self._spans[index]
@@ -112,30 +181,39 @@ class PolicyRun:
     def _fingerprint(self, span: PreparedSpan) -> str:
         return hashlib.sha256(f"{self._how}{span.fingerprint}".encode()).hexdigest()
 
-    def _keep(self, span: PreparedSpan, rows: Sequence[Row], learned: _Learned | None) -> None:
+    def _keep(self, span: PreparedSpan, rows: Sequence[Row], learned: _Learned | None) -> Path:
         partial = self._folder / f".{span.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         if learned is not None:
             learned.state.save(partial / _STATE)
             learned.memory.save(partial / _MEMORY)
-        (partial / _ABOUT).write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
+        self._write_rows(partial, rows)
         kept = self._folder / span.name
         shutil.rmtree(kept, ignore_errors=True)
         partial.rename(kept)
         for old in self._folder.iterdir():
             if old != kept:
                 shutil.rmtree(old)
+        return kept
 
-    def _resume(self) -> tuple[list[Row], _Learned | None]:
+    def _write_rows(self, folder: Path, rows: Sequence[Row]) -> None:
+        beside = folder / f".{_ABOUT}"
+        beside.write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
+        os.replace(beside, folder / _ABOUT)
+
+    def _kept(self) -> tuple[list[Row], Path | None]:
+        """The rows that hold for the same settings and events, and where they lie with what was learned by then."""
         for folder in self._folder.glob("[!.]*") if self._folder.is_dir() else ():
             rows = [Row.from_dict(raw) for raw in json.loads((folder / _ABOUT).read_text())]
             expected = [self._fingerprint(span) for span in self._spans]
             both = min(len(rows), len(expected))
-            if [row.fingerprint for row in rows[:both]] != expected[:both]:
-                continue
-            if len(rows) >= len(expected) or not (folder / _STATE).is_dir():
-                return rows, None
-            state = ModelState.load(folder / _STATE)
-            return rows, _Learned(rebuild(self._spec, state), state, ReplayMemory.load(folder / _MEMORY))
+            if [row.fingerprint for row in rows[:both]] == expected[:both]:
+                return rows, folder
         return [], None
+
+    def _load(self, folder: Path) -> _Learned | None:
+        if not (folder / _STATE).is_dir():
+            return None
+        state = ModelState.load(folder / _STATE)
+        return _Learned(rebuild(self._spec, state), state, ReplayMemory.load(folder / _MEMORY))

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class Row:
       examples, epochs: trained on.
       seconds: of training.
       fingerprint: of the span and of all before it.
+      just_learned: the first metric on a sample of the span, by the model that had just learned it; None untested.
+      retained: the same by the model that has learned the last span; None for a span that was not tested again.
     """
 
     policy: str
@@ -35,21 +37,35 @@ class Row:
     epochs: int
     seconds: float
     fingerprint: str = ""
+    just_learned: float | None = None
+    retained: float | None = None
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Row:
         return cls(**raw)
 
 
-def write_csv(path: Path, rows: Sequence[Row], metrics: Sequence[str]) -> None:
-    """Writes one line a row, beside first; metrics of an untested span stay empty."""
+def write_rows(path: Path, rows: Sequence[Row], metrics: Sequence[str]) -> None:
+    """Writes one line a row, beside first; what was not measured stays empty."""
+    head = ["span", "policy", "seed", "action", "events", *metrics, "just_learned", "retained"]
+    lines = [
+        [row.span, row.policy, row.seed, row.action, row.events]
+        + [figure(row.metrics.get(name)) for name in metrics]
+        + [figure(row.just_learned), figure(row.retained), row.examples, row.epochs, f"{row.seconds:.3f}"]
+        for row in rows
+    ]
+    write_csv(path, [[*head, "examples", "epochs", "seconds"], *lines])
+
+
+def figure(value: float | None) -> str:
+    """As it stands in a CSV file."""
+    return "" if value is None else f"{value:.6f}"
+
+
+def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV file, beside first."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["span", "policy", "seed", "action", "events", *metrics, "examples", "epochs", "seconds"])
-    for row in rows:
-        values = [f"{row.metrics[name]:.6f}" if name in row.metrics else "" for name in metrics]
-        end = [row.examples, row.epochs, f"{row.seconds:.3f}"]
-        writer.writerow([row.span, row.policy, row.seed, row.action, row.events, *values, *end])
+    csv.writer(out, lineterminator="\n").writerows(lines)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(out.getvalue(), encoding="utf-8")

@@ -2,71 +2,50 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.table import Table
 
-from pipeline.backtest.row import Row
+from pipeline.backtest.headline import headline, title
+from pipeline.backtest.summary import Line, Measure
 
 
-def comparison(rows: Sequence[Row], metrics: Sequence[str], k: int, retrain: str | None) -> Table:
-    """One line a policy, in the order of `rows`.
-
-    Metrics are means over the tested spans, and their spread (±) is the standard deviation over seeds. Seconds and
-    examples are those of all training, a seed.
+def comparison(lines: Sequence[Line], metrics: Sequence[str], k: int) -> Table:
+    """One row a line; without older spans there are no columns of them.
 
     Args:
-      rows: of all policies, seeds and spans.
+      lines: what each policy comes to.
       metrics: their names.
       k: the cut-off of ranking metrics.
-      retrain: the policy whose cost the others are compared with, None without one.
     """
-    tested = {row.span for row in rows if row.events}
-    ranked = {"recall", "ndcg", "mrr"}
-    table = Table(title=f"{len(tested)} spans tested" if tested else "no span tested", title_justify="left")
+    spans = max((line.spans for line in lines), default=0)
+    table = Table(title=f"{spans} spans tested" if spans else "no span tested", title_justify="left")
     table.add_column("policy")
-    for name in metrics:
-        table.add_column(f"{name}@{k}" if name in ranked else name, justify="right")
-    for name in ("seconds", "examples", "seconds of retrain", "examples of retrain"):
+    columns = {title(name, k): [_measure(line.metrics.get(name)) for line in lines] for name in metrics}
+    older = {
+        f"retention ({title(headline(metrics), k)})": [_measure(line.retention) for line in lines],
+        "backward transfer": [_measure(line.backward_transfer, sign="+") for line in lines],
+    }
+    columns |= {name: cells for name, cells in older.items() if any(cells)}
+    columns |= {
+        "seconds": [_number(line.seconds, ",.1f") for line in lines],
+        "examples": [_number(line.examples, ",.0f") for line in lines],
+        "seconds of retrain": [_number(line.seconds_share, ".0%") for line in lines],
+        "examples of retrain": [_number(line.examples_share, ".0%") for line in lines],
+    }
+    for name in columns:
         table.add_column(name, justify="right")
-    by_policy: dict[str, list[Row]] = {}
-    for row in rows:
-        by_policy.setdefault(row.policy, []).append(row)
-    full = by_policy.get(retrain or "")
-    for policy, own in by_policy.items():
-        quality = [_spread(_per_seed(own, name)) for name in metrics]
-        if all(row.action == "count" for row in own):
-            table.add_row(policy, *quality, "", "", "", "")
-            continue
-        seconds, examples = _cost(own)
-        shares = ["", ""]
-        if full is not None:
-            shares = [_share(seconds, _cost(full)[0]), _share(examples, _cost(full)[1])]
-        table.add_row(policy, *quality, f"{seconds:,.1f}", f"{examples:,.0f}", *shares)
+    for number, line in enumerate(lines):
+        table.add_row(line.policy, *(cells[number] for cells in columns.values()))
     return table
 
 
-def _per_seed(rows: Iterable[Row], metric: str) -> list[float]:
-    seeds: dict[int, list[float]] = {}
-    for row in rows:
-        if row.events and metric in row.metrics:
-            seeds.setdefault(row.seed, []).append(row.metrics[metric])
-    return [statistics.fmean(values) for values in seeds.values()]
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
+def _measure(measure: Measure | None, sign: str = "") -> str:
+    if measure is None:
         return ""
-    mean = f"{statistics.fmean(values):.4f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.4f}"
+    mean = f"{measure.mean:{sign}.4f}"
+    return mean if measure.spread is None else f"{mean} ± {measure.spread:.4f}"
 
 
-def _cost(rows: Sequence[Row]) -> tuple[float, float]:
-    """Training seconds and examples, a seed."""
-    seeds = len({row.seed for row in rows})
-    return sum(row.seconds for row in rows) / seeds, sum(row.examples for row in rows) / seeds
-
-
-def _share(own: float, full: float) -> str:
-    return f"{own / full:.0%}" if full else ""
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

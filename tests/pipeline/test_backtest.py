@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import csv
 import dataclasses
-import datetime
 import itertools
 from pathlib import Path
 
@@ -22,33 +21,19 @@ from pipeline.backtest.ingest import ingest
 from pipeline.backtest.policy_run import PolicyRun
 from pipeline.backtest.row import Row
 from pipeline.backtest.spans import PreparedSpan, prepare, transform
+from pipeline.backtest.summary import summarize
 from pipeline.backtest.table import comparison
 from pipeline.cli import app
-from pipeline.config import Config, ConfigError, load_config, override
+from pipeline.config import Config, ConfigError, override
 from pipeline.daily import run_steps
 from pipeline.deliveries import read_deliveries
 from pipeline.ledger import read_ledger
 from pipeline.plan import make_plan
-from pipeline.simulator import simulate
 from pipeline.spans import Naming
 from tests.components import span_example_gen_ingest
 from tests.components.span_transform_days import folders, run_beam
+from tests.pipeline.backtest_shop import DAYS, SETTINGS, deliver_shop, facts, run
 from trainer.input import read_held_out, read_sequences
-
-FIRST_DAY = datetime.date(2024, 5, 1)
-DAYS = [f"2024-05-0{day}" for day in range(1, 5)]
-SETTINGS = """\
-name: shop
-root: run
-data:
-  path: shop/events
-  pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
-history: {length: 6}
-model: {type: tests.trainer.small_model.Small}
-update: {epochs: 1, batch_size: 64, retrain_spans: 2}
-gate: {min_events: 5, k: 5}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -56,29 +41,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return deliver_shop(tmp_path_factory.mktemp("shop"))
 
 
-def deliver_shop(base: Path, settings: str = SETTINGS, days: int = 4) -> Config:
-    simulate(
-        base / "shop", FIRST_DAY, days, seed=3, events_per_day=90, users=30, items=25, new_users_per_day=2,
-        new_items_per_day=2,
-    )  # fmt: skip
-    (base / "warmspan.yaml").write_text(settings)
-    return load_config(base / "warmspan.yaml")
-
-
 @pytest.fixture(scope="module")
 def spans(shop: Config, tmp_path_factory: pytest.TempPathFactory) -> list[PreparedSpan]:
     return prepare(shop, read_deliveries(shop), tmp_path_factory.mktemp("prepared") / "spans", lambda name: None)
-
-
-def run(shop: Config, spans: list[PreparedSpan], name: str, folder: Path, changes: dict | None = None) -> list[Row]:
-    (policy,) = find_policies([name], shop)
-    if changes:
-        policy = dataclasses.replace(policy, config=policy.config.model_copy(update=changes))
-    return PolicyRun(policy, 1, spans, folder).run()
-
-
-def facts(rows: list[Row]) -> list[Row]:
-    return [dataclasses.replace(row, seconds=0.0) for row in rows]
 
 
 @pytest.fixture
@@ -202,6 +167,7 @@ def test_a_span_too_small_to_judge_is_owed_and_learned_with_the_next(tmp_path, t
     spans = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
     rows = run(shop, spans, "fine-tune", tmp_path / "run")
     assert [row.action for row in rows] == ["cold_start", "skip", "fine_tune"]
+    assert rows[1].just_learned is not None, "tested when it was learned at last"
     assert trained_on == [[spans[0].number], [spans[1].number, spans[2].number]]
 
 
@@ -220,7 +186,8 @@ def test_a_backtest_that_was_stopped_goes_on_at_the_span_where_it_was(shop, span
     assert facts(rows) == facts(whole)
     assert trained_on == [[span.number] for span in spans]
     assert PolicyRun(policy, 1, spans, tmp_path / "stopped").run() == rows
-    assert PolicyRun(policy, 1, spans[:2], tmp_path / "stopped").run() == rows[:2], "fewer spans are a part of it"
+    fewer = PolicyRun(policy, 1, spans[:2], tmp_path / "stopped").run()
+    assert fewer == [dataclasses.replace(row, retained=None) for row in rows[:2]], "fewer spans are a part of it"
     assert len(trained_on) == 4
     assert [path.name for path in (tmp_path / "stopped").iterdir()] == [DAYS[3]]
 
@@ -268,7 +235,7 @@ def test_one_table_and_one_csv_of_all_policies_and_seeds(shop, tmp_path):
     console = Console(record=True, width=160, quiet=False, file=(tmp_path / "out.txt").open("w"))
     policies = find_policies(["fine-tune", "retrain"], shop)
     third = list(read_deliveries(shop))[2]
-    rows = backtest(shop, policies, console, last=third, seeds=2, folder=tmp_path / "kept")
+    rows = backtest(shop, policies, console, last=third, seeds=2, folder=tmp_path / "kept").rows
     console.file.close()
     with (tmp_path / "kept" / "backtest.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -292,7 +259,7 @@ def test_the_table_is_the_mean_over_spans_and_the_spread_over_seeds():
     for seed, recalls in ((1, (0.1, 0.3)), (2, (0.3, 0.5))):
         rows += [row("quick", seed, "a", None, 1.0)]
         rows += [row("quick", seed, span, recall, 1.0) for span, recall in zip("bc", recalls, strict=True)]
-    table = comparison(rows, ["recall"], 20, retrain="slow")
+    table = comparison(summarize(rows, ["recall"], retrain="slow"), ["recall"], 20)
     cells = [list(column.cells) for column in table.columns]
     assert cells == [
         ["slow", "quick"],
