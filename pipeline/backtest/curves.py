@@ -66,10 +66,11 @@ def draw_curves(path: Path, rows: Sequence[Row], metrics: Sequence[str], k: int,
             for number, (policy, seeds) in enumerate(policies.items()):
                 _line(axes, policy, [of(own) for own in seeds.values()], number)
             axes.set_ylabel(label)
-            axes.set_ylim(bottom=0)
             axes.yaxis.set_major_locator(MaxNLocator(5))
+        every[-1].set_ylim(bottom=0)
         every[-1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         _span_axis(every[-1], [naming.parse(row.span) for row in rows], naming)
+        figure.align_ylabels(every)
         figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -103,9 +104,14 @@ def _line(axes: Axes, label: str, seeds: Sequence[Mapping[int, float]], number: 
         axes.fill_between(spans, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
+def spans_to_name(first: int, last: int) -> list[int]:
+    """At most eight spans, equally far from each other, that have their names at the axis; the last is one of them."""
+    step = -(-(last - first + 1) // _MOST_TICKS)
+    return list(range(last, first - 1, -step))[::-1]
+
+
 def _span_axis(axes: Axes, spans: Sequence[int], naming: Naming) -> None:
-    first, last = min(spans), max(spans)
-    ticks = range(last, first - 1, -(-(last - first + 1) // _MOST_TICKS))
+    ticks = spans_to_name(min(spans), max(spans))
     axes.set_xticks(ticks, [naming.format(span) for span in ticks])
     axes.tick_params(axis="x", labelrotation=30 if naming.dated else 0)
     axes.set_xlabel("span")

@@ -231,6 +231,7 @@ def _events(shop: Config, day: str) -> list[tuple[str, str, str]]:
 # The whole, and what goes wrong.
 
 
+@pytest.mark.slow
 def test_one_table_and_one_csv_of_all_policies_and_seeds(shop, tmp_path):
     console = Console(record=True, width=160, quiet=False, file=(tmp_path / "out.txt").open("w"))
     policies = find_policies(["fine-tune", "retrain"], shop)
@@ -276,6 +277,7 @@ def test_the_table_is_the_mean_over_spans_and_the_spread_over_seeds():
     [
         ({"first": 0, "last": 1}, "at least two spans"),
         ({"seeds": 0}, "`seeds` must be at least 1"),
+        ({"retention_spans": -1}, "`retention-spans` must be at least 0"),
     ],
 )
 def test_what_cannot_be_compared_is_a_sentence(shop, tmp_path, asked, message):
