@@ -32,7 +32,7 @@ class TrainingLog:
     def epoch(self, span: int, epoch: int, loss: float) -> None:
         """The loss on the held-out part after an epoch."""
         del span, epoch
-        self._scalar("training/held_out_loss", loss, self._last_step)
+        self._scalar("training/held_out", loss, self._last_step)
 
     def _scalar(self, name: str, value: float, step: int) -> None:
         if self._writer is not None:

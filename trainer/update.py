@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from trainer.feed import feed_of
 from trainer.input import Positions, Sequences, concatenate
+from trainer.keep_best import KeepBest, OnEpoch, OnStep, TrainingError, Watch, Watched
 from trainer.keras2 import keras, tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
@@ -24,15 +26,6 @@ from trainer.stability.proximal import Proximal
 from trainer.stability.replay import MemoryFileError, Replay, ReplayMemory
 from trainer.state import ModelState, StateError, Trainable, named_variables
 from trainer.warm_start import NewRows, warm_start
-
-_HELD_OUT_BATCH = 1024
-
-OnStep = Callable[[int, float], None]
-OnEpoch = Callable[[int, int, float], None]
-
-
-class TrainingError(RuntimeError):
-    """Training can't go on; the message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +43,7 @@ class Policy:
 
     `initial_accumulator` is Adagrad's: a row's first steps are as long as the learning rate where it is far below the
     row's squared gradients, which are small under a mean over the batch; at Keras's 0.1 a seldom row hardly moves.
+    `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     """
 
     epochs: int = 5
@@ -59,6 +53,7 @@ class Policy:
     initial_accumulator: float = 0.1
     clip_norm: float | None = 10.0
     patience: int = 1
+    watch: Watch = "loss"
     new_rows: NewRows = "cooccurrence"
     seed: int = 1
     stability: Stability = dataclasses.field(default_factory=Stability)
@@ -94,7 +89,7 @@ class Update:
       epochs: over all spans.
       seconds: wall time.
       train_loss: mean over the last epoch, what the stability parts add included.
-      held_out_loss: of the weights that are kept.
+      watched: on the held-out part, of the weights that are kept.
     """
 
     model: Recommender
@@ -104,7 +99,7 @@ class Update:
     epochs: int
     seconds: float
     train_loss: float
-    held_out_loss: float
+    watched: float
 
 
 def update(
@@ -130,7 +125,7 @@ def update(
       policy: how to train.
       base: the state to start from; None for a cold start.
       on_step: called with the global step and its loss.
-      on_epoch: called with span, epoch (from 1) and the loss on `held_out`.
+      on_epoch: called with span, epoch (from 1) and what is watched, on `held_out`.
       memory: the replay memory that came with `base`; None starts an empty one.
 
     Raises:
@@ -154,22 +149,24 @@ def update(
     examples, epochs, train_loss, best = 0, 0, float("nan"), float("nan")
     learners: dict[tuple[type, ...], Learner] = {}
     for span in spans:
-        positions = span.sequences.positions()
-        if not len(positions):
-            continue
-        # From here on as if the span were trained on its own day: to catch up changes nothing.
+        if base is not None and not len(held_out):
+            model.calibrate(span.sequences.positions())
+        model.observe(span.sequences)
+        # As if the span were trained on its own day: to catch up changes nothing.
         seed = policy.seed + span.number
         _seed(seed)
+        feed = feed_of(model, span.sequences, policy.batch_size, spec.history_length, seed)
+        if not feed.examples:
+            continue
         if trainable.iterations:
             enter_span(trainable, initial_slots, policy.schedule)
         parts = _parts(policy, trainable, base, memory.before(span.number), spec.history_length, seed)
-        data = positions.dataset(policy.batch_size, spec.history_length, shuffle_seed=seed)
-        data = data.map(lambda batch: {NEW: batch})
+        data = feed.data.map(lambda batch: {NEW: batch})
         for part in parts:
             data = part.mix(data)
-        steps = -(-len(positions) // policy.batch_size)
-        keeper = _KeepBest(trainable, held_out, policy, spec.history_length, span.number, on_step, on_epoch)
-        rate = WithinSpan(policy.schedule, policy.learning_rate, steps * policy.epochs)
+        watched = Watched(model, held_out, policy.watch, spec.history_length)
+        keeper = KeepBest(trainable, watched, policy.epochs, policy.patience, span.number, on_step, on_epoch)
+        rate = WithinSpan(policy.schedule, policy.learning_rate, feed.steps * policy.epochs)
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(part) for part in parts)
         if kinds not in learners:
@@ -178,10 +175,11 @@ def update(
         learner = learners[kinds]
         learner.fit(data, epochs=policy.epochs, callbacks=[rate, keeper], verbose=0)
         keeper.restore()
-        examples += keeper.epochs * (len(positions) + steps * sum(part.examples_per_step for part in parts))
+        examples += keeper.epochs * (feed.examples + feed.steps * sum(part.examples_per_step for part in parts))
         epochs += keeper.epochs
         train_loss, best = keeper.train_loss, keeper.best
         memory = memory.add(span.number, span.sequences, policy.seed)
+    model.calibrate(held_out)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     state = trainable.state(sizes, learned)
     return Update(model, state, memory, examples, epochs, time.perf_counter() - started, train_loss, best)
@@ -205,23 +203,6 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     for path, variable in variables.items():
         variable.assign(state.weights[path])
     return model
-
-
-def held_out_loss(
-    model: Recommender, positions: Positions, history_length: int, batch_size: int = _HELD_OUT_BATCH
-) -> float:
-    """Mean of the model's loss over `positions`; nan without any."""
-    return _mean_loss(model, positions.dataset(batch_size, history_length))
-
-
-def _mean_loss(model: Recommender, data: tf.data.Dataset) -> float:
-    step = model.held_out_step.get_concrete_function(data.element_spec)  # traced once for batches of every size
-    total, count = 0.0, 0
-    for batch in data:
-        size = int(batch["item"].shape[0])
-        total += float(step(batch)) * size
-        count += size
-    return total / count if count else float("nan")
 
 
 def _seed(seed: int) -> None:
@@ -267,9 +248,11 @@ def _parts(
     parts: list[Part] = []
     replay, proximal = policy.stability.replay, policy.stability.proximal
     if replay.budget and remembered.new_events:
-        positions = remembered.positions()
-        size = max(1, min(len(positions), round(replay.fraction * policy.batch_size)))
-        parts.append(Replay(positions.dataset(size, history_length, shuffle_seed=seed), size, replay.weight))
+        count = len(remembered.positions())
+        size = max(1, min(count, round(replay.fraction * policy.batch_size)))
+        old = feed_of(trainable.model, remembered, size, history_length, seed)
+        if old.examples:
+            parts.append(Replay(old.data, size, replay.weight))
     if proximal.strength and base is not None:
         parts.append(Proximal(trainable.model, trainable.variables, base.weights, proximal.strength))
     return parts
@@ -280,71 +263,3 @@ def _optimizer(policy: Policy) -> keras.optimizers.Optimizer:
     if policy.optimizer == "adam":
         return keras.optimizers.Adam(**common)
     return keras.optimizers.Adagrad(initial_accumulator_value=policy.initial_accumulator, **common)
-
-
-class _KeepBest(keras.callbacks.Callback):
-    """Stops when the held-out loss no longer falls, and keeps weights and slots of the best epoch."""
-
-    def __init__(
-        self,
-        trainable: Trainable,
-        held_out: Positions,
-        policy: Policy,
-        history_length: int,
-        span: int,
-        on_step: OnStep | None,
-        on_epoch: OnEpoch | None,
-    ) -> None:
-        super().__init__()
-        self._trainable, self._held_out, self._policy = trainable, held_out, policy
-        self._batches = held_out.dataset(_HELD_OUT_BATCH, history_length).cache()  # the same ones after every epoch
-        self._span = span
-        self._on_step, self._on_epoch = on_step, on_epoch
-        self.best, self.train_loss, self.epochs = float("nan"), float("nan"), 0
-        self._best_state: tuple | None = None
-        self._since_best = 0
-        self._losses: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._losses = []
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        loss = float((logs or {})["loss"])
-        self._check_finite(loss, f"epoch {self.epochs + 1}, batch {batch}")
-        self._losses.append(loss)
-        if self._on_step:
-            self._on_step(self._trainable.iterations, loss)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.epochs = epoch + 1
-        self.train_loss = float(np.mean(self._losses))
-        loss = _mean_loss(self._trainable.model, self._batches)
-        if self._on_epoch:
-            self._on_epoch(self._span, self.epochs, loss)
-        if not len(self._held_out):
-            return
-        # The last step's weights have met no other loss yet.
-        self._check_finite(loss, f"epoch {self.epochs}, on the held-out part")
-        if not loss >= self.best:
-            self.best, self._since_best = loss, 0
-            if self.epochs < self._policy.epochs:  # after the last epoch there is nothing to come back from
-                self._best_state = (*self._trainable.read(), int(self._trainable.optimizer.iterations.numpy()))
-            return
-        self._since_best += 1
-        if self._since_best > self._policy.patience:
-            self.model.stop_training = True
-
-    def restore(self) -> None:
-        """Goes back to the best epoch, unless it was the last."""
-        if self._since_best and self._best_state is not None:
-            weights, slots, iterations = self._best_state
-            self._trainable.write(weights, slots)
-            self._trainable.optimizer.iterations.assign(iterations)
-
-    def _check_finite(self, loss: float, where: str) -> None:
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"The loss must stay finite. Received: {loss} in span {self._span}, {where}. The champion stays in "
-                "service; lower `update.learning_rate` or `update.clip_norm`, and look at the weights of that span's "
-                "events."
-            )

@@ -25,7 +25,7 @@ def warm_start(
 
     Every old row and slot is copied bit for bit. A new row starts from the mean of the rows that it occurs with in
     `sequences` (`cooccurrence`), where it has none from the mean of the table (`mean`), or as the layer initialises it
-    (`random`). Slots of new rows start as the optimizer initialises them.
+    (`random`). Rows that are not trained, and slots of new rows, start as they are initialised.
 
     Raises:
       StateError: the model has other variables, or smaller tables, than `base`, or the optimizer other slots.
@@ -43,7 +43,8 @@ def warm_start(
             weights[path] = old
             continue
         fresh[: len(old)] = old
-        if new_rows == "random" or len(old) == sizes.first_row:  # without an old id there is no mean either
+        informed = new_rows != "random" and trainable.variables[path].trainable  # a mean of counts tells nothing
+        if not informed or len(old) == sizes.first_row:  # without an old id there is no mean either
             continue
         fresh[len(old) :] = old[sizes.first_row :].mean(axis=0)
         if neighbours is not None:

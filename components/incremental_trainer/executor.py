@@ -137,7 +137,7 @@ def _describe(model: artifact.Artifact, result: Update, about: dict[str, Any], d
         model,
         {
             "train_loss": result.train_loss,
-            "held_out_loss": result.held_out_loss,
+            "watched": result.watched,
             "training_seconds": result.seconds,
         },
     )

@@ -61,7 +61,7 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     assert first.get_int_custom_property("parent") == 0
     assert json.loads(third.get_string_custom_property("learned")) == [7, 8, 9]
     assert third.get_string_custom_property("action") == "fine_tune"
-    for name in ("train_loss", "held_out_loss", "training_seconds"):
+    for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
     assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER}
 
@@ -118,7 +118,7 @@ def test_a_day_without_a_trained_event_has_no_loss_to_record(tmp_path: Path) -> 
     empty = make_day(tmp_path / "days", 7, 3, [])
     model = train(tmp_path / "first", empty, cold(empty))
     assert not model.has_custom_property("train_loss")
-    assert not model.has_custom_property("held_out_loss")
+    assert not model.has_custom_property("watched")
     assert model.get_int_custom_property("examples") == 0
 
 

@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_result(name, firsts, seconds):
     again = run(POLICIES[name], 1, day(1), firsts[name])
     assert_same(again.state, seconds[name].state)
     assert_same_memory(again.memory, seconds[name].memory)
-    assert (again.train_loss, again.held_out_loss) == (seconds[name].train_loss, seconds[name].held_out_loss)
+    assert (again.train_loss, again.watched) == (seconds[name].train_loss, seconds[name].watched)
 
 
 def test_saved_and_loaded_in_a_fresh_process_it_goes_on_the_same(name, elsewhere, seconds):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
+from trainer.keep_best import held_out_loss
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.stability import ProximalSettings, ReplaySettings, Stability
@@ -17,7 +18,7 @@ from trainer.stability.base import Learner
 from trainer.stability.proximal import Proximal
 from trainer.stability.replay import MemoryFileError, ReplayMemory
 from trainer.state import named_variables
-from trainer.update import ModelSpec, Policy, Span, Update, held_out_loss, update
+from trainer.update import ModelSpec, Policy, Span, Update, update
 
 SIZES = TableSizes(30, 20, 2)
 SPEC = ModelSpec(SMALL, {}, HISTORY)

@@ -13,10 +13,11 @@ import pytest
 
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
 from trainer.input import Positions, Sequences
+from trainer.keep_best import OnEpoch, OnStep, TrainingError, held_out_loss
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.state import ModelState, StateError
-from trainer.update import ModelSpec, OnEpoch, OnStep, Policy, Span, TrainingError, Update, held_out_loss, update
+from trainer.update import ModelSpec, Policy, Span, Update, update
 
 SIZES = TableSizes(items=40, keys=20, first_row=2)
 SPEC = ModelSpec(SMALL, {}, HISTORY)
@@ -81,15 +82,15 @@ def test_training_lowers_the_loss() -> None:
     losses: list[float] = []
     result = run([span(1)], on_epoch=lambda number, epoch, loss: losses.append(loss), learning_rate=0.3, epochs=5)
     watched = held_out(SIZES, 15, seed=99)
-    assert result.held_out_loss == min(losses)
-    assert result.held_out_loss == pytest.approx(held_out_loss(result.model, watched, HISTORY), rel=1e-6)
+    assert result.watched == min(losses)
+    assert result.watched == pytest.approx(held_out_loss(result.model, watched, HISTORY), rel=1e-6)
     assert run([span(1)], epochs=1, learning_rate=0.3).train_loss > result.train_loss
 
 
 def held_out_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Early stopping sees `losses`, whatever the model's are."""
     given = iter(losses)
-    monkeypatch.setattr("trainer.update._mean_loss", lambda *_: next(given))
+    monkeypatch.setattr("trainer.keep_best.Watched.value", lambda _: next(given))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_early_stopping_keeps_the_best_epochs_weights_and_slots(
     held_out_losses(monkeypatch, losses)
     exact = run([span(1)], optimizer=optimizer, patience=99, epochs=best)
     assert (stopped.epochs, exact.epochs) == (epochs, best)
-    assert stopped.held_out_loss == losses[best - 1]
+    assert stopped.watched == losses[best - 1]
     assert fingerprint(stopped.state) == fingerprint(exact.state)
     assert stopped.examples == epochs * span(1).sequences.new_events
 
@@ -119,7 +120,7 @@ def test_early_stopping_keeps_the_best_epochs_weights_and_slots(
 def test_without_a_held_out_part_every_epoch_is_trained() -> None:
     result = run([span(1)], watched=NOTHING, patience=0, epochs=4)
     assert result.epochs == 4
-    assert np.isnan(result.held_out_loss)
+    assert np.isnan(result.watched)
     assert np.isfinite(result.train_loss)
 
 

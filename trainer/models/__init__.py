@@ -10,6 +10,7 @@ from trainer.models.base import Recommender, TableSizes
 BUILT_IN = {
     "two_tower": "trainer.models.two_tower.TwoTower",
     "ranking": "trainer.models.ranking.Ranking",
+    "sasrec": "trainer.models.sasrec.SasRec",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.input import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
 
@@ -32,12 +33,17 @@ class Recommender(tfrs.Model, abc.ABC):
     """A `tfrs.Model` over rows of the vocabularies.
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
-    which of its variables grow with which vocabulary. `compute_loss(batch, training)` gets `key` [b],
-    `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]; with `training=False` its value is what early
-    stopping watches.
+    which of its variables grow with which vocabulary.
+
+    `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
+    `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
+    while training: `history` [b, l] (row 0 behind) and, for each of its steps, the `item` [b, l] to predict, 0 where
+    none is, and its `weight` [b, l] (see `trainer.windows`).
     """
 
+    form: ClassVar[Literal["positions", "sequences"]] = "positions"
     tables: ClassVar[dict[str, VocabularyName]] = {}
+
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()
         self.sizes = sizes
@@ -54,6 +60,12 @@ class Recommender(tfrs.Model, abc.ABC):
         """The loss of one batch without training."""
         return self.compute_loss(batch, training=False)
 
+    @tf.function(reduce_retracing=True)
+    def metrics_step(self, batch: dict[str, tf.Tensor], name: str, k: int) -> tf.Tensor:
+        """The mean of the metric `name` over one batch, nothing that was seen left out."""
+        columns = (batch["key"], batch["history"], batch["item"], batch["weight"])
+        return tf.reduce_mean(self.evaluate_positions(*columns, k=k, exclude_seen=False)[name])
+
     @abc.abstractmethod
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         """Scores every item row for int64 [b] keys and [b, h] histories: float32 [b, sizes.items]."""
@@ -62,9 +74,25 @@ class Recommender(tfrs.Model, abc.ABC):
         """Scores int64 [b, c] candidate rows: float32 [b, c]."""
         return tf.gather(self.score_all(key, history), candidates, batch_dims=1)
 
+    def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
+        """Scores int64 [c] item rows at each position that a training batch takes a loss at: float32 [p, c].
+
+        Positions stand in the order of the batch, row by row.
+        """
+        every = self.score_all(batch["key"], batch["history"])
+        return tf.gather(every, candidates, axis=1)
+
     def set_popularity(self, recent: np.ndarray) -> None:
         """Told before each span: float64 [sizes.items], how often each item row occurred, of late above all."""
         del recent
+
+    def observe(self, sequences: Sequences) -> None:
+        """Told of each span once, before it is learned; a model that counts counts here."""
+        del sequences
+
+    def calibrate(self, unlearned: Positions) -> None:
+        """Told of positions that the model has not learned; what must not be fitted on learned ones is fitted here."""
+        del unlearned
 
     def freeze(self) -> None:
         """Told once before the model is exported; what can be computed ahead for all requests is computed here."""

@@ -1,0 +1,199 @@
+"""A causal Transformer over a key's history: SASRec, and its variant that speaks the items' own language."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from trainer.input import Positions, Sequences
+from trainer.keras2 import keras, tf
+from trainer.metrics import mask_scores
+from trainer.models import sampled_softmax
+from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.mixture import Mixture
+from trainer.models.tables import Popularity, item_table
+from trainer.models.transformer import CausalBlock, projection
+from trainer.models.transitions import Transitions
+
+
+class SasRec(Recommender):
+    """score(history, item) = cosine(session, v_item) / temperature, mixed with what was counted (see `Mixture`).
+
+    Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018: one forward pass over a sequence takes a
+    loss at every new step, and the item embeddings are tied. With `head: raw` the session is a weighted mean of the
+    *raw* embeddings of its items: the Transformer and a learned bias for each distance give the weights, the values are
+    not projected, so that sessions and items share one space (Hou et al., "CORE: simple and effective session-based
+    recommendation within consistent representation space", SIGIR 2022, eq. 1 to 9, there for the last step alone).
+    With `head: projected` the session is the Transformer's output, as in SASRec.
+
+    Args:
+      dimension: width of the embeddings and of the Transformer.
+      blocks, heads: of the Transformer; `inner` times `dimension` is the width of its feed-forward layers.
+      dropout: of the Transformer's outputs while training.
+      item_dropout: of the item vectors while training, as inputs and as candidates.
+      head: `raw` or `projected`.
+      temperature: of the softmax at the start; it is learned.
+      negatives: candidates drawn for a batch; a catalogue of at most twice as many items is scored whole.
+      reverse: whether sequences are learned from the end to the start too. What was looked at together says much
+        about each other in either order, and a short history has few pairs.
+      neighbours: how many neighbours of each item are counted, 0 for none (see `Transitions`).
+    """
+
+    form = "sequences"
+    tables: ClassVar[dict[str, VocabularyName]] = {
+        "item_embedding": "items",
+        "popularity/counts": "items",
+        "transitions/together": "items",
+        "transitions/following": "items",
+        "transitions/counts": "items",
+    }
+
+    def __init__(
+        self,
+        sizes: TableSizes,
+        history_length: int,
+        dimension: int = 128,
+        blocks: int = 1,
+        heads: int = 1,
+        inner: int = 1,
+        dropout: float = 0.2,
+        item_dropout: float = 0.3,
+        head: Literal["raw", "projected"] = "raw",
+        temperature: float = 0.07,
+        negatives: int = 2048,
+        reverse: bool = True,
+        neighbours: int = 64,
+    ) -> None:
+        if head not in ("raw", "projected"):
+            raise TypeError(f"head must be raw or projected, not {head!r}")
+        if dimension % heads:
+            raise TypeError(f"dimension must be a multiple of heads, not {dimension} of {heads}")
+        if negatives < 1:
+            raise TypeError(f"negatives must be at least 1, not {negatives}")
+        super().__init__(sizes, history_length)
+        self.negatives, self.reverse, self.item_dropout = negatives, reverse, item_dropout
+        self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
+        self.places = self.add_weight("places", [history_length, dimension], initializer=_noise(0.02))
+        self.blocks = [CausalBlock(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
+        self.log_scale = self.add_weight("log_scale", [], initializer=keras.initializers.Constant(-np.log(temperature)))
+        self.dropout = keras.layers.Dropout(dropout)
+        self.head_query = projection(dimension) if head == "raw" else None
+        self.head_key = projection(dimension) if head == "raw" else None
+        self.distance_bias = self.add_weight("distance_bias", [history_length], initializer="zeros")
+        self.popularity = Popularity(sizes.items)
+        self.transitions = Transitions(sizes, neighbours) if neighbours else None
+        self.mixture = Mixture()
+        self.index: tf.Variable | None = None
+
+    def set_popularity(self, recent: np.ndarray) -> None:
+        self.popularity.assign(recent)
+
+    def observe(self, sequences: Sequences) -> None:
+        if self.transitions is not None:
+            self.transitions.count(sequences)
+
+    def calibrate(self, unlearned: Positions) -> None:
+        self.mixture.fit(unlearned, self.history_length, self._kinds, self.sizes.first_row)
+
+    def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        del key
+        return self._sessions(history, training=False)[:, -1]
+
+    def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        return self.mixture.mix(*self._kinds(key, history))
+
+    def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
+        steps = tf.where(batch["item"] > 0)
+        sessions = tf.gather_nd(self._sessions(batch["history"], training=False), steps)
+        return self._cosine(sessions, self.item_embedding(candidates))
+
+    def freeze(self) -> None:
+        """Computes every item's unit vector once. Training after it leaves `score_all` behind."""
+        self.index = tf.Variable(self._unit_items(), trainable=False, name="index")
+
+    def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Sampled softmax over all steps of sequences while training, the exact one of positions otherwise.
+
+        Mean over what counts.
+        """
+        if not training:
+            item = batch["item"]
+            scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
+            known = tf.cast(item >= self.sizes.first_row, tf.float32)
+            found = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
+            return tf.math.divide_no_nan(tf.reduce_sum(found * known), tf.reduce_sum(known))
+        history, item = batch["history"], batch["item"]
+        if self.reverse:
+            backward = _reversed(history, item)
+            history, item = (tf.concat(both, axis=0) for both in zip((history, item), backward, strict=True))
+        steps = tf.where(item >= self.sizes.first_row)
+        sessions = tf.gather_nd(self._sessions(history, training=True), steps)
+        candidates = self._candidates(tf.concat([history, item], axis=1))
+        length = tf.shape(history)[1]
+        own = tf.gather(candidates.places[:, :length], steps[:, 0])
+        target = tf.gather_nd(candidates.places[:, length:], steps)
+        vectors = tf.nn.dropout(self._unit(self.item_embedding(candidates.rows)), self.item_dropout)
+        found = sampled_softmax.losses(
+            self._cosine(sessions, vectors), candidates, tf.concat([own, target[:, None]], axis=1), target
+        )
+        return tf.math.divide_no_nan(tf.reduce_sum(found), tf.cast(tf.size(found), tf.float32))
+
+    def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
+        """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""
+        present = history > 0
+        raw = self.item_embedding(history)
+        if training:
+            raw = tf.nn.dropout(raw, self.item_dropout)
+        place = tf.maximum(tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1, 0)
+        steps = self.dropout(raw + tf.gather(self.places, place), training=training)
+        length = tf.shape(history)[1]
+        distance = tf.range(length)[:, None] - tf.range(length)
+        visible = (distance >= 0) & present[:, None, :]
+        for block in self.blocks:
+            steps = block(steps, visible, training=training)
+        if self.head_query is None or self.head_key is None:
+            return steps
+        scores = tf.matmul(self.head_query(steps), self.head_key(steps), transpose_b=True) * steps.shape[-1] ** -0.5
+        scores += tf.gather(self.distance_bias, tf.maximum(distance, 0))
+        return tf.matmul(tf.nn.softmax(tf.where(visible, scores, -1e9)), raw)
+
+    def _cosine(self, sessions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """float32 [p, c] over the temperature, from [p, dimension] and unit vectors [c, dimension]."""
+        return tf.matmul(self._unit(sessions) * tf.exp(self.log_scale), items, transpose_b=True)
+
+    def _candidates(self, rows: tf.Tensor) -> sampled_softmax.Candidates:
+        if self.sizes.items <= 2 * self.negatives:
+            return sampled_softmax.whole_catalogue(rows, self.sizes.items, self.sizes.first_row)
+        share = self.popularity.share(tf.range(self.sizes.items))
+        return sampled_softmax.draw(rows, share, self.sizes.items, self.sizes.first_row, self.negatives)
+
+    def _kinds(self, key: tf.Tensor, history: tf.Tensor) -> tuple:
+        """What `Mixture.mix` weighs."""
+        items = self._unit_items() if self.index is None else self.index
+        learned = self._cosine(self.represent(key, history), items)
+        counted = () if self.transitions is None else self.transitions(history)
+        return learned, counted, self.popularity.log(tf.range(self.sizes.items)), history
+
+    def _unit_items(self) -> tf.Tensor:
+        return self._unit(self.item_embedding.embeddings)
+
+    @staticmethod
+    def _unit(vectors: tf.Tensor) -> tf.Tensor:
+        return tf.math.l2_normalize(vectors, axis=-1)
+
+
+def _noise(stddev: float) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev)
+
+
+def _reversed(history: tf.Tensor, item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Inputs and targets of the same windows read from their end; a pair counts as it counted forwards."""
+    inputs = tf.math.count_nonzero(history, axis=1)
+    last = tf.gather(item, tf.maximum(inputs - 1, 0), batch_dims=1)
+    padded = tf.pad(history, [[0, 0], [0, 1]])
+    at = tf.stack([tf.range(tf.shape(history, tf.int64)[0]), inputs], axis=1)
+    backward = tf.reverse_sequence(tf.tensor_scatter_nd_update(padded, at, last), inputs + 1, seq_axis=1)
+    counts = tf.reverse_sequence(item > 0, inputs, seq_axis=1)
+    there = tf.sequence_mask(inputs, tf.shape(history)[1])
+    return tf.where(there, backward[:, :-1], 0), tf.where(counts, backward[:, 1:], 0)
