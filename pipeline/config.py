@@ -16,6 +16,9 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from pipeline.section import Section
+from pipeline.update_config import Update
+
 DATE_TOKENS = ("{YYYY}", "{MM}", "{DD}")
 
 
@@ -23,11 +26,7 @@ class ConfigError(ValueError):
     """The settings file can't be used; the message says which key, the rule and what was received."""
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Columns(_Section):
+class Columns(Section):
     """The user's column names for the parts of an event."""
 
     key: str
@@ -37,7 +36,7 @@ class Columns(_Section):
     context: tuple[str, ...] = ()
 
 
-class RejectRule(_Section):
+class RejectRule(Section):
     """Rejects the rows whose `column`, read as text, matches the regular expression `matches` from its start."""
 
     column: str
@@ -54,7 +53,7 @@ class RejectRule(_Section):
         return value
 
 
-class Data(_Section):
+class Data(Section):
     """Where the spans lie and how a row becomes an event."""
 
     path: Path
@@ -89,13 +88,13 @@ class Data(_Section):
         return "{YYYY}" in self.pattern
 
 
-class Split(_Section):
+class Split(Section):
     """The last part of a span, by time, is held out for that day's gate and trained on the next day."""
 
     eval_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)
 
 
-class Vocabulary(_Section):
+class Vocabulary(Section):
     """Which ids get a row of their own."""
 
     item_min_count: int = pydantic.Field(default=1, ge=1)
@@ -104,83 +103,27 @@ class Vocabulary(_Section):
     half_life_spans: float = pydantic.Field(default=7.0, gt=0)
 
 
-class History(_Section):
+class History(Section):
     """How many of a key's last events are kept, and seen by the model."""
 
     length: int = pydantic.Field(default=50, ge=1)
 
 
-class Model(_Section):
+class Model(Section):
     """`type` is `two_tower`, `ranking`, or the dotted path of your own `tfrs.Model`."""
 
     type: str = "two_tower"
     params: dict[str, Any] = pydantic.Field(default_factory=dict)
 
 
-class Replay(_Section):
-    """Old training sequences that are learned again: `budget` of them are kept, 0 for none.
-
-    Each batch comes with `fraction` times as many old positions, whose loss counts `weight` times.
-    """
-
-    budget: int = pydantic.Field(default=0, ge=0)
-    fraction: float = pydantic.Field(default=0.5, gt=0)
-    weight: float = pydantic.Field(default=0.5, ge=0)
-
-
-class Proximal(_Section):
-    """Pulls the weights that a batch uses towards the champion's; a `strength` of 0 does not."""
-
-    strength: float = pydantic.Field(default=0.0, ge=0)
-
-
-class Stability(_Section):
-    """What keeps the old days from being forgotten. All off by default; they add up."""
-
-    replay: Replay = Replay()
-    proximal: Proximal = Proximal()
-
-
-class Schedule(_Section):
-    """The learning rate within a span, and what a span finds of the optimizer's accumulators.
-
-    `within`: `constant`, or `cosine` with the first `warm_up` share of the steps going up and the end at `final` times
-    the learning rate. `slots`: `carry`, `reset`, or `decay` to the share `keep` at the start of each span.
-    """
-
-    within: Literal["constant", "cosine"] = "constant"
-    warm_up: float = pydantic.Field(default=0.1, ge=0, le=1)
-    final: float = pydantic.Field(default=0.0, ge=0, le=1)
-    slots: Literal["carry", "reset", "decay"] = "carry"
-    keep: float = pydantic.Field(default=0.5, ge=0, le=1)
-
-
-class Update(_Section):
-    """How one span changes the model."""
-
-    epochs: int = pydantic.Field(default=5, ge=1)
-    batch_size: int = pydantic.Field(default=256, ge=1)
-    optimizer: Literal["adagrad", "adam"] = "adagrad"
-    learning_rate: float = pydantic.Field(default=0.05, gt=0)
-    initial_accumulator: float = pydantic.Field(default=1e-6, ge=0)
-    clip_norm: float | None = pydantic.Field(default=10.0, gt=0)
-    patience: int = pydantic.Field(default=1, ge=0)
-    new_rows: Literal["cooccurrence", "mean", "random"] = "cooccurrence"
-    max_owed_spans: int = pydantic.Field(default=14, ge=0)
-    retrain_spans: int = pydantic.Field(default=28, ge=1)
-    seed: int = 1
-    stability: Stability = Stability()
-    schedule: Schedule = Schedule()
-
-
-class Threshold(_Section):
+class Threshold(Section):
     """`floor`: the metric must reach it. `max_drop`: it may fall this far below the champion's (absolute)."""
 
     floor: float | None = None
     max_drop: float | None = pydantic.Field(default=None, ge=0)
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
 
     k: int = pydantic.Field(default=20, ge=1)
@@ -193,7 +136,7 @@ class Gate(_Section):
     confidence_intervals: bool = False
 
 
-class Push(_Section):
+class Push(Section):
     """How a blessed model reaches TF Serving's folder."""
 
     keep_versions: int = pydantic.Field(default=7, ge=1)
@@ -201,13 +144,13 @@ class Push(_Section):
     exclude_seen: bool = True
 
 
-class Beam(_Section):
+class Beam(Section):
     """Passed to Beam untouched. Without any, spans are processed in this process by Beam's FnApiRunner."""
 
     args: tuple[str, ...] = ()
 
 
-class Config(_Section):
+class Config(Section):
     """All settings of one recommender. Relative paths start at the folder of the YAML file."""
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")

@@ -13,6 +13,8 @@ OptimizerName = Literal["adagrad", "adam"]
 class _RateByVariable(keras.optimizers.Optimizer):
     """Lets an optimizer make its steps on some variables at a multiple of its learning rate."""
 
+    _learning_rate: tf.Variable
+
     def set_rates(self, factors: Mapping[str, float], variables: Mapping[str, tf.Variable]) -> None:
         """Takes each factor by the path in `variables`; what is not named has the factor 1. Before the first step."""
         self._factors = {self._var_key(variables[path]): factor for path, factor in factors.items()}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from trainer.keras2 import keras
 from trainer.state import Arrays, Trainable
+
+WATCHED = "watched"  # the log of an epoch that holds what is watched on the held-out part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,18 +20,33 @@ class Schedule:
     """How the learning rate changes.
 
     Attributes:
-      within: `constant`, or `cosine`: up in a straight line, then down along half a cosine.
-      warm_up: share of a span's steps that go up, in [0, 1].
+      within: `constant`; `cosine`: up in a straight line, then down along half a cosine; or `plateau`: down by `factor`
+        whenever what is watched on the held-out part has not improved for `patience` epochs.
+      warm_up: share of a span's steps that go up, in [0, 1], for `cosine`.
       final: where the cosine ends, as a share of the peak.
+      factor: of the rate after a plateau, in (0, 1).
+      patience: epochs, at least 1. Where it is above the update's own patience, training stops first.
+      rates: peaks to choose from at the start of each span by `probe_steps` steps with each (see `probe`); empty for
+        the policy's one.
+      probe_steps: at least 1.
       slots: what a span finds of the accumulators of the spans before: `carry` all, `reset` nothing, `decay` a part.
       keep: that part, in [0, 1].
     """
 
-    within: Literal["constant", "cosine"] = "constant"
+    within: Literal["constant", "cosine", "plateau"] = "constant"
     warm_up: float = 0.1
     final: float = 0.0
     slots: Literal["carry", "reset", "decay"] = "carry"
     keep: float = 0.5
+    factor: float = 0.5
+    patience: int = 1
+    rates: tuple[float, ...] = ()
+    probe_steps: int = 50
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Schedule:
+        """Reads what `dataclasses.asdict` gives, through JSON too; what is not given has its default."""
+        return cls(**{**raw, "rates": tuple(raw.get("rates", ()))})
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the peak learning rate at `step` (from 0) of a span's `steps`, above 0 on the way up.
@@ -36,7 +54,7 @@ class Schedule:
         Cosine: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, eq. 5, a span
         being one run. Warm-up: Goyal et al., "Accurate, large minibatch SGD", 2017, section 2.2.
         """
-        if self.within == "constant":
+        if self.within != "cosine":
             return 1.0
         up = round(self.warm_up * steps)
         if step < up:
@@ -52,9 +70,24 @@ class WithinSpan(keras.callbacks.Callback):
         super().__init__()
         self._schedule, self._peak, self._steps, self._step = schedule, peak, steps, 0
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.model.optimizer.learning_rate = self._peak
+
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        self.model.optimizer.learning_rate = self._peak * self._schedule.rate(self._step, self._steps)
-        self._step += 1
+        if self._schedule.within == "cosine":
+            self.model.optimizer.learning_rate = self._peak * self._schedule.rate(self._step, self._steps)
+            self._step += 1
+
+
+def on_plateau(schedule: Schedule, watch: str) -> keras.callbacks.Callback:
+    """Keras's own `ReduceLROnPlateau` over the log `watched`, which is to fall if it is a loss, and else to rise."""
+    return keras.callbacks.ReduceLROnPlateau(
+        monitor=WATCHED,
+        mode="min" if watch == "loss" else "max",
+        factor=schedule.factor,
+        patience=schedule.patience,
+        min_delta=0.0,
+    )
 
 
 def enter_span(trainable: Trainable, initial: dict[str, Arrays], schedule: Schedule) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tensorflow_recommenders as tfrs
 
@@ -12,12 +12,18 @@ from trainer.models.base import Recommender
 
 Batches = dict[str, dict[str, tf.Tensor]]
 NEW = "new"  # the batch of the span that is learned
+REPLAYED = "replayed"  # a batch from the memory
+
+
+class PolicyError(ValueError):
+    """A part of the update policy can't be used with the model; the message says which and why."""
 
 
 class Part(abc.ABC):
     """One way to keep what older spans taught.
 
-    A training step sees named batches: `new`, from the span that is learned, and what the parts have mixed in.
+    A training step sees named batches: `new`, from the span that is learned, and what the parts have mixed in. Parts of
+    the same types share one traced loss, so what differs from span to span must be mixed in too.
     """
 
     examples_per_step: int = 0
@@ -33,12 +39,18 @@ class Part(abc.ABC):
 
 
 class Learner(tfrs.Model):
-    """Trains a recommender on its own loss and on those of the parts."""
+    """Trains a recommender on its own loss and on those of the parts; the variables in `frozen` stay as they are."""
 
-    def __init__(self, recommender: Recommender, parts: Sequence[Part]) -> None:
+    def __init__(self, recommender: Recommender, parts: Sequence[Part], frozen: Collection[tf.Variable] = ()) -> None:
         super().__init__()
         self.recommender = recommender
         self._parts = lambda: parts  # behind a function, where Keras does not take a part's arrays for weights
+        self._frozen = frozenset(id(variable) for variable in frozen)
+
+    @property
+    def trainable_variables(self) -> list[tf.Variable]:
+        """Those that get a gradient: the others cost no backward pass, and count in no norm of the gradients."""
+        return [one for one in super().trainable_variables if id(one) not in self._frozen]
 
     def compute_loss(self, batches: Batches, training: bool = False) -> tf.Tensor:
         loss = self.recommender.compute_loss(batches[NEW], training=training)

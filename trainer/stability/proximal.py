@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from trainer.keras2 import tf
-from trainer.models.base import Recommender, VocabularyName
+from trainer.models.base import Recommender
 from trainer.stability.base import NEW, Batches, Part
+from trainer.stability.rows import used_rows
 from trainer.warm_start import table_of
-
-_LOOKED_UP: dict[VocabularyName, tuple[str, ...]] = {"items": ("item", "history"), "keys": ("key",)}
 
 
 class Proximal(Part):
@@ -21,7 +20,8 @@ class Proximal(Part):
     ICML 2018, eq. 2), with the start being yesterday's model. Of a table a position uses the rows of its key, its item
     and its history, as in matrix factorisation by stochastic gradient (Koren, Bell and Volinsky, IEEE Computer 42,
     2009, eq. 2): a step's cost follows the batch, not the table, and gradients stay sparse. Every position uses all of
-    the other weights. Rows that the previous model did not have are free, so is row 0, which pads.
+    the other weights. A step of a sequence is a position; an input of it is counted once. Rows that the previous model
+    did not have are free, so is row 0, which pads.
 
     Args:
       variables: the trainable weights by path.
@@ -50,16 +50,7 @@ class Proximal(Part):
             if table is None:
                 total += tf.reduce_sum(tf.square(variable - previous))
                 continue
-            rows, share = _used(batch, table, len(previous))
+            rows, share = used_rows(batch, table, len(previous))
             moved = tf.reshape(tf.gather(variable, rows) - tf.gather(previous, rows), [tf.shape(rows)[0], -1])
             total += tf.reduce_sum(share * tf.reduce_sum(tf.square(moved), axis=1))
         return self._strength / 2 * total
-
-
-def _used(batch: dict[str, tf.Tensor], table: VocabularyName, carried: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The carried rows that a batch uses, each once, and how many of them a position uses in the mean."""
-    found = [tf.reshape(batch[name], [-1]) for name in _LOOKED_UP[table] if name in batch]
-    every = tf.concat(found, axis=0)
-    rows, _, count = tf.unique_with_counts(tf.boolean_mask(every, (every > 0) & (every < carried)))
-    positions = tf.shape(batch["item"])[0]
-    return rows, tf.cast(count, tf.float32) / tf.cast(positions, tf.float32)

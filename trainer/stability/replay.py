@@ -13,9 +13,9 @@ import numpy as np
 from trainer.input import Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
-from trainer.stability.base import Batches, Part
+from trainer.stability.base import REPLAYED, Batches, Part
+from trainer.stability.selection import Selection, reservoir
 
-REPLAYED = "replayed"
 _COLUMNS = ("items", "timestamps", "weights", "splits", "key", "first_new", "first_today")
 
 
@@ -25,12 +25,11 @@ class MemoryFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class ReplayMemory:
-    """A uniform sample, without replacement, of all training sequences of all spans that were added.
+    """Training sequences of the spans that were added, as many as the budget allows, chosen by a `Selection`.
 
-    Reservoir sampling (Vitter, "Random sampling with a reservoir", ACM TOMS 11, 1985) by random keys: each sequence
-    draws a number, and those with the lowest `budget` numbers stay. The numbers depend on the seed, the span and the
-    place in the span alone, so that the memory depends neither on the order of the spans nor on how they were batched,
-    and to add a span a second time changes nothing.
+    Each sequence draws a number that depends on the seed, the span and the place in the span alone. So by draw or by
+    recency the memory depends neither on the order of the spans nor on how they were batched, and to add a span a
+    second time changes nothing. Where items have shares it is a choice from what is still there.
 
     Attributes:
       budget: most sequences that are kept.
@@ -53,11 +52,17 @@ class ReplayMemory:
     def __len__(self) -> int:
         return len(self.span)
 
-    def resized(self, budget: int) -> ReplayMemory:
-        """The memory under another budget. A larger one fills from the next spans on."""
-        return dataclasses.replace(self, budget=budget)._kept()
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [s], the last item of each sequence, 0 of one without items."""
+        items = np.append(self.sequences.items, 0)
+        return np.where(np.diff(self.sequences.splits) > 0, items[self.sequences.splits[1:] - 1], 0)
 
-    def add(self, span: int, sequences: Sequences, seed: int) -> ReplayMemory:
+    def resized(self, budget: int, selection: Selection = reservoir) -> ReplayMemory:
+        """The memory under another budget. A larger one fills from the next spans on."""
+        return dataclasses.replace(self, budget=budget)._kept(selection)
+
+    def add(self, span: int, sequences: Sequences, seed: int, selection: Selection = reservoir) -> ReplayMemory:
         """The memory after `span`; sequences of that span that it held before are replaced."""
         others = self._take(np.flatnonzero(self.span != span))
         draw = np.random.default_rng([seed, span]).integers(0, 2**63, len(sequences), dtype=np.uint64)
@@ -66,7 +71,7 @@ class ReplayMemory:
             concatenate([others.sequences, sequences]),
             np.concatenate([others.span, np.full(len(sequences), span, np.int64)]),
             np.concatenate([others.draw, draw]),
-        )._kept()
+        )._kept(selection)
 
     def before(self, span: int) -> Sequences:
         """The exemplars of spans before `span`: those that its training may be mixed with."""
@@ -103,8 +108,13 @@ class ReplayMemory:
                 "`update.stability.replay.budget` to 0, or start from an older model."
             ) from None
 
-    def _kept(self) -> ReplayMemory:
-        chosen = np.sort(np.argsort(self.draw, kind="stable")[: self.budget])
+    def _kept(self, selection: Selection) -> ReplayMemory:
+        if len(self) <= self.budget:
+            chosen = np.arange(len(self))
+        elif not self.budget:
+            chosen = np.zeros(0, np.int64)
+        else:
+            chosen = np.sort(np.lexsort((self.draw, selection(self)))[: self.budget])
         # By span, so that the order does not tell in which order the spans were added.
         return self._take(chosen[np.argsort(self.span[chosen], kind="stable")])
 

@@ -1,0 +1,112 @@
+"""Elastic weight consolidation: what the old days depend on is held, the rest may move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from trainer.keras2 import tf
+from trainer.models.base import Recommender
+from trainer.stability.base import NEW, Batches, Part
+from trainer.stability.rows import used_rows
+from trainer.state import Arrays
+from trainer.warm_start import table_of
+
+FISHER_BATCH = 16  # positions whose gradients are squared together
+
+
+class Ewc(Part):
+    """strength / 2 * sum of F * (w - w_previous)^2, F being the diagonal of the Fisher information.
+
+    Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 114, 2017, eq. 3. Of a table the
+    rows that the batch uses are pulled, each once: rows that it does not use do not move, and the cost of a step
+    follows the batch. Rows that the previous model did not have are free, so is row 0, which pads.
+
+    Args:
+      variables: the variables by path.
+      previous: the previous model's weights by path; a table may have fewer rows.
+      fisher: see `fisher_diagonal`; arrays of the shapes in `previous`.
+      strength: how hard the pull is.
+    """
+
+    def __init__(
+        self,
+        model: Recommender,
+        variables: Mapping[str, tf.Variable],
+        previous: Mapping[str, np.ndarray],
+        fisher: Mapping[str, np.ndarray],
+        strength: float,
+    ) -> None:
+        self._strength = strength
+        self._anchors = [
+            (table_of(model, path), variables[path], tf.constant(previous[path]), tf.constant(of))
+            for path, of in sorted(fisher.items())
+        ]
+
+    def loss(self, model: Recommender, batches: Batches) -> tf.Tensor:
+        total = tf.constant(0.0)
+        for table, variable, previous, fisher in self._anchors:
+            if table is None:
+                total += tf.reduce_sum(fisher * tf.square(variable - previous))
+                continue
+            rows, _ = used_rows(batches[NEW], table, len(previous))
+            moved = tf.gather(variable, rows) - tf.gather(previous, rows)
+            total += tf.reduce_sum(tf.gather(fisher, rows) * tf.square(moved))
+        return self._strength / 2 * total
+
+
+def fisher_diagonal(
+    model: Recommender,
+    variables: Mapping[str, tf.Variable],
+    previous: Mapping[str, np.ndarray],
+    batches: Iterable[dict[str, tf.Tensor]],
+) -> Arrays:
+    """The diagonal of the Fisher information of one position, estimated on `batches` under the model as it is.
+
+    The labels are those that occurred ("empirical Fisher"; Kunstner, Hennig and Balles, NeurIPS 2019, eq. 3). A batch
+    of n positions gives n times the square of its mean gradient, which is the sum of their squares in expectation
+    where the gradients have mean zero and are independent, as under a model that has learned the positions. So that a
+    model need not be asked for each position's gradient, batches should be small. Of a table only the rows that the
+    loss looks up cost anything. Weights that training changes without a gradient, such as running moments, are put
+    back.
+
+    Args:
+      variables: the variables by path.
+      previous: the weights to be held, by path; of a table only so many rows are of interest.
+      batches: what `compute_loss` gets while training.
+
+    Returns:
+      float32 arrays by the path of each trainable variable, of the shapes in `previous`.
+    """
+    learned = {path: one for path, one in variables.items() if one.trainable}
+    told = {path: one.numpy() for path, one in variables.items() if not one.trainable}
+    fisher = {path: np.zeros_like(previous[path]) for path in learned}
+
+    @tf.function(reduce_retracing=True)
+    def gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor | tf.IndexedSlices | None]:
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(batch, training=True)
+        return tape.gradient(loss, list(learned.values()))
+
+    seen = 0
+    for batch in batches:
+        positions = int(np.count_nonzero(batch["item"]))
+        seen += positions
+        for path, gradient in zip(learned, gradients(batch), strict=True):
+            if gradient is not None:
+                _add_square(fisher[path], gradient, positions**2)
+    for path, value in told.items():
+        variables[path].assign(value)
+    return {path: total / max(seen, 1) for path, total in fisher.items()}
+
+
+def _add_square(total: np.ndarray, gradient: tf.Tensor | tf.IndexedSlices, factor: int) -> None:
+    if not isinstance(gradient, tf.IndexedSlices):
+        total += factor * np.square(gradient.numpy()[tuple(map(slice, total.shape))])
+        return
+    rows, place = np.unique(gradient.indices.numpy(), return_inverse=True)
+    summed = np.zeros((len(rows), *total.shape[1:]), total.dtype)
+    np.add.at(summed, place, gradient.values.numpy())
+    carried = rows < len(total)
+    total[rows[carried]] += factor * np.square(summed[carried])

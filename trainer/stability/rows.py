@@ -1,0 +1,23 @@
+"""Which rows of a table a batch uses: what a penalty on tables may cost."""
+
+from __future__ import annotations
+
+from trainer.keras2 import tf
+from trainer.models.base import VocabularyName
+
+_LOOKED_UP: dict[VocabularyName, tuple[str, ...]] = {"items": ("item", "history"), "keys": ("key",)}
+
+
+def used_rows(batch: dict[str, tf.Tensor], table: VocabularyName, carried: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The rows that a batch of positions or of sequences uses, of the first `carried` rows of a table.
+
+    Row 0, which pads, is left out.
+
+    Returns:
+      int64 [r] rows, each once, and float32 [r], how often each occurs for a position of the batch.
+    """
+    found = [tf.reshape(batch[name], [-1]) for name in _LOOKED_UP[table] if name in batch]
+    every = tf.concat(found, axis=0)
+    rows, _, count = tf.unique_with_counts(tf.boolean_mask(every, (every > 0) & (every < carried)))
+    positions = tf.math.count_nonzero(batch["item"], dtype=tf.float32)
+    return rows, tf.math.divide_no_nan(tf.cast(count, tf.float32), positions)
