@@ -27,7 +27,7 @@ class Replay(Section):
 class Distillation(Section):
     """Holds the candidate to the champion's scores of the items that both have; a `weight` of 0 does not.
 
-    `on`: batches from the memory (`replayed`), of the span (`new`), or `both`. `adaptive` makes `weight` the base of a
+    `batches`: from the memory (`replayed`), of the span (`new`), or `both`. `adaptive` makes `weight` the base of a
     weight that follows the share of old items and of remembered positions. At most `candidates` items, but for those of
     the batch, are compared in a step.
     """
@@ -35,7 +35,7 @@ class Distillation(Section):
     weight: float = pydantic.Field(default=0.0, ge=0)
     adaptive: bool = False
     temperature: float = pydantic.Field(default=1.0, gt=0)
-    on: Literal["replayed", "new", "both"] = "both"
+    batches: Literal["replayed", "new", "both"] = "both"
     candidates: int = pydantic.Field(default=2000, ge=1)
 
 
@@ -90,7 +90,7 @@ class Stability(Section):
     @pydantic.model_validator(mode="after")
     def _remembers(self) -> Stability:
         distil = self.distillation
-        if distil.weight and not self.replay.budget and (distil.adaptive or distil.on == "replayed"):
+        if distil.weight and not self.replay.budget and (distil.adaptive or distil.batches == "replayed"):
             raise ValueError(
                 "distillation that is adaptive or on replayed batches needs a memory. Received: a `replay.budget` of "
                 "0. Set `replay.budget`."

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.stability.distillation import DistilOn
+from trainer.stability.distillation import DistilledBatches
 from trainer.stability.selection import SelectionName
 
 
@@ -31,7 +31,7 @@ class DistillationSettings:
     weight: float = 0.0
     adaptive: bool = False
     temperature: float = 1.0
-    on: DistilOn = "both"
+    batches: DistilledBatches = "both"
     candidates: int = 2000
 
 

@@ -63,12 +63,12 @@ class Assembly:
                 parts.append(Replay(old.data, size, replay.weight))
         if base is None:
             return parts
-        if self._teacher is not None and (distil.on != "replayed" or exemplars):
+        if self._teacher is not None and (distil.batches != "replayed" or exemplars):
             weight, first = distil.weight, base.sizes.first_row
             if distil.adaptive:
                 items = base.sizes.items - first, model.sizes.items - first
                 weight = adaptive_weight(weight, *items, exemplars, feed.examples)
-            parts.append(Distillation(self._teacher, distil.on, weight, distil.temperature, distil.candidates))
+            parts.append(Distillation(self._teacher, distil.batches, weight, distil.temperature, distil.candidates))
         if stability.proximal.strength:
             parts.append(Proximal(model, self._trainable.variables, base.weights, stability.proximal.strength))
         if stability.ewc.strength:

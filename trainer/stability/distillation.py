@@ -9,7 +9,7 @@ from trainer.keras2 import tf
 from trainer.models.base import Recommender, TableSizes
 from trainer.stability.base import NEW, REPLAYED, Batches, Part
 
-DistilOn = Literal["replayed", "new", "both"]
+DistilledBatches = Literal["replayed", "new", "both"]
 _WEIGHT = "distillation"
 
 
@@ -28,17 +28,22 @@ class Distillation(Part):
 
     Args:
       teacher: the model before; is not trained.
-      on: whether the teacher answers to replayed batches, to new ones or to both.
+      batches: whether the teacher answers to replayed batches, to new ones or to both.
       weight: see above; `adaptive_weight` gives ADER's.
       temperature: above 0.
       candidates: most items that are compared, but for those of the batch.
     """
 
     def __init__(
-        self, teacher: Recommender, on: DistilOn, weight: float, temperature: float = 1.0, candidates: int = 2000
+        self,
+        teacher: Recommender,
+        batches: DistilledBatches,
+        weight: float,
+        temperature: float = 1.0,
+        candidates: int = 2000,
     ) -> None:
         self._teacher = lambda: teacher
-        self._on = (NEW, REPLAYED) if on == "both" else (NEW if on == "new" else REPLAYED,)
+        self._on = (NEW, REPLAYED) if batches == "both" else (NEW if batches == "new" else REPLAYED,)
         self._weight, self._temperature, self._candidates = weight, temperature, candidates
 
     def mix(self, data: tf.data.Dataset) -> tf.data.Dataset:
