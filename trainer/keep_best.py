@@ -40,15 +40,14 @@ class Watched:
 
     def value(self) -> float:
         """The mean, of the model as it is now; nan without positions."""
-        # Traced once for batches of every size.
-        if self.what == "loss":
-            step = self.model.held_out_step.get_concrete_function(self._batches.element_spec)
-        else:
-            step = self.model.metrics_step.get_concrete_function(self._batches.element_spec, self.what, _K)
+        graph, how = self.model.held_out_step, ()
+        if self.what != "loss":
+            graph, how = self.model.metrics_step, (self.what, _K)
+        step = graph.get_concrete_function(self._batches.element_spec, *how)  # traced once for batches of every size
         total, count = 0.0, 0
         for batch in self._batches:
             size = int(batch["item"].shape[0])
-            total += float(step(batch)) * size
+            total += float(step(batch, *how)) * size
             count += size
         return total / count if count else float("nan")
 

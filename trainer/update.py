@@ -16,9 +16,10 @@ import numpy as np
 from trainer.feed import feed_of
 from trainer.input import Positions, Sequences, concatenate
 from trainer.keep_best import KeepBest, OnEpoch, OnStep, TrainingError, Watch, Watched
-from trainer.keras2 import keras, tf
+from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
+from trainer.optimizers import OptimizerName, make_optimizer
 from trainer.schedule import Schedule, WithinSpan, enter_span
 from trainer.stability import Stability
 from trainer.stability.base import NEW, Learner, Part
@@ -48,7 +49,7 @@ class Policy:
 
     epochs: int = 5
     batch_size: int = 256
-    optimizer: str = "adagrad"
+    optimizer: OptimizerName = "adagrad"
     learning_rate: float = 0.1
     initial_accumulator: float = 0.1
     clip_norm: float | None = 10.0
@@ -138,7 +139,8 @@ def update(
     memory = _memory(memory, policy.stability, sizes)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
-    trainable = Trainable(model, _optimizer(policy))
+    optimizer = make_optimizer(policy.optimizer, policy.learning_rate, policy.clip_norm, policy.initial_accumulator)
+    trainable = Trainable(model, optimizer)
     initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
@@ -256,10 +258,3 @@ def _parts(
     if proximal.strength and base is not None:
         parts.append(Proximal(trainable.model, trainable.variables, base.weights, proximal.strength))
     return parts
-
-
-def _optimizer(policy: Policy) -> keras.optimizers.Optimizer:
-    common = {"learning_rate": policy.learning_rate, "global_clipnorm": policy.clip_norm, "jit_compile": False}
-    if policy.optimizer == "adam":
-        return keras.optimizers.Adam(**common)
-    return keras.optimizers.Adagrad(initial_accumulator_value=policy.initial_accumulator, **common)

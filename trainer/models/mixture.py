@@ -70,25 +70,31 @@ class Mixture(keras.layers.Layer):
             return
 
         @tf.function(reduce_retracing=True)
-        def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            """Values [b, c, kinds] and classes [b, c] of the best items by today's weights, the right one in front."""
+        def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c]."""
             parts = kinds(batch["key"], batch["history"])
             values, back = _values(*parts)
-            item = batch["item"]
             scores = mask_scores(self.mix(*parts), first_row)
-            hidden = tf.one_hot(item, tf.shape(scores)[1], on_value=-1e30, off_value=0.0)
-            best = tf.math.top_k(scores + hidden, tf.minimum(_SHORTLIST, tf.shape(scores)[1] - first_row - 1)).indices
-            chosen = tf.concat([item[:, None], tf.cast(best, tf.int64)], axis=1)
+            chosen = tf.math.top_k(scores, tf.minimum(_SHORTLIST, tf.shape(scores)[1] - first_row)).indices
             columns = [tf.zeros_like(scores)] * len(_START)
             for place, value in values.items():
                 columns[place] = tf.broadcast_to(value, tf.shape(scores))
             found = tf.stack([tf.gather(column, chosen, batch_dims=1) for column in columns], axis=2)
-            return found, tf.gather(back, chosen, batch_dims=1)
+            right = tf.cast(chosen, tf.int64) == batch["item"][:, None]
+            return found, tf.gather(back, chosen, batch_dims=1), right
 
         batches = [shortlist(batch) for batch in positions.take(known).dataset(_BATCH, history_length)]
-        values, back = (np.concatenate([one[i].numpy() for one in batches]) for i in (0, 1))
+        values, back, right = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        # Of what is not on the shortlist nothing is asked: put on it, it would speak against what the list is made by.
+        listed = right.any(axis=1)
+        if not listed.any():
+            return
         before = self.weights_.numpy().astype(np.float64)
-        result = scipy.optimize.minimize(_loss, before, (values, back, before), jac=True, method="L-BFGS-B")
+        result = scipy.optimize.minimize(
+            _loss, before,
+            (values[listed], back[listed], right[listed].argmax(axis=1), before),
+            jac=True, method="L-BFGS-B",
+        )  # fmt: skip
         self.weights_.assign(result.x.astype(np.float32))
 
 
@@ -110,16 +116,19 @@ def _values(
     return values, tf.where(nearest > _DISTANCES + 1, 0, nearest)
 
 
-def _loss(weights: np.ndarray, values: np.ndarray, back: np.ndarray, before: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean softmax loss of the first of each shortlist, and its gradient."""
+def _loss(
+    weights: np.ndarray, values: np.ndarray, back: np.ndarray, right: np.ndarray, before: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Mean softmax loss of the right one of each shortlist, and its gradient."""
+    every = np.arange(len(values))
     kinds = values.shape[2]
     scores = values @ weights[:kinds].astype(np.float32) + weights[kinds:].astype(np.float32)[back]
     scores -= scores.max(axis=1, keepdims=True)
     share = np.exp(scores)
     total = share.sum(axis=1, keepdims=True)
-    loss = float(np.mean(np.log(total[:, 0]) - scores[:, 0]))
+    loss = float(np.mean(np.log(total[:, 0]) - scores[every, right]))
     share /= total
-    share[:, 0] -= 1.0
+    share[every, right] -= 1.0
     by_kind = np.einsum("pc,pck->k", share, values, optimize=True)
     by_class = np.bincount(back.ravel(), share.ravel(), len(weights) - kinds)
     by_class[0] = 0.0  # what was not met is the measure of the rest
