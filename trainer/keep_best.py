@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from trainer.input import Positions
 from trainer.keras2 import keras
 from trainer.models.base import Recommender
+from trainer.schedule import WATCHED
 from trainer.state import Trainable
 
 Watch = Literal["loss", "recall", "ndcg", "mrr"]
@@ -40,7 +41,8 @@ class Watched:
 
     def value(self) -> float:
         """The mean, of the model as it is now; nan without positions."""
-        graph, how = self.model.held_out_step, ()
+        graph: Any = self.model.held_out_step
+        how: tuple = ()
         if self.what != "loss":
             graph, how = self.model.metrics_step, (self.what, _K)
         step = graph.get_concrete_function(self._batches.element_spec, *how)  # traced once for batches of every size
@@ -97,6 +99,8 @@ class KeepBest(keras.callbacks.Callback):
             self._on_epoch(self._span, self.epochs, value)
         if not self._watched.positions:
             return
+        if logs is not None:
+            logs[WATCHED] = value  # for callbacks that come after
         # The last step's weights have met no other loss yet.
         self._check_finite(value, f"epoch {self.epochs}, on the held-out part")
         if not sign * value >= sign * self.best:

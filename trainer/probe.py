@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +11,14 @@ from trainer.keep_best import Watched
 from trainer.keras2 import keras, tf
 from trainer.state import Trainable
 
-_log = logging.getLogger(__name__)
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A learning rate, why it was chosen, and how many steps that took."""
+
+    rate: float
+    reason: str
+    steps: int
 
 
 def choose_rate(
@@ -21,9 +28,8 @@ def choose_rate(
     data: Callable[[], tf.data.Dataset],
     rates: Sequence[float],
     steps: int,
-    span: int,
-) -> tuple[float, str]:
-    """The rate after whose `steps` the held-out part, the hours next after the span's, looks best, and why.
+) -> Choice:
+    """The rate after whose `steps` the held-out part, the hours next after the span's, looks best.
 
     Every rate starts from the same weights and slots and sees the same first batches; after it everything is put back.
     A bandit over the days (as for hyperparameters on streams: Veloso et al., "Self hyper-parameter tuning for data
@@ -38,19 +44,18 @@ def choose_rate(
       rates: at least one.
     """
     if not watched.positions:
-        return rates[0], f"Span {span}: learning rate {rates[0]:g}, the first, for want of a held-out part."
+        return Choice(rates[0], f"learning rate {rates[0]:g}, the first, as nothing is held out.", 0)
     weights, slots = trainable.read()
     iterations = int(trainable.optimizer.iterations.numpy())
-    found = []
+    found, made = [], 0
     for rate in rates:
         trainable.optimizer.learning_rate = rate
         learner.fit(data().take(steps), epochs=1, verbose=0)
         found.append(watched.value())
+        made += int(trainable.optimizer.iterations.numpy()) - iterations
         trainable.write(weights, slots)
         trainable.optimizer.iterations.assign(iterations)
-    order = np.where(np.isfinite(found), watched.sign * np.array(found), np.inf)
-    best = int(np.argmin(order))
+    best = int(np.argmin(np.where(np.isfinite(found), watched.sign * np.array(found), np.inf)))
     tried = ", ".join(f"{value:.5g} at {rate:g}" for rate, value in zip(rates, found, strict=True))
-    note = f"Span {span}: learning rate {rates[best]:g}, by the held-out {watched.what} after {steps} steps: {tried}."
-    _log.info(note)
-    return rates[best], note
+    reason = f"learning rate {rates[best]:g}, by the held-out {watched.what} after {made // len(rates)} steps: {tried}."
+    return Choice(rates[best], reason, made)

@@ -6,6 +6,8 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -13,20 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from trainer.feed import feed_of
+from trainer.feed import Feed, feed_of
 from trainer.input import Positions, Sequences, concatenate
 from trainer.keep_best import KeepBest, OnEpoch, OnStep, TrainingError, Watch, Watched
 from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
 from trainer.optimizers import OptimizerName, make_optimizer
-from trainer.schedule import Schedule, WithinSpan, enter_span
+from trainer.probe import choose_rate
+from trainer.schedule import Schedule, WithinSpan, enter_span, on_plateau
 from trainer.stability import Stability
+from trainer.stability.assembly import Assembly
+from trainer.stability.averaging import average
 from trainer.stability.base import NEW, Learner, Part
-from trainer.stability.proximal import Proximal
-from trainer.stability.replay import MemoryFileError, Replay, ReplayMemory
+from trainer.stability.partial import frozen, rates
+from trainer.stability.replay import MemoryFileError, ReplayMemory
+from trainer.stability.selection import Selection
+from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.state import ModelState, StateError, Trainable, named_variables
-from trainer.warm_start import NewRows, warm_start
+from trainer.warm_start import NewRows, table_of, warm_start
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Policy:
 
     `initial_accumulator` is Adagrad's: a row's first steps are as long as the learning rate where it is far below the
     row's squared gradients, which are small under a mean over the batch; at Keras's 0.1 a seldom row hardly moves.
+    `weight_decay` is of all that is no table (see `make_optimizer`).
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     """
 
@@ -53,6 +63,7 @@ class Policy:
     learning_rate: float = 0.1
     initial_accumulator: float = 0.1
     clip_norm: float | None = 10.0
+    weight_decay: float = 0.0
     patience: int = 1
     watch: Watch = "loss"
     new_rows: NewRows = "cooccurrence"
@@ -65,7 +76,7 @@ class Policy:
         """Reads what `dataclasses.asdict` gives; what is not given has its default."""
         parts = {
             "stability": Stability.from_dict(raw.get("stability", {})),
-            "schedule": Schedule(**raw.get("schedule", {})),
+            "schedule": Schedule.from_dict(raw.get("schedule", {})),
         }
         return cls(**{**raw, **parts})
 
@@ -91,6 +102,7 @@ class Update:
       seconds: wall time.
       train_loss: mean over the last epoch, what the stability parts add included.
       watched: on the held-out part, of the weights that are kept.
+      notes: what was decided on the way and why, a sentence each.
     """
 
     model: Recommender
@@ -101,6 +113,7 @@ class Update:
     seconds: float
     train_loss: float
     watched: float
+    notes: tuple[str, ...] = ()
 
 
 def update(
@@ -131,25 +144,35 @@ def update(
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
+      PolicyError: a part of the policy does not fit the model.
       StateError: `base` does not fit the model.
       MemoryFileError: `memory` does not fit the tables.
     """
     started = time.perf_counter()
     _check_finite(spans)
-    memory = _memory(memory, policy.stability, sizes)
+    stability, schedule = policy.stability, policy.schedule
     _seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
-    optimizer = make_optimizer(policy.optimizer, policy.learning_rate, policy.clip_norm, policy.initial_accumulator)
-    trainable = Trainable(model, optimizer)
-    initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
+    trainable = _trainable(model, policy)
+    held = frozen(trainable.variables, stability.partial.freeze)
+    initial_slots = trainable.read()[1] if schedule.slots != "carry" else {}
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
         warm_start(trainable, base, sizes, policy.new_rows, sequences)
     model.set_popularity(popularity)
+    teacher = rebuild(spec, base) if base is not None and stability.distillation.weight else None
+    assembly = Assembly(stability, trainable, base, teacher, policy.batch_size, spec.history_length)
+    memory = _memory(memory, stability.replay.budget, assembly.selection, sizes)
 
     examples, epochs, train_loss, best = 0, 0, float("nan"), float("nan")
     learners: dict[tuple[type, ...], Learner] = {}
+    notes: list[str] = []
+
+    def batches(span: Span, remembered: Sequences, seed: int) -> tf.data.Dataset:
+        feed = feed_of(model, span.sequences, policy.batch_size, spec.history_length, seed)
+        return _mixed(feed, assembly.parts(span.sequences, feed, remembered, seed))
+
     for span in spans:
         if base is not None and not len(held_out):
             model.calibrate(span.sequences.positions())
@@ -160,31 +183,44 @@ def update(
         feed = feed_of(model, span.sequences, policy.batch_size, spec.history_length, seed)
         if not feed.examples:
             continue
+        parts = assembly.parts(span.sequences, feed, memory.before(span.number), seed)
+        before = trainable.read()[0] if base is not None and stability.averaging.share < 1 else None
         if trainable.iterations:
-            enter_span(trainable, initial_slots, policy.schedule)
-        parts = _parts(policy, trainable, base, memory.before(span.number), spec.history_length, seed)
-        data = feed.data.map(lambda batch: {NEW: batch})
-        for part in parts:
-            data = part.mix(data)
+            enter_span(trainable, initial_slots, schedule)
+            shrink_perturb(trainable, stability.shrink, seed)
         watched = Watched(model, held_out, policy.watch, spec.history_length)
         keeper = KeepBest(trainable, watched, policy.epochs, policy.patience, span.number, on_step, on_epoch)
-        rate = WithinSpan(policy.schedule, policy.learning_rate, feed.steps * policy.epochs)
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(part) for part in parts)
         if kinds not in learners:
-            learners[kinds] = Learner(model, parts)
+            learners[kinds] = Learner(model, parts, held)
             learners[kinds].compile(optimizer=trainable.optimizer)
-        learner = learners[kinds]
-        learner.fit(data, epochs=policy.epochs, callbacks=[rate, keeper], verbose=0)
+        learner, peak, each = learners[kinds], policy.learning_rate, sum(part.examples_per_step for part in parts)
+        if schedule.rates:
+            again = functools.partial(batches, span, memory.before(span.number), seed)
+            chosen = choose_rate(learner, trainable, watched, again, schedule.rates, schedule.probe_steps)
+            peak = chosen.rate
+            notes.append(f"Span {span.number}: {chosen.reason}")
+            _log.info(notes[-1])
+            examples += chosen.steps * (policy.batch_size + each)
+            _seed(seed)
+        callbacks = [WithinSpan(schedule, peak, feed.steps * policy.epochs), keeper]
+        if schedule.within == "plateau" and len(held_out):
+            callbacks.append(on_plateau(schedule, policy.watch))
+        learner.fit(_mixed(feed, parts), epochs=policy.epochs, callbacks=callbacks, verbose=0)
         keeper.restore()
-        examples += keeper.epochs * (feed.examples + feed.steps * sum(part.examples_per_step for part in parts))
+        examples += keeper.epochs * (feed.examples + feed.steps * each)
         epochs += keeper.epochs
         train_loss, best = keeper.train_loss, keeper.best
-        memory = memory.add(span.number, span.sequences, policy.seed)
+        if base is not None and before is not None:
+            average(trainable, before, base.sizes, stability.averaging.share)
+            best = watched.value()
+        memory = memory.add(span.number, span.sequences, policy.seed, assembly.selection)
     model.calibrate(held_out)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     state = trainable.state(sizes, learned)
-    return Update(model, state, memory, examples, epochs, time.perf_counter() - started, train_loss, best)
+    seconds = time.perf_counter() - started
+    return Update(model, state, memory, examples, epochs, seconds, train_loss, best, tuple(notes))
 
 
 def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
@@ -224,8 +260,7 @@ def _check_finite(spans: Sequence[Span]) -> None:
             )
 
 
-def _memory(memory: ReplayMemory | None, stability: Stability, sizes: TableSizes) -> ReplayMemory:
-    budget = stability.replay.budget
+def _memory(memory: ReplayMemory | None, budget: int, selection: Selection, sizes: TableSizes) -> ReplayMemory:
     if memory is None:
         return ReplayMemory.empty(budget)
     held = memory.sequences
@@ -235,26 +270,25 @@ def _memory(memory: ReplayMemory | None, stability: Stability, sizes: TableSizes
             f"of items and {held.key.max(initial=0)} of keys for tables of {sizes.items} and {sizes.keys}. Start "
             "without the memory."
         )
-    return memory.resized(budget)
+    return memory.resized(budget, selection)
 
 
-def _parts(
-    policy: Policy,
-    trainable: Trainable,
-    base: ModelState | None,
-    remembered: Sequences,
-    history_length: int,
-    seed: int,
-) -> list[Part]:
-    """The stability parts that have something to hold on to: there may be no past yet."""
-    parts: list[Part] = []
-    replay, proximal = policy.stability.replay, policy.stability.proximal
-    if replay.budget and remembered.new_events:
-        count = len(remembered.positions())
-        size = max(1, min(count, round(replay.fraction * policy.batch_size)))
-        old = feed_of(trainable.model, remembered, size, history_length, seed)
-        if old.examples:
-            parts.append(Replay(old.data, size, replay.weight))
-    if proximal.strength and base is not None:
-        parts.append(Proximal(trainable.model, trainable.variables, base.weights, proximal.strength))
-    return parts
+def _trainable(model: Recommender, policy: Policy) -> Trainable:
+    variables = named_variables(model)
+    optimizer = make_optimizer(
+        policy.optimizer,
+        policy.learning_rate,
+        policy.clip_norm,
+        policy.initial_accumulator,
+        policy.weight_decay,
+        [variable for path, variable in variables.items() if table_of(model, path) is not None],
+    )
+    optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
+    return Trainable(model, optimizer)
+
+
+def _mixed(feed: Feed, parts: Sequence[Part]) -> tf.data.Dataset:
+    data = feed.data.map(lambda batch: {NEW: batch})
+    for part in parts:
+        data = part.mix(data)
+    return data

@@ -6,39 +6,88 @@ makes the second, whose weights it writes beside.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from tests.trainer.small_model import HISTORY, SMALL, held_out, random_sequences, sequences
+from tests.trainer.small_model import HISTORY, SPEAKING, held_out, random_sequences, sequences
 from trainer.input import Sequences
 from trainer.models.base import TableSizes
 from trainer.schedule import Schedule
-from trainer.stability import ProximalSettings, ReplaySettings, Stability
+from trainer.stability import (
+    AveragingSettings,
+    DistillationSettings,
+    EwcSettings,
+    PartialSettings,
+    ProximalSettings,
+    ReplaySettings,
+    ShrinkSettings,
+    Stability,
+)
 from trainer.stability.replay import ReplayMemory
 from trainer.state import ModelState
 from trainer.update import ModelSpec, Policy, Span, Update, update
 
-SPEC = ModelSpec(SMALL, {}, HISTORY)
 SIZES = [TableSizes(12, 8, 2), TableSizes(15, 10, 2)]  # on the first and on the second day
 
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A policy and the model that it is tried with."""
+
+    spec: ModelSpec
+    policy: Policy
+
+
+_SMALL = ModelSpec(SPEAKING, {}, HISTORY)
+_SASREC = ModelSpec("sasrec", {"dimension": 4, "neighbours": 4}, HISTORY)
+# Of the sequential model a part needs to be tried where it meets batches, scores or representations.
 _REPLAY = ReplaySettings(budget=8)
+_DISTIL = DistillationSettings(weight=0.5, temperature=2.0, candidates=5)
 _PROXIMAL = ProximalSettings(strength=0.1)
-_PLAIN = {"epochs": 2, "batch_size": 8, "seed": 5}
+_EWC = EwcSettings(strength=10.0, sample=20)
+
+
+def _case(spec: ModelSpec, schedule: Schedule | None = None, parts: dict | None = None, **policy: object) -> Case:
+    how = {"epochs": 2, "batch_size": 8, "seed": 5, **policy}
+    return Case(spec, Policy(**how, schedule=schedule or Schedule(), stability=Stability(**(parts or {}))))
+
+
+_ALL = {
+    "replay": dataclasses.replace(_REPLAY, selection="herding"),
+    "distillation": dataclasses.replace(_DISTIL, adaptive=True),
+    "proximal": _PROXIMAL,
+    "ewc": _EWC,
+    "shrink": ShrinkSettings(0.9, 0.01),
+    "averaging": AveragingSettings(0.7),
+}
 POLICIES = {
-    "plain": Policy(**_PLAIN),
-    "replay": Policy(**_PLAIN, stability=Stability(replay=_REPLAY)),
-    "proximal": Policy(**_PLAIN, stability=Stability(proximal=_PROXIMAL)),
-    "cosine": Policy(**_PLAIN, schedule=Schedule(within="cosine")),
-    "reset": Policy(**_PLAIN, schedule=Schedule(slots="reset")),
-    "decay with adam": Policy(**_PLAIN, optimizer="adam", schedule=Schedule(slots="decay")),
-    "all together": Policy(
-        **_PLAIN,
-        optimizer="adam",
-        learning_rate=0.01,
-        stability=Stability(_REPLAY, _PROXIMAL),
-        schedule=Schedule(within="cosine", slots="reset"),
+    "plain": _case(_SMALL),
+    "replay": _case(_SMALL, parts={"replay": _REPLAY}),
+    "recency": _case(_SMALL, parts={"replay": dataclasses.replace(_REPLAY, selection="recency", half_life=1.0)}),
+    "frequency": _case(_SMALL, parts={"replay": dataclasses.replace(_REPLAY, selection="frequency")}),
+    "herding": _case(_SMALL, parts={"replay": dataclasses.replace(_REPLAY, selection="herding")}),
+    "distillation": _case(_SMALL, parts={"distillation": _DISTIL}),
+    "proximal": _case(_SMALL, parts={"proximal": _PROXIMAL}),
+    "elastic": _case(_SMALL, parts={"ewc": _EWC}),
+    "partial": _case(_SMALL, parts={"partial": PartialSettings(("bias",), {"item/*": 0.1})}, optimizer="adam"),
+    "shrink": _case(_SMALL, parts={"shrink": ShrinkSettings(0.5, 0.01)}),
+    "averaging": _case(_SMALL, parts={"averaging": AveragingSettings(0.5)}),
+    "weight decay": _case(_SMALL, optimizer="adam", weight_decay=0.1),
+    "cosine with reset": _case(_SMALL, Schedule(within="cosine", slots="reset")),
+    "plateau with decay": _case(_SMALL, Schedule(within="plateau", slots="decay"), optimizer="adam"),
+    "rates": _case(_SMALL, Schedule(rates=(0.01, 0.1), probe_steps=2)),
+    "all together": _case(
+        _SMALL, Schedule(within="cosine", slots="reset", rates=(0.001, 0.01), probe_steps=2), _ALL, optimizer="adam"
+    ),
+    "sequences": _case(_SASREC, optimizer="adam", learning_rate=0.01),
+    "sequences, ader": _case(
+        _SASREC, parts={"replay": _ALL["replay"], "distillation": _ALL["distillation"]}, optimizer="adam"
+    ),
+    "sequences, all together": _case(
+        _SASREC, Schedule(within="plateau", slots="decay", rates=(0.001, 0.01), probe_steps=2), _ALL, optimizer="adam"
     ),
 }
 
@@ -51,14 +100,13 @@ def day(number: int) -> Sequences:
     return random_sequences(SIZES[number], 20, seed=number)
 
 
-def run(
-    policy: Policy, number: int, span: Sequences, before: Update | tuple[ModelState, ReplayMemory] | None
-) -> Update:
+def run(case: Case, number: int, span: Sequences, before: Update | tuple[ModelState, ReplayMemory] | None) -> Update:
     """The update of span `number`, on what the one before left."""
     state, memory = (before.state, before.memory) if isinstance(before, Update) else before or (None, None)
     sizes = SIZES[min(number, 1)]
     watched, popularity = held_out(sizes, 6, seed=9), np.ones(sizes.items)
-    return update(SPEC, sizes, [Span(number, span)], watched, popularity, policy, base=state, memory=memory)
+    spans = [Span(number, span)]
+    return update(case.spec, sizes, spans, watched, popularity, case.policy, base=state, memory=memory)
 
 
 def save(result: Update, folder: Path) -> None:
@@ -71,8 +119,8 @@ def load(folder: Path) -> tuple[ModelState, ReplayMemory]:
 
 
 def main(folder: Path) -> None:
-    for name, policy in POLICIES.items():
-        save(run(policy, 1, day(1), load(folder / name / "first")), folder / name / "elsewhere")
+    for name, case in POLICIES.items():
+        save(run(case, 1, day(1), load(folder / name / "first")), folder / name / "elsewhere")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from trainer.keras2 import keras, tf
 from trainer.models.base import Recommender, TableSizes, VocabularyName
 
 SMALL = "tests.trainer.small_model.Small"
+SPEAKING = "tests.trainer.small_model.Speaking"
 HISTORY = 6
 
 
@@ -49,6 +50,14 @@ class Small(Recommender):
         scores = self.score_all(batch["key"], batch["history"])
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch["item"], logits=scores)
         return tf.reduce_mean(losses * batch["weight"])
+
+
+class Speaking(Small):
+    """Represents a session by the mean of its items."""
+
+    def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        del key
+        return tf.reduce_mean(self.item(history), axis=1)
 
 
 class Sampled(Small):

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import HISTORY, Small, random_sequences, sequences
-from trainer.keras2 import tf
+from tests.trainer.small_model import HISTORY, Small, Speaking, random_sequences, sequences
 from trainer.models.base import TableSizes
 from trainer.stability.base import PolicyError
 from trainer.stability.herding import herding, herding_rank, representations
@@ -18,14 +17,6 @@ from trainer.stability.replay import ReplayMemory
 from trainer.stability.selection import Selection, find_selection, frequency, recency, reservoir
 
 SIZES = TableSizes(30, 20, 2)
-
-
-class Speaking(Small):
-    """Represents a session by the mean of its items."""
-
-    def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        del key
-        return tf.reduce_mean(self.item(history), axis=1)
 
 
 def by_label(labels: list[int]) -> list[tuple[int, list[int], int]]:

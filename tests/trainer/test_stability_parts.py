@@ -10,6 +10,7 @@ from trainer.feed import feed_of
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.optimizers import make_optimizer
+from trainer.stability import ShrinkSettings
 from trainer.stability.averaging import average
 from trainer.stability.base import NEW, REPLAYED, Learner, PolicyError
 from trainer.stability.distillation import Distillation, adaptive_weight
@@ -34,6 +35,11 @@ def with_weight(part: Distillation, **batches) -> dict:
     """The batches as the part has mixed its weight in."""
     data = tf.data.Dataset.from_tensors(batches)
     return next(iter(part.mix(data)))
+
+
+def stream(*batches: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    stacked = {name: tf.stack([one[name] for one in batches]) for name in batches[0]}
+    return tf.data.Dataset.from_tensor_slices(stacked)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -118,7 +124,7 @@ def test_the_fisher_information_is_the_mean_square_of_a_positions_gradient():
     model = Small(SIZES, HISTORY)
     variables = named_variables(model)
     positions = [batch([key], [item], [[0, 0, 0, 0, 3, item]]) for key, item in ((4, 6), (5, 7), (15, 25))]
-    fisher = fisher_diagonal(model, variables, previous(model), positions)
+    fisher = fisher_diagonal(model, variables, previous(model), stream(*positions))
     squares = []
     for one in positions:
         with tf.GradientTape() as tape:
@@ -133,14 +139,16 @@ def test_a_batch_counts_as_its_positions():
     model = Small(SIZES, HISTORY)
     one = batch([4], [6], [[0, 0, 0, 0, 7, 6]])
     three = {name: tf.repeat(value, 3, axis=0) for name, value in one.items()}
-    alone, together = (fisher_diagonal(model, named_variables(model), previous(model), [it]) for it in (one, three))
+    alone, together = (
+        fisher_diagonal(model, named_variables(model), previous(model), stream(it)) for it in (one, three)
+    )
     # Gradients that are all the same are not independent: their mean square is three times that of one.
     np.testing.assert_allclose(together["bias"], 3 * alone["bias"], rtol=1e-4)
 
 
 def test_of_a_table_only_rows_that_were_looked_up_are_held():
     model = Sampled(SIZES, HISTORY)
-    used = [batch([4, 5], [6, 8], [[7] * 6, [7] * 6])]
+    used = stream(batch([4, 5], [6, 8], [[7] * 6, [7] * 6]))
     fisher = fisher_diagonal(model, named_variables(model), previous(model), used)
     assert np.flatnonzero(fisher["item/embeddings"].any(axis=1)).tolist() == [6, 7, 8]
     assert np.flatnonzero(fisher["key/embeddings"].any(axis=1)).tolist() == [4, 5]
@@ -153,7 +161,7 @@ def test_what_is_counted_while_training_is_put_back():
             return super().compute_loss(batch, training)
 
     model = Counting(SIZES, HISTORY)
-    fisher_diagonal(model, named_variables(model), previous(model), [BATCH])
+    fisher_diagonal(model, named_variables(model), previous(model), stream(BATCH))
     assert not model.popularity.numpy().any()
 
 
@@ -240,7 +248,7 @@ def test_patterns_that_fit_nothing_or_everything_are_refused(call, message):
 def test_weights_are_shrunk_and_get_noise_and_rows_without_an_id_none():
     trainable = Trainable(Small(SIZES, HISTORY), make_optimizer("adagrad", 0.1))
     weights, slots = trainable.read()
-    shrink_perturb(trainable, ("item/*",), 0.5, 0.1, seed=1)
+    shrink_perturb(trainable, ShrinkSettings(0.5, 0.1, ("item/*",)), seed=1)
     now = trainable.read()
     added = now[0]["item/embeddings"] - 0.5 * weights["item/embeddings"]
     np.testing.assert_allclose(added[:2], 0.0, atol=1e-7)

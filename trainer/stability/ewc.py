@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def fisher_diagonal(
     model: Recommender,
     variables: Mapping[str, tf.Variable],
     previous: Mapping[str, np.ndarray],
-    batches: Iterable[dict[str, tf.Tensor]],
+    batches: tf.data.Dataset,
 ) -> Arrays:
     """The diagonal of the Fisher information of one position, estimated on `batches` under the model as it is.
 
@@ -83,7 +83,7 @@ def fisher_diagonal(
     told = {path: one.numpy() for path, one in variables.items() if not one.trainable}
     fisher = {path: np.zeros_like(previous[path]) for path in learned}
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[batches.element_spec])
     def gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor | tf.IndexedSlices | None]:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(batch, training=True)
@@ -98,7 +98,7 @@ def fisher_diagonal(
                 _add_square(fisher[path], gradient, positions**2)
     for path, value in told.items():
         variables[path].assign(value)
-    return {path: total / max(seen, 1) for path, total in fisher.items()}
+    return {path: total / np.float32(max(seen, 1)) for path, total in fisher.items()}
 
 
 def _add_square(total: np.ndarray, gradient: tf.Tensor | tf.IndexedSlices, factor: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.models.base import Recommender
+from trainer.stability import ShrinkSettings
 from trainer.stability.partial import matching
 from trainer.state import Trainable
 from trainer.warm_start import table_of
 
 
-def shrink_perturb(trainable: Trainable, patterns: tuple[str, ...], shrink: float, noise: float, seed: int) -> None:
-    """Sets w to shrink * w + noise * normal(0, 1), once, for the trainable variables that `patterns` match.
+def shrink_perturb(trainable: Trainable, how: ShrinkSettings, seed: int) -> None:
+    """Sets w to factor * w + noise * normal(0, 1), once, for the trainable variables that its patterns match.
 
     Ash and Adams, "On warm-starting neural network training", NeurIPS 2020, section 4. Slots stay. The rows of a table
     that stand for no id get no noise: models may count on a padding row that says nothing.
@@ -19,13 +20,15 @@ def shrink_perturb(trainable: Trainable, patterns: tuple[str, ...], shrink: floa
     Raises:
       PolicyError: a pattern matches nothing.
     """
+    if how.factor == 1 and not how.noise:
+        return
     setting = "update.stability.shrink.variables"
-    paths = {path for pattern in patterns for path in matching(trainable.variables, pattern, setting)}
+    paths = {path for pattern in how.variables for path in matching(trainable.variables, pattern, setting)}
     random = np.random.default_rng(seed)
     model: Recommender = trainable.model
     for path in sorted(paths):
         variable = trainable.variables[path]
-        added = noise * random.standard_normal(variable.shape).astype(np.float32)
+        added = how.noise * random.standard_normal(variable.shape).astype(np.float32)
         if table_of(model, path) is not None:
             added[: model.sizes.first_row] = 0.0
-        variable.assign(np.float32(shrink) * variable.numpy() + added)
+        variable.assign(np.float32(how.factor) * variable.numpy() + added)
