@@ -42,10 +42,10 @@ class Case:
 
 
 _SMALL = ModelSpec(SPEAKING, {}, HISTORY)
-_SASREC = ModelSpec("sasrec", {"dimension": 4, "neighbours": 4}, HISTORY)
-# Of the sequential model a part needs to be tried where it meets batches, scores or representations.
+_SASREC = ModelSpec("sasrec", {"dimension": 4, "neighbours": 4, "reverse": False}, HISTORY)
 _REPLAY = ReplaySettings(budget=8)
 _DISTIL = DistillationSettings(weight=0.5, temperature=2.0, candidates=5)
+_ADER = dataclasses.replace(_DISTIL, adaptive=True, batches="replayed")
 _PROXIMAL = ProximalSettings(strength=0.1)
 _EWC = EwcSettings(strength=10.0, sample=20)
 
@@ -72,10 +72,11 @@ POLICIES = {
     "distillation": _case(_SMALL, parts={"distillation": _DISTIL}),
     "proximal": _case(_SMALL, parts={"proximal": _PROXIMAL}),
     "elastic": _case(_SMALL, parts={"ewc": _EWC}),
-    "partial": _case(_SMALL, parts={"partial": PartialSettings(("bias",), {"item/*": 0.1})}, optimizer="adam"),
+    "partial": _case(
+        _SMALL, parts={"partial": PartialSettings(("bias",), {"item/*": 0.1})}, optimizer="adam", weight_decay=0.1
+    ),
     "shrink": _case(_SMALL, parts={"shrink": ShrinkSettings(0.5, 0.01)}),
     "averaging": _case(_SMALL, parts={"averaging": AveragingSettings(0.5)}),
-    "weight decay": _case(_SMALL, optimizer="adam", weight_decay=0.1),
     "cosine with reset": _case(_SMALL, Schedule(within="cosine", slots="reset")),
     "plateau with decay": _case(_SMALL, Schedule(within="plateau", slots="decay"), optimizer="adam"),
     "rates": _case(_SMALL, Schedule(rates=(0.01, 0.1), probe_steps=2)),
@@ -83,11 +84,8 @@ POLICIES = {
         _SMALL, Schedule(within="cosine", slots="reset", rates=(0.001, 0.01), probe_steps=2), _ALL, optimizer="adam"
     ),
     "sequences": _case(_SASREC, optimizer="adam", learning_rate=0.01),
-    "sequences, ader": _case(
-        _SASREC, parts={"replay": _ALL["replay"], "distillation": _ALL["distillation"]}, optimizer="adam"
-    ),
     "sequences, all together": _case(
-        _SASREC, Schedule(within="plateau", slots="decay", rates=(0.001, 0.01), probe_steps=2), _ALL, optimizer="adam"
+        _SASREC, Schedule(within="plateau", slots="decay"), {**_ALL, "distillation": _ADER}, optimizer="adam"
     ),
 }
 
@@ -100,13 +98,13 @@ def day(number: int) -> Sequences:
     return random_sequences(SIZES[number], 20, seed=number)
 
 
-def run(case: Case, number: int, span: Sequences, before: Update | tuple[ModelState, ReplayMemory] | None) -> Update:
-    """The update of span `number`, on what the one before left."""
+def run(case: Case, spans: dict[int, Sequences], before: Update | tuple[ModelState, ReplayMemory] | None) -> Update:
+    """The update of the spans by number, on what the one before left."""
     state, memory = (before.state, before.memory) if isinstance(before, Update) else before or (None, None)
-    sizes = SIZES[min(number, 1)]
+    sizes = SIZES[min(max(spans), 1)]
     watched, popularity = held_out(sizes, 6, seed=9), np.ones(sizes.items)
-    spans = [Span(number, span)]
-    return update(case.spec, sizes, spans, watched, popularity, case.policy, base=state, memory=memory)
+    owed = [Span(number, span) for number, span in spans.items()]
+    return update(case.spec, sizes, owed, watched, popularity, case.policy, base=state, memory=memory)
 
 
 def save(result: Update, folder: Path) -> None:
@@ -120,7 +118,7 @@ def load(folder: Path) -> tuple[ModelState, ReplayMemory]:
 
 def main(folder: Path) -> None:
     for name, case in POLICIES.items():
-        save(run(case, 1, day(1), load(folder / name / "first")), folder / name / "elsewhere")
+        save(run(case, {1: day(1)}, load(folder / name / "first")), folder / name / "elsewhere")
 
 
 if __name__ == "__main__":
