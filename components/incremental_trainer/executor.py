@@ -143,3 +143,5 @@ def _describe(model: artifact.Artifact, result: Update, about: dict[str, Any], d
     )
     model.set_string_custom_property("learned", json.dumps(about["learned"]))
     model.set_string_custom_property("action", decision.action)
+    if result.notes:
+        model.set_string_custom_property("notes", " ".join(result.notes))

@@ -15,7 +15,15 @@ Learn = Literal["fine_tune", "retrain", "never"]
 _LEARN: tuple[Learn, ...] = ("fine_tune", "retrain", "never")
 _SECTIONS = ("update", "model")
 
-_PLAIN = {"replay": {"budget": 0}, "proximal": {"strength": 0.0}}
+_PLAIN: dict[str, dict[str, Any]] = {
+    "replay": {"budget": 0},
+    "distillation": {"weight": 0.0},
+    "proximal": {"strength": 0.0},
+    "ewc": {"strength": 0.0},
+    "partial": {"freeze": []},
+    "shrink": {"factor": 1.0, "noise": 0.0},
+    "averaging": {"share": 1.0},
+}
 BUILT_IN: dict[str, dict[str, Any]] = {
     "fine-tune": {"update": {"stability": _PLAIN}},
     "fine-tune+replay": {"update": {"stability": {**_PLAIN, "replay": {"budget": 6000}}}},

@@ -15,6 +15,7 @@ from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
 from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
 from trainer.keras2 import tf
+from trainer.schedule import Schedule
 from trainer.state import ModelState, StateError
 from trainer.vocabulary import Vocabulary
 
@@ -64,6 +65,15 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
     assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER}
+
+
+def test_what_was_decided_on_the_way_is_written_down(tmp_path: Path, days: list[Day]) -> None:
+    policy = dataclasses.replace(SETTINGS.policy, schedule=Schedule(rates=(0.02, 0.1), probe_steps=2))
+    model = train(
+        tmp_path / "first", days[0], cold(days[0]), settings=dataclasses.replace(SETTINGS, policy=policy)
+    )  # fmt: skip
+    assert model.get_string_custom_property("notes").startswith("Span 7: learning rate 0.")
+    assert not train(tmp_path / "plain", days[0], cold(days[0])).has_custom_property("notes")
 
 
 def test_a_retrain_starts_from_fresh_weights(tmp_path: Path, days: list[Day]) -> None:
