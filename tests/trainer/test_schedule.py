@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences
+from trainer.feed import feed_of
+from trainer.keep_best import KeepBest, Watched
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
-from trainer.schedule import Schedule, WithinSpan, enter_span
+from trainer.optimizers import LazyAdam
+from trainer.schedule import Schedule, WithinSpan, enter_span, on_plateau
+from trainer.stability.base import NEW, Learner
 from trainer.state import ModelState, Trainable
 from trainer.update import ModelSpec, Policy, Span, Update, update
 
@@ -49,6 +53,45 @@ def test_each_step_is_made_at_its_own_rate():
     assert rates == pytest.approx([0.5 * schedule.rate(step, 8) for step in range(8)])
 
 
+@pytest.mark.parametrize(
+    ("watch", "values", "patience", "shares"),
+    [
+        ("loss", [3.0, 2.0, 2.0, 1.5, 1.6, 1.7], 1, [1, 1, 1, 0.5, 0.5, 0.25]),
+        ("loss", [3.0, 2.0, 2.0, 2.5, 1.0, 1.5], 2, [1, 1, 1, 1, 0.5, 0.5]),
+        ("recall", [0.1, 0.3, 0.2, 0.4, 0.4, 0.4], 1, [1, 1, 1, 0.5, 0.5, 0.25]),
+    ],
+)
+def test_on_a_plateau_of_what_is_watched_the_rate_goes_down(monkeypatch, watch, values, patience, shares):
+    class Noting(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    rates: list[float] = []
+    given = iter(values)
+    monkeypatch.setattr("trainer.keep_best.Watched.value", lambda self: next(given))
+    trainable = Trainable(Small(SIZES, HISTORY), keras.optimizers.Adagrad(0.1, jit_compile=False))
+    learner = Learner(trainable.model, [])
+    learner.compile(trainable.optimizer)
+    feed = feed_of(trainable.model, random_sequences(SIZES, 9, seed=1), 8, HISTORY, seed=1)
+    watched = Watched(trainable.model, held_out(SIZES, 5, seed=2), watch, HISTORY)
+    schedule = Schedule("plateau", factor=0.5, patience=patience)
+    keeper = KeepBest(trainable, watched, 6, 9, 0, None, None)
+    callbacks = [WithinSpan(schedule, 0.2, feed.steps * 6), keeper, on_plateau(schedule, watch), Noting()]
+    learner.fit(feed.data.map(lambda batch: {NEW: batch}), epochs=6, verbose=0, callbacks=callbacks)
+    assert rates == pytest.approx([0.2 * share for share in shares])
+
+
+def test_an_update_minds_its_plateaus():
+    def after(factor: float) -> Update:
+        schedule = Schedule(within="plateau", factor=factor)
+        policy = Policy(epochs=6, batch_size=8, patience=9, learning_rate=0.5, schedule=schedule)
+        spans = [Span(1, random_sequences(SIZES, 15, seed=1))]
+        return update(SPEC, SIZES, spans, held_out(SIZES, 9, seed=7), np.ones(SIZES.items), policy)
+
+    # The held-out part is of other histories: it gets no better with what is learned by heart.
+    assert after(0.01).train_loss != after(0.9).train_loss
+
+
 def one_span(number: int, policy: Policy, base: ModelState | None = None) -> Update:
     spans = [Span(number, random_sequences(SIZES, 15, seed=number))]
     return update(SPEC, SIZES, spans, held_out(SIZES, 0, seed=0), np.ones(SIZES.items), policy, base=base)
@@ -78,7 +121,7 @@ def test_an_adagrad_sum_is_carried_decayed_or_reset(slots, left):
 
 @pytest.mark.parametrize("schedule", [Schedule(slots="reset"), Schedule(slots="decay", keep=0.2), Schedule()])
 def test_adam_steps_on_at_its_own_length_whatever_was_kept(schedule):
-    trainable, initial = trained(keras.optimizers.Adam(0.01, jit_compile=False), steps=50)
+    trainable, initial = trained(LazyAdam(0.01, jit_compile=False), steps=50)
     enter_span(trainable, initial, schedule)
     before = trainable.read()[0]["bias"]
     gradients(trainable, 1)
