@@ -35,7 +35,7 @@ from trainer.metrics import mask_scores, rank_of
 from trainer.models.base import Recommender, TableSizes
 from trainer.stability.replay import ReplayMemory
 from trainer.state import ModelState
-from trainer.update import ModelSpec, Span, Update, rebuild, update
+from trainer.update import Span, Update, update
 
 _HELD_OUT = 0.1
 _HALF_LIFE = 2.0  # spans, of an item's popularity

@@ -122,6 +122,7 @@ class Update(Section):
     """How one span changes the model."""
 
     epochs: int = pydantic.Field(default=5, ge=1)
+    cold_epochs: int | None = pydantic.Field(default=None, ge=1)
     batch_size: int = pydantic.Field(default=256, ge=1)
     optimizer: Literal["adagrad", "adam"] = "adagrad"
     learning_rate: float = pydantic.Field(default=0.05, gt=0)

@@ -54,10 +54,12 @@ class Policy:
     `initial_accumulator` is Adagrad's: a row's first steps are as long as the learning rate where it is far below the
     row's squared gradients, which are small under a mean over the batch; at Keras's 0.1 a seldom row hardly moves.
     `weight_decay` is of all that is no table (see `make_optimizer`).
+    `cold_epochs` are those of a span that is learned from nothing, which takes more; None for as many as `epochs`.
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     """
 
     epochs: int = 5
+    cold_epochs: int | None = None
     batch_size: int = 256
     optimizer: OptimizerName = "adagrad"
     learning_rate: float = 0.1
@@ -188,8 +190,9 @@ def update(
         if trainable.iterations:
             enter_span(trainable, initial_slots, schedule)
             shrink_perturb(trainable, stability.shrink, seed)
+        most = policy.epochs if trainable.iterations else policy.cold_epochs or policy.epochs
         watched = Watched(model, held_out, policy.watch, spec.history_length)
-        keeper = KeepBest(trainable, watched, policy.epochs, policy.patience, span.number, on_step, on_epoch)
+        keeper = KeepBest(trainable, watched, most, policy.patience, span.number, on_step, on_epoch)
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(part) for part in parts)
         if kinds not in learners:
@@ -204,10 +207,10 @@ def update(
             _log.info(notes[-1])
             examples += chosen.steps * (policy.batch_size + each)
             _seed(seed)
-        callbacks = [WithinSpan(schedule, peak, feed.steps * policy.epochs), keeper]
+        callbacks = [WithinSpan(schedule, peak, feed.steps * most), keeper]
         if schedule.within == "plateau" and len(held_out):
             callbacks.append(on_plateau(schedule, policy.watch))
-        learner.fit(_mixed(feed, parts), epochs=policy.epochs, callbacks=callbacks, verbose=0)
+        learner.fit(_mixed(feed, parts), epochs=most, callbacks=callbacks, verbose=0)
         keeper.restore()
         examples += keeper.epochs * (feed.examples + feed.steps * each)
         epochs += keeper.epochs

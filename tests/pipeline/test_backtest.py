@@ -338,12 +338,20 @@ def test_the_command_ends_in_a_sentence(shop, capfd):
         assert said in result.output + getattr(result, "stderr", "") + capfd.readouterr().err
 
 
+SEQUENCES = {
+    "model": {"type": "sasrec", "params": {"dimension": 8, "negatives": 20, "neighbours": 8}},
+    "update": {"optimizer": "adam", "learning_rate": 0.01, "watch": "recall", "cold_epochs": 3},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_the_numbers_are_those_of_the_pipeline(make_shop, tmp_path):
-    """With every stability part on, so that the replay memory must have come the same way through the artifacts."""
+@pytest.mark.parametrize("model", [{}, SEQUENCES], ids=["two_tower", "sasrec"])
+def test_the_numbers_are_those_of_the_pipeline(make_shop, tmp_path, model):
+    """With stability parts on, so that the replay memory must have come the same way through the artifacts."""
     parts = {"replay": {"budget": 40}, "proximal": {"strength": 0.01}}
-    shop = override(make_shop(3), {"update": {"stability": parts, "schedule": {"slots": "decay"}}}, "the test")
+    settings = override(make_shop(3), {"update": {"stability": parts, "schedule": {"slots": "decay"}}}, "the test")
+    shop = override(settings, model, "the test")
     deliveries = read_deliveries(shop)
     run_steps(shop, make_plan([], deliveries, Naming(dated=True)), Console(quiet=True))
     ledger = read_ledger(shop)

@@ -262,3 +262,11 @@ def test_the_held_out_loss_is_traced_once_whatever_the_sizes_and_epochs(monkeypa
     result = run([span(1)], watched=held_out(SIZES, 50, seed=5))
     held_out_loss(result.model, held_out(SIZES, 30, seed=6), HISTORY, batch_size=7)
     assert traced.count(False) == 1
+
+
+def test_what_is_learned_from_nothing_may_take_more_epochs() -> None:
+    nothing = {"watched": NOTHING, "epochs": 2, "cold_epochs": 5}
+    cold = run([span(1), span(2)], **nothing)
+    assert cold.epochs == 5 + 2
+    assert run([span(3)], base=cold.state, **nothing).epochs == 2
+    assert run([span(1)], watched=NOTHING, epochs=2).epochs == 2
