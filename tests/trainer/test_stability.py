@@ -14,9 +14,9 @@ from trainer.keep_best import held_out_loss
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.stability import ProximalSettings, ReplaySettings, Stability
-from trainer.stability.base import Learner
+from trainer.stability.base import REPLAYED, Learner
 from trainer.stability.proximal import Proximal
-from trainer.stability.replay import MemoryFileError, ReplayMemory
+from trainer.stability.replay import MemoryFileError, Replay, ReplayMemory
 from trainer.state import named_variables
 from trainer.update import ModelSpec, Policy, Span, Update, update
 
@@ -154,6 +154,19 @@ def test_a_weight_of_nothing_changes_nothing(two_spans):
     with_replay, without = train(two_spans[1:], how, first), train(two_spans[1:], policy(), first)
     for path, value in without.state.weights.items():
         np.testing.assert_allclose(with_replay.state.weights[path], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_of_nothing_costs_no_pass():
+    asked: list[str] = []
+
+    class Asked(Small):
+        def compute_loss(self, batch, training=False):
+            asked.append("loss")
+            return super().compute_loss(batch, training)
+
+    part = Replay(tf.data.Dataset.range(1), 4, weight=0.0)
+    assert float(part.loss(Asked(SIZES, HISTORY), {REPLAYED: batch([4], [6], [[0] * 6])})) == 0
+    assert asked == []
 
 
 def test_owed_spans_enter_the_memory_one_after_the_other(two_spans):

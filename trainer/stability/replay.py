@@ -143,4 +143,6 @@ class Replay(Part):
         return pairs.map(lambda batches, replayed: {**batches, REPLAYED: replayed})
 
     def loss(self, model: Recommender, batches: Batches) -> tf.Tensor:
+        if not self._weight:  # replayed for another part alone: neither a forward nor a backward pass
+            return tf.constant(0.0)
         return self._weight * model.compute_loss(batches[REPLAYED], training=True)
