@@ -86,7 +86,7 @@ def run(spans: SessionSpans, policy: SessionPolicy, seed: int, cycles: Sequence[
             "train_seconds": round(result.seconds, 2),
             "test_seconds": round(time.perf_counter() - started, 2),
         }
-        if cycle == spans.count - 1 and not policy.joint:
+        if cycle == spans.count - 1 > 9 and not policy.joint:
             row["retained"] = _retained(spans, result.model, policy.spec.history_length)
         rows.append(row)
         _keep(folder, rows, policy, seed, state, memory)
@@ -127,13 +127,14 @@ def _learn(
 def test(model: Recommender, positions: Positions, history_length: int) -> tuple[dict[str, float], int]:
     """Recall and MRR at 20 and 10 in percent over `positions`, and how many those are."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def ranks(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         scores = mask_scores(model.score_all(batch["key"], batch["history"]), model.sizes.first_row)
         return rank_of(scores, batch["item"], model.sizes.first_row)
 
     batches = positions.dataset(_TEST_BATCH, history_length)
-    rank = 1 + np.concatenate([ranks(batch).numpy() for batch in batches])
+    graph = ranks.get_concrete_function(batches.element_spec)  # one for batches of every size
+    rank = 1 + np.concatenate([graph(batch).numpy() for batch in batches])
     found = {}
     for k in (20, 10):
         found[f"recall@{k}"] = 100 * float(np.mean(rank <= k))

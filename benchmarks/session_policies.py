@@ -40,15 +40,15 @@ def _policy(
     return SessionPolicy(ModelSpec("sasrec", params, _LENGTH), update, joint)
 
 
-def _with(**parts: object) -> Policy:
-    return dataclasses.replace(_UPDATE, stability=dataclasses.replace(Stability(), **parts))
+def _with(stability: Stability) -> Policy:
+    return dataclasses.replace(_UPDATE, stability=stability)
 
 
 POLICIES = {
     "fine-tune": _policy(dropout=0.0, item_dropout=0.0),
     "dropout": _policy(),
-    "ewc": _policy(_with(ewc=EwcSettings(strength=1.0)), dropout=0.0, item_dropout=0.0),
+    "ewc": _policy(_with(Stability(ewc=EwcSettings(strength=1.0))), dropout=0.0, item_dropout=0.0),
     # It stops by itself, when a held-out tenth no longer gains from going on.
     "joint": _policy(dataclasses.replace(_UPDATE, cold_epochs=20, patience=1), joint=True),
-    "best": _policy(_with(replay=ReplaySettings(budget=6000, fraction=0.2, weight=0.5))),
+    "best": _policy(_with(Stability(replay=ReplaySettings(budget=6000, fraction=0.2, weight=0.5)))),
 }

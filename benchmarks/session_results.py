@@ -48,7 +48,7 @@ def gather(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def table(runs: dict[str, list[dict[str, Any]]]) -> Table:
-    """One line a policy: means over its cycles, and their spread over seeds; cost on the cycles that `joint` has too."""
+    """One line a policy: means over its cycles and their spread over seeds, and the cost against that of `joint`."""
     shown = Table(title="mean over cycles ± standard deviation over seeds", title_justify="left")
     columns = ("policy", "seeds", "cycles", *METRICS, "retained recall@20", "seconds", "examples", "of joint's", "on")
     for name in columns:

@@ -69,7 +69,7 @@ class Mixture(keras.layers.Layer):
         if not len(known):
             return
 
-        @tf.function(reduce_retracing=True)
+        @tf.function
         def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c]."""
             parts = kinds(batch["key"], batch["history"])
@@ -83,8 +83,10 @@ class Mixture(keras.layers.Layer):
             right = tf.cast(chosen, tf.int64) == batch["item"][:, None]
             return found, tf.gather(back, chosen, batch_dims=1), right
 
-        batches = [shortlist(batch) for batch in positions.take(known).dataset(_BATCH, history_length)]
-        values, back, right = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        batches = positions.take(known).dataset(_BATCH, history_length)
+        graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
+        listed_batches = [graph(batch) for batch in batches]
+        values, back, right = (np.concatenate(parts) for parts in zip(*listed_batches, strict=True))
         # Of what is not on the shortlist nothing is asked: put on it, it would speak against what the list is made by.
         listed = right.any(axis=1)
         if not listed.any():
