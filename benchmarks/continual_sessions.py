@@ -71,10 +71,12 @@ def run(spans: SessionSpans, policy: SessionPolicy, seed: int, cycles: Sequence[
     for cycle in range(1, max(cycles) + 1):
         if cycle in done or (policy.joint and cycle not in cycles):
             continue
+        processor = time.process_time()
         result = _learn(spans, policy, seed, cycle, state, memory)
+        processor = time.process_time() - processor
         state, memory = result.state, result.memory
         started = time.perf_counter()
-        metrics, positions = test(result.model, spans.test_positions(cycle, cycle), policy.spec.history_length)
+        metrics, positions = test(result.model, spans.test_positions(cycle), policy.spec.history_length)
         row = {
             "cycle": cycle,
             "metrics": metrics,
@@ -84,6 +86,7 @@ def run(spans: SessionSpans, policy: SessionPolicy, seed: int, cycles: Sequence[
             "examples": result.examples,
             "epochs": result.epochs,
             "train_seconds": round(result.seconds, 2),
+            "train_processor_seconds": round(processor, 2),
             "test_seconds": round(time.perf_counter() - started, 2),
         }
         if cycle == spans.count - 1 > 9 and not policy.joint:
@@ -145,7 +148,7 @@ def test(model: Recommender, positions: Positions, history_length: int) -> tuple
 def _retained(spans: SessionSpans, model: Recommender, history_length: int) -> dict[str, float]:
     """The last model on the tests of all spans before the last eight, which it has learned since: means over spans."""
     older = range(1, spans.count - 8)
-    found = [test(model, spans.test_positions(cycle, cycle), history_length)[0] for cycle in older]
+    found = [test(model, spans.test_positions(cycle), history_length)[0] for cycle in older]
     return {metric: statistics.fmean(one[metric] for one in found) for metric in found[0]}
 
 

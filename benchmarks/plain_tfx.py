@@ -51,9 +51,7 @@ class TwoTower(tfrs.Model):
         self.task = tfrs.tasks.Retrieval()
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        return self.task(
-            self.query(inputs["user_id"]), self.candidate(inputs["item_id"]), compute_metrics=False
-        )
+        return self.task(self.query(inputs["user_id"]), self.candidate(inputs["item_id"]), compute_metrics=False)
 
 
 def _tower(ids: list[str], width: int) -> keras.Model:

@@ -60,10 +60,10 @@ class SessionSpans:
         held_out = np.random.default_rng([seed, span]).random(len(sessions)) < share
         return self._chosen(sessions[~held_out]), self._chosen(sessions[held_out])
 
-    def test_positions(self, span: int, cycle: int) -> Positions:
-        """Every prefix of every session of `span`, of the items that occurred before `cycle` alone."""
+    def test_positions(self, span: int) -> Positions:
+        """Every prefix of every session of `span`, of the items that occurred in the spans before it alone."""
         sequences = self.sequences(span)
-        known = sequences.items < self.items_until(cycle - 1)
+        known = sequences.items < self.items_until(span - 1)
         owner = np.repeat(np.arange(len(sequences)), np.diff(sequences.splits))
         length = np.bincount(owner[known], minlength=len(sequences))
         return _sequences(sequences.items[known], length).positions()

@@ -61,7 +61,7 @@ def test_sessions_are_read_in_the_order_of_their_events_and_cut_at_the_spans(tmp
     assert sequences.splits.tolist() == [0, 3, 4]
     assert (spans.events(0), spans.events(1), spans.items_until(0), spans.items_until(1)) == (4, 6, 5, 6)
     # d was not seen before cycle 1: s1 is gone, s3 is a c, s4 is alone and gone.
-    asked = spans.test_positions(1, 1)
+    asked = spans.test_positions(1)
     assert [asked.items[b:e].tolist() for b, e in zip(asked.begin, asked.end, strict=True)] == [[a]]
     assert asked.target.tolist() == [c]
 
@@ -82,7 +82,7 @@ def test_the_protocol_asks_as_many_positions_as_the_paper(diginetica: Path) -> N
     with (diginetica / "DIGINETICA_period_stats.csv").open(newline="") as file:
         counts = {int(row["period"]): row for row in csv.DictReader(file)}
     for cycle in (1, 8, 16):
-        assert len(spans.test_positions(cycle, cycle)) == float(counts[cycle]["eval_subseq"])
+        assert len(spans.test_positions(cycle)) == float(counts[cycle]["eval_subseq"])
         assert spans.events(cycle) == int(counts[cycle]["actions"])
         assert spans.items_until(cycle - 1) - spans.first_row == int(counts[cycle - 1]["cum_items"])
 
