@@ -68,7 +68,8 @@ def test_the_strongest_neighbours_stay() -> None:
 def test_recent_events_of_a_history_speak_for_their_neighbours() -> None:
     layer = Transitions(SIZES, neighbours=4)
     layer.count(sequences([(2, [4, 5], 0), (2, [6, 7], 0), (2, [6, 7], 0)]))
-    together, following = (one.numpy() for one in layer(tf.constant([[0, 4, 6], [0, 0, 0], [0, 6, 4]], tf.int64)))
+    history = tf.constant([[0, 4, 6], [0, 0, 0], [0, 6, 4]], tf.int64)
+    together, following = (tf.scatter_nd(few.at, few.value, [3, SIZES.items]).numpy() for few in layer(history))
     assert set(np.flatnonzero(together[0])) == {5, 7}
     assert together[0, 7] > together[0, 5] > 0, "counted twice, and more recent"
     assert set(np.flatnonzero(following[0])) == {7}, "of the last event alone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -10,6 +11,7 @@ import scipy.optimize
 from trainer.input import Positions
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
+from trainer.models.transitions import Few
 
 _DISTANCES = 8  # events back, told apart for an item that was met before; further back is one more class
 _SHORTLIST = 300  # items of each position that take part in the fit
@@ -17,8 +19,25 @@ _POSITIONS = 4096  # at most in a fit
 _BATCH = 256
 _PRIOR = 10.0  # how many squared units of the weights a position's loss is worth
 
-_KINDS = ("learned", "together", "following", "popular", "popular_without_history")
-_START = (1.0, 0.0, 0.0, 0.0, 1.0)
+_KINDS = ("learned", "popular", "popular_without_history", "together", "following")
+_START = (1.0, 0.0, 1.0, 0.0, 0.0)
+
+
+class Evidence(NamedTuple):
+    """What speaks for the items.
+
+    Attributes:
+      query: float32 [b, d], and index: float32 [items, d]; their product is what was learned.
+      popular: float32 [items], log of how popular each is.
+      counted: nothing, or two of [b, items], see `Transitions`.
+      history: int64 [b, h] item rows, 0 in front.
+    """
+
+    query: tf.Tensor
+    index: tf.Tensor
+    popular: tf.Tensor
+    counted: tuple[Few, ...]
+    history: tf.Tensor
 
 
 class Mixture(keras.layers.Layer):
@@ -35,24 +54,24 @@ class Mixture(keras.layers.Layer):
         start = keras.initializers.Constant([*_START, *[0.0] * (_DISTANCES + 2)])
         self.weights_ = self.add_weight("weights_", [len(_START) + _DISTANCES + 2], initializer=start, trainable=False)
 
-    def mix(self, learned: tf.Tensor, counted: tuple, popular: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        """Scores of all items, float32 [b, items].
-
-        Args:
-          learned: float32 [b, items].
-          counted: nothing, or two of float32 [b, items], see `Transitions`.
-          popular: float32 [items], log of how popular each is.
-          history: int64 [b, h] item rows, 0 in front.
-        """
-        values, back = _values(learned, counted, popular, history)
-        scores = sum(self.weights_[place] * value for place, value in values.items())
-        return scores + tf.gather(self.weights_[len(_START) :], back)
+    def mix(self, evidence: Evidence) -> tf.Tensor:
+        """Scores of all items, float32 [b, items]: one product over the catalogue, and a few cells of it corrected."""
+        weights = self.weights_
+        slope = tf.where(_has_history(evidence.history), weights[1], weights[2])
+        query = tf.concat([weights[0] * evidence.query, slope[:, None]], axis=1)
+        scores = tf.matmul(query, tf.concat([evidence.index, evidence.popular[:, None]], axis=1), transpose_b=True)
+        met, ago = _met(evidence.history)
+        at, value = [met], [tf.gather(weights[len(_START) :], ago)]
+        for weight, few in zip(tf.unstack(weights[3 : len(_START)]), evidence.counted, strict=False):
+            at.append(few.at)
+            value.append(weight * few.value)
+        return tf.tensor_scatter_nd_add(scores, tf.concat(at, axis=0), tf.concat(value, axis=0))
 
     def fit(
         self,
         positions: Positions,
         history_length: int,
-        kinds: Callable[[tf.Tensor, tf.Tensor], tuple],
+        evidence: Callable[[tf.Tensor, tf.Tensor], Evidence],
         first_row: int,
     ) -> None:
         """Fits the weights on `positions`; of many, on a sample.
@@ -60,7 +79,7 @@ class Mixture(keras.layers.Layer):
         Args:
           positions: that the model has not learned.
           history_length: h.
-          kinds: of int64 [b] keys and [b, h] histories: what `mix` takes.
+          evidence: of int64 [b] keys and [b, h] histories.
           first_row: of the items that can be recommended.
         """
         known = np.flatnonzero(positions.target >= first_row)
@@ -72,50 +91,57 @@ class Mixture(keras.layers.Layer):
         @tf.function
         def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c]."""
-            parts = kinds(batch["key"], batch["history"])
-            values, back = _values(*parts)
-            scores = mask_scores(self.mix(*parts), first_row)
+            found = evidence(batch["key"], batch["history"])
+            scores = mask_scores(self.mix(found), first_row)
             chosen = tf.math.top_k(scores, tf.minimum(_SHORTLIST, tf.shape(scores)[1] - first_row)).indices
-            columns = [tf.zeros_like(scores)] * len(_START)
-            for place, value in values.items():
-                columns[place] = tf.broadcast_to(value, tf.shape(scores))
-            found = tf.stack([tf.gather(column, chosen, batch_dims=1) for column in columns], axis=2)
-            right = tf.cast(chosen, tf.int64) == batch["item"][:, None]
-            return found, tf.gather(back, chosen, batch_dims=1), right
+            values, back = _looked_up(found, chosen)
+            return values, back, tf.cast(chosen, tf.int64) == batch["item"][:, None]
 
         batches = positions.take(known).dataset(_BATCH, history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
-        listed_batches = [graph(batch) for batch in batches]
-        values, back, right = (np.concatenate(parts) for parts in zip(*listed_batches, strict=True))
+        parts = [graph(batch) for batch in batches]
+        values, back, right = (np.concatenate(one) for one in zip(*parts, strict=True))
         # Of what is not on the shortlist nothing is asked: put on it, it would speak against what the list is made by.
         listed = right.any(axis=1)
         if not listed.any():
             return
         before = self.weights_.numpy().astype(np.float64)
         result = scipy.optimize.minimize(
-            _loss, before,
+            _loss,
+            before,
             (values[listed], back[listed], right[listed].argmax(axis=1), before),
-            jac=True, method="L-BFGS-B",
-        )  # fmt: skip
+            jac=True,
+            method="L-BFGS-B",
+        )
         self.weights_.assign(result.x.astype(np.float32))
 
 
-def _values(
-    learned: tf.Tensor, counted: tuple, popular: tf.Tensor, history: tf.Tensor
-) -> tuple[dict[int, tf.Tensor], tf.Tensor]:
-    """The kinds by their place in the weights, and int32 [b, items]: how many events ago an item was met, 0 for not."""
-    without = tf.cast(~tf.reduce_any(history > 0, axis=1), tf.float32)[:, None]
-    values = {0: learned, 3: popular * (1.0 - without), 4: popular * without}
-    if counted:
-        values[1], values[2] = counted
-    batch, length = tf.unstack(tf.shape(history))
-    ago = tf.minimum(tf.range(length, 0, -1), _DISTANCES + 1)
-    at = tf.stack([tf.broadcast_to(tf.range(batch)[:, None], [batch, length]), tf.cast(history, tf.int32)], axis=-1)
-    none = tf.fill(tf.shape(learned), _DISTANCES + 2)
-    nearest = tf.tensor_scatter_nd_min(
-        none, tf.reshape(at, [-1, 2]), tf.reshape(tf.broadcast_to(ago, [batch, length]), [-1])
-    )
-    return values, tf.where(nearest > _DISTANCES + 1, 0, nearest)
+def _has_history(history: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_any(history > 0, axis=1)
+
+
+def _met(history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Places [n, 2] of the items in int64 [b, h] histories, each once, and classes [n]: how many events ago, from 1."""
+    length = tf.shape(history)[1]
+    later = tf.range(length)[:, None] < tf.range(length)
+    again = tf.reduce_any((history[:, :, None] == history[:, None, :]) & later, axis=2)
+    last = tf.where((history > 0) & ~again)
+    ago = tf.minimum(length - tf.cast(last[:, 1], tf.int32), _DISTANCES + 1)
+    return tf.stack([last[:, 0], tf.gather_nd(history, last)], axis=1), ago
+
+
+def _looked_up(evidence: Evidence, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The kinds' values float32 [b, c, kinds] and the classes int32 [b, c] of int32 [b, c] items."""
+    with_history = tf.cast(_has_history(evidence.history), tf.float32)[:, None]
+    popular = tf.gather(evidence.popular, chosen)
+    learned = tf.matmul(evidence.query, evidence.index, transpose_b=True)
+    columns = [tf.gather(learned, chosen, batch_dims=1), popular * with_history, popular * (1.0 - with_history)]
+    shape = tf.shape(learned, tf.int64)
+    for few in evidence.counted:
+        columns.append(tf.gather(tf.scatter_nd(few.at, few.value, shape), chosen, batch_dims=1))
+    columns += [tf.zeros_like(popular)] * (len(_START) - len(columns))
+    back = tf.scatter_nd(*_met(evidence.history), shape)
+    return tf.stack(columns, axis=2), tf.gather(back, chosen, batch_dims=1)
 
 
 def _loss(

@@ -11,7 +11,7 @@ from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
 from trainer.models import sampled_softmax
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.mixture import Mixture
+from trainer.models.mixture import Evidence, Mixture
 from trainer.models.tables import Popularity, item_table
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import Transitions
@@ -94,14 +94,14 @@ class SasRec(Recommender):
             self.transitions.count(sequences)
 
     def calibrate(self, unlearned: Positions) -> None:
-        self.mixture.fit(unlearned, self.history_length, self._kinds, self.sizes.first_row)
+        self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row)
 
     def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         del key
         return self._sessions(history, training=False)[:, -1]
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        return self.mixture.mix(*self._kinds(key, history))
+        return self.mixture.mix(self._evidence(key, history))
 
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
@@ -168,12 +168,11 @@ class SasRec(Recommender):
         share = self.popularity.share(tf.range(self.sizes.items))
         return sampled_softmax.draw(rows, share, self.sizes.items, self.sizes.first_row, self.negatives)
 
-    def _kinds(self, key: tf.Tensor, history: tf.Tensor) -> tuple:
-        """What `Mixture.mix` weighs."""
+    def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
+        query = self._unit(self.represent(key, history)) * tf.exp(self.log_scale)
         items = self._unit_items() if self.index is None else self.index
-        learned = self._cosine(self.represent(key, history), items)
         counted = () if self.transitions is None else self.transitions(history)
-        return learned, counted, self.popularity.log(tf.range(self.sizes.items)), history
+        return Evidence(query, items, self.popularity.log(tf.range(self.sizes.items)), counted, history)
 
     def _unit_items(self) -> tf.Tensor:
         return self._unit(self.item_embedding.embeddings)

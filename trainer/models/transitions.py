@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse
 
@@ -14,6 +16,13 @@ _LAST = 5  # of a history that are asked for their neighbours
 _DECAY = 0.6  # an event's say against that of the one after it
 _PRIOR = 5.0  # events that an item's neighbours are spread over in addition: what was seen once proves little
 _FLOOR = 1e-3  # of a share, below which it counts as never seen
+
+
+class Few(NamedTuple):
+    """A float32 [b, items] matrix with few entries: int64 [n, 2] places, each once, and their float32 [n] values."""
+
+    at: tf.Tensor
+    value: tf.Tensor
 
 
 class Transitions(keras.layers.Layer):
@@ -57,8 +66,8 @@ class Transitions(keras.layers.Layer):
         both = np.concatenate(weight * 2)
         self.together.add(np.concatenate([one, other]), np.concatenate([other, one]), both)
 
-    def call(self, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """How strongly int64 [b, h] histories, 0 in front, speak for each item: two of float32 [b, items], 0 for never.
+    def call(self, history: tf.Tensor) -> tuple[Few, Few]:
+        """How strongly int64 [b, h] histories, 0 in front, speak for the neighbours of their last items.
 
         Logarithms, because counts are spread over orders of magnitude.
         """
@@ -103,12 +112,14 @@ class Neighbours(keras.layers.Layer):
         self.rows.scatter_nd_update(changed[:, None], rows)
         self.weights_.scatter_nd_update(changed[:, None], weights)
 
-    def spread(self, item: tf.Tensor, say: tf.Tensor) -> tf.Tensor:
-        """float32 [b, items], the sum over int64 [b, n] items of `say` [b, n] times their neighbours' weights."""
+    def spread(self, item: tf.Tensor, say: tf.Tensor) -> Few:
+        """The sums over int64 [b, n] items of `say` [b, n] times their neighbours' weights, as log(1 + sum / floor)."""
         rows = tf.cast(tf.gather(self.rows, item), tf.int64)
         weights = tf.gather(self.weights_, item) * say[:, :, None]
-        batch = tf.shape(item, tf.int64)[0]
-        at = tf.stack([tf.broadcast_to(tf.range(batch)[:, None, None], tf.shape(rows, tf.int64)), rows], axis=-1)
-        shape = tf.stack([batch, tf.constant(self.items, tf.int64)])
-        total = tf.scatter_nd(tf.reshape(at, [-1, 2]), tf.reshape(weights, [-1]), shape)
-        return tf.math.log1p(total / _FLOOR)
+        first = tf.range(tf.shape(item, tf.int64)[0]) * self.items
+        there = weights > 0
+        cells = tf.boolean_mask(first[:, None, None] + rows, there)
+        # Merged cell by cell: to fill a row of the catalogue with zeros would cost more than all the rest.
+        cells, place = tf.unique(cells)
+        total = tf.math.unsorted_segment_sum(tf.boolean_mask(weights, there), place, tf.size(cells))
+        return Few(tf.stack([cells // self.items, cells % self.items], axis=1), tf.math.log1p(total / _FLOOR))
