@@ -6,7 +6,6 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import random
 import time
@@ -152,78 +151,130 @@ def update(
     """
     started = time.perf_counter()
     _check_finite(spans)
-    stability, schedule = policy.stability, policy.schedule
     _seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
-    trainable = _trainable(model, policy)
-    held = frozen(trainable.variables, stability.partial.freeze)
-    initial_slots = trainable.read()[1] if schedule.slots != "carry" else {}
+    course = _Course(model, policy, spec.history_length, held_out, on_step, on_epoch)
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
-        warm_start(trainable, base, sizes, policy.new_rows, sequences)
+        warm_start(course.trainable, base, sizes, policy.new_rows, sequences)
     model.set_popularity(popularity)
-    teacher = rebuild(spec, base) if base is not None and stability.distillation.weight else None
-    assembly = Assembly(stability, trainable, base, teacher, policy.batch_size, spec.history_length)
-    memory = _memory(memory, stability.replay.budget, assembly.selection, sizes)
-
-    examples, epochs, train_loss, best = 0, 0, float("nan"), float("nan")
-    learners: dict[tuple[type, ...], Learner] = {}
-    notes: list[str] = []
-
-    def batches(span: Span, remembered: Sequences, seed: int) -> tf.data.Dataset:
-        feed = feed_of(model, span.sequences, policy.batch_size, spec.history_length, seed)
-        return _mixed(feed, assembly.parts(span.sequences, feed, remembered, seed))
-
+    teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
+    course.start_from(base, teacher, memory)
     for span in spans:
-        if base is not None and not len(held_out):
-            model.calibrate(span.sequences.positions())
-        model.observe(span.sequences)
-        # As if the span were trained on its own day: to catch up changes nothing.
-        seed = policy.seed + span.number
-        _seed(seed)
-        feed = feed_of(model, span.sequences, policy.batch_size, spec.history_length, seed)
-        if not feed.examples:
-            continue
-        parts = assembly.parts(span.sequences, feed, memory.before(span.number), seed)
-        before = trainable.read()[0] if base is not None and stability.averaging.share < 1 else None
-        if trainable.iterations:
-            enter_span(trainable, initial_slots, schedule)
-            shrink_perturb(trainable, stability.shrink, seed)
-        most = policy.epochs if trainable.iterations else policy.cold_epochs or policy.epochs
-        watched = Watched(model, held_out, policy.watch, spec.history_length)
-        keeper = KeepBest(trainable, watched, most, policy.patience, span.number, on_step, on_epoch)
-        # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
-        kinds = tuple(type(part) for part in parts)
-        if kinds not in learners:
-            learners[kinds] = Learner(model, parts, held)
-            learners[kinds].compile(optimizer=trainable.optimizer)
-        learner, peak, each = learners[kinds], policy.learning_rate, sum(part.examples_per_step for part in parts)
-        if schedule.rates:
-            again = functools.partial(batches, span, memory.before(span.number), seed)
-            chosen = choose_rate(learner, trainable, watched, again, schedule.rates, schedule.probe_steps)
-            peak = chosen.rate
-            notes.append(f"Span {span.number}: {chosen.reason}")
-            _log.info(notes[-1])
-            examples += chosen.steps * (policy.batch_size + each)
-            _seed(seed)
-        callbacks = [WithinSpan(schedule, peak, feed.steps * most), keeper]
-        if schedule.within == "plateau" and len(held_out):
-            callbacks.append(on_plateau(schedule, policy.watch))
-        learner.fit(_mixed(feed, parts), epochs=most, callbacks=callbacks, verbose=0)
-        keeper.restore()
-        examples += keeper.epochs * (feed.examples + feed.steps * each)
-        epochs += keeper.epochs
-        train_loss, best = keeper.train_loss, keeper.best
-        if base is not None and before is not None:
-            average(trainable, before, base.sizes, stability.averaging.share)
-            best = watched.value()
-        memory = memory.add(span.number, span.sequences, policy.seed, assembly.selection)
+        course.learn(span)
     model.calibrate(held_out)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
-    state = trainable.state(sizes, learned)
-    seconds = time.perf_counter() - started
-    return Update(model, state, memory, examples, epochs, seconds, train_loss, best, tuple(notes))
+    return Update(
+        model=model,
+        state=course.trainable.state(sizes, learned),
+        memory=course.memory,
+        examples=course.examples,
+        epochs=course.epochs,
+        seconds=time.perf_counter() - started,
+        train_loss=course.train_loss,
+        watched=course.watched,
+        notes=tuple(course.notes),
+    )
+
+
+class _Course:
+    """Learns spans one after the other with one model and one optimizer, and keeps count."""
+
+    def __init__(
+        self,
+        model: Recommender,
+        policy: Policy,
+        history_length: int,
+        held_out: Positions,
+        on_step: OnStep | None,
+        on_epoch: OnEpoch | None,
+    ) -> None:
+        self.trainable = _trainable(model, policy)
+        self.examples, self.epochs, self.train_loss, self.watched = 0, 0, float("nan"), float("nan")
+        self.notes: list[str] = []
+        self._model, self._policy, self._history_length = model, policy, history_length
+        self._held_out, self._on_step, self._on_epoch = held_out, on_step, on_epoch
+        self._frozen = frozen(self.trainable.variables, policy.stability.partial.freeze)
+        self._initial_slots = self.trainable.read()[1] if policy.schedule.slots != "carry" else {}
+        self._learners: dict[tuple[type, ...], Learner] = {}
+
+    def start_from(self, base: ModelState | None, teacher: Recommender | None, memory: ReplayMemory | None) -> None:
+        """Told what there was before, when the weights are already those of `base`."""
+        policy = self._policy
+        self._base = base
+        self._assembly = Assembly(
+            policy.stability, self.trainable, base, teacher, policy.batch_size, self._history_length
+        )
+        budget = policy.stability.replay.budget
+        self.memory = _memory(memory, budget, self._assembly.selection, self._model.sizes)
+
+    def learn(self, span: Span) -> None:
+        """Learns `span` as if it were trained on its own day: to catch up changes nothing."""
+        policy, trainable, base = self._policy, self.trainable, self._base
+        if base is not None and not len(self._held_out):
+            self._model.calibrate(span.sequences.positions())
+        self._model.observe(span.sequences)
+        seed = policy.seed + span.number
+        _seed(seed)
+        feed, parts = self._material(span)
+        if not feed.examples:
+            return
+        share = policy.stability.averaging.share
+        before = trainable.read()[0] if base is not None and share < 1 else {}
+        most = policy.epochs
+        if trainable.iterations:
+            enter_span(trainable, self._initial_slots, policy.schedule)
+            shrink_perturb(trainable, policy.stability.shrink, seed)
+        elif policy.cold_epochs is not None:
+            most = policy.cold_epochs
+        watched = Watched(self._model, self._held_out, policy.watch, self._history_length)
+        keeper = KeepBest(trainable, watched, most, policy.patience, span.number, self._on_step, self._on_epoch)
+        learner, each = self._learner(parts), sum(part.examples_per_step for part in parts)
+        peak = self._peak_rate(span, learner, watched, policy.batch_size + each)
+        callbacks = [WithinSpan(policy.schedule, peak, feed.steps * most), keeper]
+        if policy.schedule.within == "plateau" and len(self._held_out):
+            callbacks.append(on_plateau(policy.schedule, policy.watch))
+        learner.fit(_mixed(feed, parts), epochs=most, callbacks=callbacks, verbose=0)
+        keeper.restore()
+        self.examples += keeper.epochs * (feed.examples + feed.steps * each)
+        self.epochs += keeper.epochs
+        self.train_loss, self.watched = keeper.train_loss, keeper.best
+        if base is not None and before:
+            average(trainable, before, base.sizes, share)
+            self.watched = watched.value()
+        self.memory = self.memory.add(span.number, span.sequences, policy.seed, self._assembly.selection)
+
+    def _material(self, span: Span) -> tuple[Feed, list[Part]]:
+        seed = self._policy.seed + span.number
+        feed = feed_of(self._model, span.sequences, self._policy.batch_size, self._history_length, seed)
+        return feed, self._assembly.parts(span.sequences, feed, self.memory.before(span.number), seed)
+
+    def _learner(self, parts: Sequence[Part]) -> Learner:
+        # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
+        kinds = tuple(type(part) for part in parts)
+        if kinds not in self._learners:
+            self._learners[kinds] = Learner(self._model, parts, self._frozen)
+            self._learners[kinds].compile(optimizer=self.trainable.optimizer)
+        return self._learners[kinds]
+
+    def _peak_rate(self, span: Span, learner: Learner, watched: Watched, examples_per_step: int) -> float:
+        schedule = self._policy.schedule
+        if not schedule.rates:
+            return self._policy.learning_rate
+        chosen = choose_rate(
+            learner,
+            self.trainable,
+            watched,
+            lambda: _mixed(*self._material(span)),
+            schedule.rates,
+            schedule.probe_steps,
+        )
+        self.notes.append(f"Span {span.number}: {chosen.reason}")
+        _log.info(self.notes[-1])
+        self.examples += chosen.steps * examples_per_step
+        _seed(self._policy.seed + span.number)
+        return chosen.rate
 
 
 def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
