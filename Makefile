@@ -2,9 +2,11 @@
 
 # make test TESTS=tests/trainer          the tests of one folder or file
 # make test MARK=                        every test; MARK=slow only the slow ones
+# make test WORKERS=0                    in this process, one test after the other
 # make demo PYTHON=/path/to/python3.10   the Python to build .venv with
 TESTS ?=
 MARK ?= not slow
+WORKERS ?= 2
 PYTHON ?=
 DEMO ?=
 export PYTHON
@@ -25,7 +27,7 @@ demo: $(INSTALLED) ## five simulated days through the real pipeline, then two us
 	@$(BIN)/warmspan demo $(DEMO)
 
 test: $(INSTALLED) ## the quick tests (TESTS= a folder or file, MARK= a pytest mark expression, empty for all)
-	@$(BIN)/python -m pytest $(if $(strip $(MARK)),-m "$(MARK)") $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(strip $(MARK)),-m "$(MARK)") $(TESTS)
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(BIN)/ruff check .; failed=$$?; $(BIN)/mypy && exit $$failed
