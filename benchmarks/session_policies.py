@@ -14,11 +14,11 @@ from trainer.update import ModelSpec, Policy
 
 _LENGTH = 20
 _UPDATE = Policy(
-    epochs=2,
+    epochs=4,
     cold_epochs=6,
     batch_size=200,
     optimizer="adam",
-    learning_rate=0.004,
+    learning_rate=0.003,
     clip_norm=None,
     patience=9,
     watch="recall",
