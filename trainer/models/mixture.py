@@ -14,7 +14,10 @@ from trainer.metrics import mask_scores
 from trainer.models.transitions import Few
 
 _DISTANCES = 8  # events back, told apart for an item that was met before; further back is one more class
-_SHORTLIST = 300  # items of each position that take part in the fit
+# Items of each position that take part in the fit: about as many as are shown. On longer lists the likelihood is made
+# by the order of what nobody sees.
+_SHORTLIST = 30
+_ROUNDS = 3  # of making shortlists by the weights and fitting the weights on them
 _POSITIONS = 4096  # at most in a fit
 _BATCH = 256
 _PRIOR = 10.0  # how many squared units of the weights a position's loss is worth
@@ -99,21 +102,17 @@ class Mixture(keras.layers.Layer):
 
         batches = positions.take(known).dataset(_BATCH, history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
-        parts = [graph(batch) for batch in batches]
-        values, back, right = (np.concatenate(one) for one in zip(*parts, strict=True))
-        # Of what is not on the shortlist nothing is asked: put on it, it would speak against what the list is made by.
-        listed = right.any(axis=1)
-        if not listed.any():
-            return
-        before = self.weights_.numpy().astype(np.float64)
-        result = scipy.optimize.minimize(
-            _loss,
-            before,
-            (values[listed], back[listed], right[listed].argmax(axis=1), before),
-            jac=True,
-            method="L-BFGS-B",
-        )
-        self.weights_.assign(result.x.astype(np.float32))
+        for _ in range(_ROUNDS):
+            parts = [graph(batch) for batch in batches]
+            values, back, right = (np.concatenate(one) for one in zip(*parts, strict=True))
+            # Of what is not on the list nothing is asked: put on it, it would speak against what the list is made by.
+            listed = right.any(axis=1)
+            if not listed.any():
+                return
+            before = self.weights_.numpy().astype(np.float64)
+            material = (values[listed], back[listed], right[listed].argmax(axis=1), before)
+            result = scipy.optimize.minimize(_loss, before, material, jac=True, method="L-BFGS-B")
+            self.weights_.assign(result.x.astype(np.float32))
 
 
 def _has_history(history: tf.Tensor) -> tf.Tensor:
