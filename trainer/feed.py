@@ -17,7 +17,7 @@ class Feed:
     Attributes:
       data: an epoch of batches.
       examples: positions in an epoch that a loss is taken at.
-      steps: batches in an epoch; of windows, about so many.
+      steps: batches in an epoch.
     """
 
     data: tf.data.Dataset
@@ -30,9 +30,11 @@ def feed_of(model: Recommender, sequences: Sequences, batch_size: int, history_l
     if model.form == "sequences":
         windows = Windows.of(sequences, history_length)
         examples = windows.positions
+        steps = windows.batches(batch_size)
         data = windows.dataset(batch_size, shuffle_seed=seed)
     else:
         positions = sequences.positions()
         examples = len(positions)
+        steps = -(-examples // batch_size)
         data = positions.dataset(batch_size, history_length, shuffle_seed=seed)
-    return Feed(data, examples, -(-examples // batch_size))
+    return Feed(data, examples, steps)

@@ -66,6 +66,10 @@ class Windows:
     def positions(self) -> int:
         return int(self.targets.sum())
 
+    def batches(self, batch_size: int) -> int:
+        """Batches in an epoch, the same in every one."""
+        return min(len(self), max(1, round(self.positions / batch_size)))
+
     def dataset(self, batch_size: int, shuffle_seed: int) -> tf.data.Dataset:
         """Batches of about `batch_size` steps that count: `key` [b], `history`, `item` and `weight` [b, l].
 
@@ -90,20 +94,18 @@ class Windows:
             "item": ints,
             "weight": tf.TensorSpec([None, None], tf.float32),
         }
-        return tf.data.Dataset.from_generator(batches, output_signature=spec).prefetch(4)
+        data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        # Keras ends the training at an epoch that is shorter than the first.
+        return data.apply(tf.data.experimental.assert_cardinality(self.batches(batch_size))).prefetch(4)
 
     def _plan(self, batch_size: int, random: np.random.Generator) -> list[np.ndarray]:
-        order = random.permutation(len(self))
-        together = np.cumsum(self.targets[order]) // (batch_size * _SORTED_TOGETHER)
+        order, count = random.permutation(len(self)), self.batches(batch_size)
+        together = [min(_SORTED_TOGETHER, count - begin) for begin in range(0, count, _SORTED_TOGETHER)]
         plan: list[np.ndarray] = []
-        for chunk in np.split(order, np.flatnonzero(np.diff(together)) + 1):
+        for chunk, batches in zip(_shared_out(order, self.targets, together), together, strict=True):
             chunk = chunk[np.argsort(self.end[chunk] - self.begin[chunk], kind="stable")]
-            reached = np.cumsum(self.targets[chunk])
-            # Evenly, because a batch of what is left over would weigh as much as a whole one.
-            batches = max(1, round(int(reached[-1]) / batch_size)) if len(chunk) else 0
-            cut = np.searchsorted(reached, reached[-1:] * np.arange(1, batches) / max(batches, 1)) + 1
-            parts = [part for part in np.split(chunk, cut) if len(part)]
-            plan += [parts[i] for i in random.permutation(len(parts))]
+            parts = _shared_out(chunk, self.targets, [1] * batches)
+            plan += [parts[i] for i in random.permutation(batches)]
         return plan
 
     def _gather(self, index: np.ndarray) -> dict[str, np.ndarray]:
@@ -117,6 +119,18 @@ class Windows:
             "item": np.where(counts, self.items[following], 0),
             "weight": np.where(counts, self.weights[following], 0).astype(np.float32),
         }
+
+
+def _shared_out(order: np.ndarray, size: np.ndarray, shares: list[int]) -> list[np.ndarray]:
+    """`order` cut where its sizes have reached each share of their sum; a part has at least as many as its share."""
+    reached = np.cumsum(size[order])
+    parts, begin = [], 0
+    for number, done in enumerate(np.cumsum(shares)):
+        end = int(np.searchsorted(reached, reached[-1] * done / sum(shares))) + 1
+        end = min(max(end, begin + shares[number]), len(order) - sum(shares[number + 1 :]))
+        parts.append(order[begin:end])
+        begin = end
+    return parts
 
 
 def _cut(begin: int, end: int, first: int, length: int) -> Iterator[tuple[int, int, int]]:

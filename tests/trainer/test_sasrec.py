@@ -35,13 +35,20 @@ def model(params: dict | None = None) -> SasRec:
     return built
 
 
-def train(spans: list[Sequences], params: dict, sizes: TableSizes = SIZES, base: Update | None = None, **how) -> Update:
+def train(
+    spans: list[Sequences],
+    params: dict,
+    sizes: TableSizes = SIZES,
+    base: Update | None = None,
+    held_out: Sequences | None = None,
+    **how,
+) -> Update:
     policy = Policy(**{"epochs": 3, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.01, **how})
     return update(
         ModelSpec("sasrec", {**TINY, **params}, LENGTH),
         sizes,
         [Span(number, span) for number, span in enumerate(spans)],
-        random_sequences(sizes, 10, seed=9).positions(),
+        (held_out or random_sequences(sizes, 10, seed=9)).positions(),
         np.ones(sizes.items),
         policy,
         base=base.state if base else None,
@@ -111,7 +118,8 @@ def test_an_order_is_learned() -> None:
     ahead = tf.constant([[0] * 6 + [10, 11], [0] * 5 + [20, 21, 22]], tf.int64)
     # A mean of item vectors is as near to the neighbours of the next item as to itself.
     for head, best in (("projected", 1), ("raw", 3)):
-        result = train([span], {**EXACT, "head": head, "dimension": 16, "neighbours": 0}, epochs=40, patience=99)
+        params = {**EXACT, "head": head, "dimension": 16, "neighbours": 0}
+        result = train([span], params, held_out=span, epochs=30, patience=99)
         scores = mask_scores(result.model.score_all(tf.ones(2, tf.int64), ahead), SIZES.first_row, seen=ahead)
         top = tf.math.top_k(scores, best).indices.numpy().tolist()
         assert 12 in top[0], head
@@ -193,3 +201,14 @@ def test_replayed_sequences_are_learned_too() -> None:
 def test_settings_that_make_no_sense_are_refused(params: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         model(params)
+
+
+def test_no_epoch_is_left_out() -> None:
+    nothing = sequences([]).positions()
+    span = random_sequences(SIZES, 150, seed=8)
+    policy = Policy(epochs=6, batch_size=3, optimizer="adam", learning_rate=0.001)
+    result = update(ModelSpec("sasrec", TINY, LENGTH), SIZES, [Span(1, span)], nothing, np.ones(SIZES.items), policy)
+    windows = Windows.of(span, LENGTH)
+    assert result.epochs == 6
+    assert result.examples == 6 * windows.positions
+    assert result.state.iterations == 6 * windows.batches(3)

@@ -62,7 +62,10 @@ def test_a_window_fits_stays_in_its_sequence_and_gives_context(span: Sequences) 
 def test_batches_hold_what_the_windows_say(span: Sequences, batch_size: int) -> None:
     windows = Windows.of(span, LENGTH)
     found = []
-    for batch in windows.dataset(batch_size, shuffle_seed=3):
+    data = windows.dataset(batch_size, shuffle_seed=3)
+    # Every epoch as long as the first, or Keras would end the training.
+    assert [len(list(data)) for _ in range(3)] == [windows.batches(batch_size)] * 3
+    for batch in data:
         history, item, weight = (batch[name].numpy() for name in ("history", "item", "weight"))
         assert history.shape == item.shape == weight.shape
         assert (history[:, 0] > 0).all()
