@@ -15,6 +15,7 @@ from trainer.warm_start import NewRows, warm_start
 FIRST = 3  # padding and two out-of-vocabulary rows
 SIZES = [TableSizes(items, keys, FIRST) for items, keys in ((12, 8), (13, 8), (19, 15), (30, 16))]
 TABLES = {"item/embeddings": "items", "bias": "items", "popularity": "items", "key/embeddings": "keys"}
+TOLD = {"popularity"}  # not trained
 INITIAL = {"adagrad": {"accumulator": 0.1}, "adam": {"m": 0.0, "v": 0.0}}
 
 
@@ -119,6 +120,8 @@ def test_a_new_row_starts_from_the_mean_of_what_it_occurs_with(seed: int) -> Non
     weights, _ = grown.read()
     by_neighbours = 0
     for path, table in TABLES.items():
+        if path in TOLD:
+            continue
         rows = base.weights[path]
         expected = {"items": expected_item, "keys": expected_key}[table]
         for new in range(len(rows), getattr(sizes, table)):
@@ -126,7 +129,7 @@ def test_a_new_row_starts_from_the_mean_of_what_it_occurs_with(seed: int) -> Non
             by_neighbours += mean is not None
             wanted = rows[FIRST:].mean(axis=0) if mean is None else mean
             np.testing.assert_allclose(weights[path][new], wanted, rtol=1e-5, atol=1e-6)
-    assert by_neighbours > 8
+    assert by_neighbours > 6
     assert expected_item(base.weights["bias"], lonely_item, span) is None
     assert expected_key(base.weights["key/embeddings"], lonely_key, span) is None
 
@@ -146,6 +149,9 @@ def test_mean_starts_new_rows_at_the_mean_of_the_admitted_ones() -> None:
     weights, _ = grown.read()
     for path in TABLES:
         old = base.weights[path]
+        if path in TOLD:
+            assert not weights[path][len(old) :].any(), "a mean of counts, or of row numbers, tells nothing"
+            continue
         np.testing.assert_array_equal(
             weights[path][len(old) :], np.broadcast_to(old[FIRST:].mean(axis=0), weights[path][len(old) :].shape)
         )
