@@ -1,9 +1,9 @@
 """The update policies that the continual-learning benchmark compares, over one backbone.
 
-Their settings were chosen by cycles 1 to 4 of `diginetica` with one seed; later cycles of earlier settings had been seen
-by then, so that only other data are a blind test. Every policy has the same Transformer, learns
-its pairs in both directions and mixes by the same few weights; `best` and `joint` also count transitions. With 6,000
-sessions replayed at half weight Recall@20 was 0.2 points lower on cycles 2 to 4, so `best` has no replay.
+Their settings were chosen by cycles 1 to 4 of `diginetica` with one seed; later cycles of earlier settings had been
+seen by then, so that only other data are a blind test. Every policy has the same Transformer, learns its pairs in both
+directions and mixes by the same few weights; `best` and `joint` also count transitions. With 6,000 sessions replayed
+at half weight Recall@20 was 0.2 points lower on cycles 2 to 4, so `best` has no replay.
 """
 
 from __future__ import annotations
