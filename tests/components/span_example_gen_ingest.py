@@ -24,6 +24,7 @@ START = SPAN * 86_400
 PATTERN = "{YYYY}-{MM}-{DD}/*"
 COLUMNS = {"key": "user", "item": "film", "timestamp": "at"}
 HEADER = "user,film,at\n"
+FILE = f"{DAY}/events.csv"
 
 
 @dataclasses.dataclass
@@ -108,3 +109,8 @@ def ingest(base: Path, out: Path, *, executor: Executor | None = None, **options
     os.makedirs(examples.uri, exist_ok=True)
     (executor or Executor()).Do({}, {"examples": [examples]}, properties)
     return Ingested(examples, properties)
+
+
+def keys(done: Ingested) -> list[str]:
+    """The keys of all events, in order of time."""
+    return [event["key"].decode() for event in sorted(done.all_events, key=lambda event: event["timestamp"])]
