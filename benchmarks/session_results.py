@@ -21,7 +21,9 @@ from rich.table import Table
 METRICS = ("recall@20", "mrr@20", "recall@10", "mrr@10")
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart without colour vision
 _MARKS = ("o", "s", "^", "D", "v", "P")
+_LABEL_APART = 0.25  # points, of the names behind the published curves
 _JOINT = "joint"
+_COSTS = ("train_processor_seconds", "examples")
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
     runs = gather(arguments.figures)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "continual_sessions.json").write_text(json.dumps(runs, indent=1) + "\n")
-    Console(width=140).print(table(runs))
+    Console(width=200).print(table(runs))
     published = _read_reference(arguments.reference) if arguments.reference else {}
     _draw(runs, published, arguments.out / "continual_sessions.png")
 
@@ -50,18 +52,21 @@ def gather(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def table(runs: dict[str, list[dict[str, Any]]]) -> Table:
     """One line a policy: means over its cycles and their spread over seeds, and the cost against that of `joint`."""
     shown = Table(title="mean over cycles ± standard deviation over seeds", title_justify="left")
-    columns = ("policy", "seeds", "cycles", *METRICS, "retained recall@20", "seconds", "examples", "of joint's", "on")
+    columns = (
+        "policy", "seeds", "cycles", *METRICS, "retained recall@20", "processor seconds", "examples",
+        "an event, last/2nd cycle", "of joint's", "recall@20, joint's cycles",
+    )  # fmt: skip
     for name in columns:
         shown.add_column(name, justify="left" if name == "policy" else "right")
     for policy, seeds in runs.items():
         cycles = [row["cycle"] for row in seeds[0]["cycles"]]
         quality = [spread([_mean(one, name) for one in seeds]) for name in METRICS]
         retained = [row["retained"]["recall@20"] for one in seeds for row in one["cycles"] if "retained" in row]
-        seconds, examples = (_total(seeds, name) for name in ("train_seconds", "examples"))
-        share = _share_of_joint(seeds, runs.get(_JOINT, []))
+        seconds, examples = (_total(seeds, name) for name in _COSTS)
+        joint = runs.get(_JOINT, [])
         shown.add_row(
             policy, str(len(seeds)), str(len(cycles)), *quality, spread(retained), f"{seconds:,.0f}",
-            f"{examples:,.0f}", *share,
+            f"{examples:,.0f}", spread(_growth(seeds)), _share_of_joint(seeds, joint), _on_cycles_of(joint, seeds),
         )  # fmt: skip
     return shown
 
@@ -74,19 +79,38 @@ def _total(seeds: list[dict[str, Any]], name: str) -> float:
     return statistics.fmean(sum(row[name] for row in one["cycles"]) for one in seeds)
 
 
-def _share_of_joint(seeds: list[dict[str, Any]], joint: list[dict[str, Any]]) -> tuple[str, str]:
-    """Seconds and examples over all cycles against those of `joint`, which grow with the history.
+def _growth(seeds: list[dict[str, Any]]) -> list[float]:
+    """What a new event costs in the last cycle against what it costs in the second, one figure a seed."""
+    found = []
+    for one in seeds:
+        cost = {row["cycle"]: row["train_processor_seconds"] / row["new_events"] for row in one["cycles"]}
+        if 2 in cost:
+            found.append(cost[max(cost)] / cost[2])
+    return found
+
+
+def _on_cycles_of(joint: list[dict[str, Any]], seeds: list[dict[str, Any]]) -> str:
+    """Recall on the cycles that `joint` was run on."""
+    if not joint:
+        return ""
+    cycles = {row["cycle"] for row in joint[0]["cycles"]}
+    found = [[row["metrics"]["recall@20"] for row in one["cycles"] if row["cycle"] in cycles] for one in seeds]
+    return spread([statistics.fmean(one) for one in found if one])
+
+
+def _share_of_joint(seeds: list[dict[str, Any]], joint: list[dict[str, Any]]) -> str:
+    """Processor seconds and examples over all cycles against those of `joint`, which grow with the history.
 
     Where `joint` was run on some cycles only, its cost of an event of the history in those stands for the others.
     """
     if not joint or seeds is joint:
-        return "", ""
+        return ""
     events = {row["cycle"]: row["new_events"] for row in seeds[0]["cycles"]}
     history = {cycle: sum(count for other, count in events.items() if other <= cycle) for cycle in events}
     run = [row["cycle"] for row in joint[0]["cycles"]]
     scale = sum(history.values()) / sum(history[cycle] for cycle in run)
-    shares = [_total(seeds, name) / (_total(joint, name) * scale) for name in ("train_seconds", "examples")]
-    return f"{shares[0]:.1%} s, {shares[1]:.1%} ex.", f"joint's {len(run)} cycles, scaled to all"
+    seconds, examples = (_total(seeds, name) / (_total(joint, name) * scale) for name in _COSTS)
+    return f"{seconds:.1%} s, {examples:.1%} examples"
 
 
 def spread(values: list[float]) -> str:
@@ -109,19 +133,25 @@ def _read_reference(path: Path) -> dict[str, dict[str, list[float]]]:
 def _draw(runs: dict[str, list[dict[str, Any]]], published: dict[str, dict[str, list[float]]], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     for axis, metric in zip(axes, ("recall@20", "mrr@20"), strict=True):
-        for method, values in sorted(published.get(metric, {}).items()):
+        curves = sorted(published.get(metric, {}).items(), key=lambda one: one[1][-1])
+        low = float("-inf")
+        for method, values in curves:
             axis.plot(range(1, len(values) + 1), values, color="0.65", linewidth=1, zorder=1)
+            # Names of curves that end close together would lie on one another.
+            low = max(values[-1], low + _LABEL_APART)
             axis.annotate(
-                f"{method} (published)", (len(values), values[-1]), xytext=(4, 0), textcoords="offset points",
+                f"{method} (published)", (len(values), low), xytext=(4, 0), textcoords="offset points",
                 fontsize=7, color="0.4", va="center",
             )  # fmt: skip
         for number, (policy, seeds) in enumerate(runs.items()):
-            cycles = [row["cycle"] for row in seeds[0]["cycles"]]
-            columns = [[one["cycles"][place]["metrics"][metric] for one in seeds] for place in range(len(cycles))]
+            curves = [{row["cycle"]: row["metrics"][metric] for row in one["cycles"]} for one in seeds]
+            cycles = sorted(set.intersection(*map(set, curves)))  # a seed may still be on its way
+            columns = [[curve[cycle] for curve in curves] for cycle in cycles]
             colour = _COLOURS[number % len(_COLOURS)]
+            label = f"{policy}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
             axis.plot(
                 cycles, [statistics.fmean(one) for one in columns], color=colour, marker=_MARKS[number % len(_MARKS)],
-                markersize=5, linewidth=2 if len(cycles) > 4 else 0, label=f"{policy}, {len(seeds)} seeds", zorder=3,
+                markersize=5, linewidth=2 if len(cycles) > 4 else 0, label=label, zorder=3,
             )  # fmt: skip
             axis.fill_between(
                 cycles, [min(one) for one in columns], [max(one) for one in columns], color=colour, alpha=0.2

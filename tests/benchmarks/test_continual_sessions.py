@@ -111,7 +111,11 @@ def test_joint_learns_all_history_and_its_cost_is_the_measure(tmp_path: Path) ->
     assert third["examples"] > 2.5 * first["examples"]
     shown = table(runs)
     assert shown.row_count == 2
-    assert "%" in str(next(iter(shown.columns[-2].cells)))
+    cells = {str(column.header): [str(cell) for cell in column.cells] for column in shown.columns}
+    of_joint = third["metrics"]["recall@20"] / 2 + first["metrics"]["recall@20"] / 2
+    assert cells["recall@20, joint's cycles"][cells["policy"].index("joint")] == f"{of_joint:.2f}"
+    assert "%" in cells["of joint's"][cells["policy"].index("best")]
+    assert float(cells["an event, last/2nd cycle"][cells["policy"].index("best")]) > 0
 
 
 def test_a_prefix_each_is_the_same_positions(tmp_path: Path) -> None:
