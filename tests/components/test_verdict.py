@@ -115,7 +115,7 @@ def test_without_any_event_nothing_is_blessed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("factor", "blessed"), [(0.99, True), (0.8, False)])
 @pytest.mark.slow
-def test_the_verdict_is_the_same_with_confidence_intervals(tmp_path: Path, factor: float, blessed: bool) -> None:
+def test_confidence_intervals_give_the_same_verdict_with_bounds(tmp_path: Path, factor: float, blessed: bool) -> None:
     outcome = judge(tmp_path, {**LOOSE, "confidence_intervals": True}, Scaled(factor), Scaled(1.0))
     assert outcome.blessed == blessed
     assert outcome.verdict.events["overall"] == 120
@@ -123,8 +123,11 @@ def test_the_verdict_is_the_same_with_confidence_intervals(tmp_path: Path, facto
         "candidate": pytest.approx(factor / 2, rel=1e-3),
         "baseline": pytest.approx(0.5, rel=1e-3),
     }
+    low, high = outcome.verdict.intervals["overall"]["recall"]
+    assert low < (factor - 1) / 2 < high < 0
     numbers = f"recall {'' if blessed else 'on overall is '}{factor / 2:.4f} against the champion's 0.5000"
-    assert numbers in outcome.verdict.sentence
+    between = f"({(factor - 1) / 2:+.4f}, 95 % between {low:+.4f} and {high:+.4f})"
+    assert f"{numbers} {between}" in outcome.verdict.sentence
 
 
 def test_slices_have_names_a_person_can_read() -> None:
