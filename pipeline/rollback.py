@@ -236,7 +236,8 @@ def _follow(config: Config, planned: Rollback) -> None:
             # Before the folder: a server that rereads both must never look for a label's version in vain.
             labels = read_labels(config.models_config_path, config.name)
             moved = {name: after for name, (_, after) in planned.labels.items()}
-            write_labels(config.models_config_path, config.name, config.serving_path, {**labels, **moved})
+            written = {**labels, **moved}
+            write_labels(config.models_config_path, config.name, config.serving_path, written, planned.leaving)
         take_out(config.serving_path, planned.leaving)
     except (ModelConfigError, OSError) as error:
         raise RollbackError(
