@@ -90,7 +90,11 @@ def run(
         _stop(error)
     console = _console()
     if not steps:
+        from pipeline.standing import owed_now
+
         console.print("Every span asked for is done. Nothing to do.")
+        for line in owed_now(settings):
+            say(line)
         return
     from pipeline.daily import run_steps
     from pipeline.runner import RunError

@@ -153,9 +153,9 @@ def owed_lines(champion: Model, owed: tuple[int, ...], config: Config) -> list[s
         )
     else:
         lines.append(f"{'':10}The next run starts from {champion.version} and trains on them before its own span.")
-    lines.append(
-        f"{'':10}To run them again, once their files are mended: `warmspan run --from {naming.format(owed[0])} --redo`."
-    )
+    lines.append(f"{'':10}To do that now: `warmspan run --span {naming.format(owed[-1])} --redo`.")
+    again = f"`warmspan run --from {naming.format(owed[0])} --redo`"
+    lines.append(f"{'':10}If files of theirs were bad, mend them and run all again: {again}.")
     return lines
 
 

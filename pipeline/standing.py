@@ -70,7 +70,7 @@ def standing_lines(standing: Standing, config: Config) -> list[str]:
         lines = [f"{'served':10}{standing.served or 'nothing'}"]
     if standing.champion is not None:
         lines.append(f"{'champion':10}{standing.champion.version}")
-        lines += owed_lines(standing.champion, standing.owed, config)[:2]
+        lines += owed_lines(standing.champion, standing.owed, config)
     lines += [f"{'revoked':10}{', '.join(map(str, found))}: {why}" for why, found in standing.revoked.items()]
     if standing.left:
         lines.append(
@@ -78,3 +78,9 @@ def standing_lines(standing: Standing, config: Config) -> list[str]:
             "the same command again, or the next `warmspan run` ends it."
         )
     return [*lines, *([standing.problem] if standing.problem else [])]
+
+
+def owed_now(config: Config) -> list[str]:
+    """What the champion owes, and how it is caught up; nothing if it owes nothing."""
+    standing = read_standing(config)
+    return [] if standing.champion is None else owed_lines(standing.champion, standing.owed, config)

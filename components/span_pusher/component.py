@@ -29,10 +29,11 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         (model,) = input_dict["model"]
         blessed = input_dict["model_blessing"][0].get_int_custom_property("blessed") == 1
+        if blessed:
+            refuse_revoked(model, "pushed")
         verdict = read_verdict(input_dict["evaluation"][0].uri, blessed)
         version, served = model.get_int_custom_property("version"), Path(exec_properties["served"])
         if blessed:
-            refuse_revoked(model, "pushed")
             labels = read_labels(served.parent / MODELS_CONFIG, served.name)
             about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE)}
             push(Path(model.uri) / SERVING_FOLDER, served, version, about)

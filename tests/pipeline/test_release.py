@@ -18,6 +18,7 @@ from components.span_pusher.push import drop_old, versions
 from pipeline.cli import app
 from pipeline.config import Config
 from pipeline.ledger import open_store
+from pipeline.plan import Delivery
 from pipeline.release import ReleaseError, move, take_off
 from pipeline.rollback import carry_out, make_rollback
 from serving.bundle import Manifest, fingerprints
@@ -114,6 +115,20 @@ def test_a_rollback_asks_first_and_a_dry_run_only_says(made):
     refused = invoke(made, "rollback", "--to", str(three), "--yes")
     assert (refused.exit_code, "Traceback" in refused.output) == (1, False)
     assert "revoked" in next(line for line in invoke(made, "status").stdout.splitlines() if str(three) in line)
+
+
+def test_a_run_without_anything_new_says_what_is_owed_and_how_to_catch_up(made):
+    made.chain(2)
+    for name in ("2024-05-01", "2024-05-02"):
+        (made.config.data.path / name).mkdir(parents=True)
+        (made.config.data.path / name / "events.csv").write_text("user_id\n")
+    carry_out(made.config, make_rollback(made.config, bad=TWO), "bots")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.deliveries._delivery", lambda config, span: Delivery(None, ""))
+        said = invoke(made, "run").stdout
+    assert "Nothing to do." in said
+    assert "owed      2024-05-02\n" in said
+    assert "`warmspan run --span 2024-05-02 --redo`" in said
 
 
 def test_a_revoked_version_stays_in_the_status_when_its_day_was_run_again(made):

@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 
 from components.incremental_trainer.executor import SERVING_FOLDER
 from components.lineage import Champion, RevokedError, refuse_revoked
+from components.span_pusher.component import Executor
 from components.span_pusher.labels import read_labels, write_labels
 from components.span_pusher.push import push, versions
 from pipeline import family, rollback
@@ -116,7 +117,8 @@ def test_what_the_champion_owes_is_said_and_so_is_what_the_next_run_does(made):
         "champion  2024050201, of 2024-05-02",
         "owed      2024-05-03, 2024-05-04",
         "          The next run starts from 2024050201 and trains on them before its own span.",
-        "          To run them again, once their files are mended: `warmspan run --from 2024-05-03 --redo`.",
+        "          To do that now: `warmspan run --span 2024-05-04 --redo`.",
+        "          If files of theirs were bad, mend them and run all again: `warmspan run --from 2024-05-03 --redo`.",
     ]
     assert made.revoked() == {}, "to say it changes nothing"
     roll_back(made.config, bad=three)
@@ -325,6 +327,16 @@ def test_a_revoked_model_is_neither_pushed_nor_a_base_when_a_node_is_tried_again
     model.set_string_custom_property("revoked_reason", "bots")
     with pytest.raises(RevokedError, match=r"must not be pushed\. Received: version 7 \(bots\)"):
         refuse_revoked(model, "pushed")
+
+
+def test_the_pusher_refuses_before_it_touches_the_folder(tmp_path):
+    model, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
+    model.set_int_custom_property("revoked", 1)
+    blessing.set_int_custom_property("blessed", 1)
+    inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [standard_artifacts.ModelEvaluation()]}
+    with pytest.raises(RevokedError, match="must not be pushed"):
+        Executor(Executor.Context()).Do(inputs, {}, {"span": 1, "served": str(tmp_path), "keep_versions": 3})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_champion_is_that_of_the_pipelines_own_resolver(made):
