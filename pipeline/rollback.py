@@ -73,17 +73,15 @@ def make_rollback(config: Config, to: int | None = None, bad: int | None = None)
     if (to is None) == (bad is None):
         raise RollbackError("Either `--to` or `--bad` must be given. Received: " + ("both." if to else "neither."))
     family = read_models(config)
-    named = family.of_version(pushed_version(family, "--bad", bad)) if bad is not None else []
-    if to is not None:
-        if to in family.revoked_versions:
-            pushed_version(family, "--to", to)
-            raise RollbackError(
-                f"`--to` must be a version that was not revoked. Received: {to}, revoked: "
-                f"{family.of_version(to)[-1].reason}. {_known(family)}"
-            )
-        pushed_version(family, "--to", to)
-        named = [one for one in family.models if one.version > to]
-    return _plan(config, family, named)
+    if bad is not None:
+        return _plan(config, family, family.of_version(pushed_version(family, "--bad", bad)))
+    assert to is not None
+    goal = family.of_version(pushed_version(family, "--to", to))[-1]
+    if goal.revoked:
+        raise RollbackError(
+            f"`--to` must be a version that was not revoked. Received: {to}, revoked: {goal.reason}. {_known(family)}"
+        )
+    return _plan(config, family, [one for one in family.models if one.version > goal.version])
 
 
 def carry_out(config: Config, planned: Rollback, reason: str) -> None:
@@ -165,9 +163,10 @@ def pushed_version(family: Family, option: str, version: int) -> int:
     Raises:
       RollbackError: it was not.
     """
-    if any(one.pushed is not None for one in family.of_version(version)):
+    found = family.of_version(version)
+    if any(one.pushed is not None for one in found):
         return version
-    why = " That one was trained and never pushed." if family.of_version(version) else ""
+    why = " That one was trained and never pushed." if found else ""
     raise RollbackError(f"`{option}` must be a version that was pushed. Received: {version}.{why} {_known(family)}")
 
 
