@@ -69,8 +69,12 @@ class Helper:
         if inject:
             options += ["-e", f"inject={inject}"]
         with subprocess.Popen(["strace", *options], stderr=subprocess.DEVNULL) as strace:
-            _wait_for(child, r"TracerPid:\s+[1-9]")
-            os.kill(child, signal.SIGCONT)
+            try:
+                _wait_for(child, r"TracerPid:\s+[1-9]")
+                os.kill(child, signal.SIGCONT)
+            except BaseException:
+                os.kill(child, signal.SIGKILL)  # a stopped child would be waited for without end
+                raise
             status = int(self._hear())
             strace.wait()
         calls = collections.Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(errors="replace"), re.MULTILINE))

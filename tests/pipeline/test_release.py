@@ -101,6 +101,17 @@ def test_the_status_names_what_is_served_under_which_label(made):
     assert f"stable    {ONE}\ncanary    {TWO}\nnewest    {THREE}, without a label\nchampion  {THREE}" in said
 
 
+def test_a_models_config_that_cannot_be_read_is_named_and_stops_what_would_write_it(made):
+    _, _, three = made.chain(3)
+    made.config.models_config_path.write_text("oops {")
+    for args in (("rollback", "--bad", str(three), "--yes"), ("promote",), ("promote", "--off")):
+        done = invoke(made, *args)
+        assert (done.exit_code, "Traceback" in done.output) == (1, False)
+    said = invoke(made, "status")
+    assert (said.exit_code, "must be a ModelServerConfig in text form" in said.stdout) == (0, True)
+    assert (made.revoked(), made.config.models_config_path.read_text()) == ({}, "oops {")
+
+
 def test_a_rollback_asks_first_and_a_dry_run_only_says(made):
     _, two, three = made.chain(3)
     said = invoke(made, "rollback", "--bad", str(three), "--dry-run")

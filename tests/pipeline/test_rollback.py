@@ -12,9 +12,10 @@ from tfx.types import standard_artifacts
 
 from components.incremental_trainer.executor import SERVING_FOLDER
 from components.lineage import Champion, RevokedError, refuse_revoked
-from components.span_pusher.component import Executor
+from components.span_pusher import component
 from components.span_pusher.labels import read_labels, write_labels
 from components.span_pusher.push import push, versions
+from components.span_pusher.verdict import Verdict
 from pipeline import family, rollback
 from pipeline.config import Config
 from pipeline.family import read_family
@@ -335,8 +336,26 @@ def test_the_pusher_refuses_before_it_touches_the_folder(tmp_path):
     blessing.set_int_custom_property("blessed", 1)
     inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [standard_artifacts.ModelEvaluation()]}
     with pytest.raises(RevokedError, match="must not be pushed"):
-        Executor(Executor.Context()).Do(inputs, {}, {"span": 1, "served": str(tmp_path), "keep_versions": 3})
+        component.Executor(component.Executor.Context()).Do(inputs, {}, {"span": 1, "served": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_pusher_keeps_labelled_versions(made, monkeypatch):
+    one, _, three = made.chain(3)
+    shutil.rmtree(made.config.serving_path / str(three))
+    write_labels(made.config.models_config_path, "shop", made.config.serving_path, {"stable": one})
+    monkeypatch.setattr(component, "read_verdict", lambda *_: Verdict(True, "Blessed.", {}, {}))
+    model, blessing, pushed = (
+        kind() for kind in (standard_artifacts.Model, standard_artifacts.ModelBlessing, standard_artifacts.PushedModel)
+    )
+    model.uri = made.model(three).uri
+    model.set_int_custom_property("version", three)
+    blessing.set_int_custom_property("blessed", 1)
+    pushed.uri = str(made.config.root)
+    inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [standard_artifacts.ModelEvaluation()]}
+    properties = {"span": 1, "served": str(made.config.serving_path), "keep_versions": 1}
+    component.Executor(component.Executor.Context()).Do(inputs, {"pushed": [pushed]}, properties)
+    assert versions(made.config.serving_path) == [one, three]
 
 
 def test_the_champion_is_that_of_the_pipelines_own_resolver(made):
