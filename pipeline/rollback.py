@@ -112,15 +112,15 @@ def finish(config: Config) -> tuple[int, ...]:
     Raises:
       RollbackError: the folder can't be changed.
     """
-    if not versions(config.serving_path):
-        return ()
     family = read_models(config)
     if not family.revoked_versions:
         return ()
+    held = {*versions(config.serving_path), *_labels(config).values()}
+    if not held & family.revoked_versions:
+        return ()
     planned = _plan(config, family, [])
-    if not planned.empty:
-        restore(config, planned.serves)
-        _follow(config, planned)
+    restore(config, planned.serves)
+    _follow(config, planned)
     return planned.leaving
 
 
@@ -212,10 +212,7 @@ def _plan(config: Config, family: Family, named: list[Model]) -> Rollback:
             f"{config.serving_path} must hold nothing above version {serves.version} that this pipeline has not made, "
             f"because the highest is served. Received: {', '.join(map(str, strange))}. Move it away."
         )
-    try:
-        labels = read_labels(config.models_config_path, config.name)
-    except ModelConfigError as error:
-        raise RollbackError(str(error)) from None
+    labels = sorted(_labels(config).items())
     return Rollback(
         named=tuple(sorted({one.version for one in named})),
         revoke=tuple(one for one in gone if not one.revoked),
@@ -223,9 +220,16 @@ def _plan(config: Config, family: Family, named: list[Model]) -> Rollback:
         serves=serves,
         restore=serves.version not in present,
         leaving=leaving,
-        labels={name: (version, serves.version) for name, version in sorted(labels.items()) if version in out},
+        labels={name: (version, serves.version) for name, version in labels if version in out},
         owed=family.owed(champion),
     )
+
+
+def _labels(config: Config) -> dict[str, int]:
+    try:
+        return read_labels(config.models_config_path, config.name)
+    except ModelConfigError as error:
+        raise RollbackError(str(error)) from None
 
 
 def _follow(config: Config, planned: Rollback) -> None:

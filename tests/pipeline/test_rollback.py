@@ -260,8 +260,11 @@ def test_ml_metadata_is_told_before_the_folder_and_a_repeat_or_the_next_run_ends
     assert (planned.revoke, planned.leaving) == ((), (three, four))
     assert finish(made.config) == (three, four)
     assert versions(made.config.serving_path) == [one, two]
+    # What has nothing to do with a rollback is not the next run's business.
+    shutil.rmtree(made.config.artifacts_path)
+    shutil.rmtree(made.config.serving_path / str(two))
+    (made.config.serving_path / "9999999999").mkdir()
     assert finish(made.config) == ()
-    assert make_rollback(made.config, bad=three).empty
 
 
 def test_when_ml_metadata_fails_the_old_version_is_served_on(made, monkeypatch):
