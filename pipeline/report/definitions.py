@@ -13,6 +13,7 @@ DEFINITIONS = {
     "champion": "The metric of the model in service on the same held-out events.",
     "verdict": "Blessed: the candidate met every threshold of the gate and was pushed. Refused: it did not, and the "
     "champion stays in service.",
+    "revoked": "Blessed and pushed, and taken back since: no longer served, and never again a model to start from.",
     "slice": "Part of the held-out events. An item or key is new if it was never trained on before the span, cold if "
     "fewer times than the setting gate.cold_below, else warm.",
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",

@@ -11,6 +11,7 @@ import pytest
 
 from components.incremental_trainer.executor import SERVING_FOLDER, STATE_FOLDER, TitlesError
 from components.incremental_trainer.settings import Settings
+from components.lineage import RevokedError
 from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
 from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
@@ -65,6 +66,16 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
     assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER}
+
+
+def test_a_revoked_model_is_no_base_although_it_was_found_before_it_was_revoked(
+    tmp_path: Path, days: list[Day]
+) -> None:
+    first = train(tmp_path / "first", days[0], cold(days[0]))
+    first.set_int_custom_property("revoked", 1)
+    with pytest.raises(RevokedError, match=r"must not be the base of another\. Received: version 701"):
+        train(tmp_path / "second", days[1], Decision("fine_tune", "It owes nothing.", (8,)), base=first)
+    assert not (tmp_path / "second" / "model" / SERVING_FOLDER).exists()
 
 
 def test_what_was_decided_on_the_way_is_written_down(tmp_path: Path, days: list[Day]) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.config import Config, load_config
 from pipeline.simulator import simulate
+
+if TYPE_CHECKING:
+    from tests.pipeline.made_store import MadeStore
 
 FIRST_DAY = datetime.date(2024, 5, 1)
 
@@ -50,6 +56,16 @@ def make_shop(tmp_path: Path) -> Callable[..., Config]:
         return settings(base, floor=floor, files=files)
 
     return make
+
+
+@pytest.fixture
+def made() -> Iterator[MadeStore]:
+    """A pipeline root without any day, in memory where there is a file system for that: SQLite waits for disks."""
+    from tests.pipeline.made_store import MadeStore
+
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield MadeStore(Path(folder) / "one")
 
 
 def settings(base: Path, floor: float = 0.0, files: str = "*.csv") -> Config:

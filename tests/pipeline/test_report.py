@@ -92,6 +92,16 @@ def test_refused_skipped_and_failed_days_say_so():
     assert "Nothing is served yet. 2024-05-03 is failed" in found.text
 
 
+def test_a_model_that_was_taken_back_says_so_with_its_reason():
+    bad = make_run("2024-05-01", revoked=True, revoked_reason="bots <b>")
+    found = page([bad, make_run("2024-05-02", base_version=2024043001)])
+    assert found.row("2024-05-01")[-3].startswith("revoked")
+    assert found.row("2024-05-01")[-3].endswith("bots <b>")
+    assert found.row("2024-05-02")[-3] == "blessed"
+    assert found.row("2024-05-02")[5] == "fine-tunefrom 2024043001"
+    assert "revoked: Blessed and pushed, and taken back since" in found.text
+
+
 @pytest.mark.parametrize("days", [[failed_run("2024-05-01")], [skipped_run("2024-05-01")], [make_run("2024-05-01")]])
 def test_a_single_day_of_any_kind_makes_a_page(days):
     assert page(days).text.startswith("\n")

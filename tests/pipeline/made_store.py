@@ -1,0 +1,141 @@
+"""A pipeline root whose days were never run: ML Metadata, model artifacts and served folder made directly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.span_pusher.push import push
+from pipeline.config import Config
+from pipeline.ledger import run_id
+from pipeline.rollback import BUNDLE_FOLDER
+from pipeline.spans import Naming
+from pipeline.store import connection_config
+from tests.components.folder_changes import make_bundle
+from tests.pipeline.conftest import settings
+
+DAYS = Naming(dated=True)
+
+
+class MadeStore:
+    """Days of one pipeline, each of them what its nodes would have left behind."""
+
+    def __init__(self, base: Path, make: Callable[[Path, str], Any] = make_bundle, name: str = "shop") -> None:
+        base.mkdir(parents=True, exist_ok=True)
+        self.config: Config = settings(base).model_copy(update={"name": name})
+        self._make = make
+        self.store = metadata_store.MetadataStore(connection_config(self.config))
+        self._memories: dict[int, int] = {}
+        self._models: dict[int, int] = {}
+        self._pipeline = self._context("pipeline", name)
+
+    def day(
+        self,
+        name: str,
+        base: int | None = None,
+        *,
+        revision: int = 1,
+        blessed: bool | None = True,
+        pushed: bool = True,
+        action: str = "fine_tune",
+        exemplars: int = 0,
+        train_on: Sequence[int] = (),
+        champion: int | None = None,
+    ) -> int:
+        """One day of which a model came; returns its version.
+
+        Args:
+          name: the span.
+          base: version of the champion that it began with.
+          revision: of the span.
+          blessed: the gate's verdict; None if it was cut off before.
+          pushed: whether the pusher ran to its end; the folder has the version then.
+          action: `fine_tune` takes the champion's weights, `retrain` and `cold_start` do not.
+          exemplars: size of the replay memory that was made with the model.
+          train_on: spans of the decision.
+          champion: not used up by the training but resolved, for a day that was cut off before its training.
+        """
+        span = DAYS.parse(name)
+        version = DAYS.version(span, revision)
+        contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, revision))]
+        taken = [] if base is None else [("base_model", self._models[base]), ("base_memory", self._memories[base])]
+        resolved = [("model", self._models[one]) for one in (base, champion) if one is not None]
+        self._run("tfx.dsl.components.common.resolver.Resolver", contexts, [], resolved, mlmd.Event.INTERNAL_OUTPUT)
+        trained_on = json.dumps(list(train_on or [span]))
+        decided = {"span": span, "action": action, "reason": "As told.", "train_on": trained_on}
+        self._make_one("SpanTransform", contexts, [], "Examples", {"span": span, "new_events": 9}, "sequences")
+        self._make_one("UpdateDecider", contexts, [], "WarmspanDecision", decided, "decision")
+        folder = self.config.artifacts_path / "IncrementalTrainer" / "model" / str(version)
+        self._make(folder / BUNDLE_FOLDER, f"model {version}")
+        about = {"span": span, "version": version, "parent": base or 0 if action == "fine_tune" else 0}
+        model = self._artifact("Model", about, str(folder))
+        memory = self._artifact("WarmspanReplayMemory", {**about, "sequences": exemplars})
+        self._run("IncrementalTrainer", contexts, taken, [("model", model), ("memory", memory)])
+        self._models[version], self._memories[version] = model, memory
+        if blessed is not None:
+            verdict = {"current_model_id": model, "blessed": int(blessed)}
+            self._make_one("Gate", contexts, [("model", model)], "ModelBlessing", verdict, "blessing")
+        if blessed is not None and pushed:
+            said = {"span": span, "pushed": int(blessed), "pushed_version": str(version) if blessed else ""}
+            told = {**said, "verdict": f"Verdict on {version}.", "candidate_recall": 0.5}
+            self._make_one("SpanPusher", contexts, [("model", model)], "PushedModel", told, "pushed")
+            if blessed:
+                extra = {"verdict": f"Verdict on {version}.", "metrics": {"recall": 0.5}}
+                push(folder / BUNDLE_FOLDER, self.config.serving_path, version, extra)
+        return version
+
+    def chain(self, days: int, **given: Any) -> list[int]:
+        """Days from 2024-05-01 on, each fine-tuned from the one before; returns their versions."""
+        made: list[int] = []
+        for day in range(1, days + 1):
+            made.append(self.day(f"2024-05-{day:02d}", made[-1] if made else None, **given))
+        return made
+
+    def model(self, version: int) -> mlmd.Artifact:
+        (one,) = self.store.get_artifacts_by_id([self._models[version]])
+        return one
+
+    def revoked(self) -> dict[int, str]:
+        """Version to reason of every model that is revoked in ML Metadata."""
+        models = {version: self.model(version).custom_properties for version in self._models}
+        return {one: of["revoked_reason"].string_value for one, of in models.items() if of["revoked"].int_value}
+
+    def _context(self, kind: str, name: str) -> mlmd.Context:
+        type_id = self.store.put_context_type(mlmd.ContextType(name=kind))
+        found = self.store.get_context_by_type_and_name(kind, name)
+        if found is None:
+            self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
+        return self.store.get_context_by_type_and_name(kind, name)
+
+    def _artifact(self, kind: str, properties: dict[str, Any], uri: str = "") -> int:
+        type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
+        one = mlmd.Artifact(type_id=type_id, uri=uri, state=mlmd.Artifact.LIVE)
+        for name, value in properties.items():
+            field = {int: "int_value", float: "double_value", str: "string_value"}[type(value)]
+            setattr(one.custom_properties[name], field, value)
+        return self.store.put_artifacts([one])[0]
+
+    def _make_one(
+        self, node: str, contexts: list, inputs: list, kind: str, properties: dict[str, Any], key: str
+    ) -> None:
+        self._run(node, contexts, inputs, [(key, self._artifact(kind, properties))])
+
+    def _run(
+        self, node: str, contexts: list, inputs: list, outputs: list, output: int = mlmd.Event.OUTPUT
+    ) -> None:
+        name = node if "." in node else f"components.of.{node}"
+        type_id = self.store.put_execution_type(mlmd.ExecutionType(name=name))
+        execution = mlmd.Execution(type_id=type_id, last_known_state=mlmd.Execution.COMPLETE)
+        events = [(mlmd.Event.INPUT, *one) for one in inputs] + [(output, *one) for one in outputs]
+        pairs = []
+        for kind, key, artifact in events:
+            event = mlmd.Event(type=kind, artifact_id=artifact)
+            event.path.steps.add().key = key
+            event.path.steps.add().index = 0
+            pairs.append((self.store.get_artifacts_by_id([artifact])[0], event))
+        self.store.put_execution(execution, pairs, contexts)
