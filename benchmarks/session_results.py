@@ -108,6 +108,8 @@ def _share_of_joint(seeds: list[dict[str, Any]], joint: list[dict[str, Any]]) ->
     events = {row["cycle"]: row["new_events"] for row in seeds[0]["cycles"]}
     history = {cycle: sum(count for other, count in events.items() if other <= cycle) for cycle in events}
     run = [row["cycle"] for row in joint[0]["cycles"]]
+    if not set(run) <= set(history):  # still on its way
+        return ""
     scale = sum(history.values()) / sum(history[cycle] for cycle in run)
     seconds, examples = (_total(seeds, name) / (_total(joint, name) * scale) for name in _COSTS)
     return f"{seconds:.1%} s, {examples:.1%} examples"
