@@ -108,11 +108,29 @@ class ModelManager:
         Raises:
           ServingError: NOT_FOUND for an unknown model or version, INVALID_ARGUMENT for an unknown label.
         """
-        model = self._acquire(name, version, label)
+        model = self.acquire(name, version, label)
         try:
             yield model
         finally:
             model.release()
+
+    def acquire(self, name: str, version: int | None = None, label: str | None = None) -> SavedModel:
+        """As `use`, for a request that ends elsewhere than it began: who calls this calls the model's `release`."""
+        with self._lock:
+            if label is not None:
+                config = self._configs.get(name)
+                if config is None or label not in config.labels:
+                    raise invalid(f"Unrecognized servable version label: {label}")
+                version = config.labels[label]
+            entries = self._entries.get(name, {})
+            served = [number for number, entry in entries.items() if entry.status.state == "AVAILABLE"]
+            number = version if version is not None else max(served, default=None)
+            model = entries[number].model if number in served and number is not None else None
+            # Under the manager's lock a version in service can't be retired in between.
+            if model is None or not model.acquire():
+                what = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise ServingError("NOT_FOUND", f"Servable not found for request: {what}")
+            return model
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """States of a model's versions, newest first.
@@ -251,23 +269,6 @@ class ModelManager:
             _log.info("Version %d of %s is out of service", version, name)
 
         model.retire(closed)
-
-    def _acquire(self, name: str, version: int | None, label: str | None) -> SavedModel:
-        with self._lock:
-            if label is not None:
-                config = self._configs.get(name)
-                if config is None or label not in config.labels:
-                    raise invalid(f"Unrecognized servable version label: {label}")
-                version = config.labels[label]
-            entries = self._entries.get(name, {})
-            served = [number for number, entry in entries.items() if entry.status.state == "AVAILABLE"]
-            number = version if version is not None else max(served, default=None)
-            model = entries[number].model if number in served and number is not None else None
-            # Under the manager's lock a version in service can't be retired in between.
-            if model is None or not model.acquire():
-                what = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-                raise ServingError("NOT_FOUND", f"Servable not found for request: {what}")
-            return model
 
 
 def _load(name: str, version: int, path: Path, timeout_ms: int) -> SavedModel:

@@ -13,6 +13,7 @@ import re
 import signal
 import threading
 import zlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,8 @@ from types import TracebackType
 
 from aiohttp import web
 
+from serving.batching import Batcher
+from serving.batching_config import BatchingConfig
 from serving.json_response import error_body
 from serving.metrics import PROMETHEUS_PATH, Metrics
 from serving.model_config import ModelConfig
@@ -29,6 +32,8 @@ from serving.rest_api import Answer, RestApi
 DEFAULT_PORT = 8501
 MAX_BODY_BYTES = 64 << 20
 BODY_SECONDS = 60.0
+# A body up to this size is read in less time than another thread takes to get hold of it.
+INLINE_BYTES = 1 << 14
 STOP_SECONDS = 10.0
 
 _CORS_HEADERS = {
@@ -65,6 +70,7 @@ class RestServer:
         timeout_seconds: float = 30.0,
         cors: bool = False,
         metrics_path: str | None = PROMETHEUS_PATH,
+        batching: BatchingConfig | None = None,
     ) -> None:
         """Reads the settings; nothing is loaded and nothing listens yet.
 
@@ -80,6 +86,7 @@ class RestServer:
           timeout_seconds: how long the graph may take for one request; longer is 504.
           cors: whether to answer preflights and send the headers that let any web page call.
           metrics_path: where Prometheus finds the metrics; None for nowhere.
+          batching: how concurrent requests are computed together; None for each by itself.
 
         Raises:
           ModelConfigError: the models.config can't be used.
@@ -94,7 +101,8 @@ class RestServer:
         )
         self.host = host
         self.port = port
-        self._api = RestApi(self.manager, self.metrics)
+        self._batcher = None if batching is None else Batcher(batching, self.metrics, timeout_seconds)
+        self._api = RestApi(self.manager, self.metrics, self._batcher)
         self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
         self._max_pending = max_pending
         self._pending = 0
@@ -104,6 +112,9 @@ class RestServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._runner: web.AppRunner | None = None
+        # Answers of the batch threads, and whether the loop knows that there are some.
+        self._answers: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
+        self._awake = False
 
     @property
     def url(self) -> str:
@@ -121,6 +132,8 @@ class RestServer:
             raise RuntimeError("The server runs already.")
         self.manager.start()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
+        if self._batcher is not None:
+            self._batcher.start()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rest-server", daemon=True)
         self._thread.start()
@@ -138,10 +151,13 @@ class RestServer:
             return
         if self._runner is not None:
             asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        # What still computes tells the loop when it is done.
+        self._pool.shutdown()
+        if self._batcher is not None:
+            self._batcher.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._pool.shutdown()
         self.manager.stop()
         self._loop = self._thread = self._pool = self._runner = None
 
@@ -198,9 +214,11 @@ class RestServer:
             # What no model computes is answered at once, also when the queue is full.
             return self._api.answer(request.method, path)
         try:
-            body = _plain_body(await asyncio.wait_for(request.read(), BODY_SECONDS), request)
-        except (web.HTTPRequestEntityTooLarge, _TooLarge):
-            return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+            # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
+            whole = request.content.is_eof()
+            body = await (request.read() if whole else asyncio.wait_for(request.read(), BODY_SECONDS))
+        except web.HTTPRequestEntityTooLarge:
+            return _too_large()
         except asyncio.TimeoutError:
             return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
         # Counted once its body is here, so that slow clients can't fill the queue.
@@ -208,9 +226,47 @@ class RestServer:
             return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
         self._pending += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._api.answer, "POST", path, body)
+            gzipped = request.headers.get("Content-Encoding", "").lower() == "gzip"
+            loop = asyncio.get_running_loop()
+            if self._batcher is None:
+                return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
+            future: asyncio.Future[Answer] = loop.create_future()
+            if gzipped or len(body) > INLINE_BYTES:
+                await loop.run_in_executor(self._pool, self._submit, path, body, gzipped, future)
+            else:
+                self._submit(path, body, gzipped, future)
+            return await future
         finally:
             self._pending -= 1
+
+    def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
+        try:
+            return self._api.answer("POST", path, _unzipped(body) if gzipped else body)
+        except _TooLarge:
+            return _too_large()
+
+    def _submit(self, path: str, body: bytes, gzipped: bool, future: asyncio.Future[Answer]) -> None:
+        """Sends a POST to the batcher; the answer comes to `future`, which belongs to the loop."""
+        try:
+            plain = _unzipped(body) if gzipped else body
+        except _TooLarge:
+            self._deliver(future, _too_large())
+            return
+        self._api.submit(path, plain, lambda answer: self._deliver(future, answer))
+
+    def _deliver(self, future: asyncio.Future[Answer], answer: Answer) -> None:
+        # The answers of a batch come one after the other: the loop is woken once for all that are there.
+        self._answers.append((future, answer))
+        if not self._awake and self._loop is not None:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._awake = False
+        while self._answers:
+            future, answer = self._answers.popleft()
+            if not future.done():
+                future.set_result(answer)
 
 
 class _TooLarge(Exception):
@@ -231,9 +287,11 @@ def _path(request: web.Request) -> str:
     return re.sub("^https?://[^/]*", "", path)
 
 
-def _plain_body(body: bytes, request: web.Request) -> bytes:
-    if request.headers.get("Content-Encoding", "").lower() != "gzip":
-        return body
+def _too_large() -> Answer:
+    return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+
+
+def _unzipped(body: bytes) -> bytes:
     unzip = zlib.decompressobj(wbits=31)
     try:
         plain = unzip.decompress(body, MAX_BODY_BYTES)
