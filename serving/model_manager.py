@@ -183,7 +183,7 @@ class ModelManager:
 
     def _poll_model(self, config: ModelConfig) -> None:
         try:
-            found = _versions(config.base_path)
+            found = find_versions(config.base_path)
         except OSError as error:
             _log.warning("Could not list %s: %s", config.base_path, error)
             return
@@ -281,8 +281,12 @@ def _load(name: str, version: int, path: Path, timeout_ms: int) -> SavedModel:
     return model
 
 
-def _versions(base_path: Path) -> dict[int, Path]:
-    """The complete versions in a model's folder. A folder being written has a name that is not a number."""
+def find_versions(base_path: Path) -> dict[int, Path]:
+    """The complete versions in a model's folder, with their folders. One being written has a name that is no number.
+
+    Raises:
+      OSError: the folder is not there, or may not be read.
+    """
     found = {}
     for child in os.scandir(base_path):
         if child.name.isascii() and child.name.isdigit() and len(child.name) < 20:
