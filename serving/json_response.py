@@ -12,6 +12,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+# What `json.dumps` does to a string, without an encoder made for each.
+from json.encoder import encode_basestring
+
 import numpy as np
 
 from serving.status import invalid
@@ -137,7 +140,7 @@ def _decimals(flat: np.ndarray) -> list[str]:
 
 
 def _string(value: bytes) -> str:
-    return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
+    return encode_basestring(value.decode("utf-8", "surrogateescape"))
 
 
 def _nest(tokens: list[str], shape: tuple[int, ...], outer: int) -> list[str]:

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(server: RestServer, count: Any = 1, **options: Any) -> urllib3.BaseHTTPResponse:
     url = f"{server.url}/v1/models/slow:predict"
-    return urllib3.request("POST", url, **{"json": {"instances": [count]}, "retries": False, **options})
+    return urllib3.request("POST", url, **{"json": {"instances": [count]}, "retries": False, "timeout": 60, **options})
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def busy(folder: Path) -> Iterator[RestServer]:
     """A server with one place, and a request in it."""
     with RestServer({"slow": folder}, threads=1, max_pending=1) as server:
         answers: queue.Queue[int] = queue.Queue()
-        long = threading.Thread(target=lambda: answers.put(ask(server, 300_000).status))
+        long = threading.Thread(target=lambda: answers.put(ask(server, 50_000).status))
         long.start()
         while server._pending == 0:
             time.sleep(0.01)
@@ -73,7 +73,7 @@ def test_what_needs_no_model_is_answered_by_a_busy_server(busy: RestServer) -> N
 def test_requests_in_flight_end_before_the_server_does(folder: Path) -> None:
     answers: list[int] = []
     with RestServer({"slow": folder}) as server:
-        long = threading.Thread(target=lambda: answers.append(ask(server, 100_000).status))
+        long = threading.Thread(target=lambda: answers.append(ask(server, 50_000).status))
         long.start()
         while server._pending == 0:
             time.sleep(0.01)
