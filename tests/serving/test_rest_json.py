@@ -202,3 +202,11 @@ def test_examples_take_their_type_from_their_values_and_the_context() -> None:
         {"c": ("int64", [1]), "x": ("bytes", [b"a", b"b"])},
         {"c": ("int64", [1]), "x": ("float", [1.0]), "e": ("", [])},
     ]
+
+
+@given(st.lists(st.binary(max_size=6) | st.text(max_size=6).map(lambda text: text.encode()), max_size=5))
+def test_strings_are_written_the_same_one_by_one_and_at_once(values: list[bytes]) -> None:
+    together = json_response._strings(values)
+    assert together == [json_response._string(value) for value in values]
+    for token, value in zip(together, values, strict=True):
+        assert json.loads(token).encode("utf-8", "surrogateescape") == value
