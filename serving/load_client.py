@@ -26,7 +26,11 @@ class Connections:
         self._idle: deque[_Connection] = deque()
 
     async def post(self, body: bytes) -> tuple[int, bytes]:
-        """The status and the body of the answer.
+        """The status and the body of the answer to a POST. Raises as `send`."""
+        return await self.send(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
+
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        """The status and the body of the answer to a request's bytes, which need not be well formed; never to a HEAD.
 
         Raises:
           OSError: the server can't be reached, or it closed the connection before its answer was whole.
@@ -35,7 +39,7 @@ class Connections:
         if connection is None or connection.closed:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(_Connection, self._host, self._port)
-        answer = await connection.ask(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
+        answer = await connection.ask(request)
         if not connection.closed:
             self._idle.append(connection)
         return answer

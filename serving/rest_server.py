@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import re
+import resource
 import signal
 import threading
 import zlib
@@ -24,6 +25,7 @@ from aiohttp import web
 
 from serving.batching import Batcher
 from serving.batching_config import BatchingConfig
+from serving.idle_connections import IdleConnections
 from serving.json_response import error_body
 from serving.metrics import PROMETHEUS_PATH, Metrics
 from serving.model_config import ModelConfig
@@ -32,7 +34,10 @@ from serving.rest_api import Answer, RestApi
 
 DEFAULT_PORT = 8501
 MAX_BODY_BYTES = 64 << 20
+# Of all requests together; one more large one gets 503.
+MAX_HELD_BYTES = 4 * MAX_BODY_BYTES
 BODY_SECONDS = 60.0
+IDLE_SECONDS = 75.0
 # A body up to this size is read in less time than another thread takes to get hold of it.
 INLINE_BYTES = 1 << 14
 STOP_SECONDS = 10.0
@@ -113,6 +118,10 @@ class RestServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._runner: web.ServerRunner | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._idle = IdleConnections(IDLE_SECONDS)
+        # Bytes of the bodies that are being read or computed.
+        self._held = 0
         # Answers of the batch threads, and whether the loop knows that there are some.
         self._answers: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
         self._awake = False
@@ -150,8 +159,7 @@ class RestServer:
         """Takes no more requests, lets those in flight end, and unloads the models."""
         if self._loop is None or self._thread is None or self._pool is None:
             return
-        if self._runner is not None:
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         # What still computes tells the loop when it is done.
         self._pool.shutdown()
         if self._batcher is not None:
@@ -160,10 +168,13 @@ class RestServer:
         self._thread.join()
         self._loop.close()
         self.manager.stop()
-        self._loop = self._thread = self._pool = self._runner = None
+        self._loop = self._thread = self._pool = self._runner = self._watch = None
 
     def serve_forever(self) -> None:
         """Starts, and blocks until SIGINT or SIGTERM. Call it from the main thread."""
+        # Slow clients hold connections, not threads: allow as many as this process may have.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         done = threading.Event()
         before = {one: signal.signal(one, lambda *_: done.set()) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -192,12 +203,23 @@ class RestServer:
         # TF Serving ignores every encoding but gzip, which is undone here with a limit.
         server = web.Server(self._handle, request_factory=request_of, access_log=None, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+        self._watch = asyncio.create_task(self._idle.watch(server))
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
+    async def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
     async def _handle(self, request: web.BaseRequest) -> web.Response:
+        with self._idle.request(request):
+            return await self._respond(request)
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
         path = _path(request)
         if self._metrics_path is not None and path == self._metrics_path:
             return web.Response(text=self.metrics.page(), content_type="text/plain")
@@ -219,6 +241,18 @@ class RestServer:
         if request.method != "POST":
             # What no model computes is answered at once, also when the queue is full.
             return self._api.answer(request.method, path)
+        length = request.content_length or 0
+        if length > MAX_BODY_BYTES:
+            return _too_large()
+        if length + self._held > MAX_HELD_BYTES:
+            return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
+        self._held += length
+        try:
+            return await self._answer_post(request, path)
+        finally:
+            self._held -= length
+
+    async def _answer_post(self, request: web.BaseRequest, path: str) -> Answer:
         try:
             # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
             whole = request.content.is_eof()
