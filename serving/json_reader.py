@@ -56,8 +56,13 @@ def read_json(body: bytes) -> Any:
 
 def show_json(value: Any) -> str:
     """How a value is quoted in an error: as JSON, indented, cut after 256 characters."""
+    text = ""
     try:
-        text = json.dumps(value, indent=4, ensure_ascii=False)
+        # Piece by piece: a large request must not be written out whole for the little that is shown of it.
+        for piece in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+            text += piece
+            if len(text) > SHOWN_LENGTH:
+                break
     except RecursionError:
         text = "(nested too deeply to be shown)"
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
