@@ -217,7 +217,7 @@ class ModelManager:
         self._set(entry, "LOADING")
         began = time.monotonic()
         try:
-            model = _load(name, version, path, self._timeout_ms)
+            model = self._load(name, version, path)
         except ServingError as error:
             entry.attempts += 1
             entry.next_attempt = time.monotonic() + self._load_retry_seconds
@@ -232,6 +232,19 @@ class ModelManager:
             entry.model, entry.attempts = model, 0
             entry.status = VersionStatus(version, "AVAILABLE")
         _log.info("Version %d of %s is in service after %.2f s", version, name, time.monotonic() - began)
+
+    def _load(self, name: str, version: int, path: Path) -> SavedModel:
+        model = SavedModel(name, version, path, self._timeout_ms)
+        began, code = time.monotonic(), "OK"
+        try:
+            model.warm_up()
+        except ServingError as error:
+            code = error.code
+            model.retire(lambda: None)
+            raise
+        finally:
+            self._metrics.warmup_latency.observe((time.monotonic() - began) * 1e6, str(path), code)
+        return model
 
     def _set(self, entry: _Entry, state: str, code: str = "OK", message: str = "") -> None:
         with self._lock:
@@ -269,16 +282,6 @@ class ModelManager:
             _log.info("Version %d of %s is out of service", version, name)
 
         model.retire(closed)
-
-
-def _load(name: str, version: int, path: Path, timeout_ms: int) -> SavedModel:
-    model = SavedModel(name, version, path, timeout_ms)
-    try:
-        model.warm_up()
-    except ServingError:
-        model.retire(lambda: None)
-        raise
-    return model
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:

@@ -31,6 +31,7 @@ _PREDICTION = re.compile(
 _STATUS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<resource>metadata))?", re.IGNORECASE | re.ASCII
 )
+_METHODS = ("classify", "regress", "predict")
 _MAX_VERSION = 2**63 - 1
 
 _log = logging.getLogger(__name__)
@@ -213,16 +214,17 @@ class RestApi:
 def _parse(http_method: str, path: str) -> _Target:
     pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(http_method)
     match = pattern.fullmatch(path) if pattern else None
-    if match is None:
+    parts = match.groupdict() if match else {}
+    # The path may be in capitals, as TF Serving's pattern lets it, but the method must be one that it knows.
+    if match is None or parts.get("method", "predict") not in _METHODS:
         raise invalid(f"Malformed request: {http_method} {path}")
-    parts = match.groupdict()
     if not parts["name"]:
         raise invalid("Missing model name in request.")
     version = int(parts["version"]) if parts["version"] else None
     if version is not None and version > _MAX_VERSION:
         raise invalid(f"Failed to convert version: {parts['version']} to numeric.")
     label = urllib.parse.unquote(parts["label"], errors="surrogateescape") if parts["label"] else None
-    method = parts["method"].lower() if http_method == "POST" else "metadata" if parts["resource"] else "status"
+    method = parts["method"] if http_method == "POST" else "metadata" if parts["resource"] == "metadata" else "status"
     return _Target(urllib.parse.unquote(parts["name"], errors="surrogateescape"), version, label, method)
 
 
