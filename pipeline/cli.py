@@ -173,17 +173,23 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 8501,
     model_config_file: Annotated[
-        Path | None, typer.Option("--model_config_file", help="Serve this models.config instead of --config.")
+        Path | None,
+        typer.Option("--model_config_file", "--model-config-file", help="Serve this models.config, not --config."),
     ] = None,
     enable_batching: Annotated[
-        bool, typer.Option("--enable_batching", help="Compute concurrent requests together.")
+        bool, typer.Option("--enable_batching", "--enable-batching", help="Compute concurrent requests together.")
     ] = False,
     batching_parameters_file: Annotated[
-        Path | None, typer.Option("--batching_parameters_file", help="TF Serving's file, for --enable_batching.")
+        Path | None,
+        typer.Option("--batching_parameters_file", "--batching-parameters-file", help="For --enable_batching."),
     ] = None,
     monitoring_config_file: Annotated[
-        Path | None, typer.Option("--monitoring_config_file", help="TF Serving's file; metrics are on without it.")
+        Path | None,
+        typer.Option("--monitoring_config_file", "--monitoring-config-file", help="Metrics are on without it."),
     ] = None,
+    cors: Annotated[
+        bool, typer.Option("--rest_api_enable_cors_support", help="Let the pages of any web site ask.")
+    ] = False,
 ) -> None:
     """Serve the newest version over TF Serving's REST contract, and take up new ones."""
     settings = None if model_config_file else _settings(config)
@@ -195,6 +201,7 @@ def serve(
         RestServer(
             model_config_file or {settings.name: settings.serving_path},  # type: ignore[union-attr]
             *(host, port),
+            cors=cors,
             metrics_path=monitoring_option(monitoring_config_file),
             batching=batching_option(enable_batching, batching_parameters_file),
         ).serve_forever()
