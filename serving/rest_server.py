@@ -7,6 +7,7 @@ does not import TensorFlow: that happens when the first model is loaded.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -179,6 +180,10 @@ class RestServer:
         before = {one: signal.signal(one, lambda *_: done.set()) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.start()
+            # The interpreter is the server's alone here. What was loaded stays: a collection that walks through all of
+            # TensorFlow's objects would stop every request for a third of a second.
+            gc.collect()
+            gc.freeze()
             done.wait()
         finally:
             self.stop()

@@ -60,7 +60,7 @@ def test_a_latency_counts_from_when_the_request_was_due(
         bodies = [{"inputs": 1, "stall": 1}, *[{"inputs": 1}] * 99]
         report = run_load_test(f"{stalling.url}/v1/models/half:predict", bodies, 100, 1.0)
     assert report.errors == {}
-    assert report.p50 < 300 < report.slowest
+    assert report.slowest > 400
     assert report.p95 > 350
 
 
