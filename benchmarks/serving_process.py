@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -31,21 +34,25 @@ class ServerProcess:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
+    @property
+    def log(self) -> str:
+        """What the server wrote so far."""
+        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
+
     def __enter__(self) -> ServerProcess:
-        self.process = subprocess.Popen(
-            self._command, cwd=REPOSITORY, env=self._environment, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr is not None
-        log = []
-        for line in self.process.stderr:
-            log.append(line)
-            if "Serving on " in line:
-                self.url = line.split()[-1]
+        # Into a file: a pipe that nobody reads would fill up, and hold up the server.
+        self._log = tempfile.NamedTemporaryFile()
+        self.process = subprocess.Popen(self._command, cwd=REPOSITORY, env=self._environment, stderr=self._log)
+        while self.process.poll() is None:
+            if started := re.search(r"Serving on (http://\S+)\n", self.log):
+                self.url = started[1]
                 return self
-        raise RuntimeError("The server did not start:\n" + "".join(log))
+            time.sleep(0.05)
+        raise RuntimeError(f"The server did not start:\n{self.log}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=60)
+        self.process.wait(timeout=60)
+        self._log.close()

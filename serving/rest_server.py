@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from serving.batching import Batcher
 from serving.batching_config import BatchingConfig
@@ -54,6 +55,9 @@ _NOT_FOUND = (
 )
 
 _log = logging.getLogger(__name__)
+# What is no HTTP gets its 400; a stack trace for each would let anybody fill the log.
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 
 class RestServer:
@@ -206,7 +210,9 @@ class RestServer:
 
         # No application around the handler: its router and signals would cost as much again as all else of a request.
         # TF Serving ignores every encoding but gzip, which is undone here with a limit.
-        server = web.Server(self._handle, request_factory=request_of, access_log=None, auto_decompress=False)
+        server = web.Server(
+            self._handle, request_factory=request_of, access_log=None, auto_decompress=False, logger=_http_log
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         self._watch = asyncio.create_task(self._idle.watch(server))
         await self._runner.setup()

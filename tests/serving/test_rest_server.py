@@ -153,11 +153,12 @@ def test_connections_that_send_nothing_whole_are_closed(folder: Path, monkeypatc
             connection.close()
 
 
-def test_what_is_no_http_is_refused(folder: Path) -> None:
+def test_what_is_no_http_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with RestServer({"slow": folder}) as server:
         with socket.create_connection((server.host, server.port)) as connection:
             connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.0 400")
+        assert caplog.text == ""
         assert ask(server).status == 200
 
 
