@@ -180,15 +180,64 @@ def serve(
     config: ConfigPath = _DEFAULT_CONFIG,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 8501,
+    model_config_file: Annotated[
+        Path | None,
+        typer.Option("--model_config_file", "--model-config-file", help="Serve this models.config, not --config."),
+    ] = None,
+    enable_batching: Annotated[
+        bool, typer.Option("--enable_batching", "--enable-batching", help="Compute concurrent requests together.")
+    ] = False,
+    batching_parameters_file: Annotated[
+        Path | None,
+        typer.Option("--batching_parameters_file", "--batching-parameters-file", help="For --enable_batching."),
+    ] = None,
+    monitoring_config_file: Annotated[
+        Path | None,
+        typer.Option("--monitoring_config_file", "--monitoring-config-file", help="Metrics are on without it."),
+    ] = None,
+    cors: Annotated[
+        bool, typer.Option("--rest_api_enable_cors_support", help="Let the pages of any web site ask.")
+    ] = False,
 ) -> None:
     """Serve the newest version over TF Serving's REST contract, and take up new ones."""
-    settings = _settings(config)
+    settings = None if model_config_file else _settings(config)
     from serving.rest_server import RestServer
+    from serving.server_options import batching_option, monitoring_option
+    from serving.text_config import ServerConfigError
 
     try:
-        RestServer({settings.name: settings.serving_path}, host=host, port=port).serve_forever()
+        RestServer(
+            model_config_file or {settings.name: settings.serving_path},  # type: ignore[union-attr]
+            *(host, port),
+            cors=cors,
+            metrics_path=monitoring_option(monitoring_config_file),
+            batching=batching_option(enable_batching, batching_parameters_file),
+        ).serve_forever()
+    except ServerConfigError as error:
+        _stop(error)
     except OSError as error:
         _stop(OSError(f"`--host` and `--port` must be free to listen on. Received: {host}:{port} ({error.strerror})."))
+
+
+@app.command("deploy-config")
+def deploy_config(
+    config: ConfigPath = _DEFAULT_CONFIG,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("deploy"),
+    stable: Annotated[int | None, typer.Option(help="The version labelled `stable`; the newest if not given.")] = None,
+    canary: Annotated[int | None, typer.Option(help="The version labelled `canary`; the newest if not given.")] = None,
+    force: Annotated[bool, typer.Option(help="Write over files that are there.")] = False,
+) -> None:
+    """Write what the official TensorFlow Serving needs: compose, Kubernetes, Prometheus and Grafana files."""
+    settings = _settings(config)
+    from pipeline.deploy_config import write_deployment
+    from serving.deploy_config import DeployError
+
+    try:
+        paths = write_deployment(settings, out, stable=stable, canary=canary, force=force)
+    except DeployError as error:
+        _stop(error)
+    for path in paths:
+        Console().print(str(path), highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

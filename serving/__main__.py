@@ -6,9 +6,9 @@ import argparse
 import logging
 import sys
 
-from serving.metrics import PROMETHEUS_PATH
-from serving.model_config import ModelConfigError
 from serving.rest_server import DEFAULT_PORT, RestServer
+from serving.server_options import batching_option, monitoring_option
+from serving.text_config import ServerConfigError
 
 
 def main() -> int:
@@ -21,9 +21,15 @@ def main() -> int:
     parser.add_argument("--rest_api_host", default="127.0.0.1")
     parser.add_argument("--rest_api_timeout_in_ms", type=int, default=30_000)
     parser.add_argument("--rest_api_num_threads", type=int)
-    parser.add_argument("--rest_api_enable_cors_support", action="store_true")
     parser.add_argument("--file_system_poll_wait_seconds", type=float, default=1.0)
-    parser.add_argument("--no_metrics", action="store_true", help="no Prometheus page")
+    parser.add_argument("--batching_parameters_file", help="with --enable_batching")
+    parser.add_argument("--monitoring_config_file", help="whether and where Prometheus finds the metrics")
+    # As TF Serving writes them: `--enable_batching`, `--enable_batching=true`, `--enable_batching=false`.
+    for name in ("--enable_batching", "--rest_api_enable_cors_support"):
+        parser.add_argument(name, type=_flag, nargs="?", const=True, default=False, metavar="BOOL")
+    parser.add_argument(
+        "--allow_version_labels_for_unavailable_models", type=_flag, nargs="?", metavar="BOOL", help="always so here"
+    )
     args = parser.parse_args()
     if bool(args.model_config_file) == bool(args.model_base_path):
         parser.error("give --model_config_file or --model_base_path")
@@ -37,12 +43,20 @@ def main() -> int:
             threads=args.rest_api_num_threads,
             timeout_seconds=args.rest_api_timeout_in_ms / 1000,
             cors=args.rest_api_enable_cors_support,
-            metrics_path=None if args.no_metrics else PROMETHEUS_PATH,
+            metrics_path=monitoring_option(args.monitoring_config_file),
+            batching=batching_option(args.enable_batching, args.batching_parameters_file),
         ).serve_forever()
-    except (ModelConfigError, OSError) as error:
+    except (ServerConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _flag(text: str) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"must be true or false. Received: {text!r}.")
+    return known[text.lower()]
 
 
 if __name__ == "__main__":

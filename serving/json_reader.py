@@ -30,8 +30,25 @@ _ESCAPES = '"\\/bfnrt'
 _WORDS = {"n": ("null", None), "t": ("true", True), "f": ("false", False)}
 
 
+class RepeatedKeys(dict[str, Any]):
+    """An object with `size` members, some of the same key: it holds the first of each key, and `last` the last.
+
+    TF Serving looks a key up from the front; only the features of an example are written one over the other.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: dict[str, Any] = {}
+        self.size = 0
+
+    def add(self, key: str, value: Any) -> None:
+        self.setdefault(key, value)
+        self.last[key] = value
+        self.size += 1
+
+
 def read_json(body: bytes) -> Any:
-    """Parses `body`.
+    """Parses `body`. An object with a key given more than once comes as `RepeatedKeys`.
 
     Raises:
       ServingError: INVALID_ARGUMENT, `JSON Parse error: <fault> at offset: <byte>`.
@@ -43,7 +60,7 @@ def read_json(body: bytes) -> Any:
     suspect = _SUSPECT.search(body) is not None
     if not (exact and suspect):
         try:
-            return json.loads(text, parse_int=_integer if suspect else None)
+            return json.loads(text, parse_int=_integer if suspect else None, object_pairs_hook=_members)
         except RecursionError:
             if not exact:
                 raise invalid("JSON Parse error: Nested too deeply.") from None
@@ -56,12 +73,27 @@ def read_json(body: bytes) -> Any:
 
 def show_json(value: Any) -> str:
     """How a value is quoted in an error: as JSON, indented, cut after 256 characters."""
+    text = ""
     try:
-        text = json.dumps(value, indent=4, ensure_ascii=False)
+        # Piece by piece: a large request must not be written out whole for the little that is shown of it.
+        for piece in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+            text += piece
+            if len(text) > SHOWN_LENGTH:
+                break
     except RecursionError:
         text = "(nested too deeply to be shown)"
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + "..."
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    repeated = RepeatedKeys()
+    for key, value in pairs:
+        repeated.add(key, value)
+    return repeated
 
 
 def _integer(token: str) -> int | float:
@@ -88,10 +120,11 @@ class _ExactReader:
         while True:
             value = self._value()
             container, key = frames[-1]
-            if isinstance(container, dict):
+            if isinstance(container, RepeatedKeys):
                 assert key is not None
-                container[key] = value
+                container.add(key, value)
             else:
+                assert isinstance(container, list)
                 container.append(value)
             if isinstance(value, list | dict) and self._open(value, frames):
                 continue
@@ -142,7 +175,7 @@ class _ExactReader:
             return self._string()
         if mark in ("[", "{"):
             self.position += 1
-            return [] if mark == "[" else {}
+            return [] if mark == "[" else RepeatedKeys()
         if mark in _WORDS:
             word, value = _WORDS[mark]
             for letter in word:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.json_reader import show_json
+from serving.json_reader import RepeatedKeys, show_json
 from serving.json_response import decimal
 from serving.status import ServingError, invalid
 
@@ -281,7 +281,8 @@ def _leaf(value: Any, kind: str) -> Any:
 def _example(value: Any) -> Example:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {_type_name(value)}")
-    return {name: _feature(name, content) for name, content in value.items()}
+    members = value.last if isinstance(value, RepeatedKeys) else value
+    return {name: _feature(name, content) for name, content in members.items()}
 
 
 def _feature(name: str, content: Any) -> Feature:
@@ -312,7 +313,8 @@ def _feature_value(name: str, item: Any) -> tuple[str, Any]:
 
 
 def _is_base64(value: dict[str, Any]) -> bool:
-    return len(value) == 1 and isinstance(value.get("b64"), str)
+    size = value.size if isinstance(value, RepeatedKeys) else len(value)
+    return size == 1 and isinstance(value.get("b64"), str)
 
 
 def _from_base64(value: dict[str, Any]) -> bytes:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving.text_config import ServerConfigError, read_text
 
-class ModelConfigError(ValueError):
+
+class ModelConfigError(ServerConfigError):
     """A models.config that can't be used; the message says what to change."""
 
 
@@ -58,18 +60,10 @@ def read_models_config(path: str | Path) -> list[ModelConfig]:
     Raises:
       ModelConfigError: the file is missing, is not a ModelServerConfig, or names a model twice or without a base path.
     """
-    # These two cost a tenth of a second, which a server started on a plain folder does not need.
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelConfigError(f"{path} must be a readable text file. Received: {error}.") from None
-    try:
-        server = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    except text_format.ParseError as error:
-        raise ModelConfigError(f"{path} must be a ModelServerConfig in text form. At line:column {error}.") from None
+        server = read_text(path, "ModelServerConfig")
+    except ServerConfigError as error:
+        raise ModelConfigError(str(error)) from None
     if server.WhichOneof("config") == "custom_model_config":
         raise ModelConfigError(f"{path} must hold a `model_config_list`. Received: `custom_model_config`.")
     configs = [_model_config(entry, path) for entry in server.model_config_list.config]

@@ -108,11 +108,29 @@ class ModelManager:
         Raises:
           ServingError: NOT_FOUND for an unknown model or version, INVALID_ARGUMENT for an unknown label.
         """
-        model = self._acquire(name, version, label)
+        model = self.acquire(name, version, label)
         try:
             yield model
         finally:
             model.release()
+
+    def acquire(self, name: str, version: int | None = None, label: str | None = None) -> SavedModel:
+        """As `use`, for a request that ends elsewhere than it began: who calls this calls the model's `release`."""
+        with self._lock:
+            if label is not None:
+                config = self._configs.get(name)
+                if config is None or label not in config.labels:
+                    raise invalid(f"Unrecognized servable version label: {label}")
+                version = config.labels[label]
+            entries = self._entries.get(name, {})
+            served = [number for number, entry in entries.items() if entry.status.state == "AVAILABLE"]
+            number = version if version is not None else max(served, default=None)
+            model = entries[number].model if number in served and number is not None else None
+            # Under the manager's lock a version in service can't be retired in between.
+            if model is None or not model.acquire():
+                what = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise ServingError("NOT_FOUND", f"Servable not found for request: {what}")
+            return model
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """States of a model's versions, newest first.
@@ -165,7 +183,7 @@ class ModelManager:
 
     def _poll_model(self, config: ModelConfig) -> None:
         try:
-            found = _versions(config.base_path)
+            found = find_versions(config.base_path)
         except OSError as error:
             _log.warning("Could not list %s: %s", config.base_path, error)
             return
@@ -199,7 +217,7 @@ class ModelManager:
         self._set(entry, "LOADING")
         began = time.monotonic()
         try:
-            model = _load(name, version, path, self._timeout_ms)
+            model = self._load(name, version, path)
         except ServingError as error:
             entry.attempts += 1
             entry.next_attempt = time.monotonic() + self._load_retry_seconds
@@ -214,6 +232,19 @@ class ModelManager:
             entry.model, entry.attempts = model, 0
             entry.status = VersionStatus(version, "AVAILABLE")
         _log.info("Version %d of %s is in service after %.2f s", version, name, time.monotonic() - began)
+
+    def _load(self, name: str, version: int, path: Path) -> SavedModel:
+        model = SavedModel(name, version, path, self._timeout_ms)
+        began, code = time.monotonic(), "OK"
+        try:
+            model.warm_up()
+        except ServingError as error:
+            code = error.code
+            model.retire(lambda: None)
+            raise
+        finally:
+            self._metrics.warmup_latency.observe((time.monotonic() - began) * 1e6, str(path), code)
+        return model
 
     def _set(self, entry: _Entry, state: str, code: str = "OK", message: str = "") -> None:
         with self._lock:
@@ -252,36 +283,13 @@ class ModelManager:
 
         model.retire(closed)
 
-    def _acquire(self, name: str, version: int | None, label: str | None) -> SavedModel:
-        with self._lock:
-            if label is not None:
-                config = self._configs.get(name)
-                if config is None or label not in config.labels:
-                    raise invalid(f"Unrecognized servable version label: {label}")
-                version = config.labels[label]
-            entries = self._entries.get(name, {})
-            served = [number for number, entry in entries.items() if entry.status.state == "AVAILABLE"]
-            number = version if version is not None else max(served, default=None)
-            model = entries[number].model if number in served and number is not None else None
-            # Under the manager's lock a version in service can't be retired in between.
-            if model is None or not model.acquire():
-                what = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-                raise ServingError("NOT_FOUND", f"Servable not found for request: {what}")
-            return model
 
+def find_versions(base_path: Path) -> dict[int, Path]:
+    """The complete versions in a model's folder, with their folders. One being written has a name that is no number.
 
-def _load(name: str, version: int, path: Path, timeout_ms: int) -> SavedModel:
-    model = SavedModel(name, version, path, timeout_ms)
-    try:
-        model.warm_up()
-    except ServingError:
-        model.retire(lambda: None)
-        raise
-    return model
-
-
-def _versions(base_path: Path) -> dict[int, Path]:
-    """The complete versions in a model's folder. A folder being written has a name that is not a number."""
+    Raises:
+      OSError: the folder is not there, or may not be read.
+    """
     found = {}
     for child in os.scandir(base_path):
         if child.name.isascii() and child.name.isdigit() and len(child.name) < 20:

@@ -10,12 +10,14 @@ import logging
 import re
 import time
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from serving import json_request, json_response
+from serving.batching import Batcher
 from serving.json_reader import read_json
 from serving.metrics import Metrics
 from serving.model_manager import ModelManager, VersionStatus
@@ -29,6 +31,7 @@ _PREDICTION = re.compile(
 _STATUS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<resource>metadata))?", re.IGNORECASE | re.ASCII
 )
+_METHODS = ("classify", "regress", "predict")
 _MAX_VERSION = 2**63 - 1
 
 _log = logging.getLogger(__name__)
@@ -51,25 +54,83 @@ class _Target:
     method: str
 
 
-class RestApi:
-    """Answers requests from the models of a manager. Thread safe; a POST blocks for as long as the model computes."""
+@dataclass(frozen=True)
+class _Call:
+    """What a model is asked, and how its answer is written."""
 
-    def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
+    api: str
+    signature: str
+    inputs: dict[str, np.ndarray]
+    write: Callable[[dict[str, np.ndarray]], bytes]
+
+
+class RestApi:
+    """Answers requests from the models of a manager. Thread safe."""
+
+    def __init__(self, manager: ModelManager, metrics: Metrics, batcher: Batcher | None = None) -> None:
         self._manager = manager
         self._metrics = metrics
+        self._batcher = batcher
 
     def answer(self, http_method: str, path: str, body: bytes = b"") -> Answer:
-        """The answer to a request for a path under `/v1/`, percent signs still in it, without its query."""
-        began = time.perf_counter()
-        target = None
+        """The answer to a request for a path under `/v1/`, percent signs still in it, without its query.
+
+        A POST blocks for as long as the model computes, by itself.
+        """
+        began, target = time.perf_counter(), None
+        outcome: bytes | Exception
         try:
             target = _parse(http_method, path)
-            answer = Answer(200, self._dispatch(target, body))
-            code = "OK"
-        except ServingError as error:
-            answer, code = Answer(error.http_status, json_response.error_body(error.message)), error.code
-        except Exception:
-            _log.exception("Could not answer %s %s", http_method, path)
+            outcome = self._look_up(target) if http_method == "GET" else self._compute(target, body)
+        except Exception as error:
+            outcome = error
+        return self._answer(http_method, path, target, began, outcome)
+
+    def submit(self, path: str, body: bytes, done: Callable[[Answer], None]) -> None:
+        """Answers a POST through the batcher: `done` gets the answer, here or later in another thread."""
+        began, target, model = time.perf_counter(), None, None
+        assert self._batcher is not None
+        try:
+            target = _parse("POST", path)
+            document, model = self._open(target, body)
+            call = self._call(target, document, model)
+            finish = self._finisher(path, target, model, call, began, done)
+            self._batcher.submit(model, call.signature, call.inputs, finish)
+        except Exception as error:
+            if model is not None:
+                model.release()
+            done(self._answer("POST", path, target, began, error))
+
+    def _finisher(
+        self, path: str, target: _Target, model: SavedModel, call: _Call, began: float, done: Callable[[Answer], None]
+    ) -> Callable[[dict[str, np.ndarray] | Exception], None]:
+        sent = time.perf_counter()
+
+        def finish(outcome: dict[str, np.ndarray] | Exception) -> None:
+            written: bytes | Exception
+            if isinstance(outcome, Exception):
+                written = outcome
+            else:
+                self._observe_run(call, model, sent)
+                try:
+                    written = call.write(outcome)
+                except Exception as error:
+                    written = error
+            model.release()
+            done(self._answer("POST", path, target, began, written))
+
+        return finish
+
+    def _answer(
+        self, http_method: str, path: str, target: _Target | None, began: float, outcome: bytes | Exception
+    ) -> Answer:
+        """Counts a request, and makes an answer of its body or its error."""
+        if isinstance(outcome, bytes):
+            answer, code = Answer(200, outcome), "OK"
+        elif isinstance(outcome, ServingError):
+            answer, code = Answer(outcome.http_status, json_response.error_body(outcome.message)), outcome.code
+        else:
+            _log.error("Could not answer %s %s", http_method, path, exc_info=outcome)
             message = "The server failed at this request. Its log tells where; please report it."
             answer, code = Answer(500, json_response.error_body(message)), "INTERNAL"
         # A name nobody configured is not counted under itself: names come from outside and would fill the memory.
@@ -79,29 +140,47 @@ class RestApi:
             self._metrics.request_latency.observe((time.perf_counter() - began) * 1e6, name, target.method, "REST")
         return answer
 
-    def _dispatch(self, target: _Target, body: bytes) -> bytes:
+    def _look_up(self, target: _Target) -> bytes:
         if target.method == "status":
             # Labels are not looked at here, in TF Serving neither.
             return _status_body(self._manager.status(target.name, target.version))
-        if target.method == "metadata":
-            with self._manager.use(target.name, target.version, target.label) as model:
-                return model.metadata().encode()
+        with self._manager.use(target.name, target.version, target.label) as model:
+            return model.metadata().encode()
+
+    def _compute(self, target: _Target, body: bytes) -> bytes:
+        document, model = self._open(target, body)
+        try:
+            call = self._call(target, document, model)
+            sent = time.perf_counter()
+            outputs = model.run(call.signature, call.inputs)
+            self._observe_run(call, model, sent)
+        finally:
+            model.release()
+        return call.write(outputs)
+
+    def _open(self, target: _Target, body: bytes) -> tuple[dict[str, Any], SavedModel]:
+        """The parsed body, and the model that it is for, to be released by the caller."""
         document = read_json(body)
-        signature = json_request.signature_name(document)
+        # Checked before the model is looked for, as TF Serving does.
+        json_request.signature_name(document)
+        if target.method != "predict":
+            document["examples"] = json_request.examples(document)
+        return document, self._manager.acquire(target.name, target.version, target.label)
+
+    def _call(self, target: _Target, document: dict[str, Any], model: SavedModel) -> _Call:
+        name = json_request.signature_name(document)
         if target.method == "predict":
-            return self._predict(target, document, signature)
-        examples = json_request.examples(document)
-        with self._manager.use(target.name, target.version, target.label) as model:
-            outputs = self._run_examples(model, target.method, signature, examples)
-        return _classify(outputs, len(examples)) if target.method == "classify" else _regress(outputs, len(examples))
+            inputs, rows = json_request.predict_inputs(document, model.signature(name).inputs)
+            return _Call("Predict", name or DEFAULT_SIGNATURE, inputs, lambda out: json_response.predictions(out, rows))
+        examples = document["examples"]
+        inputs = self._example_inputs(model, target.method, name, examples)
+        write = _classify if target.method == "classify" else _regress
+        return _Call(
+            *(target.method.capitalize(), name or DEFAULT_SIGNATURE, inputs),
+            write=lambda outputs: write(outputs, len(examples)),
+        )
 
-    def _predict(self, target: _Target, document: dict[str, Any], signature: str) -> bytes:
-        with self._manager.use(target.name, target.version, target.label) as model:
-            inputs, rows = json_request.predict_inputs(document, model.signature(signature).inputs)
-            outputs = self._run(model, "Predict", signature, inputs)
-        return json_response.predictions(outputs, rows)
-
-    def _run_examples(
+    def _example_inputs(
         self, model: SavedModel, method: str, name: str, examples: list[json_request.Example]
     ) -> dict[str, np.ndarray]:
         if (signature := model.signatures.get(name or DEFAULT_SIGNATURE)) is None:
@@ -124,28 +203,28 @@ class RestApi:
                 f"Expected {kind} signature outputs to contain at least one of {sorted(wanted)}. Signature was: "
                 f"{dict(signature.outputs)}",
             )
-        return self._run(model, method.capitalize(), name, {"inputs": model.serialize(examples)})
+        self._metrics.example_counts.observe(len(examples), model.name)
+        self._metrics.example_count_total.add(model.name, by=len(examples))
+        return {"inputs": model.serialize(examples)}
 
-    def _run(self, model: SavedModel, api: str, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        began = time.perf_counter()
-        outputs = model.run(signature, inputs)
-        self._metrics.runtime_latency.observe((time.perf_counter() - began) * 1e6, model.name, api, "TF1")
-        return outputs
+    def _observe_run(self, call: _Call, model: SavedModel, sent: float) -> None:
+        self._metrics.runtime_latency.observe((time.perf_counter() - sent) * 1e6, model.name, call.api, "TF1")
 
 
 def _parse(http_method: str, path: str) -> _Target:
     pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(http_method)
     match = pattern.fullmatch(path) if pattern else None
-    if match is None:
+    parts = match.groupdict() if match else {}
+    # The path may be in capitals, as TF Serving's pattern lets it, but the method must be one that it knows.
+    if match is None or parts.get("method", "predict") not in _METHODS:
         raise invalid(f"Malformed request: {http_method} {path}")
-    parts = match.groupdict()
     if not parts["name"]:
         raise invalid("Missing model name in request.")
     version = int(parts["version"]) if parts["version"] else None
     if version is not None and version > _MAX_VERSION:
         raise invalid(f"Failed to convert version: {parts['version']} to numeric.")
     label = urllib.parse.unquote(parts["label"], errors="surrogateescape") if parts["label"] else None
-    method = parts["method"].lower() if http_method == "POST" else "metadata" if parts["resource"] else "status"
+    method = parts["method"] if http_method == "POST" else "metadata" if parts["resource"] == "metadata" else "status"
     return _Target(urllib.parse.unquote(parts["name"], errors="surrogateescape"), version, label, method)
 
 

@@ -7,19 +7,27 @@ does not import TensorFlow: that happens when the first model is loaded.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
+import resource
 import signal
 import threading
 import zlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
+from serving.batching import Batcher
+from serving.batching_config import BatchingConfig
+from serving.idle_connections import IdleConnections
 from serving.json_response import error_body
 from serving.metrics import PROMETHEUS_PATH, Metrics
 from serving.model_config import ModelConfig
@@ -28,7 +36,12 @@ from serving.rest_api import Answer, RestApi
 
 DEFAULT_PORT = 8501
 MAX_BODY_BYTES = 64 << 20
+# Of all requests together; one more large one gets 503.
+MAX_HELD_BYTES = 4 * MAX_BODY_BYTES
 BODY_SECONDS = 60.0
+IDLE_SECONDS = 75.0
+# A body up to this size is read in less time than another thread takes to get hold of it.
+INLINE_BYTES = 1 << 14
 STOP_SECONDS = 10.0
 
 _CORS_HEADERS = {
@@ -42,6 +55,9 @@ _NOT_FOUND = (
 )
 
 _log = logging.getLogger(__name__)
+# What is no HTTP gets its 400; a stack trace for each would let anybody fill the log.
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 
 class RestServer:
@@ -65,6 +81,7 @@ class RestServer:
         timeout_seconds: float = 30.0,
         cors: bool = False,
         metrics_path: str | None = PROMETHEUS_PATH,
+        batching: BatchingConfig | None = None,
     ) -> None:
         """Reads the settings; nothing is loaded and nothing listens yet.
 
@@ -80,6 +97,7 @@ class RestServer:
           timeout_seconds: how long the graph may take for one request; longer is 504.
           cors: whether to answer preflights and send the headers that let any web page call.
           metrics_path: where Prometheus finds the metrics; None for nowhere.
+          batching: how concurrent requests are computed together; None for each by itself.
 
         Raises:
           ModelConfigError: the models.config can't be used.
@@ -94,7 +112,8 @@ class RestServer:
         )
         self.host = host
         self.port = port
-        self._api = RestApi(self.manager, self.metrics)
+        self._batcher = None if batching is None else Batcher(batching, self.metrics, timeout_seconds)
+        self._api = RestApi(self.manager, self.metrics, self._batcher)
         self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
         self._max_pending = max_pending
         self._pending = 0
@@ -103,7 +122,14 @@ class RestServer:
         self._pool: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._idle = IdleConnections(IDLE_SECONDS)
+        # Bytes of the bodies that are being read or computed.
+        self._held = 0
+        # Answers of the batch threads, and whether the loop knows that there are some.
+        self._answers: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
+        self._awake = False
 
     @property
     def url(self) -> str:
@@ -121,6 +147,8 @@ class RestServer:
             raise RuntimeError("The server runs already.")
         self.manager.start()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
+        if self._batcher is not None:
+            self._batcher.start()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rest-server", daemon=True)
         self._thread.start()
@@ -136,21 +164,30 @@ class RestServer:
         """Takes no more requests, lets those in flight end, and unloads the models."""
         if self._loop is None or self._thread is None or self._pool is None:
             return
-        if self._runner is not None:
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        # What still computes tells the loop when it is done.
+        self._pool.shutdown()
+        if self._batcher is not None:
+            self._batcher.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._pool.shutdown()
         self.manager.stop()
-        self._loop = self._thread = self._pool = self._runner = None
+        self._loop = self._thread = self._pool = self._runner = self._watch = None
 
     def serve_forever(self) -> None:
         """Starts, and blocks until SIGINT or SIGTERM. Call it from the main thread."""
+        # Slow clients hold connections, not threads: allow as many as this process may have.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         done = threading.Event()
         before = {one: signal.signal(one, lambda *_: done.set()) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.start()
+            # The interpreter is the server's alone here. What was loaded stays: a collection that walks through all of
+            # TensorFlow's objects would stop every request for a third of a second.
+            gc.collect()
+            gc.freeze()
             done.wait()
         finally:
             self.stop()
@@ -166,20 +203,38 @@ class RestServer:
         self.stop()
 
     async def _listen(self) -> None:
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        loop = asyncio.get_running_loop()
+
+        def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
+
+        # No application around the handler: its router and signals would cost as much again as all else of a request.
         # TF Serving ignores every encoding but gzip, which is undone here with a limit.
-        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=STOP_SECONDS)
+        server = web.Server(
+            self._handle, request_factory=request_of, access_log=None, auto_decompress=False, logger=_http_log
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+        self._watch = asyncio.create_task(self._idle.watch(server))
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        with self._idle.request(request):
+            return await self._respond(request)
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
         path = _path(request)
         if self._metrics_path is not None and path == self._metrics_path:
             return web.Response(text=self.metrics.page(), content_type="text/plain")
-        if not re.match("/v1/", path, re.IGNORECASE):
+        if path[:4].lower() != "/v1/":
             return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
         answer = await self._answer(request, path)
         headers = {"Content-Type": answer.content_type}
@@ -189,7 +244,7 @@ class RestServer:
             headers["Retry-After"] = "1"
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
-    async def _answer(self, request: web.Request, path: str) -> Answer:
+    async def _answer(self, request: web.BaseRequest, path: str) -> Answer:
         if request.method == "OPTIONS" and self._cors:
             if re.match("https?://", request.headers.get("Origin", "")):
                 return Answer(200, b"")
@@ -197,10 +252,24 @@ class RestServer:
         if request.method != "POST":
             # What no model computes is answered at once, also when the queue is full.
             return self._api.answer(request.method, path)
+        length = request.content_length or 0
+        if length > MAX_BODY_BYTES:
+            return _too_large()
+        if length + self._held > MAX_HELD_BYTES:
+            return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
+        self._held += length
         try:
-            body = _plain_body(await asyncio.wait_for(request.read(), BODY_SECONDS), request)
-        except (web.HTTPRequestEntityTooLarge, _TooLarge):
-            return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+            return await self._answer_post(request, path)
+        finally:
+            self._held -= length
+
+    async def _answer_post(self, request: web.BaseRequest, path: str) -> Answer:
+        try:
+            # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
+            whole = request.content.is_eof()
+            body = await (request.read() if whole else asyncio.wait_for(request.read(), BODY_SECONDS))
+        except web.HTTPRequestEntityTooLarge:
+            return _too_large()
         except asyncio.TimeoutError:
             return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
         # Counted once its body is here, so that slow clients can't fill the queue.
@@ -208,9 +277,47 @@ class RestServer:
             return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
         self._pending += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._api.answer, "POST", path, body)
+            gzipped = request.headers.get("Content-Encoding", "").lower() == "gzip"
+            loop = asyncio.get_running_loop()
+            if self._batcher is None:
+                return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
+            future: asyncio.Future[Answer] = loop.create_future()
+            if gzipped or len(body) > INLINE_BYTES:
+                await loop.run_in_executor(self._pool, self._submit, path, body, gzipped, future)
+            else:
+                self._submit(path, body, gzipped, future)
+            return await future
         finally:
             self._pending -= 1
+
+    def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
+        try:
+            return self._api.answer("POST", path, _unzipped(body) if gzipped else body)
+        except _TooLarge:
+            return _too_large()
+
+    def _submit(self, path: str, body: bytes, gzipped: bool, future: asyncio.Future[Answer]) -> None:
+        """Sends a POST to the batcher; the answer comes to `future`, which belongs to the loop."""
+        try:
+            plain = _unzipped(body) if gzipped else body
+        except _TooLarge:
+            self._deliver(future, _too_large())
+            return
+        self._api.submit(path, plain, lambda answer: self._deliver(future, answer))
+
+    def _deliver(self, future: asyncio.Future[Answer], answer: Answer) -> None:
+        # The answers of a batch come one after the other: the loop is woken once for all that are there.
+        self._answers.append((future, answer))
+        if not self._awake and self._loop is not None:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._awake = False
+        while self._answers:
+            future, answer = self._answers.popleft()
+            if not future.done():
+                future.set_result(answer)
 
 
 class _TooLarge(Exception):
@@ -225,15 +332,17 @@ def _configs(models: object) -> Sequence[ModelConfig] | Path:
     return list(models)  # type: ignore[call-overload]
 
 
-def _path(request: web.Request) -> str:
+def _path(request: web.BaseRequest) -> str:
     # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them.
     path = request.raw_path.partition("?")[0].partition("#")[0]
     return re.sub("^https?://[^/]*", "", path)
 
 
-def _plain_body(body: bytes, request: web.Request) -> bytes:
-    if request.headers.get("Content-Encoding", "").lower() != "gzip":
-        return body
+def _too_large() -> Answer:
+    return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+
+
+def _unzipped(body: bytes) -> bytes:
     unzip = zlib.decompressobj(wbits=31)
     try:
         plain = unzip.decompress(body, MAX_BODY_BYTES)

@@ -34,6 +34,13 @@ class Signature:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...] | None]
+    output_shapes: Mapping[str, tuple[int, ...] | None]
+
+    @property
+    def batches(self) -> bool:
+        """Whether the first dimension of all inputs and outputs is left open, so that it can be that of a batch."""
+        shapes = [*self.shapes.values(), *self.output_shapes.values()]
+        return all(shape is None or (shape and shape[0] == -1) for shape in shapes)
 
 
 class SavedModel:
@@ -63,6 +70,8 @@ class SavedModel:
             self.signatures = {key: _signature(definition) for key, definition in self._definitions.items()}
             callable_keys = [key for key, signature in self.signatures.items() if signature.inputs]
             self._runners = {key: self._runner(key, timeout_ms) for key in callable_keys}
+            # The signatures whose requests may share a batch, as far as their shapes tell.
+            self.batchable = {key for key in callable_keys if self.signatures[key].batches}
         except Exception as error:
             self._session.close()
             if isinstance(error, tf.errors.OpError):
@@ -233,11 +242,16 @@ def _signature(definition: Any) -> Signature:
     return Signature(
         inputs={name: _kind(info) for name, info in sorted(definition.inputs.items())},
         outputs={name: _kind(info) for name, info in sorted(definition.outputs.items())},
-        shapes={
-            name: None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
-            for name, info in definition.inputs.items()
-        },
+        shapes=_shapes(definition.inputs),
+        output_shapes=_shapes(definition.outputs),
     )
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
+    return {
+        name: None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
+        for name, info in tensors.items()
+    }
 
 
 def _kind(info: Any) -> str:

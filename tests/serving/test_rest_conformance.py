@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from serving.batching_config import BatchingConfig
 from serving.rest_server import RestServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_every_recorded_case_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batching", [None, BatchingConfig()], ids=["alone", "batched"])
+def test_every_recorded_case_passes(tmp_path: Path, batching: BatchingConfig | None) -> None:
     beside = REPOSITORY.parent / "shared" / "tfs_conformance"
     if "WARMSPAN_DATA" in os.environ:
         beside = Path(os.environ["WARMSPAN_DATA"]).parent / "tfs_conformance"
@@ -22,7 +24,7 @@ def test_every_recorded_case_passes(tmp_path: Path) -> None:
     if not (cases / "run_cases.py").is_file():
         pytest.skip(f"WARMSPAN_TFS_CONFORMANCE, now {str(cases)!r}, must name the folder of the recorded cases")
     subprocess.run([sys.executable, cases / "make_models.py", tmp_path], check=True, capture_output=True)
-    with RestServer(tmp_path / "models.config", cors=True) as server:
+    with RestServer(tmp_path / "models.config", cors=True, batching=batching) as server:
         replay = subprocess.run(
             [
                 *(sys.executable, cases / "run_cases.py", "--failed-only", "--have=monitoring,cors"),

@@ -106,8 +106,9 @@ def test_a_float32_is_written_short_and_reads_back(value: float) -> None:
     text = token.partition("[")[2].partition("]")[0]
     assert np.array_equal(np.float32(float(text)), np.float32(value), equal_nan=True)
     assert text in ("NaN", "Infinity", "-Infinity") or "." in text or "e" in text
-    digits = text.partition("e")[0].removesuffix(".0")
-    assert sum(letter.isdigit() for letter in digits.lstrip("-0.")) <= 9
+    # Nine digits tell any float32 apart; the ".0" that makes a whole number a float comes after them.
+    digits = text.partition("e")[0].removesuffix(".0").lstrip("-0.")
+    assert sum(letter.isdigit() for letter in digits) <= 9
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,7 @@ def test_a_float32_is_written_short_and_reads_back(value: float) -> None:
     [
         (np.float32, [0.2, 100000, 9e6, 3e-5, -0.0, 16777217], "0.2, 100000.0, 9e+06, 3e-05, -0.0, 16777216.0"),
         (np.float32, [0.1234567], "0.123456702"),
+        (np.float32, [100000008.0, 99999992.0, 4294967296.0], "100000008.0, 99999992.0, 4.2949673e+09"),
         (np.float64, [0.2, 0.1234567, 1e300], "0.2, 0.1234567, 1e+300"),
         (np.float64, [math.nan, math.inf, -math.inf], "NaN, Infinity, -Infinity"),
         (np.int64, [2**63 - 1, -(2**63)], "9223372036854775807, -9223372036854775808"),
@@ -201,3 +203,11 @@ def test_examples_take_their_type_from_their_values_and_the_context() -> None:
         {"c": ("int64", [1]), "x": ("bytes", [b"a", b"b"])},
         {"c": ("int64", [1]), "x": ("float", [1.0]), "e": ("", [])},
     ]
+
+
+@given(st.lists(st.binary(max_size=6) | st.text(max_size=6).map(lambda text: text.encode()), max_size=5))
+def test_strings_are_written_the_same_one_by_one_and_at_once(values: list[bytes]) -> None:
+    together = json_response._strings(values)
+    assert together == [json_response._string(value) for value in values]
+    for token, value in zip(together, values, strict=True):
+        assert json.loads(token).encode("utf-8", "surrogateescape") == value

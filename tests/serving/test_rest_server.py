@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(server: RestServer, count: Any = 1, **options: Any) -> urllib3.BaseHTTPResponse:
     url = f"{server.url}/v1/models/slow:predict"
-    return urllib3.request("POST", url, **{"json": {"instances": [count]}, "retries": False, **options})
+    return urllib3.request("POST", url, **{"json": {"instances": [count]}, "retries": False, "timeout": 60, **options})
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def busy(folder: Path) -> Iterator[RestServer]:
     """A server with one place, and a request in it."""
     with RestServer({"slow": folder}, threads=1, max_pending=1) as server:
         answers: queue.Queue[int] = queue.Queue()
-        long = threading.Thread(target=lambda: answers.put(ask(server, 300_000).status))
+        long = threading.Thread(target=lambda: answers.put(ask(server, 50_000).status))
         long.start()
         while server._pending == 0:
             time.sleep(0.01)
@@ -73,7 +73,7 @@ def test_what_needs_no_model_is_answered_by_a_busy_server(busy: RestServer) -> N
 def test_requests_in_flight_end_before_the_server_does(folder: Path) -> None:
     answers: list[int] = []
     with RestServer({"slow": folder}) as server:
-        long = threading.Thread(target=lambda: answers.append(ask(server, 100_000).status))
+        long = threading.Thread(target=lambda: answers.append(ask(server, 50_000).status))
         long.start()
         while server._pending == 0:
             time.sleep(0.01)
@@ -113,11 +113,52 @@ def test_a_client_that_sends_half_a_body_holds_up_nobody(folder: Path, monkeypat
         assert b" 408 " in connection.recv(1000)
 
 
-def test_what_is_no_http_is_refused(folder: Path) -> None:
+def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with RestServer({"slow": folder}) as server:
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(head % 100_000_000)
+            assert b" 413 " in connection.recv(1000)
+        monkeypatch.setattr(rest_server, "MAX_HELD_BYTES", 1000)
+        with socket.create_connection((server.host, server.port)) as first:
+            first.sendall(head % 900)
+            while server._held == 0:
+                time.sleep(0.01)
+            refused = ask(server, json=None, body=b" " * 200)
+            assert refused.status == 503
+            assert "as many large requests as it can" in refused.json()["error"]
+        eventually_free(server)
+        assert ask(server).status == 200
+
+
+def eventually_free(server: RestServer) -> None:
+    deadline = time.monotonic() + 20
+    while server._held:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_connections_that_send_nothing_whole_are_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_server, "IDLE_SECONDS", 0.4)
+    with RestServer({"slow": folder}, threads=1) as server:
+        slow = [socket.create_connection((server.host, server.port)) for _ in range(50)]
+        for connection in slow:
+            connection.settimeout(20)
+            connection.sendall(b"POST /v1/models/slow:predict HTTP/1.1\r\nHost:")
+        # Nobody else waits for them, and a request that computes for longer than that is not idle.
+        assert ask(server).status == 200
+        assert ask(server, 50_000).status == 200
+        for connection in slow:
+            assert connection.recv(1000) == b""
+            connection.close()
+
+
+def test_what_is_no_http_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with RestServer({"slow": folder}) as server:
         with socket.create_connection((server.host, server.port)) as connection:
             connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.0 400")
+        assert caplog.text == ""
         assert ask(server).status == 200
 
 

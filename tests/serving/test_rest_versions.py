@@ -15,6 +15,7 @@ import tensorflow as tf
 import urllib3
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from serving.batching_config import BatchingConfig
 from serving.load_test import run_load_test
 from serving.model_config import Latest, ModelConfig, ModelConfigError, Specific, read_models_config
 from serving.rest_server import RestServer
@@ -76,7 +77,10 @@ def test_a_new_version_replaces_the_old_one(root: Path) -> None:
         assert predict(server, "half/versions/1") == 404
 
 
-def test_twenty_swaps_under_load_fail_no_request_and_mix_no_versions(tmp_path: Path, staged: Path) -> None:
+@pytest.mark.parametrize("batching", [None, BatchingConfig()], ids=["alone", "batched"])
+def test_twenty_swaps_under_load_fail_no_request_and_mix_no_versions(
+    tmp_path: Path, staged: Path, batching: BatchingConfig | None
+) -> None:
     folder = tmp_path / "shop"
     push(staged / "1", folder / "1")
     mixed: list[Any] = []
@@ -93,7 +97,7 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_versions(tmp_path: P
                 mixed.append(titles)
         pool.clear()
 
-    with serve({"shop": folder}) as server:
+    with serve({"shop": folder}, batching=batching) as server:
         done = threading.Event()
         looker = threading.Thread(target=look, args=(server, done))
         url = f"{server.url}/v1/models/shop:predict"

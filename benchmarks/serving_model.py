@@ -1,0 +1,76 @@
+"""A model to be served in benchmarks: any number of items, a vector each, and the dot product for a score."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from serving.bundle import write_bundle
+from serving.signatures import Catalogue, Signatures
+
+FIRST_ROW = 2
+
+
+class DotProduct:
+    """Scores every item by the dot product of its vector with the mean of the history's."""
+
+    history_length = 20
+
+    def __init__(self, items: int, width: int, seed: int) -> None:
+        vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
+        vectors[:FIRST_ROW] = 0
+        self.table = tf.Variable(vectors / np.sqrt(width))
+
+    @property
+    def variables(self) -> Sequence[tf.Variable]:
+        return [self.table]
+
+    def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(self._user(history), self.table, transpose_b=True)
+
+    def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        return tf.einsum("bw,bcw->bc", self._user(history), tf.gather(self.table, candidates))
+
+    def evaluate_positions(
+        self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
+    ) -> dict[str, tf.Tensor]:
+        return {"recall": weight * 0.0}
+
+    def _user(self, history: tf.Tensor) -> tf.Tensor:
+        known = tf.cast(history > 0, tf.float32)[:, :, None]
+        total = tf.reduce_sum(tf.gather(self.table, history) * known, 1)
+        return total / tf.maximum(tf.reduce_sum(known, 1), 1.0)
+
+
+def write_model(folder: Path, items: int, *, width: int = 64, k: int = 20, seed: int = 1, title: str = "") -> Path:
+    """Writes the bundle of `items` items as `folder`; `title` stands before each title, to tell versions apart."""
+    catalogue = Catalogue(
+        items=[item_id(number).encode() for number in range(items)],
+        keys=[b"u1"],
+        titles=[f"{title}Item {number}" for number in range(items)],
+        first_row=FIRST_ROW,
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as assets:
+        model = DotProduct(items, width, seed)
+        signatures = Signatures(model, catalogue, Path(assets), k=k, max_k=k, exclude_seen=True)
+        write_bundle(signatures, folder, {"model": "benchmark", "items": items})
+    return folder
+
+
+def item_id(number: int) -> str:
+    return f"i{number:07d}"
+
+
+def requests(items: int, count: int, *, longest: int = 20, seed: int = 2) -> list[dict]:
+    """`count` bodies, each with one user and a history of up to `longest` items."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, longest + 1, count)
+    return [
+        {"instances": [{"user_id": f"u{number}", "history": [item_id(one) for one in rng.integers(0, items, length)]}]}
+        for number, length in enumerate(lengths)
+    ]

@@ -1,0 +1,182 @@
+"""The files that put a model behind the official TensorFlow Serving: compose, Kubernetes, Prometheus and Grafana.
+
+The templates lie in `deploy/`; what is written holds no other path of this machine than that of the served folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.grafana_board import grafana_board
+from serving.metrics import PROMETHEUS_PATH
+from serving.model_config import read_models_config
+from serving.model_manager import find_versions
+from serving.text_config import ServerConfigError
+
+TEMPLATES = Path(__file__).parent / "deploy"
+IMAGES = {
+    "serving_image": "tensorflow/serving:2.19.1",
+    "prometheus_image": "prom/prometheus:v2.55.1",
+    "grafana_image": "grafana/grafana:11.3.0",
+}
+FLAGS = (
+    "--rest_api_port=8501",
+    "--port=8500",
+    "--model_config_file=/config/models.config",
+    "--model_config_file_poll_wait_seconds=30",
+    "--monitoring_config_file=/config/monitoring.config",
+    "--enable_batching=true",
+    "--batching_parameters_file=/config/batching.config",
+    "--file_system_poll_wait_seconds=5",
+    # A label may be moved to a version in the moment it is pushed, before it is loaded.
+    "--allow_version_labels_for_unavailable_models=true",
+    # A site waits for a recommendation no longer than this.
+    "--rest_api_timeout_in_ms=2000",
+)
+_CONFIGS = ("models.config", "batching.config", "monitoring.config")
+
+
+class DeployError(ValueError):
+    """The files can't be written; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One model to be served.
+
+    Attributes:
+      name: the model's name, and that of its folder of versions.
+      served: the folder that holds a folder a model, `<root>/serving`.
+      stable: the version labelled so; None for the label in `<served>/models.config`, else the newest pushed version.
+      canary: the version labelled so; None for the label in `<served>/models.config`, else the newest pushed version.
+      threads: batches that compute at once: the cores of the server.
+    """
+
+    name: str
+    served: Path
+    stable: int | None = None
+    canary: int | None = None
+    threads: int = 2
+
+
+def deployment_files(deployment: Deployment) -> dict[str, str]:
+    """Relative path to the text of each file.
+
+    Raises:
+      DeployError: a label is asked for that names no pushed version.
+    """
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    templates.filters["compose"] = lambda path: _compose_string(str(path))
+    values = {
+        **IMAGES,
+        **_labels(deployment),
+        "name": deployment.name,
+        # Kubernetes and compose take lower case and hyphens alone.
+        "resource": deployment.name.lower().replace("_", "-").strip("-"),
+        "served": deployment.served.resolve(),
+        "threads": deployment.threads,
+        "metrics_path": PROMETHEUS_PATH,
+        "flags": FLAGS,
+    }
+    configs = {file: templates.get_template(f"{file}.j2").render(values) for file in _CONFIGS}
+    others = sorted(
+        name.removesuffix(".j2")
+        for name in templates.list_templates(["j2"])
+        if name.removesuffix(".j2") not in _CONFIGS
+    )
+    return {
+        **{f"config/{file}": text for file, text in configs.items()},
+        **{name: templates.get_template(f"{name}.j2").render(values, configs=configs) for name in others},
+        "grafana/dashboards/serving.json": json.dumps(grafana_board(deployment.name), indent=2) + "\n",
+    }
+
+
+def write_files(files: Mapping[str, str], out: str | Path, force: bool = False) -> list[Path]:
+    """Writes `files` by relative path under `out`; returns the paths. A file that is the same already is left alone.
+
+    Raises:
+      DeployError: a file is there with another text and `force` is not set (nothing is written then), or `out` can't
+        be written to.
+    """
+    out = Path(out)
+    try:
+        changed = {out / name: text for name, text in files.items() if _read(out / name) != text}
+        there = sorted(str(path) for path in changed if path.exists())
+        if there and not force:
+            raise DeployError(
+                f"A file that is there must not be lost. Received: {', '.join(there)}. Give `--force` to write over "
+                "them, or another `--out`."
+            )
+        for path, text in changed.items():
+            _write(path, text)
+    except OSError as error:
+        raise DeployError(f"`--out` must be a folder that can be written to. Received: {out} ({error}).") from None
+    return [out / name for name in files]
+
+
+def _labels(deployment: Deployment) -> dict[str, object]:
+    """The versions that the labels name, and how many of the newest versions it takes to have both loaded."""
+    folder = deployment.served / deployment.name
+    try:
+        pushed = sorted(find_versions(folder))
+    except OSError:
+        pushed = []
+    for label, version in (("stable", deployment.stable), ("canary", deployment.canary)):
+        if version is not None and version not in pushed:
+            known = ", ".join(map(str, pushed)) or "none"
+            raise DeployError(f"`--{label}` must be a pushed version of {folder}: {known}. Received: {version}.")
+    newest = pushed[-1] if pushed else 1
+    known_labels = _known_labels(deployment)
+    stable, canary = (
+        chosen if chosen is not None else known_labels.get(label, newest)
+        for label, chosen in (("stable", deployment.stable), ("canary", deployment.canary))
+    )
+    oldest = min(stable, canary)
+    return {
+        "stable": stable,
+        "canary": canary,
+        "pushed": bool(pushed),
+        # Always the newest one beside the one before it, so that a label may stay behind by a version.
+        "versions": max(2, sum(version >= oldest for version in pushed)),
+    }
+
+
+def _known_labels(deployment: Deployment) -> Mapping[str, int]:
+    file = deployment.served / "models.config"
+    if not file.exists():
+        return {}
+    try:
+        configs = read_models_config(file)
+    except ServerConfigError as error:
+        raise DeployError(str(error)) from None
+    return next((one.labels for one in configs if one.name == deployment.name), {})
+
+
+def _compose_string(text: str) -> str:
+    """A JSON string, which YAML reads too, with the dollar signs that compose would take for variables doubled."""
+    return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
