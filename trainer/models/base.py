@@ -13,6 +13,7 @@ import tensorflow_recommenders as tfrs
 from trainer.input import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
+from trainer.models.served import DotProduct
 
 VocabularyName = Literal["items", "keys"]
 
@@ -96,6 +97,11 @@ class Recommender(tfrs.Model, abc.ABC):
 
     def freeze(self) -> None:
         """Told once before the model is exported; what can be computed ahead for all requests is computed here."""
+
+    @property
+    def dot_product(self) -> DotProduct | None:
+        """How the scores come from vectors, once the model is frozen; None where they do not."""
+        return None
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool

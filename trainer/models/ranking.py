@@ -86,6 +86,8 @@ class Ranking(Recommender):
 
     def candidate(self, item: tf.Tensor) -> tf.Tensor:
         """The first layer's part of int64 [..., n] item rows, and their biases last: float32 [..., n, hidden + 1]."""
+        if self.index is not None:
+            return tf.gather(self.index, item)
         return tf.concat([self.item_part(self.item_embedding(item)), self.item_bias(item)], axis=-1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
