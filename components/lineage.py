@@ -28,7 +28,8 @@ class PreviousState(resolver.ResolverStrategy):
 class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
-    `model` and `model_blessing`: of the blessed and not revoked model of the latest span before `span`, if any.
+    `model` and `model_blessing`: of the model of the latest span before `span`, if any, that was blessed, not refused
+    by the pusher after that, and not revoked.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
     """
@@ -45,7 +46,9 @@ class Champion(resolver.ResolverStrategy):
         clean = [
             model
             for model in input_dict["model"]
-            if model.id in blessed and not model.get_int_custom_property("revoked")
+            if model.id in blessed
+            and not model.get_int_custom_property("revoked")
+            and not _refused(model, input_dict.get("pushed", []))
         ]
         champion = newest_by_span(clean, below=self._span)[-1:]
         return {
@@ -54,6 +57,13 @@ class Champion(resolver.ResolverStrategy):
             "memory": [memory for model in champion for memory in _made_with(model, input_dict["memory"])],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
         }
+
+
+def _refused(model: artifact.Artifact, pushed: Iterable[artifact.Artifact]) -> bool:
+    """Whether the last push of the model came to nothing."""
+    version = model.get_int_custom_property("version")
+    of_model = [one for one in pushed if version and one.get_int_custom_property("version") == version]
+    return bool(of_model) and not max(of_model, key=lambda one: one.id).get_int_custom_property("pushed")
 
 
 def _made_with(model: artifact.Artifact, found: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:

@@ -7,6 +7,7 @@ from typing import Any
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.span_transform.settings import Settings as TransformSettings
 from pipeline.config import Config
+from serving.index import IndexSettings
 from trainer.models import find_model
 from trainer.update import ModelSpec, Policy
 
@@ -56,6 +57,9 @@ def trainer_settings(config: Config) -> TrainerSettings:
         items_file=None if config.data.items is None else str(config.data.items),
         item_column=config.data.columns.item,
         title_column=config.data.item_title,
+        columns=config.serving.columns,
+        available_column=config.serving.available,
+        index=IndexSettings(**config.serving.index.model_dump()),
         log_folder=str(config.logs_path / "training"),
     )
 

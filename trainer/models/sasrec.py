@@ -104,8 +104,8 @@ class SasRec(Recommender):
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is None:
             return self.mixture.mix(self._evidence(key, history))
-        query = self.mixture.query(self._query(key, history), history)
-        return self.mixture.correct(self.served.scores(query), self._counted(history), history)
+        scores = self.served.scores(self._weighed_query(key, history))
+        return self.mixture.correct(scores, self._counted(history), history)
 
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
@@ -122,7 +122,7 @@ class SasRec(Recommender):
     def dot_product(self) -> DotProduct | None:
         if self.served is None:
             return None
-        return DotProduct(self.served, lambda key, history: self.mixture.query(self._query(key, history), history), False)
+        return DotProduct(self.served, self._weighed_query, whole=False)
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax over all steps of sequences while training, the exact one of positions otherwise.
@@ -186,6 +186,9 @@ class SasRec(Recommender):
 
     def _query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         return self._unit(self.represent(key, history)) * tf.exp(self.log_scale)
+
+    def _weighed_query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        return self.mixture.query(self._query(key, history), history)
 
     def _counted(self, history: tf.Tensor) -> tuple[Few, ...]:
         return () if self.transitions is None else self.transitions(history)
