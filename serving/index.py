@@ -13,6 +13,8 @@ from serving.nearest_lists import cluster
 from serving.servable import UNAVAILABLE, DotProduct, Servable
 from serving.top_k import best
 
+Vectors = Literal["none", "part", "whole"]
+
 
 @dataclasses.dataclass(frozen=True)
 class IndexSettings:
@@ -119,19 +121,24 @@ def listed_best(rows: tf.Tensor, scores: tf.Tensor, hidden: tf.Tensor, k: int) -
     return tf.gather(rows, top.indices, batch_dims=1), top.values
 
 
-def check_fits(settings: IndexSettings, product: DotProduct | None, model: str) -> None:
+def check_fits(settings: IndexSettings, vectors: Vectors, model: str) -> None:
     """Refuses an index that the model's scores have no room for.
+
+    Args:
+      settings: the index.
+      vectors: whether the model's scores are the products of vectors: not at all, in part, or altogether.
+      model: its name, for the message.
 
     Raises:
       IndexSettingsError: with a sentence that names the setting.
     """
-    if settings.table != "float32" and product is None:
+    if settings.table != "float32" and vectors == "none":
         raise IndexSettingsError(
             f"`serving.index.table` can be {settings.table} only where scores come from item vectors. Received: model "
             f"{model}, whose scores do not. Set it to float32, or take a model like two_tower."
         )
-    if settings.type == "approximate" and (product is None or not product.whole):
-        why = "are no dot product" if product is None else "add to a dot product what was counted"
+    if settings.type == "approximate" and vectors != "whole":
+        why = "are no dot product" if vectors == "none" else "add to a dot product what was counted"
         raise IndexSettingsError(
             f"`serving.index.type` can be approximate only where a score is one dot product. Received: model {model}, "
             f"whose scores {why}. Set it to exact, or take a model like two_tower."

@@ -54,7 +54,7 @@ class Signatures(tf.Module):
         super().__init__()
         settings = index or IndexSettings()
         product = model.dot_product
-        check_fits(settings, product, model_name)
+        check_fits(settings, "none" if product is None else "whole" if product.whole else "part", model_name)
         if product is not None and (table := in_precision(product.items.embeddings, settings.table)) is not None:
             product.items.table = table
         self.items = IdTable(catalogue.items, catalogue.first_row)
@@ -243,12 +243,12 @@ class Signatures(tf.Module):
 
 
 def _graph(function: Callable[..., Any], *specs: tf.TensorSpec) -> Any:
-    return tf.function(function, autograph=False).get_concrete_function(*specs)
+    return tf.function(function).get_concrete_function(*specs)
 
 
 def _asks_for_keys(model: Servable) -> bool:
     """Whether a score depends on the key: where it does not, no key's id is worth keeping."""
-    graph = tf.function(model.score_all, autograph=False).get_concrete_function(
+    graph = tf.function(model.score_all).get_concrete_function(
         tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, model.history_length], tf.int64)
     )
     return bool(graph.inputs[0].consumers())

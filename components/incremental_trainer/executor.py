@@ -11,10 +11,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
 from components.incremental_trainer.export import export, read_examples
+from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.settings import Settings
 from components.properties import set_finite
 from components.splits import split_files
 from components.update_decider.decision import Decision
+from serving.servable import Catalogue
 from trainer.input import read_held_out, read_sequences
 from trainer.logs import TrainingLog
 from trainer.models.base import TableSizes
@@ -48,6 +50,9 @@ class Executor(base_executor.BaseExecutor):
         remembered = input_dict.get("base_memory") or []
         held_out_files = split_files(input_dict["held_out"][0], "eval")
         held_out, _ = read_held_out(held_out_files)
+        # Before the training, which would be in vain where the items file is none.
+        columns, available = item_columns(items.ids, settings)
+        catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
@@ -75,8 +80,7 @@ class Executor(base_executor.BaseExecutor):
         }
         exported = export(
             result.model,
-            items,
-            keys,
+            catalogue,
             held_out,
             read_examples(held_out_files),
             settings,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.settings import Settings
 from serving.bundle import Manifest, write_bundle
 from serving.index import ApproximateIndex, describe
@@ -20,7 +19,6 @@ from serving.signatures import Signatures
 from trainer.input import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
-from trainer.vocabulary import Vocabulary
 
 _log = logging.getLogger(__name__)
 _POSITIONS = 64  # that the export is held against the model on
@@ -43,8 +41,7 @@ class Export:
 
 def export(
     model: Recommender,
-    items: Vocabulary,
-    keys: Vocabulary,
+    catalogue: Catalogue,
     held_out: Positions,
     examples: Sequence[bytes],
     settings: Settings,
@@ -55,34 +52,28 @@ def export(
 
     Args:
       model: trained.
-      items, keys: the vocabularies behind its tables.
+      catalogue: the ids behind its tables.
       held_out: positions, and `examples`, the same serialised; some of them become the reference.
       settings: of the export.
       folder: must not exist.
       about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
 
     Raises:
-      ItemsFileError: the items file can't be used.
       IndexSettingsError: the model has no room for the index that is asked for.
     """
-    columns, available = item_columns(items.ids, settings)
-    catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
-    chosen = np.unique(np.linspace(0, max(0, len(held_out) - 1), _POSITIONS).astype(np.int64))[: len(held_out)]
-    sample = held_out.take(chosen)
-    batch = next(iter(sample.dataset(_POSITIONS, model.history_length))) if len(sample) else None
     k = min(settings.k, settings.max_k)
-    reference = make_reference(
-        model.score_all,  # before it is frozen and its items are put into fewer bits
-        np.zeros(0, np.int64) if batch is None else batch["key"].numpy(),
-        np.zeros((0, model.history_length), np.int64) if batch is None else batch["history"].numpy(),
-        [examples[at] for at in chosen],
-        catalogue,
-        k,
-        settings.exclude_seen,
-    )
+    # Before the model is frozen and its items are put into fewer bits.
+    reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen)
     model.freeze()
-    name = type(model).__name__
-    made = Signatures(model, catalogue, settings.k, settings.max_k, settings.exclude_seen, settings.index, name)
+    made = Signatures(
+        model,
+        catalogue,
+        settings.k,
+        settings.max_k,
+        settings.exclude_seen,
+        settings.index,
+        settings.model.type,
+    )
     index = dataclasses.asdict(settings.index)
     notes: list[str] = []
     if not settings.index.lossless:
@@ -90,7 +81,7 @@ def export(
         index |= {**describe(made.index), "recall": recall}
         note = (
             f"Export: the {settings.index.type} index with a table of {settings.index.table} finds {recall:.2%} of the "
-            f"exact best {k} on {len(reference)} held-out events, a loss of {1 - recall:.2%}."
+            f"exact best {k} on {len(reference)} events, a loss of {1 - recall:.2%}."
         )
         _log.warning(note) if recall < settings.index.min_recall else _log.info(note)
         notes.append(note)
@@ -102,6 +93,32 @@ def read_examples(files: Sequence[str]) -> list[bytes]:
     """The serialised examples of gzipped TFRecord files, in the order in which `read_held_out` gives them."""
     names = tf.constant(list(files), tf.string)  # typed, because there may be none
     return list(tf.data.TFRecordDataset(names, compression_type="GZIP").as_numpy_iterator())
+
+
+def _reference(
+    model: Recommender,
+    catalogue: Catalogue,
+    held_out: Positions,
+    examples: Sequence[bytes],
+    k: int,
+    exclude_seen: bool,
+) -> Reference:
+    """On held-out positions; where there are none, on strangers who have met one item each."""
+    chosen = _spread(len(held_out))
+    if len(chosen):
+        batch = next(iter(held_out.take(chosen).dataset(_POSITIONS, model.history_length)))
+        key, history = batch["key"].numpy(), batch["history"].numpy()
+    else:
+        met = _spread(len(catalogue.items)) + catalogue.first_row
+        key, history = np.ones(len(met), np.int64), np.zeros((len(met), model.history_length), np.int64)
+        history[:, -1] = met
+    chosen_examples = [examples[at] for at in chosen]
+    return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen)
+
+
+def _spread(count: int) -> np.ndarray:
+    """At most `_POSITIONS` of `count` numbers, evenly over all of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, _POSITIONS)).astype(np.int64))
 
 
 def _tuned(made: Signatures, reference: Reference, settings: Settings) -> float:

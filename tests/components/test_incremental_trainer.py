@@ -188,7 +188,7 @@ def test_what_an_index_loses_is_written_down_and_the_export_answers(
 
 def test_a_model_without_item_vectors_says_that_it_can_t_have_another_table(tmp_path: Path, days: list[Day]) -> None:
     settings = dataclasses.replace(SETTINGS, index=IndexSettings(table="int8"))
-    with pytest.raises(IndexSettingsError, match=r"table` can be int8 only where .* Received: model Small"):
+    with pytest.raises(IndexSettingsError, match=r"table` can be int8 only where .* Received: model tests"):
         train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
 
 

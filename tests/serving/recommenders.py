@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,28 @@ class Shop:
     keys: Vocabulary
     available: np.ndarray
 
-    @property
+    @functools.cached_property
+    def ids(self) -> list[bytes]:
+        return self.items.ids.to_pylist()
+
+    @functools.cached_property
     def catalogue(self) -> Catalogue:
-        ids = self.items.ids.to_pylist()
+        ids = self.ids
         columns = {"titles": [f"Title {one!r}" for one in ids], "year": [str(1900 + at) for at in range(len(ids))]}
         return Catalogue(ids, self.keys.ids.to_pylist(), columns, FIRST, self.available)
 
-    def scores(self, user: bytes, history: Sequence[bytes]) -> np.ndarray:
-        """Of every row: a two-tower's by NumPy alone, another's by the model as it was trained, not exported."""
-        rows = self.items.lookup([one for one in history if one])[-HISTORY:]
-        key = self.keys.lookup([user]) if user else np.zeros(1, np.int64)
+    @functools.cached_property
+    def _score_all(self) -> Callable[..., Any]:
+        return tf.function(self.model.score_all, autograph=False, reduce_retracing=True)
+
+    def scores(self, users: Sequence[bytes], histories: Sequence[Sequence[bytes]]) -> np.ndarray:
+        """Of every row for each user: by NumPy alone for a two-tower, else by the model as it was trained."""
+        keys = np.array([self.keys.lookup([one])[0] if one else 0 for one in users])
+        rows = [self.items.lookup([one for one in history if one])[-HISTORY:] for history in histories]
         if isinstance(self.model, TwoTower):
-            return _two_tower(self.model, key, rows)
-        padded = np.concatenate([np.zeros(HISTORY - len(rows), np.int64), rows])
-        return self.model.score_all(tf.constant(key), tf.constant(padded[None])).numpy()[0]
+            return np.array([_two_tower(self.model, key, of) for key, of in zip(keys, rows, strict=True)])
+        padded = np.array([np.concatenate([np.zeros(HISTORY - len(of), np.int64), of]) for of in rows])
+        return self._score_all(tf.constant(keys), tf.constant(padded)).numpy()
 
     def best(
         self,
@@ -59,19 +68,18 @@ class Shop:
         candidates: Sequence[bytes] = (),
     ) -> list[tuple[float, bytes]]:
         """By brute force: every item that may be answered with its score, best first."""
-        ids = self.items.ids.to_pylist()
         gone, asked = {*history, *exclude}, {one for one in candidates if one}
         found = [
-            (float(scores[FIRST + at]), one)
-            for at, one in enumerate(ids)
+            (score, one)
+            for at, (score, one) in enumerate(zip(scores[FIRST:].tolist(), self.ids, strict=True))
             if self.available[at] and one not in gone and (not asked or one in asked)
         ]
         return sorted(found, key=lambda pair: -pair[0])
 
 
-def _two_tower(model: TwoTower, key: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _two_tower(model: TwoTower, key: int, rows: np.ndarray) -> np.ndarray:
     items, bias = model.item_embedding.embeddings.numpy(), model.pooling.distance_bias.numpy()
-    wanted = np.zeros(items.shape[1]) if model.key_embedding is None else model.key_embedding.embeddings.numpy()[key[0]]
+    wanted = np.zeros(items.shape[1]) if model.key_embedding is None else model.key_embedding.embeddings.numpy()[key]
     if len(rows):
         share = np.exp(bias[-len(rows) :])
         wanted = wanted + model.history_scale.numpy() * np.log1p(len(rows)) * (share / share.sum()) @ items[rows]
@@ -100,6 +108,7 @@ def export(
 ) -> Path:
     """Freezes the shop's model and writes its bundle."""
     shop.model.freeze()
+    folder.parent.mkdir(parents=True, exist_ok=True)
     write_bundle(Signatures(shop.model, shop.catalogue, 5, max_k, exclude_seen, index, "shop"), folder, {})
     return folder
 

@@ -148,6 +148,14 @@ def test_a_tower_that_joins_key_and_item_has_no_dot_product() -> None:
 
 
 @EVERY
+def test_a_model_says_beforehand_how_much_of_its_scores_is_a_product(name: str, params: dict) -> None:
+    model = scrambled(name, params)
+    model.freeze()
+    product = model.dot_product
+    assert model.vectors == ("none" if product is None else "whole" if product.whole else "part")
+
+
+@EVERY
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_evaluate_positions_agrees_with_plain_loops(name: str, params: dict, exclude_seen: bool) -> None:
     batch, k = random_batch(), 3

@@ -34,7 +34,8 @@ class Recommender(tfrs.Model, abc.ABC):
     """A `tfrs.Model` over rows of the vocabularies.
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
-    which of its variables grow with which vocabulary.
+    which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
+    where it is not none, `dot_product` gives them once the model is frozen.
 
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
@@ -44,6 +45,7 @@ class Recommender(tfrs.Model, abc.ABC):
 
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
     tables: ClassVar[dict[str, VocabularyName]] = {}
+    vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
 
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()

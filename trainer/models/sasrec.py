@@ -42,6 +42,7 @@ class SasRec(Recommender):
     """
 
     form = "sequences"
+    vectors = "part"
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "popularity/counts": "items",

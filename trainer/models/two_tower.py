@@ -38,6 +38,7 @@ class TwoTower(Recommender):
       dropout: of the wanted vector while training.
     """
 
+    vectors = "whole"
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",
