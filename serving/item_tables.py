@@ -21,7 +21,7 @@ class Float16Table:
         self.values = tf.Variable(values.astype(np.float16), trainable=False, name="items_float16")
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(self.values, rows), tf.float32)
+        return tf.cast(_gather(self.values, rows), tf.float32)
 
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return _sliced_product(query, self.values)
@@ -36,7 +36,7 @@ class Int8Table:
         self.step = tf.Variable(step.astype(np.float32), trainable=False, name="items_step")
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(self.values, rows), tf.float32) * tf.gather(self.step, rows)[..., None]
+        return tf.cast(_gather(self.values, rows), tf.float32) * _gather(self.step, rows)[..., None]
 
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return _sliced_product(query, self.values) * self.step
@@ -47,6 +47,11 @@ def in_precision(values: tf.Variable, precision: Precision) -> ItemTable | None:
     if precision == "float32":
         return None
     return (Float16Table if precision == "float16" else Int8Table)(values.numpy())
+
+
+def _gather(values: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    # Not from the variable: once that has run, TensorFlow copies all of the variable whenever it is read.
+    return tf.gather(values.read_value(), rows)
 
 
 def _sliced_product(query: tf.Tensor, values: tf.Variable) -> tf.Tensor:

@@ -37,9 +37,9 @@ def test_a_bundle_is_at_most_a_fifth_larger_than_its_tables(
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     # The graph costs what it costs, whatever the catalogue.
     assert size - (folder / "saved_model.pb").stat().st_size < 1.15 * needed
-    assert (folder / "saved_model.pb").stat().st_size < 500_000
+    assert (folder / "saved_model.pb").stat().st_size < 1_000_000
     about = Manifest.read(folder).about
-    assert sum(about["tables"].values()) == pytest.approx(needed, rel=0.06 if table == "float32" else 0.15)
+    assert needed < sum(about["tables"].values()) < 1.15 * needed
 
 
 def test_ids_of_users_are_kept_only_where_a_score_depends_on_them(tmp_path: Path) -> None:

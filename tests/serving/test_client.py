@@ -78,7 +78,8 @@ def test_an_exported_model_is_asked_for_all_that_it_can_do(server: RestServer) -
         best = plain[0].item
         assert client.recommend("user 1", history, k=7, exclude=[best]) == plain[1:]
         among = client.recommend("user 1", history, k=2, exclude=[best], candidates=[one.item for one in plain[:4]])
-        assert among == plain[1:3]
+        assert [one.item for one in among] == [one.item for one in plain[1:3]]
+        assert [one.score for one in among] == pytest.approx([one.score for one in plain[1:3]])
         assert client.recommend("user 1", history, candidates=["item 3", "item 9", "nobody's"]) == []
         found = client.embed("user 1", history, [best, "nobody's"])
         assert sum(a * b for a, b in zip(found.user, found.items[best], strict=True)) == pytest.approx(plain[0].score)

@@ -21,6 +21,15 @@ class ItemTable(Protocol):
         ...
 
 
+def gather(values: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Rows of a variable that other operations read whole.
+
+    TensorFlow's own gather from a variable, once it has run, makes every later read of that variable copy all of it, so
+    that a sparse update can't be seen half done. Here nothing is updated any more, and the copy would be the catalogue.
+    """
+    return tf.gather(values.read_value(), rows)
+
+
 class FullTable:
     """The trained variable itself."""
 
@@ -28,7 +37,7 @@ class FullTable:
         self.values = values
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.gather(self.values, rows)
+        return gather(self.values, rows)
 
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return tf.matmul(query, self.values, transpose_b=True)
@@ -62,8 +71,8 @@ class ServedItems:
         """float32 [..., d + 1] of int64 rows of any shape."""
         vectors = self.table(rows)
         if self.scale is not None:
-            vectors *= tf.gather(self.scale, rows)[..., None]
-        return tf.concat([vectors, tf.gather(self.offset, rows)[..., None]], axis=-1)
+            vectors *= gather(self.scale, rows)[..., None]
+        return tf.concat([vectors, gather(self.offset, rows)[..., None]], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
