@@ -6,7 +6,7 @@ time. Of several artifacts for one span the newest counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfx.dsl.components.common import resolver
@@ -28,7 +28,8 @@ class PreviousState(resolver.ResolverStrategy):
 class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
-    `model` and `model_blessing`: of the blessed and not revoked model of the latest span before `span`, if any.
+    `model` and `model_blessing`: of the model of the latest span before `span`, if any, that was blessed, not refused
+    by the pusher after that, and not revoked. `pushed`: what the pusher made of it.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
     """
@@ -41,17 +42,21 @@ class Champion(resolver.ResolverStrategy):
             blessing.get_int_custom_property("current_model_id"): blessing
             for blessing in sorted(input_dict["model_blessing"], key=lambda one: one.id)
         }
+        pushed = input_dict.get("pushed", [])
         blessed = {model: one for model, one in judged.items() if one.get_int_custom_property("blessed") == 1}
         clean = [
             model
             for model in input_dict["model"]
-            if model.id in blessed and not model.get_int_custom_property("revoked")
+            if model.id in blessed
+            and not model.get_int_custom_property("revoked")
+            and not _refused(_of_version(model, pushed))
         ]
         champion = newest_by_span(clean, below=self._span)[-1:]
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],
-            "memory": [memory for model in champion for memory in _made_with(model, input_dict["memory"])],
+            "pushed": [one for model in champion for one in _of_version(model, pushed)[-1:]],
+            "memory": [one for model in champion for one in _of_version(model, input_dict["memory"])[-1:]],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
         }
 
@@ -73,10 +78,17 @@ def refuse_revoked(model: artifact.Artifact, use: str) -> None:
         )
 
 
-def _made_with(model: artifact.Artifact, found: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:
+def _refused(pushed: Sequence[artifact.Artifact]) -> bool:
+    """Whether the last push of a model came to nothing."""
+    return bool(pushed) and not pushed[-1].get_int_custom_property("pushed")
+
+
+def _of_version(model: artifact.Artifact, found: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:
+    """What was made of, or together with, the model, oldest first."""
     version = model.get_int_custom_property("version")
-    same = [one for one in found if one.get_int_custom_property("version") == version]
-    return sorted(same, key=lambda one: one.id)[-1:]
+    same = [one for one in found if one.has_custom_property("version")]
+    same = [one for one in same if one.get_int_custom_property("version") == version]
+    return sorted(same, key=lambda one: one.id)
 
 
 def newest_by_span(found: Iterable[artifact.Artifact], below: int) -> list[artifact.Artifact]:

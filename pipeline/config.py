@@ -17,6 +17,7 @@ import pydantic
 import yaml
 
 from pipeline.section import Section
+from pipeline.serving_config import Serving
 from pipeline.update_config import Update
 
 DATE_TOKENS = ("{YYYY}", "{MM}", "{DD}")
@@ -165,6 +166,7 @@ class Config(Section):
     update: Update = Update()
     gate: Gate = Gate()
     push: Push = Push()
+    serving: Serving = Serving()
     beam: Beam = Beam()
 
     @property

@@ -70,6 +70,9 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
         model_blessing=Channel(
             type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
         ),
+        pushed=Channel(
+            type=standard_artifacts.PushedModel, producer_component_id="SpanPusher", output_key="pushed"
+        ),
         memory=Channel(type=ReplayMemory, producer_component_id="IncrementalTrainer", output_key="memory"),
         sequences=Channel(
             type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
@@ -120,6 +123,7 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
             span=span,
             served=str(config.serving_path),
             keep_versions=config.push.keep_versions,
+            latency_budget_ms=config.serving.latency_budget_ms,
         )
 
     return pipeline.Pipeline(

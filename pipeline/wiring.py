@@ -6,7 +6,8 @@ from typing import Any
 
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.span_transform.settings import Settings as TransformSettings
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError
+from serving.index import IndexSettings, IndexSettingsError, check_fits
 from trainer.models import find_model
 from trainer.update import ModelSpec, Policy
 
@@ -46,7 +47,16 @@ def policy(config: Config) -> Policy:
 
 
 def trainer_settings(config: Config) -> TrainerSettings:
-    """What `IncrementalTrainer` is told."""
+    """What `IncrementalTrainer` is told.
+
+    Raises:
+      ConfigError: the model has no room for the index.
+    """
+    index = IndexSettings(**config.serving.index.model_dump())
+    try:
+        check_fits(index, find_model(config.model.type).vectors, config.model.type)
+    except IndexSettingsError as error:
+        raise ConfigError(str(error)) from None
     return TrainerSettings(
         model=model_spec(config),
         policy=policy(config),
@@ -56,6 +66,9 @@ def trainer_settings(config: Config) -> TrainerSettings:
         items_file=None if config.data.items is None else str(config.data.items),
         item_column=config.data.columns.item,
         title_column=config.data.item_title,
+        columns=config.serving.columns,
+        available_column=config.serving.available,
+        index=index,
         log_folder=str(config.logs_path / "training"),
     )
 

@@ -7,9 +7,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+
+from serving.warm_up import write_warm_up
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -50,8 +54,23 @@ class Manifest:
         (Path(folder) / MANIFEST).write_text(json.dumps(raw, indent=1, sort_keys=True))
 
 
-def write_bundle(signatures: Any, folder: str | Path, about: Mapping[str, Any]) -> Manifest:
-    """Saves `signatures` (`serving.signatures.Signatures`) and the manifest as `folder`, at once or not at all.
+class Exportable(Protocol):
+    """What can be saved: a `tf.Module` like `serving.signatures.Signatures`."""
+
+    def build(self) -> dict[str, Any]:
+        """The signatures by name; after it every variable that they use hangs on the module."""
+        ...
+
+    def warm_up(self) -> Sequence[tuple[str, Mapping[str, np.ndarray]]]:
+        """Requests by signature name that a server is to replay before it takes any other."""
+        ...
+
+
+def write_bundle(signatures: Exportable, folder: str | Path, about: Mapping[str, Any]) -> Manifest:
+    """Saves `signatures`, warm-up requests and the manifest as `folder`, at once or not at all.
+
+    To `about` are added `signatures`, their names; `tables`, the bytes of everything that the model keeps, by kind; and
+    `bytes`, the size of all files but the manifest.
 
     Raises:
       BundleError: `folder` exists.
@@ -64,12 +83,26 @@ def write_bundle(signatures: Any, folder: str | Path, about: Mapping[str, Any]) 
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as private:
         beside = Path(private) / folder.name  # the temporary folder itself is for its owner's eyes only
         options = tf.saved_model.SaveOptions(save_debug_info=False)
-        tf.saved_model.save(signatures, str(beside), signatures=signatures.build(), options=options)
+        built = signatures.build()
+        tf.saved_model.save(signatures, str(beside), signatures=built, options=options)
+        write_warm_up(beside, signatures.warm_up())
+        size = sum(path.stat().st_size for path in _files(beside))
+        about = {**about, "signatures": sorted(built), "tables": table_bytes(built.values()), "bytes": size}
         manifest = Manifest(about, fingerprints(beside))
         manifest.write(beside)
         os.chmod(beside, 0o755)
         os.rename(beside, folder)
     return manifest
+
+
+def table_bytes(graphs: Iterable[Any]) -> dict[str, int]:
+    """Bytes of the variables that concrete functions use, each once, by type of value; a string's are its own."""
+    found: dict[str, int] = {}
+    for variable in {id(one): one for graph in graphs for one in graph.graph.variables}.values():
+        values = variable.numpy()
+        size = sum(map(len, values.ravel())) if variable.dtype == "string" else values.nbytes
+        found[variable.dtype.name] = found.get(variable.dtype.name, 0) + int(size)
+    return found
 
 
 def check_bundle(folder: str | Path) -> Manifest:

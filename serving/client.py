@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -25,11 +25,15 @@ class ClientError(Exception):
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One item and its score; `title` is None when the model was exported without titles."""
+    """One item and its score; `title` is None when the model was exported without titles.
+
+    `columns` holds what else comes along, by the name of its column in the items file.
+    """
 
     item: str
     score: float
     title: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,14 @@ class ModelVersion:
     version: int
     state: str
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The vectors of a user and of items; an item that the model does not know has zeros."""
+
+    user: list[float]
+    items: Mapping[str, list[float]]
 
 
 class _Retry(urllib3.Retry):
@@ -102,25 +114,43 @@ class Client:
             ),
         )
 
-    def recommend(self, user_id: str, history: Sequence[str] = (), k: int = 10) -> list[Recommendation]:
+    def recommend(
+        self,
+        user_id: str,
+        history: Sequence[str] = (),
+        k: int = 10,
+        *,
+        exclude: Sequence[str] = (),
+        candidates: Sequence[str] = (),
+    ) -> list[Recommendation]:
         """The best items for a user, best first: at most `k`, fewer when the model was exported with fewer.
 
         Args:
           user_id: the user; "" for nobody in particular.
           history: the user's items, oldest first. They are left out of the answer.
           k: how many.
+          exclude: items that are left out too.
+          candidates: the only items that may be answered; without any all of them may.
 
         Raises:
           ClientError: the server does not answer or refuses.
         """
         if k < 1:
             raise ClientError(f"`k` must be at least 1. Received: {k}.")
-        instance = {"user_id": _text("user_id", user_id), "history": _history(history)}
-        row = self._row(instance, "serving_default", ("item_ids", "scores"))
-        titles = row.get("titles") or [None] * len(row["item_ids"])
-        found = zip(row["item_ids"], row["scores"], titles, strict=True)
+        instance: dict[str, Any] = {"user_id": _text("user_id", user_id), "history": _texts("history", history)}
+        signature = "serving_default"
+        if exclude or candidates:
+            signature = "recommend"
+            instance |= {"exclude": _texts("exclude", exclude), "candidates": _texts("candidates", candidates), "k": k}
+        row = self._row(instance, signature, ("item_ids", "scores"))
+        titles = row.pop("titles", None) or [None] * len(row["item_ids"])
+        items, scores = row.pop("item_ids"), row.pop("scores")
+        found = [
+            Recommendation(item, float(score), title or None, {name: texts[at] for name, texts in row.items()})
+            for at, (item, score, title) in enumerate(zip(items, scores, titles, strict=True))
+        ]
         # Where the model found fewer items than it was exported for, the rest of the row is padding.
-        return [Recommendation(item, float(score), title or None) for item, score, title in found if item][:k]
+        return [one for one in found if one.item][:k]
 
     def rank(self, user_id: str, history: Sequence[str], candidates: Sequence[str]) -> list[Recommendation]:
         """The candidates with their scores, best first; equal scores keep their order.
@@ -130,11 +160,22 @@ class Client:
         """
         if not candidates:
             raise ClientError("`candidates` must name at least one item. Received: none.")
-        items = [_text("candidates", item) for item in candidates]
-        instance = {"user_id": _text("user_id", user_id), "history": _history(history), "candidates": items}
+        items = _texts("candidates", candidates)
+        instance = {"user_id": _text("user_id", user_id), "history": _texts("history", history), "candidates": items}
         row = self._row(instance, "rank", ("scores",))
         ranked = [Recommendation(item, float(score)) for item, score in zip(items, row["scores"], strict=True)]
         return sorted(ranked, key=lambda one: one.score, reverse=True)
+
+    def embed(self, user_id: str, history: Sequence[str] = (), items: Sequence[str] = ()) -> Embeddings:
+        """The vectors of a user with a history, and of items. Not every model has such: see `docs/serving-model.md`.
+
+        Raises:
+          ClientError: the server does not answer or refuses, or the model has no vectors.
+        """
+        names = _texts("items", items)
+        instance = {"user_id": _text("user_id", user_id), "history": _texts("history", history), "items": names}
+        row = self._row(instance, "embed", ("user_vectors", "item_vectors"))
+        return Embeddings(row["user_vectors"], dict(zip(names[: len(items)], row["item_vectors"], strict=False)))
 
     def predict(self, instances: Sequence[Any], signature_name: str = "serving_default") -> list[Any]:
         """The predictions of any signature, one for each instance; TF Serving's row format both ways.
@@ -228,9 +269,9 @@ class Client:
         return f"{self.url} refused the request: correct it as its words say ({words})."
 
 
-def _history(history: Sequence[str]) -> list[str]:
+def _texts(name: str, ids: Sequence[str]) -> list[str]:
     # An empty string is padding: one keeps the row from being empty, which not every graph takes.
-    return [_text("history", item) for item in history] or [""]
+    return [_text(name, one) for one in ids] or [""]
 
 
 def _text(name: str, value: object) -> str:

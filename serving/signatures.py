@@ -5,117 +5,152 @@ Only TensorFlow's own operations are used, so that the stock TF Serving image lo
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-UNAVAILABLE = -1e30  # below it a score stands for "no item"; finite, because JSON has no infinity
+from serving.ids import IdTable
+from serving.index import ApproximateIndex, ExactIndex, IndexSettings, check_fits, listed_best
+from serving.item_tables import in_precision
+from serving.servable import UNAVAILABLE, Catalogue, Servable
 
-
-class Servable(Protocol):
-    """What a trained model must answer, over rows of its vocabularies."""
-
-    history_length: int
-
-    @property
-    def variables(self) -> Sequence[tf.Variable]: ...
-
-    def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor: ...
-
-    def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor: ...
-
-    def evaluate_positions(
-        self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
-    ) -> dict[str, tf.Tensor]: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Catalogue:
-    """The ids behind the rows. `items` and `keys` start at row `first_row`; `titles` belongs to `items`."""
-
-    items: Sequence[bytes]
-    keys: Sequence[bytes]
-    titles: Sequence[str]
-    first_row: int
-
-
-class IdTable:
-    """Looks ids up in the graph, as `trainer.vocabulary` does outside it.
-
-    The ids lie in a text asset, base64 a line, because an id may hold a newline.
-    """
-
-    def __init__(self, ids: Sequence[bytes], first_row: int, asset: Path) -> None:
-        lines = (base64.urlsafe_b64encode(one).rstrip(b"=") for one in ids)
-        # TensorFlow refuses an empty file; "!" is no base64, so that line is never found.
-        asset.write_bytes(b"".join(line + b"\n" for line in lines) or b"!\n")
-        self.asset = tf.saved_model.Asset(str(asset))
-        self.first_row = first_row
-        self.table = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                self.asset.asset_path,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-            ),
-            default_value=-1,
-        )
-
-    def rows(self, ids: tf.Tensor) -> tf.Tensor:
-        """int64 rows of string ids of any shape; 0 for the empty string, which pads."""
-        line = self.table.lookup(tf.io.encode_base64(ids))
-        unknown = tf.strings.to_hash_bucket_fast(ids, self.first_row - 1) + 1
-        row = tf.where(line >= 0, line + self.first_row, unknown)
-        return tf.where(tf.strings.length(ids) > 0, row, tf.zeros_like(row))
+_USER = tf.TensorSpec([None], tf.string, "user_id")
+_HISTORY = tf.TensorSpec([None, None], tf.string, "history")
+_EXCLUDE = tf.TensorSpec([None, None], tf.string, "exclude")
+_CANDIDATES = tf.TensorSpec([None, None], tf.string, "candidates")
+_ITEMS = tf.TensorSpec([None, None], tf.string, "items")
+_K = tf.TensorSpec([None], tf.int32, "k")
 
 
 class Signatures(tf.Module):
-    """A model with its ids, ready to be saved: see `build`."""
+    """A frozen model with its ids, ready to be saved: see `build`."""
 
     def __init__(
-        self, model: Servable, catalogue: Catalogue, assets: Path, k: int, max_k: int, exclude_seen: bool
+        self,
+        model: Servable,
+        catalogue: Catalogue,
+        k: int,
+        max_k: int,
+        exclude_seen: bool,
+        index: IndexSettings | None = None,
+        model_name: str = "",
     ) -> None:
+        """Prepares the graph's tables.
+
+        Args:
+          model: frozen; its table of items is put into the precision of `index`, in place.
+          catalogue: the ids behind its rows.
+          k: cut-off of the `evaluate` metrics.
+          max_k: most items that a request can get.
+          exclude_seen: whether the history's items are left out.
+          index: how items are found; None for exactly.
+          model_name: for messages.
+
+        Raises:
+          IndexSettingsError: the model's scores have no room for that index.
+        """
         super().__init__()
-        self.parameters = list(model.variables)
-        self.items = IdTable(catalogue.items, catalogue.first_row, assets / "items.txt")
-        self.keys = IdTable(catalogue.keys, catalogue.first_row, assets / "keys.txt")
-        self.tables = [self.items.table, self.items.asset, self.keys.table, self.keys.asset]
+        settings = index or IndexSettings()
+        product = model.dot_product
+        check_fits(settings, "none" if product is None else "whole" if product.whole else "part", model_name)
+        if product is not None and (table := in_precision(product.items.embeddings, settings.table)) is not None:
+            product.items.table = table
+        self.items = IdTable(catalogue.items, catalogue.first_row)
+        self.keys = IdTable(catalogue.keys, catalogue.first_row) if _asks_for_keys(model) else None
         nothing = [b""] * catalogue.first_row
-        self.item_ids = tf.Variable([*nothing, *catalogue.items], trainable=False)
-        self.titles = tf.Variable([*nothing, *(title.encode() for title in catalogue.titles)], trainable=False)
-        # Behind a function: the saver follows attributes, and of the Keras model the graph needs the variables alone.
+        self.columns = {
+            name: tf.Variable([*nothing, *(text.encode() for text in texts)], trainable=False, dtype=tf.string)
+            for name, texts in catalogue.columns.items()
+        }
+        self._shown = tf.Variable(catalogue.shown, trainable=False)
+        # Behind functions: the saver follows attributes, and of the model the graph needs what it asks for alone.
         self._model: Callable[[], Servable] = lambda: model
-        self._k, self._max_k, self._exclude_seen = k, max_k, exclude_seen
-        self._first_row, self._size = catalogue.first_row, catalogue.first_row + len(catalogue.items)
+        made: Any = (
+            ExactIndex(model, catalogue.shown)
+            if settings.type == "exact" or product is None
+            else ApproximateIndex(product, catalogue.shown, settings.lists, settings.probes or 1)
+        )
+        self._index: Callable[[], Any] = lambda: made
+        self._k, self._exclude_seen = k, exclude_seen
+        self._max_k, self._first_row = min(max_k, catalogue.size), catalogue.first_row
+
+    @property
+    def index(self) -> ExactIndex | ApproximateIndex:
+        return self._index()
 
     def recommend(self, user_id: tf.Tensor, history: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best items for string [b] users with string [b, h] histories, oldest first, padded with ''.
 
         Returns:
-          `item_ids` and `titles` string [b, n], `scores` float32 [b, n], best first, where n is max_k or, if that is
+          `item_ids` and a string a column [b, n], `scores` float32 [b, n], best first, where n is max_k or, if that is
           less, the rows of the item table. '' and a score of -1e30 where there are fewer items than that.
         """
         seen = self.items.rows(history)
-        scores = self._model().score_all(self.keys.rows(user_id), self._recent(seen))
-        scores = self._mask(scores, seen)
-        top = tf.math.top_k(scores, k=min(self._max_k, self._size))
-        real = top.values > UNAVAILABLE
-        return {
-            "item_ids": tf.where(real, tf.gather(self.item_ids, top.indices), ""),
-            "titles": tf.where(real, tf.gather(self.titles, top.indices), ""),
-            "scores": top.values,
-        }
+        return self._answer(*self._best(user_id, seen, self._hidden(seen)))
+
+    def recommend_among(
+        self, user_id: tf.Tensor, history: tf.Tensor, exclude: tf.Tensor, candidates: tf.Tensor, k: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The same with all that can be asked for, each of it for a request of its own.
+
+        Args:
+          user_id: string [b].
+          history: string [b, h].
+          exclude: string [b, e], items that are left out too; '' pads.
+          candidates: string [b, c], the only items that may be answered; '' pads, and nothing but '' stands for all.
+          k: int32 [b], how many; 0, and what is more than was exported, for as many as were exported.
+        """
+        seen = self.items.rows(history)
+        hidden = self._hidden(seen, self.items.rows(exclude))
+        candidate_rows = self.items.rows(candidates)
+        listed = tf.reduce_any(candidate_rows > 0, axis=1)
+        nothing = tf.zeros([tf.size(user_id), self._max_k], tf.int64)
+
+        def none() -> tuple[tf.Tensor, tf.Tensor]:
+            return nothing, tf.fill(tf.shape(nothing), UNAVAILABLE)
+
+        def among_all() -> tuple[tf.Tensor, tf.Tensor]:
+            return self._best(user_id, seen, hidden)
+
+        def among_listed() -> tuple[tf.Tensor, tf.Tensor]:
+            # Sorted, so that an item that is named twice has its likeness beside it, and ties end as among all.
+            missing = tf.maximum(self._max_k - tf.shape(candidate_rows)[1], 0)
+            rows = tf.sort(tf.pad(candidate_rows, [[0, 0], [0, missing]]), axis=1)
+            again = tf.pad(rows[:, 1:] == rows[:, :-1], [[0, 0], [1, 0]])
+            scores = tf.where(again, UNAVAILABLE, self._scores(user_id, seen, rows))
+            return listed_best(rows, scores, hidden, self._max_k)
+
+        # One or the other costs nothing where no request of the batch is of that kind.
+        from_all = tf.cond(tf.reduce_all(listed), none, among_all)
+        from_listed = tf.cond(tf.reduce_any(listed), among_listed, none)
+        rows, scores = (
+            tf.where(listed[:, None], one, other) for one, other in zip(from_listed, from_all, strict=True)
+        )
+        wanted = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
+        most = tf.reduce_max(tf.concat([wanted, [0]], axis=0))
+        scores = tf.where(tf.range(self._max_k) < wanted[:, None], scores, UNAVAILABLE)
+        return self._answer(rows[:, :most], scores[:, :most])
 
     def rank(self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Scores of string [b, c] candidates, float32 [b, c], higher is better; -1e30 for '' and for unknown items."""
-        rows = self.items.rows(candidates)
-        scores = self._model().score(self.keys.rows(user_id), self._recent(self.items.rows(history)), rows)
-        return {"scores": tf.where(rows >= self._first_row, scores, UNAVAILABLE)}
+        """Scores of string [b, c] candidates, float32 [b, c], higher is better.
+
+        -1e30 for '', for unknown items and for those that are not available.
+        """
+        return {"scores": self._scores(user_id, self.items.rows(history), self.items.rows(candidates))}
+
+    def embed(self, user_id: tf.Tensor, history: tf.Tensor, items: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Vectors whose product is what the model learned: of users float32 [b, d], of string [b, c] items [b, c, d].
+
+        Zeros for '' and for unknown items.
+        """
+        product = self._model().dot_product
+        assert product is not None
+        rows = self.items.rows(items)
+        known = tf.cast(rows >= self._first_row, tf.float32)[:, :, None]
+        query = product.query(self._key_rows(user_id), self._recent(self.items.rows(history)))
+        return {"user_vectors": query, "item_vectors": product.items.vectors(rows) * known}
 
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The metrics of string [b] serialised held-out positions, float32 [b, 1] each."""
@@ -147,6 +182,56 @@ class Signatures(tf.Module):
         """The metrics of positions given as rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each."""
         return self._model().evaluate_positions(key, history, item, weight, self._k, self._exclude_seen)
 
+    def build(self) -> dict[str, Any]:
+        """The signatures by name, as `tf.saved_model.save` takes them; from then on `parameters` are what they use."""
+        built = {
+            "serving_default": _graph(self.recommend, _USER, _HISTORY),
+            "recommend": _graph(self.recommend_among, _USER, _HISTORY, _EXCLUDE, _CANDIDATES, _K),
+            "rank": _graph(self.rank, _USER, _HISTORY, _CANDIDATES),
+            "evaluate": _graph(self.evaluate, tf.TensorSpec([None], tf.string, "examples")),
+            "evaluate_rows": self.evaluate_rows.get_concrete_function(),
+        }
+        if self._model().dot_product is not None:
+            built["embed"] = _graph(self.embed, _USER, _HISTORY, _ITEMS)
+        self.parameters = list({id(one): one for graph in built.values() for one in graph.graph.variables}.values())
+        return built
+
+    def warm_up(self) -> list[tuple[str, Mapping[str, np.ndarray]]]:
+        """Requests that go through all of the graph that a user can ask: signature names with their inputs."""
+        one, other = _some(self.items.ids, self._first_row), b"none of the ids"
+        user = np.array([other if self.keys is None else _some(self.keys.ids, self._first_row)], object)
+        history, nothing = np.array([[other, one]], object), np.array([[b""]], object)
+        pair = {"user_id": user, "history": history}
+        among = {**pair, "exclude": nothing, "candidates": nothing, "k": np.zeros(1, np.int32)}
+        requests: list[tuple[str, Mapping[str, np.ndarray]]] = [
+            ("serving_default", pair),
+            ("recommend", among),
+            ("recommend", {**among, "candidates": history}),
+            ("rank", {**pair, "candidates": history}),
+        ]
+        if self._model().dot_product is not None:
+            requests.append(("embed", {**pair, "items": history}))
+        return requests
+
+    def _best(self, user_id: tf.Tensor, seen: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.index.top(self._key_rows(user_id), self._recent(seen), hidden, self._max_k)
+
+    def _scores(self, user_id: tf.Tensor, seen: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        scores = self._model().score(self._key_rows(user_id), self._recent(seen), rows)
+        return tf.where(tf.gather(self._shown, rows), scores, UNAVAILABLE)
+
+    def _answer(self, rows: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.where(scores > UNAVAILABLE, rows, 0)  # row 0 has no id and no text
+        columns = {name: tf.gather(texts, rows) for name, texts in self.columns.items()}
+        return {"item_ids": tf.gather(self.items.ids, rows), **columns, "scores": scores}
+
+    def _hidden(self, seen: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+        rows = [*([seen] if self._exclude_seen else []), *others]
+        return tf.concat(rows, axis=1) if rows else tf.zeros_like(seen[:, :0])
+
+    def _key_rows(self, user_id: tf.Tensor) -> tf.Tensor:
+        return tf.zeros(tf.shape(user_id), tf.int64) if self.keys is None else self.keys.rows(user_id)
+
     def _recent(self, rows: tf.Tensor) -> tf.Tensor:
         return self._align(tf.ragged.boolean_mask(rows, rows > 0))
 
@@ -156,22 +241,20 @@ class Signatures(tf.Module):
         newest_first = tf.reverse(history[:, -length:], axis=[1]).to_tensor(shape=[None, length])
         return tf.reverse(newest_first, axis=[1])
 
-    def _mask(self, scores: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
-        scores = tf.where((tf.range(self._size) >= self._first_row)[None, :], scores, UNAVAILABLE)
-        if not self._exclude_seen:
-            return scores
-        owner = tf.broadcast_to(tf.range(tf.shape(seen, tf.int64)[0])[:, None], tf.shape(seen))
-        at = tf.reshape(tf.stack([owner, seen], axis=-1), [-1, 2])
-        return tf.tensor_scatter_nd_update(scores, at, tf.fill([tf.shape(at)[0]], UNAVAILABLE))
 
-    def build(self) -> dict[str, Any]:
-        """The signatures by name, as `tf.saved_model.save` takes them."""
-        user = tf.TensorSpec([None], tf.string, "user_id")
-        history = tf.TensorSpec([None, None], tf.string, "history")
-        candidates = tf.TensorSpec([None, None], tf.string, "candidates")
-        return {
-            "serving_default": tf.function(self.recommend).get_concrete_function(user, history),
-            "rank": tf.function(self.rank).get_concrete_function(user, history, candidates),
-            "evaluate": tf.function(self.evaluate).get_concrete_function(tf.TensorSpec([None], tf.string, "examples")),
-            "evaluate_rows": self.evaluate_rows.get_concrete_function(),
-        }
+def _graph(function: Callable[..., Any], *specs: tf.TensorSpec) -> Any:
+    return tf.function(function).get_concrete_function(*specs)
+
+
+def _asks_for_keys(model: Servable) -> bool:
+    """Whether a score depends on the key: where it does not, no key's id is worth keeping."""
+    graph = tf.function(model.score_all).get_concrete_function(
+        tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, model.history_length], tf.int64)
+    )
+    return bool(graph.inputs[0].consumers())
+
+
+def _some(ids: tf.Variable, first_row: int) -> bytes:
+    """An id in the middle of them, or one that is none."""
+    size = int(ids.shape[0])
+    return ids[first_row + (size - first_row) // 2].numpy() if size > first_row else b"none of the ids"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
+from serving.index import IndexSettings
 from trainer.update import ModelSpec, Policy
 
 
@@ -18,8 +19,11 @@ class Settings:
       k: cut-off of the gate's ranking metrics.
       max_k: most items that one request can get.
       exclude_seen: whether items of the history are left out, in the gate and in service.
-      items_file: CSV file with the items' titles, or None.
+      items_file: CSV file with what is known of the items, or None.
       item_column, title_column: its columns.
+      columns: those that come along with a recommended item; None for the titles.
+      available_column: the one that says which items may be recommended; None where all may.
+      index: how items are found, and in how many bits they are kept.
       log_folder: where TensorBoard's training curves go, or None.
     """
 
@@ -31,6 +35,9 @@ class Settings:
     items_file: str | None = None
     item_column: str = "item_id"
     title_column: str = "title"
+    columns: tuple[str, ...] | None = None
+    available_column: str | None = None
+    index: IndexSettings = dataclasses.field(default_factory=IndexSettings)
     log_folder: str | None = None
 
     def to_json(self) -> str:
@@ -39,4 +46,10 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         raw: dict[str, Any] = json.loads(text)
-        return cls(**{**raw, "model": ModelSpec(**raw["model"]), "policy": Policy.from_dict(raw["policy"])})
+        parts = {
+            "model": ModelSpec(**raw["model"]),
+            "policy": Policy.from_dict(raw["policy"]),
+            "index": IndexSettings(**raw["index"]),
+            "columns": None if raw["columns"] is None else tuple(raw["columns"]),
+        }
+        return cls(**{**raw, **parts})

@@ -10,16 +10,18 @@ from typing import Any
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.incremental_trainer.executor import SERVING_FOLDER
+from components.incremental_trainer.executor import REFERENCE_FILE, SERVING_FOLDER
 from components.lineage import refuse_revoked
 from components.properties import set_finite
 from components.span_pusher.labels import MODELS_CONFIG, read_labels
 from components.span_pusher.push import drop_old, push
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
+from serving.reference import Reference
+from serving.validation import validate
 
 
 class Executor(base_executor.BaseExecutor):
-    """Pushes a blessed model; in any case writes `verdict.json` and the verdict's sentence."""
+    """Asks a blessed model's export and pushes it; in any case writes `verdict.json` and the verdict's sentence."""
 
     def Do(
         self,
@@ -33,19 +35,38 @@ class Executor(base_executor.BaseExecutor):
             refuse_revoked(model, "pushed")
         verdict = read_verdict(input_dict["evaluation"][0].uri, blessed)
         version, served = model.get_int_custom_property("version"), Path(exec_properties["served"])
+        (pushed,) = output_dict["pushed"]
+        figures: dict[str, float] = {}
+        if blessed:
+            reference = _reference(Path(model.uri) / REFERENCE_FILE)
+            found = validate(Path(model.uri) / SERVING_FOLDER, reference, exec_properties["latency_budget_ms"])
+            figures, blessed = found.figures, not found.refusal
+            if found.refusal:
+                verdict = _not_fit(verdict, found.refusal)
         if blessed:
             labels = read_labels(served.parent / MODELS_CONFIG, served.name)
-            about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE)}
+            about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE), "validation": figures}
             push(Path(model.uri) / SERVING_FOLDER, served, version, about)
             drop_old(served, exec_properties["keep_versions"], labels.values())
-        (pushed,) = output_dict["pushed"]
         (Path(pushed.uri) / "verdict.json").write_text(json.dumps(dataclasses.asdict(verdict), indent=1))
         pushed.set_int_custom_property("span", exec_properties["span"])
+        pushed.set_int_custom_property("version", version)
         pushed.set_int_custom_property("pushed", int(blessed))
         pushed.set_string_custom_property("pushed_version", str(version) if blessed else "")
         pushed.set_string_custom_property("verdict", verdict.sentence)
+        set_finite(pushed, figures)
         for of in (CANDIDATE, BASELINE):
             set_finite(pushed, {f"{of}_{name}": value for name, value in _overall(verdict, of).items()})
+
+
+def _reference(path: Path) -> Reference | None:
+    # A model that was trained before there was such a file has none.
+    return Reference.load(path) if path.exists() else None
+
+
+def _not_fit(verdict: Verdict, refusal: str) -> Verdict:
+    sentence = f"Refused before the push: {refusal} The gate had said: {verdict.sentence}"
+    return dataclasses.replace(verdict, blessed=False, sentence=sentence)
 
 
 def _overall(verdict: Verdict, of: str) -> dict[str, float]:
@@ -63,6 +84,7 @@ class _Spec(component_spec.ComponentSpec):
         "span": component_spec.ExecutionParameter(type=int),
         "served": component_spec.ExecutionParameter(type=str),
         "keep_versions": component_spec.ExecutionParameter(type=int),
+        "latency_budget_ms": component_spec.ExecutionParameter(type=float),
     }
 
 
@@ -83,6 +105,7 @@ class SpanPusher(base_component.BaseComponent):
         span: int,
         served: str,
         keep_versions: int,
+        latency_budget_ms: float,
     ) -> None:
         super().__init__(
             _Spec(
@@ -93,5 +116,6 @@ class SpanPusher(base_component.BaseComponent):
                 span=span,
                 served=served,
                 keep_versions=keep_versions,
+                latency_budget_ms=latency_budget_ms,
             )
         )

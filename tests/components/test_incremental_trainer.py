@@ -9,15 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.incremental_trainer.executor import SERVING_FOLDER, STATE_FOLDER, TitlesError
+from components.incremental_trainer.executor import REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.incremental_trainer.item_columns import ItemsFileError
 from components.incremental_trainer.settings import Settings
 from components.lineage import RevokedError
 from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
+from serving.index import IndexSettings, IndexSettingsError
+from serving.reference import Reference
+from serving.validation import validate
 from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
 from trainer.keras2 import tf
 from trainer.schedule import Schedule
 from trainer.state import ModelState, StateError
+from trainer.update import ModelSpec
 from trainer.vocabulary import Vocabulary
 
 
@@ -46,14 +51,15 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
 
     about = check_bundle(Path(third.uri) / SERVING_FOLDER).about
     vocabulary = {name: Vocabulary.load(days[2].vocabulary.uri, name).fingerprint for name in ("items", "keys")}
-    assert about == {
+    assert about.items() >= {
         "span": 9,
         "version": 901,
         "parent": 701,
         "model": "tests.trainer.small_model.Small",
         "learned": [7, 8, 9],
         "vocabulary": vocabulary,
-    }
+    }.items()
+    assert about["index"] == dataclasses.asdict(IndexSettings())
     assert state_of(first).sizes.items == FIRST + 3
     assert state_of(third).sizes.items == FIRST + 6
     assert state_of(third).learned == (7, 8, 9)
@@ -65,7 +71,7 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     assert third.get_string_custom_property("action") == "fine_tune"
     for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
-    assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER}
+    assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE}
 
 
 def test_a_revoked_model_is_no_base_although_it_was_found_before_it_was_revoked(
@@ -118,8 +124,95 @@ def test_a_file_of_titles_that_is_none_says_so(tmp_path: Path, days: list[Day], 
     if content is not None:
         titles.write_text(content)
     settings = dataclasses.replace(SETTINGS, items_file=str(titles))
-    with pytest.raises(TitlesError, match=r"columns item_id and title. Received: .*items\.csv"):
+    with pytest.raises(ItemsFileError, match=r"columns item_id and title. Received: .*items\.csv"):
         train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+
+
+def items_file(tmp_path: Path, text: str, **settings: object) -> Settings:
+    (tmp_path / "items.csv").write_text(text)
+    return dataclasses.replace(SETTINGS, items_file=str(tmp_path / "items.csv"), **settings)
+
+
+def recommended(model, **columns: str) -> list[dict[str, bytes]]:
+    recommend = tf.saved_model.load(f"{model.uri}/{SERVING_FOLDER}").signatures["serving_default"]
+    answer = recommend(user_id=tf.constant(["u1"]), history=tf.constant([[""]]))
+    rows = zip(*(answer[name].numpy()[0].tolist() for name in sorted(answer) if name != "scores"), strict=True)
+    return [dict(zip(sorted(set(answer) - {"scores"}), row, strict=True)) for row in rows]
+
+
+def test_other_columns_come_along_and_what_is_withdrawn_does_not_come(tmp_path: Path, days: list[Day]) -> None:
+    settings = items_file(
+        tmp_path,
+        'item_id,title,genres,sold\nfilm 1,One,"a|b",yes\n"né, 2",Two,,no\n',
+        columns=("title", "genres"),
+        available_column="sold",
+    )
+    found = recommended(train(tmp_path / "first", days[0], cold(days[0]), settings=settings))
+    assert sorted((one["item_ids"], one["titles"], one["genres"]) for one in found) == sorted(
+        [(ITEMS[0], b"One", b"a|b"), (ITEMS[2], b"", b""), *[(b"", b"", b"")] * (len(found) - 2)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "words"),
+    [
+        ("item_id,title,sold\n1,One,soon\n", {"available_column": "sold"}, "`sold` of .*items.csv must hold true or"),
+        ("item_id,title\n1,One\n", {"available_column": "sold"}, "columns item_id and title and sold"),
+        ("item_id,title\n1,One\n", {"columns": ("genres",)}, "columns item_id and genres"),
+        ("", {"columns": ("genres",), "items_file": None}, "Received: no `data.items`"),
+    ],
+)
+def test_an_items_file_that_says_too_little_is_refused(
+    tmp_path: Path, days: list[Day], text: str, changed: dict, words: str
+) -> None:
+    settings = dataclasses.replace(items_file(tmp_path, text), **changed)
+    with pytest.raises(ItemsFileError, match=words):
+        train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+
+
+TWO_TOWER = ModelSpec("two_tower", {"dimension": 8, "negatives": 5}, 4)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        IndexSettings(table="int8", min_recall=0.0),
+        IndexSettings(table="float16"),
+        IndexSettings("approximate", min_recall=1.0),
+        IndexSettings("approximate", "int8", lists=3, probes=3, min_recall=0.0),
+    ],
+)
+def test_what_an_index_loses_is_written_down_and_the_export_answers(
+    tmp_path: Path, days: list[Day], index: IndexSettings
+) -> None:
+    settings = dataclasses.replace(SETTINGS, model=TWO_TOWER, index=index)
+    model = train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+    about = check_bundle(Path(model.uri) / SERVING_FOLDER).about["index"]
+    assert about["table"] == index.table
+    assert index.min_recall <= about["recall"] <= 1
+    assert (about["probes"] is not None) == (index.type == "approximate")
+    assert f"a table of {index.table} finds {about['recall']:.2%}" in model.get_string_custom_property("notes")
+    found = validate(Path(model.uri) / SERVING_FOLDER, Reference.load(Path(model.uri) / REFERENCE_FILE), 10_000.0)
+    assert not found.refusal
+    assert found.figures["recall"] == pytest.approx(about["recall"])
+
+
+def test_a_model_without_item_vectors_says_that_it_can_t_have_another_table(tmp_path: Path, days: list[Day]) -> None:
+    settings = dataclasses.replace(SETTINGS, index=IndexSettings(table="int8"))
+    with pytest.raises(IndexSettingsError, match=r"table` can be int8 only where .* Received: model tests"):
+        train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+
+
+@pytest.mark.parametrize("spec", [SETTINGS.model, TWO_TOWER])
+def test_an_export_answers_what_the_model_did(tmp_path: Path, days: list[Day], spec: ModelSpec) -> None:
+    model = train(tmp_path / "first", days[0], cold(days[0]), settings=dataclasses.replace(SETTINGS, model=spec))
+    reference = Reference.load(Path(model.uri) / REFERENCE_FILE)
+    assert len(reference) == 2
+    assert reference.users == [b"u1", b"u2"]
+    found = validate(Path(model.uri) / SERVING_FOLDER, reference, 10_000.0)
+    assert not found.refusal
+    assert found.figures["recall"] == 1.0
+    assert found.figures["load_seconds"] > 0
 
 
 def test_a_changed_model_asks_for_a_retrain(tmp_path: Path, days: list[Day]) -> None:
@@ -145,5 +238,5 @@ def test_a_day_without_a_trained_event_has_no_loss_to_record(tmp_path: Path) -> 
 
 def test_settings_survive_the_way_through_ml_metadata() -> None:
     policy = dataclasses.replace(SETTINGS.policy, clip_norm=None, optimizer="adam")
-    settings = dataclasses.replace(SETTINGS, policy=policy, items_file='a, "b" 🎬.csv')
+    settings = dataclasses.replace(SETTINGS, policy=policy, items_file='a, "b" 🎬.csv', columns=("a", "b"))
     assert Settings.from_json(settings.to_json()) == settings

@@ -69,12 +69,14 @@ def champion(
     sequences: list[artifact.Artifact] | None = None,
     memory: list[artifact.Artifact] | None = None,
     most: int = 3,
+    pushed: list[artifact.Artifact] | None = None,
 ) -> dict[str, list[artifact.Artifact]]:
     found = {
         "model": shuffled(models),
         "model_blessing": shuffled(blessings),
         "sequences": shuffled(sequences or []),
         "memory": shuffled(memory or []),
+        "pushed": shuffled(pushed or []),
     }
     return Champion(span=span, most=most).resolve_artifacts(None, found)
 
@@ -134,3 +136,20 @@ def test_the_last_spans_sequences_are_at_hand_with_and_without_a_champion() -> N
     resolved = champion([], [], sequences=[*sequences, again])
     assert resolved["model"] == resolved["model_blessing"] == []
     assert ids(resolved["sequences"]) == ids([sequences[2], again, sequences[4]])
+
+
+def push(model: artifact.Artifact, pushed: int) -> artifact.Artifact:
+    version = model.get_int_custom_property("version")
+    return made(standard_artifacts.PushedModel, version=version, pushed=pushed)
+
+
+def test_a_blessed_model_that_the_pusher_refused_is_no_champion() -> None:
+    first, second = (made(standard_artifacts.Model, span=span, version=100 * span + 1) for span in (7, 8))
+    blessings = [blessing(first, 1), blessing(second, 1)]
+    assert ids(champion([first, second], blessings)["model"]) == [second.id]
+    refused = [push(first, 1), push(second, 0)]
+    assert ids(champion([first, second], blessings, pushed=refused)["model"]) == [first.id]
+    # What counts is the last push of it: a run that is repeated may find the machine less busy.
+    assert ids(champion([first, second], blessings, pushed=[*refused, push(second, 1)])["model"]) == [second.id]
+    # A push from before there was such a property says nothing.
+    assert ids(champion([first], [blessing(first, 1)], pushed=[made(standard_artifacts.PushedModel)])["model"])

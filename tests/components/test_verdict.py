@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from components.gate.component import refused_for_empty_slices_alone
 from components.span_pusher.component import Executor as Pusher
 from components.span_pusher.push import versions
 from components.span_pusher.verdict import slice_name
-from serving.bundle import Manifest, fingerprints
+from serving.bundle import Manifest, fingerprints, write_bundle
 from tests.components.gate_runs import EVENTS, Outcome, Scaled, judge
+from tests.serving.test_bundle import Doubling
 
 # TFMA takes single numbers out of arrays in a way that NumPy deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -23,6 +26,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 LOOSE = {"thresholds": {"recall": {"floor": 0.1, "max_drop": 0.02}}}
+
+
+def _unloadable(bundle: Path) -> None:
+    """The manifest agrees with a file that is no SavedModel."""
+    (bundle / "saved_model.pb").write_text("a graph")
+    Manifest(Manifest.read(bundle).about, fingerprints(bundle)).write(bundle)
 
 
 def files_of(outcome: Outcome) -> list[str]:
@@ -168,14 +177,14 @@ def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
     model.uri, pushed.uri = str(tmp_path / "candidate"), str(tmp_path / "pushed")
     model.set_int_custom_property("version", 3)
     bundle = tmp_path / "candidate" / "Format-Serving"
-    for folder in (bundle, tmp_path / "pushed", tmp_path / "served" / "1", tmp_path / "served" / "2"):
+    for folder in (tmp_path / "candidate", tmp_path / "pushed", tmp_path / "served" / "1", tmp_path / "served" / "2"):
         folder.mkdir(parents=True)
-    (bundle / "saved_model.pb").write_text("a graph")
-    Manifest({"span": 9}, fingerprints(bundle)).write(bundle)
+    write_bundle(Doubling(), bundle, {"span": 9})
     served = tmp_path / "served"
 
     inputs = {"model": [model], "model_blessing": [outcome.blessing], "evaluation": [outcome.evaluation]}
-    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, {"span": 9, "served": str(served), "keep_versions": 2})
+    told = {"span": 9, "served": str(served), "keep_versions": 2, "latency_budget_ms": 10_000.0}
+    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, told)
 
     sentence = pushed.get_string_custom_property("verdict")
     assert sentence == outcome.verdict.sentence
@@ -190,4 +199,41 @@ def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
     assert versions(served) == ([2, 3] if name == "blessed" else [1, 2])
     if name == "blessed":
         metrics = {of: values["candidate"] for of, values in outcome.verdict.metrics["overall"].items()}
-        assert Manifest.read(served / "3").about == {"span": 9, "verdict": sentence, "metrics": metrics}
+        about = Manifest.read(served / "3").about
+        assert (about["span"], about["verdict"], about["metrics"]) == (9, sentence, metrics)
+        assert about["validation"]["latency_ms"] == pushed.get_float_custom_property("latency_ms") > 0
+        assert about["validation"]["load_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "budget", "words"),
+    [
+        (lambda bundle: (bundle / "saved_model.pb").write_text("damaged"), 10_000.0, "part saved_model.pb, manifest"),
+        (_unloadable, 10_000.0, "The export must load and answer. Received: .*Cannot"),
+        (lambda bundle: None, 1e-6, "must be answered within 1e-06 ms"),
+    ],
+)
+def test_a_blessed_model_whose_export_is_not_fit_is_refused_in_a_sentence(
+    tmp_path: Path, blessed: Outcome, damage: Callable[[Path], Any], budget: float, words: str
+) -> None:
+    model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
+    model.uri, pushed.uri = str(tmp_path / "candidate"), str(tmp_path / "pushed")
+    model.set_int_custom_property("version", 3)
+    for folder in (tmp_path / "candidate", tmp_path / "pushed", tmp_path / "served" / "2"):
+        folder.mkdir(parents=True)
+    write_bundle(Doubling(), tmp_path / "candidate" / "Format-Serving", {})
+    damage(tmp_path / "candidate" / "Format-Serving")
+    inputs = {"model": [model], "model_blessing": [blessed.blessing], "evaluation": [blessed.evaluation]}
+    told = {"span": 9, "served": str(tmp_path / "served"), "keep_versions": 2, "latency_budget_ms": budget}
+    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, told)
+
+    sentence = pushed.get_string_custom_property("verdict")
+    assert sentence.startswith("Refused before the push: ")
+    assert sentence.endswith(f" The gate had said: {blessed.verdict.sentence}")
+    assert re.search(words, sentence)
+    assert "\n" not in sentence
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_int_custom_property("version") == 3
+    assert pushed.get_string_custom_property("pushed_version") == ""
+    assert not json.loads((tmp_path / "pushed" / "verdict.json").read_text())["blessed"]
+    assert versions(tmp_path / "served") == [2]

@@ -16,6 +16,7 @@ from serving.client import Client, ClientError, ModelVersion, Recommendation
 from serving.model_config import ModelConfig
 from serving.rest_server import RestServer
 from tests.serving import rest_models
+from tests.serving.recommenders import export, make_shop
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
     rest_models.recommender(root / "shop" / "7")
     rest_models.recommender(root / "plain" / "1", titles=False)
     rest_models.half_plus(root / "half" / "1", 1)
+    export(make_shop(40, 5, dimension=4), root / "films" / "1", max_k=8)
+    export(make_shop(40, 5, "ranking", dimension=4, hidden=(6,)), root / "towers" / "1", max_k=8)
     shop = ModelConfig("shop", root / "shop", labels={"stable": 7, "gone": 6})
-    with RestServer([shop, *(ModelConfig(name, root / name) for name in ("plain", "half"))]) as running:
+    others = [ModelConfig(name, root / name) for name in ("plain", "half", "films", "towers")]
+    with RestServer([shop, *others]) as running:
         yield running
 
 
@@ -64,6 +68,27 @@ def test_candidates_ranked(client: Client) -> None:
     assert [one.item for one in client.rank("u", [], ["a2", "b2"])] == ["a2", "b2"]
 
 
+def test_an_exported_model_is_asked_for_all_that_it_can_do(server: RestServer) -> None:
+    with Client(server.url, "films") as client:
+        history = ["item 3", "item 4", "nobody's"]
+        plain = client.recommend("user 1", history, k=8)
+        assert len(plain) == 8
+        assert plain[0].title == f"Title {plain[0].item.encode()!r}"
+        assert plain[0].columns == {"year": str(1900 + int(plain[0].item.split()[1]))}
+        best = plain[0].item
+        assert client.recommend("user 1", history, k=7, exclude=[best]) == plain[1:]
+        among = client.recommend("user 1", history, k=2, exclude=[best], candidates=[one.item for one in plain[:4]])
+        assert [one.item for one in among] == [one.item for one in plain[1:3]]
+        assert [one.score for one in among] == pytest.approx([one.score for one in plain[1:3]])
+        assert client.recommend("user 1", history, candidates=["item 3", "item 9", "nobody's"]) == []
+        found = client.embed("user 1", history, [best, "nobody's"])
+        assert sum(a * b for a, b in zip(found.user, found.items[best], strict=True)) == pytest.approx(plain[0].score)
+        assert set(found.items["nobody's"]) == {0.0}
+        assert client.embed("user 1", history) == type(found)(found.user, {})
+    with Client(server.url, "towers") as client, pytest.raises(ClientError, match='"embed" not found'):
+        client.embed("user 1")
+
+
 def test_status_metadata_and_predict(server: RestServer, client: Client) -> None:
     assert client.status() == [ModelVersion(7, "AVAILABLE")]
     assert client.metadata()["model_spec"]["version"] == "7"
@@ -80,6 +105,7 @@ def test_status_metadata_and_predict(server: RestServer, client: Client) -> None
         (lambda c: c.recommend("u", k=0), r"`k` must be at least 1\. Received: 0\.", None),
         (lambda c: c.recommend(5), r"`user_id` must hold ids as strings.* Received: 5\.", None),
         (lambda c: c.recommend("u", [1]), r"`history` must hold ids as strings.* Received: 1\.", None),
+        (lambda c: c.recommend("u", exclude=[2]), r"`exclude` must hold ids as strings.* Received: 2\.", None),
         (lambda c: c.rank("u", [], []), "`candidates` must name at least one item", None),
         (lambda c: c.predict([1.0]), "refused the request: correct it as its words say .*expecting list of", 400),
         (lambda c: c.predict([{}], "no"), 'refused the request.*"no" not found', 400),

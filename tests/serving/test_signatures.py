@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.bundle import write_bundle
-from serving.signatures import UNAVAILABLE, Catalogue, IdTable, Signatures
+from serving.ids import IdTable
+from serving.servable import UNAVAILABLE, Catalogue
+from serving.signatures import Signatures
 from tests.trainer.small_model import HISTORY, Small
 from trainer.keras2 import keras, tf
 from trainer.models.base import Recommender, TableSizes
@@ -56,9 +58,9 @@ ITEM_ROWS, KEY_ROWS = grown(NASTY), grown(KEYS)
 SIZES = TableSizes(ITEM_ROWS.size, KEY_ROWS.size, FIRST)
 
 
-def signatures_of(model: Recommender, folder: Path, max_k: int = MAX_K, exclude_seen: bool = True) -> Signatures:
-    catalogue = Catalogue(items=NASTY, keys=KEYS, titles=TITLES, first_row=FIRST)
-    return Signatures(model, catalogue, folder, k=K, max_k=max_k, exclude_seen=exclude_seen)
+def signatures_of(model: Recommender, max_k: int = MAX_K, exclude_seen: bool = True) -> Signatures:
+    catalogue = Catalogue(items=NASTY, keys=KEYS, columns={"titles": TITLES}, first_row=FIRST)
+    return Signatures(model, catalogue, k=K, max_k=max_k, exclude_seen=exclude_seen)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +72,7 @@ def model() -> Small:
 @pytest.fixture(scope="module")
 def saved(model: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    (folder / "assets").mkdir()
-    write_bundle(signatures_of(model, folder / "assets"), folder / "bundle", {})
-    for asset in (folder / "assets").iterdir():
-        asset.unlink()  # the bundle stands alone
+    write_bundle(signatures_of(model), folder / "bundle", {})
     return folder / "bundle"
 
 
@@ -174,9 +173,9 @@ def test_rank_scores_the_candidates_given(model: Small, ask: Callable, user, his
 
 @pytest.mark.parametrize(("max_k", "exclude_seen"), [(5, False), (100, True), (100, False)])
 def test_fewer_items_than_asked_for_and_seen_ones_kept(
-    model: Small, tmp_path: Path, max_k: int, exclude_seen: bool
+    model: Small, max_k: int, exclude_seen: bool
 ) -> None:
-    made = signatures_of(model, tmp_path, max_k, exclude_seen)
+    made = signatures_of(model, max_k, exclude_seen)
     answer = made.recommend(tf.constant([b"u1"]), tf.constant([NASTY[:2]]))
     found = [one for one in answer["item_ids"].numpy()[0] if one]
     left = NASTY[2:] if exclude_seen else NASTY
@@ -188,8 +187,7 @@ def test_fewer_items_than_asked_for_and_seen_ones_kept(
 
 def test_an_empty_catalogue_recommends_nothing(tmp_path: Path) -> None:
     bare = Small(TableSizes(FIRST, FIRST, FIRST), HISTORY)
-    (tmp_path / "assets").mkdir()
-    made = Signatures(bare, Catalogue([], [], [], FIRST), tmp_path / "assets", K, MAX_K, True)
+    made = Signatures(bare, Catalogue([], [], {"titles": []}, FIRST), K, MAX_K, True)
     write_bundle(made, tmp_path / "bundle", {})
     recommend = tf.saved_model.load(str(tmp_path / "bundle")).signatures["serving_default"]
     answer = recommend(user_id=tf.constant([b"u1"]), history=tf.constant([[b"a", b""]]))
@@ -246,8 +244,8 @@ def test_evaluate_is_evaluate_rows_and_both_count_ranks(model: Small, ask: Calla
 
 
 @pytest.mark.parametrize("oov_rows", [1, 2, 5])
-def test_the_graph_looks_ids_up_as_the_vocabulary_does(tmp_path: Path, oov_rows: int) -> None:
-    table = IdTable(NASTY, 1 + oov_rows, tmp_path / "ids.txt")
+def test_the_graph_looks_ids_up_as_the_vocabulary_does(oov_rows: int) -> None:
+    table = IdTable(NASTY, 1 + oov_rows)
     asked = [*NASTY, *KEYS, *(b"unknown %d" % number for number in range(50))]
     rows = table.rows(tf.constant([asked, asked])).numpy()
     np.testing.assert_array_equal(rows, [grown(NASTY, oov_rows).lookup(asked)] * 2)
@@ -282,8 +280,7 @@ def test_neither_optimizer_slots_nor_the_model_twice_are_saved(tmp_path: Path) -
     wide = Small(SIZES, HISTORY, dimension=2000)
     trainable = Trainable(wide, keras.optimizers.Adam(0.1))
     wide.compile(optimizer=trainable.optimizer)
-    (tmp_path / "assets").mkdir()
-    write_bundle(signatures_of(wide, tmp_path / "assets"), tmp_path / "bundle", {})
+    write_bundle(signatures_of(wide), tmp_path / "bundle", {})
     weights = sum(variable.numpy().nbytes for variable in wide.variables)
     size = sum(path.stat().st_size for path in (tmp_path / "bundle" / "variables").iterdir())
     assert weights < size < 1.2 * weights

@@ -118,16 +118,41 @@ def test_score_agrees_with_score_all(name: str, params: dict) -> None:
 
 
 @EVERY
-def test_freeze_changes_no_score_and_spares_the_catalogue(name: str, params: dict) -> None:
+def test_freeze_changes_no_score_and_keeps_the_items_once(name: str, params: dict) -> None:
     batch = random_batch()
     model = scrambled(name, params)
     before = model.score_all(batch["key"], batch["history"]).numpy()
     model.freeze()
-    np.testing.assert_array_equal(model.score_all(batch["key"], batch["history"]), before)
-    assert any(variable is model.index for variable in model.variables)
-    assert not any(variable is model.index for variable in model.trainable_variables)
-    model.candidate = None  # no longer asked
-    np.testing.assert_array_equal(model.score_all(batch["key"], batch["history"]), before)
+    np.testing.assert_allclose(model.score_all(batch["key"], batch["history"]), before, rtol=1e-5, atol=1e-6)
+    graph = tf.function(model.score_all).get_concrete_function(batch["key"], batch["history"])
+    of_items = [variable.shape for variable in graph.variables if variable.shape[:1] == [SIZES.items]]
+    # The ranking tower keeps its first layer's half of each item beside the vector that histories are made of.
+    assert len([shape for shape in of_items if shape.rank == 2]) == (2 if name == "ranking" else 1)
+
+
+def test_a_frozen_dot_product_is_the_score() -> None:
+    batch = random_batch()
+    model = scrambled("two_tower", {})
+    assert model.dot_product is None
+    model.freeze()
+    assert model.dot_product is not None
+    vectors = model.dot_product.items.vectors(tf.range(SIZES.items))
+    product = tf.matmul(model.dot_product.query(batch["key"], batch["history"]), vectors, transpose_b=True)
+    np.testing.assert_allclose(product, model.score_all(batch["key"], batch["history"]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_tower_that_joins_key_and_item_has_no_dot_product() -> None:
+    model = scrambled("ranking", {})
+    model.freeze()
+    assert model.dot_product is None
+
+
+@EVERY
+def test_a_model_says_beforehand_how_much_of_its_scores_is_a_product(name: str, params: dict) -> None:
+    model = scrambled(name, params)
+    model.freeze()
+    product = model.dot_product
+    assert model.vectors == ("none" if product is None else "whole" if product.whole else "part")
 
 
 @EVERY

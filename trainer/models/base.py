@@ -13,6 +13,7 @@ import tensorflow_recommenders as tfrs
 from trainer.input import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
+from trainer.models.served import DotProduct
 
 VocabularyName = Literal["items", "keys"]
 
@@ -33,7 +34,8 @@ class Recommender(tfrs.Model, abc.ABC):
     """A `tfrs.Model` over rows of the vocabularies.
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
-    which of its variables grow with which vocabulary.
+    which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
+    where it is not none, `dot_product` gives them once the model is frozen.
 
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
@@ -43,6 +45,7 @@ class Recommender(tfrs.Model, abc.ABC):
 
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
     tables: ClassVar[dict[str, VocabularyName]] = {}
+    vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
 
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()
@@ -96,6 +99,11 @@ class Recommender(tfrs.Model, abc.ABC):
 
     def freeze(self) -> None:
         """Told once before the model is exported; what can be computed ahead for all requests is computed here."""
+
+    @property
+    def dot_product(self) -> DotProduct | None:
+        """How the scores come from vectors, once the model is frozen; None where they do not."""
+        return None
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool

@@ -59,13 +59,22 @@ class Mixture(keras.layers.Layer):
 
     def mix(self, evidence: Evidence) -> tf.Tensor:
         """Scores of all items, float32 [b, items]: one product over the catalogue, and a few cells of it corrected."""
-        weights = self.weights_
-        slope = tf.where(_has_history(evidence.history), weights[1], weights[2])
-        query = tf.concat([weights[0] * evidence.query, slope[:, None]], axis=1)
+        query = self.query(evidence.query, evidence.history)
         scores = tf.matmul(query, tf.concat([evidence.index, evidence.popular[:, None]], axis=1), transpose_b=True)
-        met, ago = _met(evidence.history)
+        return self.correct(scores, evidence.counted, evidence.history)
+
+    def query(self, learned: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        """float32 [b, d + 1] of [b, d] queries: their weight is in them, and the last meets log popularity."""
+        weights = self.weights_
+        slope = tf.where(_has_history(history), weights[1], weights[2])
+        return tf.concat([weights[0] * learned, slope[:, None]], axis=1)
+
+    def correct(self, scores: tf.Tensor, counted: tuple[Few, ...], history: tf.Tensor) -> tf.Tensor:
+        """Adds to float32 [b, items] scores what was counted and what was met, which concerns a few cells of them."""
+        weights = self.weights_
+        met, ago = _met(history)
         at, value = [met], [tf.gather(weights[len(_START) :], ago)]
-        for weight, few in zip(tf.unstack(weights[3 : len(_START)]), evidence.counted, strict=False):
+        for weight, few in zip(tf.unstack(weights[3 : len(_START)]), counted, strict=False):
             at.append(few.at)
             value.append(weight * few.value)
         return tf.tensor_scatter_nd_add(scores, tf.concat(at, axis=0), tf.concat(value, axis=0))

@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 from trainer.keras2 import keras, tf
 from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.served import gather
 from trainer.models.tables import HistoryPooling, item_table, key_table
 
 Objective = Literal["rating", "click"]
@@ -86,6 +87,8 @@ class Ranking(Recommender):
 
     def candidate(self, item: tf.Tensor) -> tf.Tensor:
         """The first layer's part of int64 [..., n] item rows, and their biases last: float32 [..., n, hidden + 1]."""
+        if self.index is not None:
+            return gather(self.index, item)
         return tf.concat([self.item_part(self.item_embedding(item)), self.item_bias(item)], axis=-1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:

@@ -12,9 +12,10 @@ from trainer.metrics import mask_scores
 from trainer.models import sampled_softmax
 from trainer.models.base import Recommender, TableSizes, VocabularyName
 from trainer.models.mixture import Evidence, Mixture
+from trainer.models.served import DotProduct, ServedItems
 from trainer.models.tables import Popularity, item_table
 from trainer.models.transformer import CausalBlock, projection
-from trainer.models.transitions import Transitions
+from trainer.models.transitions import Few, Transitions
 
 
 class SasRec(Recommender):
@@ -41,6 +42,7 @@ class SasRec(Recommender):
     """
 
     form = "sequences"
+    vectors = "part"
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "popularity/counts": "items",
@@ -84,7 +86,7 @@ class SasRec(Recommender):
         self.popularity = Popularity(sizes.items)
         self.transitions = Transitions(sizes, neighbours) if neighbours else None
         self.mixture = Mixture()
-        self.index: tf.Variable | None = None
+        self.served: ServedItems | None = None
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
@@ -101,7 +103,10 @@ class SasRec(Recommender):
         return self._sessions(history, training=False)[:, -1]
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        return self.mixture.mix(self._evidence(key, history))
+        if self.served is None:
+            return self.mixture.mix(self._evidence(key, history))
+        scores = self.served.scores(self._weighed_query(key, history))
+        return self.mixture.correct(scores, self._counted(history), history)
 
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
@@ -109,8 +114,16 @@ class SasRec(Recommender):
         return self._cosine(sessions, self.item_embedding(candidates))
 
     def freeze(self) -> None:
-        """Computes every item's unit vector once. Training after it leaves `score_all` behind."""
-        self.index = tf.Variable(self._unit_items(), trainable=False, name="index")
+        """Computes the items' lengths and log popularity once. Training after it leaves them behind."""
+        embeddings = self.item_embedding.embeddings
+        scale = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(embeddings), axis=1), 1e-12))  # as l2_normalize
+        self.served = ServedItems(embeddings, self.popularity.log(tf.range(self.sizes.items)), scale)
+
+    @property
+    def dot_product(self) -> DotProduct | None:
+        if self.served is None:
+            return None
+        return DotProduct(self.served, self._weighed_query, whole=False)
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax over all steps of sequences while training, the exact one of positions otherwise.
@@ -142,7 +155,7 @@ class SasRec(Recommender):
     def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
         """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""
         present = history > 0
-        raw = self.item_embedding(history)
+        raw = self.item_embedding(history) if self.served is None else self.served.table(history)
         if training:
             raw = tf.nn.dropout(raw, self.item_dropout)
         place = tf.maximum(tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1, 0)
@@ -169,10 +182,17 @@ class SasRec(Recommender):
         return sampled_softmax.draw(rows, share, self.sizes.items, self.sizes.first_row, self.negatives)
 
     def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
-        query = self._unit(self.represent(key, history)) * tf.exp(self.log_scale)
-        items = self._unit_items() if self.index is None else self.index
-        counted = () if self.transitions is None else self.transitions(history)
-        return Evidence(query, items, self.popularity.log(tf.range(self.sizes.items)), counted, history)
+        popular = self.popularity.log(tf.range(self.sizes.items))
+        return Evidence(self._query(key, history), self._unit_items(), popular, self._counted(history), history)
+
+    def _query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        return self._unit(self.represent(key, history)) * tf.exp(self.log_scale)
+
+    def _weighed_query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        return self.mixture.query(self._query(key, history), history)
+
+    def _counted(self, history: tf.Tensor) -> tuple[Few, ...]:
+        return () if self.transitions is None else self.transitions(history)
 
     def _unit_items(self) -> tf.Tensor:
         return self._unit(self.item_embedding.embeddings)

@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
 from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.served import DotProduct, ServedItems
 from trainer.models.tables import HistoryPooling, Popularity, item_table, key_table
 
 
@@ -37,6 +38,7 @@ class TwoTower(Recommender):
       dropout: of the wanted vector while training.
     """
 
+    vectors = "whole"
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",
@@ -63,7 +65,7 @@ class TwoTower(Recommender):
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")
         self.slope = self.add_weight("slope", [], initializer="ones")
         self.dropout = keras.layers.Dropout(dropout)
-        self.index: tf.Variable | None = None
+        self.served: ServedItems | None = None
         self.task = tfrs.tasks.Retrieval(
             loss=keras.losses.CategoricalCrossentropy(from_logits=True), remove_accidental_hits=True
         )
@@ -73,7 +75,8 @@ class TwoTower(Recommender):
 
     def query(self, key: tf.Tensor, history: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, dimension + 1] for int64 [b] keys and [b, h] histories; the last meets log popularity."""
-        wanted = self.history_scale * self.pooling(history, self.item_embedding(history))
+        items = self.item_embedding if self.served is None else self.served.table
+        wanted = self.history_scale * self.pooling(history, items(history))
         if self.key_embedding is not None:
             wanted += self.key_embedding(key)
         wanted = self.dropout(wanted, training=training)
@@ -84,17 +87,24 @@ class TwoTower(Recommender):
         return tf.concat([self.item_embedding(item), self.popularity.log(item, without)[:, None]], axis=1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        index = self.candidate(self._catalogue()) if self.index is None else self.index
-        return tf.matmul(self.query(key, history), index, transpose_b=True)
+        if self.served is not None:
+            return self.served.scores(self.query(key, history))
+        return tf.matmul(self.query(key, history), self.candidate(self._catalogue()), transpose_b=True)
 
     def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        vectors = self.candidate(tf.reshape(candidates, [-1]))
+        rows = tf.reshape(candidates, [-1])
+        vectors = self.candidate(rows) if self.served is None else self.served.vectors(rows)
         shape = tf.concat([tf.shape(candidates), tf.shape(vectors)[1:]], axis=0)
         return tf.einsum("bd,bcd->bc", self.query(key, history), tf.reshape(vectors, shape))
 
     def freeze(self) -> None:
-        """Computes every item's vector once. Training after it leaves `score_all` behind."""
-        self.index = tf.Variable(self.candidate(self._catalogue()), trainable=False, name="index")
+        """Computes log popularity once. Training after it leaves that behind."""
+        offset = self.popularity.log(self._catalogue())
+        self.served = ServedItems(self.item_embedding.embeddings, offset)
+
+    @property
+    def dot_product(self) -> DotProduct | None:
+        return None if self.served is None else DotProduct(self.served, self.query, whole=True)
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax while training, the exact one over the catalogue otherwise. Mean over the batch."""

@@ -1,0 +1,143 @@
+"""From a trained model to a bundle, and to what it must answer once it is one."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.incremental_trainer.settings import Settings
+from serving.bundle import Manifest, write_bundle
+from serving.index import ApproximateIndex, describe
+from serving.reference import Reference, make_reference
+from serving.servable import Catalogue
+from serving.signatures import Signatures
+from trainer.input import Positions
+from trainer.keras2 import tf
+from trainer.models.base import Recommender
+
+_log = logging.getLogger(__name__)
+_POSITIONS = 64  # that the export is held against the model on
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A written bundle.
+
+    Attributes:
+      manifest: the bundle's.
+      reference: what it must answer.
+      notes: what it cost to keep the items in another way than they were trained, a sentence each.
+    """
+
+    manifest: Manifest
+    reference: Reference
+    notes: tuple[str, ...]
+
+
+def export(
+    model: Recommender,
+    catalogue: Catalogue,
+    held_out: Positions,
+    examples: Sequence[bytes],
+    settings: Settings,
+    folder: Path,
+    about: Mapping[str, Any],
+) -> Export:
+    """Freezes `model` and writes it as the bundle `folder`.
+
+    Args:
+      model: trained.
+      catalogue: the ids behind its tables.
+      held_out: positions, and `examples`, the same serialised; some of them become the reference.
+      settings: of the export.
+      folder: must not exist.
+      about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
+
+    Raises:
+      IndexSettingsError: the model has no room for the index that is asked for.
+    """
+    k = min(settings.k, settings.max_k)
+    # Before the model is frozen and its items are put into fewer bits.
+    reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen)
+    model.freeze()
+    made = Signatures(
+        model,
+        catalogue,
+        settings.k,
+        settings.max_k,
+        settings.exclude_seen,
+        settings.index,
+        settings.model.type,
+    )
+    index = dataclasses.asdict(settings.index)
+    notes: list[str] = []
+    if not settings.index.lossless:
+        recall = _tuned(made, reference, settings)
+        index |= {**describe(made.index), "recall": recall}
+        note = (
+            f"Export: the {settings.index.type} index with a table of {settings.index.table} finds {recall:.2%} of the "
+            f"exact best {k} on {len(reference)} events, a loss of {1 - recall:.2%}."
+        )
+        _log.warning(note) if recall < settings.index.min_recall else _log.info(note)
+        notes.append(note)
+    manifest = write_bundle(made, folder, {**about, "index": index})
+    return Export(manifest, reference, tuple(notes))
+
+
+def read_examples(files: Sequence[str]) -> list[bytes]:
+    """The serialised examples of gzipped TFRecord files, in the order in which `read_held_out` gives them."""
+    names = tf.constant(list(files), tf.string)  # typed, because there may be none
+    return list(tf.data.TFRecordDataset(names, compression_type="GZIP").as_numpy_iterator())
+
+
+def _reference(
+    model: Recommender,
+    catalogue: Catalogue,
+    held_out: Positions,
+    examples: Sequence[bytes],
+    k: int,
+    exclude_seen: bool,
+) -> Reference:
+    """On held-out positions; where there are none, on strangers who have met one item each."""
+    chosen = _spread(len(held_out))
+    if len(chosen):
+        batch = next(iter(held_out.take(chosen).dataset(_POSITIONS, model.history_length)))
+        key, history = batch["key"].numpy(), batch["history"].numpy()
+    else:
+        met = _spread(len(catalogue.items)) + catalogue.first_row
+        key, history = np.ones(len(met), np.int64), np.zeros((len(met), model.history_length), np.int64)
+        history[:, -1] = met
+    chosen_examples = [examples[at] for at in chosen]
+    return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen)
+
+
+def _spread(count: int) -> np.ndarray:
+    """At most `_POSITIONS` of `count` numbers, evenly over all of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, _POSITIONS)).astype(np.int64))
+
+
+def _tuned(made: Signatures, reference: Reference, settings: Settings) -> float:
+    """The recall of the index, which looks at as many lists as it takes where their number is left to it."""
+    recall = _recall(made, reference)
+    while (
+        isinstance(made.index, ApproximateIndex)
+        and settings.index.probes is None
+        and recall < settings.index.min_recall
+        and made.index.probes < made.index.lists
+    ):
+        made.index.probes = min(2 * made.index.probes, made.index.lists)
+        recall = _recall(made, reference)
+    return recall
+
+
+def _recall(made: Signatures, reference: Reference) -> float:
+    answers = []
+    for position in range(len(reference)):
+        answer = made.recommend(**{name: tf.constant(value) for name, value in reference.request(position).items()})
+        answers.append(answer["item_ids"].numpy()[0].tolist())
+    return reference.recall(answers)
