@@ -15,11 +15,11 @@ from components.next_span_evaluator.component import evaluate
 from components.update_decider.decision import Decision, decide
 from pipeline import wiring
 from pipeline.backtest import retention
-from pipeline.backtest.headline import headline
 from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.row import Row
 from pipeline.backtest.spans import PreparedSpan
+from pipeline.headline import headline
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.replay import ReplayMemory
