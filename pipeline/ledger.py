@@ -38,6 +38,8 @@ class Run:
       pushed: version in TF Serving's folder, None if not pushed.
       item_rows, key_rows: sizes of the tables.
       seconds: by node.
+      overruled: the action that the policy had decided on where the user wanted another; else empty.
+      drift: what drifted beyond a limit of the policy, in a sentence; else empty.
     """
 
     span: int
@@ -61,6 +63,8 @@ class Run:
     item_rows: int | None
     key_rows: int | None
     seconds: Mapping[str, float]
+    overruled: str = ""
+    drift: str = ""
 
 
 def run_id(pipeline: str, name: str, revision: int) -> str:
@@ -197,4 +201,6 @@ def _run(
             node: (one.last_update_time_since_epoch - one.create_time_since_epoch) / 1000
             for node, one in executions.items()
         },
+        overruled=decision.get("overruled", ""),
+        drift=decision.get("drift", ""),
     )

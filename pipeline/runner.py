@@ -21,6 +21,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.update_decider.decision import Overrule
 from pipeline.config import Config
 from pipeline.graph import create_pipeline
 from pipeline.ledger import run_id
@@ -35,6 +36,14 @@ class RunError(RuntimeError):
     """A node failed; the message says which, in which span, and why."""
 
 
+class NodeError(RunError):
+    """A node failed; `node` says which."""
+
+    def __init__(self, node: str, message: str) -> None:
+        super().__init__(message)
+        self.node = node
+
+
 @dataclasses.dataclass(frozen=True)
 class NodeRun:
     """One node's part of a run: its id, seconds, and whether there was anything to do."""
@@ -45,12 +54,12 @@ class NodeRun:
 
 
 class SpanRun:
-    """One run of the graph for one span and revision."""
+    """One run of the graph for one span and revision; `overrule` is done with it instead of what the policy decides."""
 
-    def __init__(self, config: Config, span: int, revision: int) -> None:
+    def __init__(self, config: Config, span: int, revision: int, overrule: Overrule | None = None) -> None:
         self.span, self.revision = span, revision
         self.name = Naming(config.data.dated).format(span)
-        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision))
+        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision, overrule))
         self.run_id = run_id(config.name, self.name, revision)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
@@ -107,12 +116,12 @@ class SpanRun:
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
             ).launch()
         except Exception as error:
-            raise RunError(f"{node_id} failed in span {self.name}: {error}") from error
+            raise NodeError(node_id, f"{node_id} failed in span {self.name}: {error}") from error
         # A node whose condition does not hold is passed over and leaves no execution.
         if info is None or info.execution_id is None:
             return False
         if not self.done(node_id):
-            raise RunError(f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
+            raise NodeError(node_id, f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
         return True
 
     def upstream(self, node: str) -> list[str]:

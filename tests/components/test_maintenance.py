@@ -143,7 +143,8 @@ def test_what_reaches_a_limit_or_can_not_be_measured_is_not_left_for_later(chang
 def test_without_limits_every_third_span_is_learned_together_with_the_two_before():
     rules, champion, actions = Rules(rest_spans=2), 99, []
     for span in range(100, 109):
-        decision = decide(**{**CALM, "span": span, "past": list(range(80, span)), "champion_span": champion}, rules=rules)
+        situation = {**CALM, "span": span, "past": list(range(80, span)), "champion_span": champion}
+        decision = decide(**situation, rules=rules)
         actions.append(len(decision.train_on))
         champion = span if decision.train_on else champion
     assert actions == [0, 0, 3] * 3
@@ -318,10 +319,8 @@ def test_every_decision_can_be_carried_out(situation, rules, signals):
 @given(situations, all_rules, all_signals, figures, figures)
 def test_more_drift_never_calls_for_less(situation, rules, signals, one, other):
     order = {"skip": 0, "fine_tune": 1, "cold_start": 2, "retrain": 2}
-    less, more = (
-        decide(**situation, rules=rules, signals=dataclasses.replace(signals, drift=(("item", "jensen_shannon", value),)))
-        for value in sorted((one, other))
-    )  # fmt: skip
+    drifted = [dataclasses.replace(signals, drift=(("item", "jensen_shannon", far),)) for far in sorted((one, other))]
+    less, more = (decide(**situation, rules=rules, signals=found) for found in drifted)
     assert order[less.action] <= order[more.action]
 
 
