@@ -28,6 +28,7 @@ from pipeline.lock import LockedError, alone
 from pipeline.rollback import RollbackError, finish
 from pipeline.spans import Naming
 
+_DECIDER = "UpdateDecider"
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class SpanRun:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
-        self._config = config
+        self._config, self._overrule = config, overrule
         self._artifacts = config.artifacts_path
 
     @property
@@ -85,6 +86,7 @@ class SpanRun:
           RunError: a node failed; those after it have not run.
         """
         with self._alone():
+            self._refuse_late_overrule()
             return [self._run_node(node, on_node) for node in self.nodes]
 
     def run_node(self, node: str) -> NodeRun:
@@ -92,7 +94,17 @@ class SpanRun:
         if node not in self.nodes:
             raise RunError(f"`node` must be one of {', '.join(self.nodes)}. Received: {node!r}.")
         with self._alone():
+            self._refuse_late_overrule()
             return self._run_node(node, None)
+
+    def _refuse_late_overrule(self) -> None:
+        """What the user wants instead must reach the decision; a repeat of the same wish finds it done."""
+        taken = [one for one in self._executions(_DECIDER) if one.last_known_state in _DONE]
+        if self._overrule and taken and taken[-1].custom_properties["overrule"].string_value != self._overrule:
+            raise RunError(
+                f"`--decide` must come before the decision is taken. Received: {self._overrule.replace('_', '-')} for "
+                f"{self.name}, whose decision is in the ledger. Run the span again with `--redo --decide …`."
+            )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
