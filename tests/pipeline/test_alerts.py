@@ -189,7 +189,8 @@ def test_two_processes_at_once_tell_once(tmp_path):
         "tell(settings(Path(sys.argv[1]), command=keep_in(Path(sys.argv[1]))), [REFUSED])"
     )
     tell(settings(tmp_path, command=keep_in(tmp_path)), [Event("gap", "2024-05-01", "", "A gap.")])
-    both = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", program, str(tmp_path)], cwd=ROOT) for _ in range(2)]
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
+    both = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     assert [one.wait() for one in both] == [0, 0]
     assert [one["what"] for one in told(tmp_path)] == ["gap", "refused"]
 
