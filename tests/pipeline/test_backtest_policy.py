@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -59,13 +58,19 @@ def actions(rows: list[Row]) -> list[str]:
     return [row.action for row in rows]
 
 
+def test_a_full_retrain_is_not_repeated_while_the_first_one_is_fresh(shop, spans, tmp_path):
+    rows = under(shop, spans[:4], tmp_path, cooldown=3, new_items={"retrain": 0.5})
+    assert actions(rows) == ["cold_start", *["fine_tune"] * 3]
+    assert "A full retrain was tried 3 days ago and is not tried again yet (policy.cooldown 3)." in rows[3].reason
+
+
 def test_a_turned_over_catalogue_calls_for_a_full_retrain_by_every_figure_that_sees_it(shop, spans, tmp_path):
     turned = ["cold_start", "fine_tune", "fine_tune", "retrain", "fine_tune"]
-    drift = under(shop, spans, tmp_path / "drift", drift={"columns": {"item": {"retrain": 0.9}}})
-    assert actions(drift) == turned
+    drift = under(shop, spans[:4], tmp_path / "drift", cooldown=0, drift={"columns": {"item": {"retrain": 0.9}}})
+    assert actions(drift) == turned[:4]
     far = "`item` is 1.000 (Jensen-Shannon) from the nearest of the spans before (policy.drift retrain 0.9)."
     assert drift[3].reason == far
-    items = under(shop, spans, tmp_path / "items", new_items={"retrain": 0.5})
+    items = under(shop, spans, tmp_path / "items", cooldown=0, new_items={"retrain": 0.5})
     assert actions(items) == turned
     assert "of the items are new (policy.new_items retrain 0.5)" in items[3].reason
 
@@ -120,7 +125,7 @@ def test_a_backtest_that_was_cut_off_decides_as_one_that_was_not(shop, spans, tm
 
 def test_decisions_and_reasons_stand_in_the_csv_file(shop, tmp_path):
     file = tmp_path / "policies.yaml"
-    file.write_text("turned: {policy: {new_items: {retrain: 0.5}}}\n")
+    file.write_text("turned: {policy: {cooldown: 0, new_items: {retrain: 0.5}}}\n")
     console = Console(quiet=True)
     backtest(shop, find_policies([], shop, file), console, folder=tmp_path / "out", retention_spans=0)
     with (tmp_path / "out" / "backtest.csv").open() as lines:
@@ -161,13 +166,10 @@ def test_the_statistics_are_those_of_the_pipeline(shop, spans, tmp_path):
             shop.data.path, tmp_path / str(span.number), span=span.number,
             eval_fraction=shop.split.eval_fraction, **wiring.data(shop),
         )  # fmt: skip
-        examples, statistics = standard_artifacts.Examples(), standard_artifacts.ExampleStatistics()
-        examples.uri, examples.split_names = str(events.folder), json.dumps(["train", "eval"])
-        examples.span = span.number
-        examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+        statistics = standard_artifacts.ExampleStatistics()
         statistics.uri = str(tmp_path / f"statistics-{span.number}")
         context = statistics_gen.Executor.Context(beam_pipeline_args=list(wiring.LOCAL_BEAM), tmp_dir=str(tmp_path))
-        statistics_gen.Executor(context).Do({"examples": [examples]}, {"statistics": [statistics]}, {})
+        statistics_gen.Executor(context).Do({"examples": [events.examples]}, {"statistics": [statistics]}, {})
         assert statistics.span == span.number
         theirs.append(tfdv.load_stats_binary(str(Path(statistics.uri) / "Split-train" / "FeatureStats.pb")))
     ours = [statistics_of(shop, span) for span in spans[2:4]]
