@@ -198,12 +198,14 @@ class Config(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently keep the last."""
+    """Refuses a key that is given twice, of which YAML would silently keep the last, and takes `on:` for a word."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":  # as YAML 1.1 has it: yes, no, on, off
+                key.tag = "tag:yaml.org,2002:str"
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.composer.ComposerError(
                     "a key must be given once", node.start_mark, f"received `{key.value}` twice", key.start_mark

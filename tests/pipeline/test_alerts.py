@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from pipeline import alerts
 from pipeline.alerts import Event, events_of, failure, not_planned, tell
 from pipeline.cli import app
-from pipeline.config import Config, ConfigError, override
+from pipeline.config import Config, ConfigError, load_config, override
 from pipeline.ledger import read_ledger
 from pipeline.plan import Delivery, PlanError, make_plan
 from pipeline.runner import NodeError, RunError
@@ -261,6 +261,13 @@ def test_the_command_line_tells_of_a_gap_before_anything_has_run(make_shop, tmp_
 def test_settings_that_can_not_be_used_are_refused(tmp_path, given, said):
     with pytest.raises(ConfigError, match=said):
         override(settings(tmp_path), {"alerts": given}, "It")
+
+
+def test_on_is_a_word_in_the_settings_file(tmp_path):
+    path = tmp_path / "warmspan.yaml"
+    columns = "columns: {key: u, item: i, timestamp: t}"
+    path.write_text(f"name: shop\ndata: {{path: events, {columns}}}\nalerts:\n  on: [gap]\n  command: notify\n")
+    assert load_config(path).alerts.on == ("gap",)
 
 
 def test_a_command_line_is_split_as_a_shell_would():
