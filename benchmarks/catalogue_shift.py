@@ -1,6 +1,6 @@
 """What a maintenance policy does when a shop exchanges all that it sells in one night, day by day.
 
-    python -m benchmarks.catalogue_shift --out shift [--days 12] [--turnover 8] [--seeds 1]
+    python -m benchmarks.catalogue_shift --out shift [--days 11] [--turnover 8] [--seeds 1]
 
 Simulates the shop of `warmspan demo`, replays it under each policy of `POLICIES` and prints, beside the backtest's own
 table, the decisions, their reasons and next-span recall. The limits stand well above what the days before the turnover
@@ -46,8 +46,8 @@ _NEXT_SPAN = {"at_least": 4, "spans": 7, "fine_tune": 1.5}
 POLICIES = {
     "watchful": {"policy": _LIMITS},
     "always fine-tune": {},
-    "rests": {"policy": {**_LIMITS, "rest_spans": 2, "next_span": _NEXT_SPAN}},
     "always retrain": {"learn": "retrain"},
+    "rests": {"policy": {**_LIMITS, "rest_spans": 2, "next_span": _NEXT_SPAN}},
 }
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     """Parses arguments, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder; a run that was cut off goes on there")
-    parser.add_argument("--days", type=int, default=12)
+    parser.add_argument("--days", type=int, default=11)
     parser.add_argument("--turnover", type=int, default=8, help="the day, from 0, on which everything is exchanged")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
     settings.write_text(SETTINGS)
     policies.write_text(yaml.safe_dump(POLICIES, sort_keys=False))
     config, console = load_config(settings), Console(width=160)
-    result = backtest(config, find_policies([], config, policies), console, seeds=asked.seeds)
+    result = backtest(config, find_policies([], config, policies), console, seeds=asked.seeds, retention_spans=0)
     for name in POLICIES:
         console.print(decisions([row for row in result.rows if row.policy == name and row.seed == config.update.seed]))
 
