@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pipeline.cli_serving import app as serving_commands
 from pipeline.cli_shared import DEFAULT_CONFIG as _DEFAULT_CONFIG
-from pipeline.cli_shared import ConfigPath, say
+from pipeline.cli_shared import ConfigPath, Decide, overrule_of, say
 from pipeline.cli_shared import read_settings as _settings
 from pipeline.cli_shared import stop as _stop
 from pipeline.cli_shared import table_console as _console
@@ -70,23 +70,32 @@ def run(
     last: Annotated[str | None, typer.Option("--to", help="The last of several spans.")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="Run although days in between have no files.")] = False,
     redo: Annotated[bool, typer.Option(help="Run spans again that are done, up to the last.")] = False,
+    decide: Decide = None,
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
     settings = _settings(config)
     from pipeline.ledger import read_ledger
-    from pipeline.plan import PlanError, make_plan
+    from pipeline.plan import make_plan
     from pipeline.spans import Naming
 
     naming = Naming(settings.data.dated)
     try:
         if span is not None and (first is not None or last is not None):
-            raise PlanError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
+            raise ValueError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
         begin, end = (None if name is None else naming.parse(name) for name in (span or first, span or last))
         from pipeline.deliveries import read_deliveries
 
         ledger = read_ledger(settings)
         steps = make_plan(ledger, read_deliveries(settings), naming, begin, end, allow_gaps, redo)
+        if decide is not None and len(steps) != 1:
+            raise ValueError(
+                f"`--decide` must be for one span that is not done. Received: {len(steps)} to run. Name one with "
+                "`--span`, and add `--redo` if it is the last one and done."
+            )
     except ValueError as error:
+        from pipeline.alerts import not_planned, tell
+
+        tell(settings, not_planned(error, naming))
         _stop(error)
     console = _console()
     if not steps:
@@ -100,7 +109,7 @@ def run(
     from pipeline.runner import RunError
 
     try:
-        run_steps(settings, steps, console)
+        run_steps(settings, steps, console, overrule_of(decide))
     except RunError as error:
         _stop(error)
 
@@ -128,6 +137,7 @@ def run_node(
     span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
     config: ConfigPath = _DEFAULT_CONFIG,
     allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
+    decide: Decide = None,
 ) -> None:
     """Run one node of a span, for a scheduler; nothing if it is done. Returns 99 if it is passed over."""
     from pipeline.node_order import PASSED_OVER
@@ -139,7 +149,7 @@ def run_node(
     from pipeline.spans import SpanNameError
 
     try:
-        result = node_run.run_node(settings, node, span, allow_gaps)
+        result = node_run.run_node(settings, node, span, allow_gaps, overrule_of(decide))
     except (SpanNameError, PlanError, RunError, ValueError) as error:
         _stop(error)
     seconds = f" in {result.seconds:.1f} s" if result.outcome == "ran" else ""

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from pipeline.alert_config import Alerts
+from pipeline.policy import Maintenance
 from pipeline.section import Section
 from pipeline.serving_config import Serving
 from pipeline.update_config import Update
@@ -167,7 +169,16 @@ class Config(Section):
     gate: Gate = Gate()
     push: Push = Push()
     serving: Serving = Serving()
+    policy: Maintenance = Maintenance()
+    alerts: Alerts = Alerts()
     beam: Beam = Beam()
+
+    @pydantic.model_validator(mode="after")
+    def _policy_fits(self) -> Config:
+        columns = ("key", "item", "weight", *self.data.columns.context)
+        if problem := self.policy.problem(self.data.dated, columns, self.update.max_owed_spans):
+            raise ValueError(problem)
+        return self
 
     @property
     def serving_path(self) -> Path:
@@ -189,12 +200,14 @@ class Config(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently keep the last."""
+    """Refuses a key that is given twice, of which YAML would silently keep the last, and takes `on:` for a word."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":  # as YAML 1.1 has it: yes, no, on, off
+                key.tag = "tag:yaml.org,2002:str"
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.composer.ComposerError(
                     "a key must be given once", node.start_mark, f"received `{key.value}` twice", key.start_mark

@@ -13,7 +13,7 @@ from tfx.types import artifact
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.settings import Settings
-from components.lineage import refuse_revoked
+from components.lineage import RETRAINED, refuse_revoked, retrained
 from components.properties import set_finite
 from components.splits import split_files
 from components.update_decider.decision import Decision
@@ -92,6 +92,7 @@ class Executor(base_executor.BaseExecutor):
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
         _describe(model, result, about, decision, exported.notes)
+        model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))
         for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
             memory.set_int_custom_property(name, value)
 

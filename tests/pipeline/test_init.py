@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pipeline.config import Config, load_config
+from pipeline.config import _Loader as SettingsLoader
 from pipeline.init import InitError, write_config
 from pipeline.init.times import ways_to_read
 
@@ -303,7 +304,7 @@ def test_every_setting_stands_in_the_file_with_its_default_and_a_reason(tmp_path
     text = (tmp_path / "c.yaml").read_text()
     assert text.startswith("# Settings of warmspan, written by `warmspan init` after a look at 3 of 3 files.\n")
     assert all(f"# {guess.why}\n" in text for guess in guesses)
-    file = yaml.safe_load(text)
+    file = yaml.load(text, SettingsLoader)
     plain = Config.model_validate({"name": "shop", "data": file["data"]})
     assert Config.model_validate(file) == plain
     assert set(file) == set(Config.model_fields)
