@@ -56,6 +56,23 @@ class Champion(resolver.ResolverStrategy):
         }
 
 
+class RevokedError(RuntimeError):
+    """A model that was taken back is about to be used; the message says what to do."""
+
+
+def refuse_revoked(model: artifact.Artifact, use: str) -> None:
+    """Stops before a model that was taken back after this run began is used.
+
+    Raises:
+      RevokedError: it was.
+    """
+    if model.get_int_custom_property("revoked"):
+        raise RevokedError(
+            f"A model that was revoked must not be {use}. Received: version {model.get_int_custom_property('version')} "
+            f"({model.get_string_custom_property('revoked_reason')}). Run the span again: it begins a new revision."
+        )
+
+
 def _made_with(model: artifact.Artifact, found: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:
     version = model.get_int_custom_property("version")
     same = [one for one in found if one.get_int_custom_property("version") == version]

@@ -9,13 +9,17 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from pipeline.config import Config
+from pipeline.cli_serving import app as serving_commands
+from pipeline.cli_shared import DEFAULT_CONFIG as _DEFAULT_CONFIG
+from pipeline.cli_shared import ConfigPath, say
+from pipeline.cli_shared import read_settings as _settings
+from pipeline.cli_shared import stop as _stop
+from pipeline.cli_shared import table_console as _console
 
 app = typer.Typer(
     help="Keeps a Keras recommender fresh: each day warm-starts yesterday's model, and only what holds up is pushed.",
@@ -23,10 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
-_DEFAULT_CONFIG = Path("warmspan.yaml")
-_TABLE_WIDTH = 120
+app.add_typer(serving_commands)
 
 
 @app.command()
@@ -104,14 +105,17 @@ def run(
 def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
     """Show the ledger: every span, what was decided, how good the model is, what is served."""
     settings = _settings(config)
-    from pipeline.ledger import read_ledger
-    from pipeline.status import status_table
+    from pipeline.ledger import read_runs
+    from pipeline.standing import read_standing, standing_lines
+    from pipeline.status import shown, status_table
 
-    ledger = read_ledger(settings)
-    if not ledger:
+    runs = read_runs(settings)
+    if not runs:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
-    _console().print(status_table(ledger))
+    _console().print(status_table(shown(runs)))
+    for line in ("", *standing_lines(read_standing(settings), settings)):
+        say(line)
 
 
 @app.command("run-node")
@@ -265,26 +269,6 @@ def demo(
         run_demo(folder, days, _console())
     except RunError as error:
         _stop(error)
-
-
-def _console() -> Console:
-    # The ledger's table needs this much; narrower, it would lose its numbers.
-    console = Console()
-    return console if console.width >= _TABLE_WIDTH else Console(width=_TABLE_WIDTH)
-
-
-def _settings(path: Path) -> Config:
-    from pipeline.config import ConfigError, load_config
-
-    try:
-        return load_config(path)
-    except ConfigError as error:
-        _stop(error)
-
-
-def _stop(error: Exception) -> NoReturn:
-    Console(stderr=True).print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(1)
 
 
 def main() -> None:

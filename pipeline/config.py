@@ -173,6 +173,11 @@ class Config(Section):
         return self.root / "serving" / self.name
 
     @property
+    def models_config_path(self) -> Path:
+        """The models.config that the servers read, once versions have labels."""
+        return self.root / "serving" / "models.config"
+
+    @property
     def artifacts_path(self) -> Path:
         return self.root / "artifacts"
 

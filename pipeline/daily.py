@@ -36,7 +36,7 @@ def run_steps(config: Config, steps: Sequence[Step], console: Console) -> None:
                 ) from error
             ledger = {one.span: one for one in read_ledger(config)}
             write_span(config, ledger[step.span])
-        console.print(summary(ledger[step.span]))
+        console.print(summary(ledger[step.span], Naming(config.data.dated)))
 
 
 def _run(run: SpanRun, console: Console) -> None:
@@ -54,7 +54,7 @@ def _run(run: SpanRun, console: Console) -> None:
         run.run(on_node)
 
 
-def summary(run: Run) -> str:
+def summary(run: Run, naming: Naming) -> str:
     """A day in a few lines."""
     seconds = sum(run.seconds.values())
     counts = f"{run.events:,} events, {run.rejects:,} rejects, {run.new_items:,} new items, {run.new_keys:,} new keys"
@@ -62,7 +62,10 @@ def summary(run: Run) -> str:
     if run.next_span:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))
         lines.append(f"  champion on the new span: {numbers}")
-    lines.append(f"  {run.action.replace('_', '-')}: {run.reason}")
+    start = f" from {run.base_version}" if run.base_version else ""
+    lines.append(f"  {run.action.replace('_', '-')}{start}: {run.reason}")
+    if len(run.trained_on) > 1:
+        lines.append(f"  trained on {', '.join(map(naming.format, run.trained_on))}")
     if run.verdict:
         lines.append(f"  {run.verdict}")
     if run.pushed:

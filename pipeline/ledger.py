@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config
+from pipeline.family import REASON, REVOKED
 from pipeline.spans import Naming
 from pipeline.store import connection_config
 
@@ -38,6 +40,10 @@ class Run:
       pushed: version in TF Serving's folder, None if not pushed.
       item_rows, key_rows: sizes of the tables.
       seconds: by node.
+      trained_on: spans that the decision was to train on, oldest first.
+      base_version: version of the model that the training started from; None from fresh weights, or without training.
+      revoked, revoked_reason: whether its model was taken back, and why.
+      base_revoked: whether the champion that it began with was taken back since.
     """
 
     span: int
@@ -61,6 +67,16 @@ class Run:
     item_rows: int | None
     key_rows: int | None
     seconds: Mapping[str, float]
+    trained_on: tuple[int, ...] = ()
+    base_version: int | None = None
+    revoked: bool = False
+    revoked_reason: str = ""
+    base_revoked: bool = False
+
+    @property
+    def void(self) -> bool:
+        """Whether it was cut off and must not be taken up: it would go on with a model that was taken back."""
+        return self.state != "done" and (self.revoked or self.base_revoked)
 
 
 def run_id(pipeline: str, name: str, revision: int) -> str:
@@ -79,7 +95,7 @@ def read_ledger(config: Config) -> list[Run]:
 
 def read_runs(config: Config) -> list[Run]:
     """Every run of every span."""
-    store = _open(config)
+    store = open_store(config)
     if store is None:
         return []
     naming, kinds = Naming(config.data.dated), _Kinds.read(store)
@@ -93,12 +109,12 @@ def read_runs(config: Config) -> list[Run]:
 
 def read_run(config: Config, span: int, revision: int | None = None) -> Run | None:
     """One run of a span, by default the latest, without reading those of other spans; None if there is none."""
-    store = _open(config)
+    store = open_store(config)
     if store is None:
         return None
     name = Naming(config.data.dated).format(span)
     found = None
-    # Revisions have no holes: a span is only run again when its latest revision is done.
+    # Revisions have no holes: a span is only run again when its latest revision is done or void.
     for number in itertools.count(1) if revision is None else (revision,):
         context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, name, number))
         if context is None:
@@ -107,7 +123,8 @@ def read_run(config: Config, span: int, revision: int | None = None) -> Run | No
     return None if found is None else _read(store, _Kinds.read(store), found[0], span, name, found[1])
 
 
-def _open(config: Config) -> metadata_store.MetadataStore | None:
+def open_store(config: Config) -> metadata_store.MetadataStore | None:
+    """ML Metadata; None if nothing has run yet."""
     if config.metadata is None and not (config.root / "metadata.sqlite").exists():
         return None
     return metadata_store.MetadataStore(connection_config(config))
@@ -143,11 +160,14 @@ class _Artifacts:
         self, artifacts: list[metadata_store_pb2.Artifact], kinds: Mapping[int, str], span: int
     ) -> None:
         self._found: list[tuple[str, dict[str, Any]]] = []
+        self.base: dict[str, Any] = {}
         for one in sorted(artifacts, key=lambda one: one.id):
             properties = {name: _plain(value) for name, value in one.custom_properties.items()}
             # Inputs from earlier spans belong to the run's context too.
             if properties.get("span") == span:
                 self._found.append((kinds[one.type_id], properties))
+            elif kinds[one.type_id] == "Model":
+                self.base = properties
 
     def properties(self, kind: str, having: str) -> dict[str, Any]:
         return next((one for name, one in reversed(self._found) if name == kind and having in one), {})
@@ -165,6 +185,7 @@ def _run(
     decision = made.properties("WarmspanDecision", "action")
     next_span = made.properties("WarmspanNextSpanEvaluation", "events")
     pushed = made.properties("PushedModel", "verdict")
+    model = made.properties("Model", "version")
     last = executions.get(_LAST_NODE)
     done = decision.get("action") == "skip" or (last is not None and last.last_known_state in _DONE)
     failed = any(one.last_known_state == metadata_store_pb2.Execution.FAILED for one in executions.values())
@@ -197,4 +218,9 @@ def _run(
             node: (one.last_update_time_since_epoch - one.create_time_since_epoch) / 1000
             for node, one in executions.items()
         },
+        trained_on=tuple(json.loads(decision.get("train_on", "[]"))),
+        base_version=model.get("parent") or None,
+        revoked=bool(model.get(REVOKED)),
+        revoked_reason=model.get(REASON, ""),
+        base_revoked=bool(made.base.get(REVOKED)),
     )

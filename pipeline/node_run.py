@@ -84,6 +84,11 @@ def _revision(config: Config, node: str, name: str, span: int, allow_gaps: bool)
     latest = read_run(config, span)
     if latest is None:
         raise RunError(f"A run of a span must begin with {NODES[0]}. Received: {node} of {name}, which has not begun.")
+    if latest.void:
+        raise RunError(
+            f"A run must not go on with a model that was revoked. Received: {node} of {name}, which began before a "
+            f"rollback. Run the day again from its first node, {NODES[0]}: it begins the next revision."
+        )
     return latest.revision
 
 

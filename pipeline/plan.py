@@ -42,7 +42,8 @@ def make_plan(
 ) -> list[Step]:
     """Plans the spans from `first` to `last`, both included; without them every span that is not done.
 
-    A span that is done and unchanged is left out. A run that was cut off is taken up under its own revision.
+    A span that is done and unchanged is left out. A run that was cut off is taken up under its own revision,
+    or, when a model that it goes on with was revoked since, begun anew under the next.
 
     Args:
       ledger: the latest run of each span.
@@ -89,7 +90,7 @@ def make_plan(
 def _revision(run: Run | None, again: bool) -> int:
     if run is None:
         return 1
-    return run.revision + 1 if again and run.state == "done" else run.revision
+    return run.revision + 1 if run.void or (again and run.state == "done") else run.revision
 
 
 def _changed(run: Run, delivery: Delivery) -> bool:

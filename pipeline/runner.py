@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
-import os
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +23,13 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.config import Config
 from pipeline.graph import create_pipeline
 from pipeline.ledger import run_id
+from pipeline.lock import LockedError, alone
+from pipeline.rollback import RollbackError, finish
 from pipeline.spans import Naming
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+
+_log = logging.getLogger(__name__)
 
 OnNode = Callable[[str], None]
 
@@ -58,7 +61,7 @@ class SpanRun:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
-        self._lock_path = config.root / "run.lock"
+        self._config = config
         self._artifacts = config.artifacts_path
 
     @property
@@ -72,15 +75,25 @@ class SpanRun:
         Raises:
           RunError: a node failed; those after it have not run.
         """
-        with _alone(str(self._lock_path)):
+        with self._alone():
             return [self._run_node(node, on_node) for node in self.nodes]
 
     def run_node(self, node: str) -> NodeRun:
         """Runs one node; a no-op if it is done in this run."""
         if node not in self.nodes:
             raise RunError(f"`node` must be one of {', '.join(self.nodes)}. Received: {node!r}.")
-        with _alone(str(self._lock_path)):
+        with self._alone():
             return self._run_node(node, None)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            with alone(self._config.root):
+                if left := finish(self._config):
+                    _log.warning("Ended a rollback that was cut off: %s left the served folder.", left)
+                yield
+        except (LockedError, RollbackError) as error:
+            raise RunError(str(error)) from None
 
     def _run_node(self, node_id: str, on_node: OnNode | None) -> NodeRun:
         if on_node:
@@ -142,18 +155,3 @@ class SpanRun:
         for execution in self._executions(node_id):
             for output in (self._artifacts / node_id).glob(f"*/{execution.id}"):
                 shutil.rmtree(output)
-
-
-@contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Holds the root's lock; the system drops it with the process, also after a kill."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"One run at a time may use a pipeline root. Received: {path} is held by another process. Wait for it "
-                "to end and run again."
-            ) from None
-        yield

@@ -12,6 +12,13 @@ from pipeline.ledger import Run
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
 
 
+def shown(runs: Sequence[Run]) -> list[Run]:
+    """Of every run the latest of each span, and earlier ones whose version was taken back; in order."""
+    latest = {run.span: run.revision for run in sorted(runs, key=lambda one: one.revision)}
+    kept = [run for run in runs if run.revision == latest[run.span] or (run.pushed and run.revoked)]
+    return sorted(kept, key=lambda one: (one.span, one.revision))
+
+
 def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
@@ -39,6 +46,8 @@ def status_table(ledger: Sequence[Run]) -> Table:
 def _verdict(run: Run) -> str:
     if not run.verdict:
         return "-"
+    if run.pushed and run.revoked:
+        return "[red]revoked[/red]"
     return "[green]blessed[/green]" if run.pushed else "[yellow]refused[/yellow]"
 
 

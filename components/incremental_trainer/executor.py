@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
 from components.incremental_trainer.settings import Settings
+from components.lineage import refuse_revoked
 from components.properties import set_finite
 from components.splits import split_files
 from components.update_decider.decision import Decision
@@ -52,6 +53,8 @@ class Executor(base_executor.BaseExecutor):
         items, keys = Vocabulary.load(vocabulary_uri, "items"), Vocabulary.load(vocabulary_uri, "keys")
         champion = input_dict.get("base_model") or []
         base = champion[0] if champion and decision.action == "fine_tune" else None
+        for model in champion:
+            refuse_revoked(model, "the base of another")
         remembered = input_dict.get("base_memory") or []
 
         with TrainingLog(settings.log_folder, version) as log:

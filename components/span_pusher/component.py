@@ -11,7 +11,9 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
 from components.incremental_trainer.executor import SERVING_FOLDER
+from components.lineage import refuse_revoked
 from components.properties import set_finite
+from components.span_pusher.labels import MODELS_CONFIG, read_labels
 from components.span_pusher.push import drop_old, push
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
 
@@ -28,11 +30,13 @@ class Executor(base_executor.BaseExecutor):
         (model,) = input_dict["model"]
         blessed = input_dict["model_blessing"][0].get_int_custom_property("blessed") == 1
         verdict = read_verdict(input_dict["evaluation"][0].uri, blessed)
-        version = model.get_int_custom_property("version")
+        version, served = model.get_int_custom_property("version"), Path(exec_properties["served"])
         if blessed:
+            refuse_revoked(model, "pushed")
+            labels = read_labels(served.parent / MODELS_CONFIG, served.name)
             about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE)}
-            push(Path(model.uri) / SERVING_FOLDER, exec_properties["served"], version, about)
-            drop_old(exec_properties["served"], exec_properties["keep_versions"])
+            push(Path(model.uri) / SERVING_FOLDER, served, version, about)
+            drop_old(served, exec_properties["keep_versions"], labels.values())
         (pushed,) = output_dict["pushed"]
         (Path(pushed.uri) / "verdict.json").write_text(json.dumps(dataclasses.asdict(verdict), indent=1))
         pushed.set_int_custom_property("span", exec_properties["span"])

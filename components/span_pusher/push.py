@@ -1,17 +1,27 @@
-"""One version in TF Serving's folder: written beside, made durable, then renamed. No TFX."""
+"""TF Serving's folder of one model: a version enters it, and leaves it, by a rename. No TFX.
+
+TF Serving looks at folders whose name is a number. What is being written or removed has another name, so that a
+process that is killed at any moment leaves whole versions behind, and something that the next push clears away.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from serving.bundle import BundleError, check_bundle
 
 _PARTIAL, _REMOVED = ".partial", ".removed"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class PushError(RuntimeError):
+    """A version can't be written; the message says why and what to do. The folder is as it was."""
 
 
 def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[str, Any]) -> Path:
@@ -22,10 +32,13 @@ def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[st
 
     Raises:
       BundleError: the parts of the bundle, or of the version that is there, disagree; or that is another model.
+      PushError: the disk is full.
     """
     manifest = check_bundle(bundle)
     manifest = dataclasses.replace(manifest, about={**manifest.about, **about})
-    target = Path(served) / str(version)
+    folder = Path(served)
+    target = folder / str(version)
+    clear_leftovers(folder)
     if target.exists():
         present = check_bundle(target)
         if present.files != manifest.files:
@@ -34,19 +47,19 @@ def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[st
                 "Run the span again with `--redo`, which gives it the next revision."
             )
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # TF Serving looks at numbers only, so the half-written folder is invisible to it.
-    beside = target.parent / f".{version}{_PARTIAL}"
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = folder / f".{version}{_PARTIAL}"
     try:
-        shutil.copytree(bundle, beside)
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy(Path(bundle), beside)
         manifest.write(beside)
         _make_durable(beside)
         os.rename(beside, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise PushError(_no_room(Path(bundle), folder, version, error)) from None
         raise
-    _sync(target.parent)
+    sync(folder)
     return target
 
 
@@ -56,33 +69,75 @@ def versions(served: str | Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
 
 
-def drop_old(served: str | Path, keep: int) -> list[int]:
-    """Removes all but the newest `keep` versions, and what a push or removal that was cut off has left.
+def drop_old(served: str | Path, keep: int, labelled: Collection[int] = ()) -> list[int]:
+    """Removes all but the newest `keep` versions and those that are `labelled`.
 
     Returns:
       The versions removed, oldest first.
     """
-    folder = Path(served)
-    for leftover in (*folder.glob(f".*{_REMOVED}"), *folder.glob(f".*{_PARTIAL}")):
-        shutil.rmtree(leftover)
-    old = versions(folder)[:-keep]
-    for version in old:
-        # Renamed first: a removal that is cut off must not leave half a version behind.
-        gone = folder / f".{version}{_REMOVED}"
-        os.rename(folder / str(version), gone)
-        shutil.rmtree(gone)
+    old = [version for version in versions(served)[:-keep] if version not in labelled]
+    take_out(served, old)
     return old
 
 
-def _make_durable(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        _sync(path)
-    _sync(folder)
+def take_out(served: str | Path, leaving: Iterable[int]) -> None:
+    """Takes versions out of the folder, the highest one last; those that are not there are passed over.
+
+    TF Serving serves the highest version. So it goes on serving the one that it serves until the very last rename,
+    which leaves it the highest of those that stay; never one in between.
+    """
+    folder = Path(served)
+    clear_leftovers(folder)
+    present = set(versions(folder))
+    gone = sorted(present.intersection(leaving))
+    for version in gone:
+        os.rename(folder / str(version), folder / f".{version}{_REMOVED}")
+    if gone:
+        sync(folder)
+        clear_leftovers(folder)
 
 
-def _sync(path: Path) -> None:
+def clear_leftovers(served: str | Path) -> None:
+    """Removes what a push or a removal that was cut off has left."""
+    folder = Path(served)
+    for leftover in (*folder.glob(f".*{_REMOVED}"), *folder.glob(f".*{_PARTIAL}")):
+        shutil.rmtree(leftover)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """As `shutil.copytree`, which however gathers all errors of a full disk into one that hides their kind."""
+    os.mkdir(target)
+    for path in sorted(source.rglob("*")):
+        copied = target / path.relative_to(source)
+        if path.is_dir():
+            os.mkdir(copied)
+        else:
+            shutil.copyfile(path, copied)
+        shutil.copymode(path, copied)
+    shutil.copymode(source, target)
+
+
+def _make_durable(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        sync(path)
+    sync(folder)
+
+
+def _no_room(bundle: Path, folder: Path, version: int, error: OSError) -> str:
+    asked = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    there = folder if folder.exists() else folder.parent
+    free = shutil.disk_usage(there).free if there.exists() else 0
+    return (
+        f"The disk must have room for version {version}: {asked / 1e6:.1f} MB. Received: {error.strerror}, "
+        f"{free / 1e6:.1f} MB free under {there}. Nothing was changed: what was served is served on. Make room, for "
+        "example by a lower `push.keep_versions`, and run again."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
@@ -38,6 +39,7 @@ class Executor(base_executor.BaseExecutor):
         output.set_int_custom_property("span", exec_properties["span"])
         output.set_string_custom_property("action", decision.action)
         output.set_string_custom_property("reason", decision.reason)
+        output.set_string_custom_property("train_on", json.dumps(decision.train_on))
 
 
 class _Spec(component_spec.ComponentSpec):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.span_pusher.push import drop_old, push, versions
+from components.span_pusher.push import PushError, drop_old, push, take_out, versions
 from serving.bundle import BundleError, Manifest, check_bundle, fingerprints
 
 VERSION = 2013030101
@@ -78,7 +78,7 @@ class Steps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int, failure: BaseException) -> None:
         self.done: list[str] = []
         self._fail_at, self._failure = fail_at, failure
-        for where, name in ((shutil, "copyfile"), (shutil, "copystat"), (os, "fsync"), (os, "rename"), (os, "mkdir")):
+        for where, name in ((shutil, "copyfile"), (shutil, "copymode"), (os, "fsync"), (os, "rename"), (os, "mkdir")):
             monkeypatch.setattr(where, name, self._wrap(name, getattr(where, name)))
         monkeypatch.setattr(Manifest, "write", self._wrap("manifest", Manifest.write))
 
@@ -107,13 +107,14 @@ def test_a_push_that_fails_at_any_step_leaves_no_half_version(
     bundle: Path, tmp_path: Path, failure: BaseException
 ) -> None:
     steps = steps_of_a_push(bundle, tmp_path / "counted")
-    assert {"copyfile", "copystat", "mkdir", "manifest", "rename"} < set(steps)
+    assert {"copyfile", "copymode", "mkdir", "manifest", "rename"} < set(steps)
     assert steps[-2:] == ["rename", "fsync"]
     for number in range(1, len(steps) + 1):
         served = tmp_path / f"served{number}"
         with pytest.MonkeyPatch.context() as patch:
             Steps(patch, number, failure)
-            with pytest.raises(type(failure)):
+            explained = failure is FULL and number < len(steps)
+            with pytest.raises(PushError if explained else type(failure)):
                 push(bundle, served, VERSION, {})
         left = [path.name for path in served.iterdir()] if served.exists() else []
         if number == len(steps):
@@ -179,6 +180,39 @@ def test_only_the_newest_versions_are_kept(bundle: Path, served: Path) -> None:
     assert versions(served) == [2013030102, 2013030201]
 
 
+def test_a_labelled_version_is_kept_however_old(bundle: Path, served: Path) -> None:
+    for version in (1, 2, 3, 4, 5):
+        push(bundle, served, version, {})
+    assert drop_old(served, keep=2, labelled=(2, 5)) == [1, 3]
+    assert versions(served) == [2, 4, 5]
+
+
+def test_the_served_version_leaves_last_and_a_good_one_is_then_the_highest(
+    bundle: Path, served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in (1, 2, 3, 4, 5):
+        push(bundle, served, version, {})
+    highest = []
+    rename = os.rename
+
+    def noting(source: Path, target: Path) -> None:
+        rename(source, target)
+        highest.append(versions(served)[-1])
+
+    monkeypatch.setattr(os, "rename", noting)
+    take_out(served, [5, 3, 4, 77])
+    assert highest == [5, 5, 2]
+    assert [path.name for path in sorted(served.iterdir())] == ["1", "2"]
+
+
+def test_a_full_disk_is_explained(bundle: Path, served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    push(bundle, served, 1, {})
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(FULL))
+    with pytest.raises(PushError, match=r"room for version 2: .* No space left.*`push\.keep_versions`"):
+        push(bundle, served, 2, {})
+    assert [path.name for path in served.iterdir()] == ["1"]
+
+
 def test_a_removal_that_was_cut_off_is_finished(bundle: Path, served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (1, 2):
         push(bundle, served, version, {})
@@ -187,6 +221,7 @@ def test_a_removal_that_was_cut_off_is_finished(bundle: Path, served: Path, monk
         with pytest.raises(OSError, match="cut off"):
             drop_old(served, keep=1)
     assert versions(served) == [2]  # half a version must not be seen
-    push(bundle, served, 1, {})  # pushed again before the leftover is gone
+    push(bundle, served, 1, {})  # which clears the leftover away
+    assert [path.name for path in sorted(served.iterdir())] == ["1", "2"]
     assert drop_old(served, keep=1) == [1]
     assert [path.name for path in served.iterdir()] == ["2"]

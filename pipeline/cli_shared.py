@@ -1,0 +1,44 @@
+"""What the command line's modules share. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
+DEFAULT_CONFIG = Path("warmspan.yaml")
+_TABLE_WIDTH = 120
+
+
+def table_console() -> Console:
+    """Wide enough for the ledger's table; narrower, it would lose its numbers."""
+    console = Console()
+    return console if console.width >= _TABLE_WIDTH else Console(width=_TABLE_WIDTH)
+
+
+def read_settings(path: Path) -> Config:
+    """The settings; without any that can be used the command ends with a sentence."""
+    from pipeline.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        stop(error)
+
+
+def stop(error: Exception) -> NoReturn:
+    """Ends the command with the error's sentence and status 1."""
+    Console(stderr=True).print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def say(line: str) -> None:
+    """One line as it is, however narrow the terminal."""
+    Console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,271 @@
+"""Takes models back: out of service, and out of what later models may start from.
+
+ML Metadata is told first, in one transaction, and the served folder follows it. A process that is killed in between
+leaves a revoked version in the folder, which `warmspan status` names and which the next rollback or run takes out.
+The other way round a killed rollback would look whole, and the next night's model would descend from the bad one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.span_pusher.labels import read_labels, write_labels
+from components.span_pusher.push import PushError, push, take_out, versions
+from pipeline.config import Config
+from pipeline.family import Family, Model, read_family, revoke
+from pipeline.ledger import open_store
+from pipeline.lock import alone
+from pipeline.spans import Naming
+from serving.bundle import BundleError, check_bundle
+from serving.model_config import ModelConfigError
+
+BUNDLE_FOLDER = "Format-Serving"  # of a model artifact; where TFX's own parts look for a model
+
+
+class RollbackError(ValueError):
+    """What was asked for can't be done; the message says why. Nothing was changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollback:
+    """What a rollback does.
+
+    Attributes:
+      named: versions that were asked to go: the one given with `--bad`, or all after the one given with `--to`.
+      revoke: models that it marks, oldest first; those that are revoked already are left out.
+      champion: what the next run starts from.
+      serves: the highest version that is left in the folder.
+      restore: whether that one must be brought back into the folder from its artifact.
+      leaving: versions that leave the folder, in the order in which they do.
+      labels: label to its version before and after; only those that move.
+      owed: spans that the champion has not learned, oldest first.
+    """
+
+    named: tuple[int, ...]
+    revoke: tuple[Model, ...]
+    champion: Model
+    serves: Model
+    restore: bool
+    leaving: tuple[int, ...]
+    labels: Mapping[str, tuple[int, int]]
+    owed: tuple[int, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether all of it has been done before."""
+        return not (self.revoke or self.restore or self.leaving or self.labels)
+
+
+def make_rollback(config: Config, to: int | None = None, bad: int | None = None) -> Rollback:
+    """Says what a rollback would do; changes nothing.
+
+    Args:
+      config: settings.
+      to: the version to go back to; everything pushed after it is revoked.
+      bad: the version to revoke; what does not descend from it stays.
+
+    Raises:
+      RollbackError: the version is unknown, was revoked before (`to`), or nothing would be left to serve.
+    """
+    if (to is None) == (bad is None):
+        raise RollbackError("Either `--to` or `--bad` must be given. Received: " + ("both." if to else "neither."))
+    family = read_models(config)
+    named = family.of_version(pushed_version(family, "--bad", bad)) if bad is not None else []
+    if to is not None:
+        if to in family.revoked_versions:
+            pushed_version(family, "--to", to)
+            raise RollbackError(
+                f"`--to` must be a version that was not revoked. Received: {to}, revoked: "
+                f"{family.of_version(to)[-1].reason}. {_known(family)}"
+            )
+        pushed_version(family, "--to", to)
+        named = [one for one in family.models if one.version > to]
+    return _plan(config, family, named)
+
+
+def carry_out(config: Config, planned: Rollback, reason: str) -> None:
+    """Does what was planned. Cut off anywhere it can be repeated, and ends the same.
+
+    Raises:
+      RollbackError: something has changed since it was planned, or the folder can't be changed.
+      LockedError: a run is going on.
+    """
+    with alone(config.root):
+        family = read_models(config)
+        if _plan(config, family, [one for version in planned.named for one in family.of_version(version)]) != planned:
+            raise RollbackError("The ledger or the folder has changed since this was planned. Run the command again.")
+        # What may fail comes first: a full disk, a version that can't be restored.
+        restore(config, planned.serves)
+        if planned.revoke:
+            now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+            revoke(open_store(config), _reasons(planned, family, reason), now)
+        _follow(config, planned)
+
+
+def finish(config: Config) -> tuple[int, ...]:
+    """Ends a rollback that was cut off after ML Metadata was told. The caller holds the root's lock.
+
+    Returns:
+      The versions that were taken out of the folder.
+
+    Raises:
+      RollbackError: the folder can't be changed.
+    """
+    if not versions(config.serving_path):
+        return ()
+    family = read_models(config)
+    if not family.revoked_versions:
+        return ()
+    planned = _plan(config, family, [])
+    if not planned.empty:
+        restore(config, planned.serves)
+        _follow(config, planned)
+    return planned.leaving
+
+
+def describe(planned: Rollback, config: Config) -> list[str]:
+    """The rollback in lines of text, for a person to agree to."""
+    naming = Naming(config.data.dated)
+    lines = [f"{'revoked':10}{_of(one, planned, naming)}" for one in planned.revoke]
+    present = versions(config.serving_path)
+    now = f"{present[-1]} -> " if present and present[-1] != planned.serves.version else ""
+    lines.append(f"{'served':10}{now}{planned.serves.version}{' (restored from its artifact)' * planned.restore}")
+    lines += [f"{name:10}{before} -> {after}" for name, (before, after) in planned.labels.items()]
+    if planned.leaving:
+        lines.append(f"{'removed':10}{', '.join(map(str, planned.leaving))} (the artifacts stay)")
+    lines.append(f"{'champion':10}{planned.champion.version}, of {naming.format(planned.champion.span)}")
+    return [*lines, *owed_lines(planned.champion, planned.owed, config)]
+
+
+def owed_lines(champion: Model, owed: tuple[int, ...], config: Config) -> list[str]:
+    """Which spans the champion owes, and what the next run does about them."""
+    if not owed:
+        return []
+    naming, most = Naming(config.data.dated), config.update.max_owed_spans
+    lines = [f"{'owed':10}{', '.join(map(naming.format, owed))}"]
+    if len(owed) > most:
+        lines.append(
+            f"{'':10}More than update.max_owed_spans {most}: the next run trains from fresh weights on its last "
+            f"{config.update.retrain_spans} spans."
+        )
+    else:
+        lines.append(f"{'':10}The next run starts from {champion.version} and trains on them before its own span.")
+    lines.append(
+        f"{'':10}To run them again, once their files are mended: `warmspan run --from {naming.format(owed[0])} --redo`."
+    )
+    return lines
+
+
+def pushed_version(family: Family, option: str, version: int) -> int:
+    """`version`, if it was ever pushed.
+
+    Raises:
+      RollbackError: it was not.
+    """
+    if any(one.pushed is not None for one in family.of_version(version)):
+        return version
+    why = " That one was trained and never pushed." if family.of_version(version) else ""
+    raise RollbackError(f"`{option}` must be a version that was pushed. Received: {version}.{why} {_known(family)}")
+
+
+def restore(config: Config, model: Model) -> None:
+    """Brings a pushed version back into the folder, or checks the one that is there.
+
+    Raises:
+      RollbackError: its artifact is gone or damaged, or the disk is full.
+    """
+    present = config.serving_path / str(model.version)
+    try:
+        if present.exists():
+            check_bundle(present)
+        else:
+            push(Path(model.uri) / BUNDLE_FOLDER, config.serving_path, model.version, model.pushed or {})
+    except (BundleError, PushError, OSError) as error:
+        raise RollbackError(
+            f"Version {model.version} must be whole, in the folder and as its artifact. {error} Nothing was changed."
+        ) from None
+
+
+def read_models(config: Config) -> Family:
+    """The models of this pipeline; none before the first run."""
+    store = open_store(config)
+    return Family((), ()) if store is None else read_family(store, config.name)
+
+
+def _plan(config: Config, family: Family, named: list[Model]) -> Rollback:
+    gone = family.with_descendants(named)
+    ids = {one.id for one in gone}
+    champion, serves = family.champion(ids), family.served(ids)
+    if champion is None or serves is None:
+        raise RollbackError(
+            "A rollback must leave a version to serve. Received: every version that was pushed would be revoked. "
+            f"{_known(family)} Go back to one of them, or push a good one first: `warmspan run --redo`."
+        )
+    present = versions(config.serving_path)
+    out = family.revoked_versions | {one.version for one in gone}
+    leaving = tuple(version for version in present if version in out)
+    strange = [one for one in present if one > serves.version and not family.of_version(one)]
+    if strange:
+        raise RollbackError(
+            f"{config.serving_path} must hold nothing above version {serves.version} that this pipeline has not made, "
+            f"because the highest is served. Received: {', '.join(map(str, strange))}. Move it away."
+        )
+    try:
+        labels = read_labels(config.models_config_path, config.name)
+    except ModelConfigError as error:
+        raise RollbackError(str(error)) from None
+    return Rollback(
+        named=tuple(sorted({one.version for one in named})),
+        revoke=tuple(one for one in gone if not one.revoked),
+        champion=champion,
+        serves=serves,
+        restore=serves.version not in present,
+        leaving=leaving,
+        labels={name: (version, serves.version) for name, version in sorted(labels.items()) if version in out},
+        owed=family.owed(champion),
+    )
+
+
+def _follow(config: Config, planned: Rollback) -> None:
+    """Lets labels and folder follow what ML Metadata says."""
+    try:
+        if planned.labels:
+            # Before the folder: a server that rereads both must never look for a label's version in vain.
+            labels = read_labels(config.models_config_path, config.name)
+            moved = {name: after for name, (_, after) in planned.labels.items()}
+            write_labels(config.models_config_path, config.name, config.serving_path, {**labels, **moved})
+        take_out(config.serving_path, planned.leaving)
+    except (ModelConfigError, OSError) as error:
+        raise RollbackError(
+            f"{config.serving_path} must be a folder that can be changed. Received: {error}. The models are revoked, "
+            f"and the folder may still hold {', '.join(map(str, planned.leaving))}: run the same command again."
+        ) from None
+
+
+def _reasons(planned: Rollback, family: Family, reason: str) -> dict[int, str]:
+    def why(one: Model) -> str:
+        from_ = _came_from(one, planned, family)
+        return reason if one.version in planned.named else f"descends from {from_}: {reason}"
+
+    return {one.id: why(one) for one in planned.revoke}
+
+
+def _came_from(one: Model, planned: Rollback, family: Family) -> int:
+    """The version named that `one` descends from, the last if there are several."""
+    for version in sorted(planned.named, reverse=True):
+        if one.id in {other.id for other in family.with_descendants(family.of_version(version))}:
+            return version
+    return planned.named[-1]
+
+
+def _of(one: Model, planned: Rollback, naming: Naming) -> str:
+    what = "" if one.version in planned.named else f", descends from {', '.join(map(str, planned.named))}"
+    return f"{one.version}, of {naming.format(one.span)}{what}{'' if one.pushed is not None else ', never pushed'}"
+
+
+def _known(family: Family) -> str:
+    clean = [str(one.version) for one in family.models if one.pushed is not None and not one.revoked]
+    return f"Pushed and not revoked: {', '.join(clean[-10:]) or 'none'}."
