@@ -28,7 +28,8 @@ class PreviousState(resolver.ResolverStrategy):
 class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
-    `model` and `model_blessing`: of the blessed and not revoked model of the latest span before `span`, if any.
+    `model` and `model_blessing`: of the blessed and not revoked model of the latest span before `span`, if any; of a
+      span that was run several times the last run's model counts.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
     """
@@ -42,12 +43,9 @@ class Champion(resolver.ResolverStrategy):
             for blessing in sorted(input_dict["model_blessing"], key=lambda one: one.id)
         }
         blessed = {model: one for model, one in judged.items() if one.get_int_custom_property("blessed") == 1}
-        clean = [
-            model
-            for model in input_dict["model"]
-            if model.id in blessed and not model.get_int_custom_property("revoked")
-        ]
-        champion = newest_by_span(clean, below=self._span)[-1:]
+        clean = [model for model in input_dict["model"] if not model.get_int_custom_property("revoked")]
+        # A span that was run again and refused has no model left: the earlier one learned what has been replaced.
+        champion = [model for model in newest_by_span(clean, below=self._span) if model.id in blessed][-1:]
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],

@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.cli_nightly import app as nightly_commands
+from pipeline.cli_nightly import read_outlook, say_waiting
 from pipeline.cli_serving import app as serving_commands
 from pipeline.cli_shared import DEFAULT_CONFIG as _DEFAULT_CONFIG
 from pipeline.cli_shared import ConfigPath, say
@@ -27,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(nightly_commands)
 app.add_typer(serving_commands)
 
 
@@ -70,6 +73,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", help="The last of several spans.")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="Run although days in between have no files.")] = False,
     redo: Annotated[bool, typer.Option(help="Run spans again that are done, up to the last.")] = False,
+    planned: Annotated[bool, typer.Option("--plan", help="Run what `warmspan plan` shows.")] = False,
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
     settings = _settings(config)
@@ -78,18 +82,25 @@ def run(
     from pipeline.spans import Naming
 
     naming = Naming(settings.data.dated)
+    outlook = None
     try:
         if span is not None and (first is not None or last is not None):
             raise PlanError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
+        if planned and (redo or span is not None or first is not None or last is not None):
+            raise PlanError("`--plan` names the spans itself. Received: with other spans, or `--redo`. Leave them out.")
         begin, end = (None if name is None else naming.parse(name) for name in (span or first, span or last))
         from pipeline.deliveries import read_deliveries
 
-        ledger = read_ledger(settings)
-        steps = make_plan(ledger, read_deliveries(settings), naming, begin, end, allow_gaps, redo)
+        if planned:
+            outlook = read_outlook(settings, allow_gaps)
+            steps = list(outlook.steps)
+        else:
+            steps = make_plan(read_ledger(settings), read_deliveries(settings), naming, begin, end, allow_gaps, redo)
     except ValueError as error:
         _stop(error)
     console = _console()
-    if not steps:
+    waiting = outlook.waiting if outlook else ()
+    if not steps and not waiting:
         console.print("Every span asked for is done. Nothing to do.")
         return
     from pipeline.daily import run_steps
@@ -99,6 +110,9 @@ def run(
         run_steps(settings, steps, console)
     except RunError as error:
         _stop(error)
+    if waiting:
+        say_waiting(waiting)
+        sys.exit(1)
 
 
 @app.command()

@@ -123,6 +123,20 @@ def read_run(config: Config, span: int, revision: int | None = None) -> Run | No
     return None if found is None else _read(store, _Kinds.read(store), found[0], span, name, found[1])
 
 
+def read_order(config: Config) -> dict[int, tuple[int, int]]:
+    """For each span the ids of the first and the last execution of its latest run: what ran before what."""
+    store = open_store(config)
+    if store is None:
+        return {}
+    order = {}
+    for run in read_ledger(config):
+        context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
+        ids = [one.id for one in store.get_executions_by_context(context.id)]
+        if ids:
+            order[run.span] = min(ids), max(ids)
+    return order
+
+
 def open_store(config: Config) -> metadata_store.MetadataStore | None:
     """ML Metadata; None if nothing has run yet."""
     if config.metadata is None and not (config.root / "metadata.sqlite").exists():
