@@ -134,12 +134,12 @@ def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
 
 @app.command("run-node")
 def run_node(
-    node: Annotated[str, typer.Argument(help="One of the nodes that `warmspan nodes` prints.")],
+    nodes: Annotated[list[str], typer.Argument(help="Nodes that `warmspan nodes` prints, in their order.")],
     span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
     config: ConfigPath = _DEFAULT_CONFIG,
     allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
 ) -> None:
-    """Run one node of a span, for a scheduler; nothing if it is done. Returns 99 if it is passed over."""
+    """Run one node of a span, or several, for a scheduler; not what is done. Returns 99 if the last is passed over."""
     from pipeline.node_order import PASSED_OVER
 
     settings = _settings(config)
@@ -148,14 +148,16 @@ def run_node(
     from pipeline.runner import RunError
     from pipeline.spans import SpanNameError
 
+    outcome = ""
     try:
-        result = node_run.run_node(settings, node, span, allow_gaps)
+        for result in node_run.run_nodes(settings, nodes, span, allow_gaps):
+            outcome = result.outcome
+            seconds = f" in {result.seconds:.1f} s" if outcome == "ran" else ""
+            why = f". {result.why}" if result.why else ""
+            say(f"{result.name} {result.node}: {outcome}{seconds}{why}")
     except (SpanNameError, PlanError, RunError, ValueError) as error:
         _stop(error)
-    seconds = f" in {result.seconds:.1f} s" if result.outcome == "ran" else ""
-    why = f". {result.why}" if result.why else ""
-    Console().print(f"{result.name} {result.node}: {result.outcome}{seconds}{why}", highlight=False, markup=False)
-    if result.outcome == "passed over":
+    if outcome == "passed over":
         sys.exit(PASSED_OVER)
 
 

@@ -19,5 +19,12 @@ NODES = (
     "SpanPusher",
 )
 
-# What `warmspan run-node` returns for a node that is passed over: to Airflow's BashOperator, "skipped".
+# How a scheduler may cut a day into tasks, each a process that imports TFX once; every task is nodes in a row.
+GROUPINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "nodes": {node: (node,) for node in NODES},
+    "stages": {"Prepare": NODES[:7], "Learn": NODES[7:10], "Judge": NODES[10:]},
+    "day": {"Day": NODES},
+}
+
+# What `warmspan run-node` returns when the last node that it is given is passed over: to Airflow, "skipped".
 PASSED_OVER = 99

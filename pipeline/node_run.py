@@ -1,9 +1,11 @@
-"""One node of one span, in a process of its own: how a scheduler with a task a node drives the graph."""
+"""One node of one span, or a few in a row, in a process of their own: how a scheduler drives the graph."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,23 @@ class NodeResult:
     seconds: float
 
 
+def run_nodes(config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False) -> Iterator[NodeResult]:
+    """Runs `nodes` one after the other as `run_node` does, and stops at the first that fails.
+
+    Raises:
+      RunError: also if `nodes` are not in the order of `NODES`; then nothing was run.
+    """
+    places = [NODES.index(node) if node in NODES else -1 for node in nodes]
+    if any(after <= before for before, after in itertools.pairwise(places) if -1 not in (before, after)):
+        raise RunError(
+            f"Nodes must be given once each, in the order that `warmspan nodes` prints. Received: {', '.join(nodes)}."
+        )
+    if -1 in places:
+        raise _unknown(nodes[places.index(-1)])
+    for node in nodes:
+        yield run_node(config, node, name, allow_gaps)
+
+
 def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> NodeResult:
     """Runs exactly `node` in the latest run of the span called `name`; the first node of all begins that run.
 
@@ -57,7 +76,7 @@ def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> 
       RunError: the node is unknown, comes too early, or failed.
     """
     if node not in NODES:
-        raise RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
+        raise _unknown(node)
     span = Naming(config.data.dated).parse(name)
     revision = _revision(config, node, name, span, allow_gaps)
     log = log_path(config, name, revision)
@@ -67,6 +86,10 @@ def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> 
         except RunError as error:
             logging.exception("the node stopped")
             raise RunError(f"{error} Details: {log}.") from error
+
+
+def _unknown(node: str) -> RunError:
+    return RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
 
 
 def log_path(config: Config, name: str, revision: int) -> Path:

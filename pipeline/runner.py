@@ -26,6 +26,7 @@ from pipeline.ledger import run_id
 from pipeline.lock import LockedError, alone
 from pipeline.rollback import RollbackError, finish
 from pipeline.spans import Naming
+from pipeline.store_lock import alone_in_store
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
@@ -88,7 +89,7 @@ class SpanRun:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            with alone(self._config.root):
+            with alone(self._config.root), alone_in_store(self._config):
                 if left := finish(self._config):
                     _log.warning("Ended a rollback that was cut off: %s left the served folder.", left)
                 yield
