@@ -292,4 +292,11 @@ def main() -> None:
     # TFX's dependencies warn of each other's futures at import; a run's own warnings and logs go to its log file.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
-    app()
+    try:
+        app()
+    except ValueError as error:
+        from pipeline.config import ConfigError
+
+        if not isinstance(error, ConfigError):
+            raise
+        _stop(error)  # a store that does not answer, in whatever command

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError
 from pipeline.family import REASON, REVOKED
 from pipeline.spans import Naming
 from pipeline.store import connection_config
@@ -138,10 +138,20 @@ def read_order(config: Config) -> dict[int, tuple[int, int]]:
 
 
 def open_store(config: Config) -> metadata_store.MetadataStore | None:
-    """ML Metadata; None if nothing has run yet."""
+    """ML Metadata; None if nothing has run yet.
+
+    Raises:
+      ConfigError: `metadata` names a server that can't be reached.
+    """
     if config.metadata is None and not (config.root / "metadata.sqlite").exists():
         return None
-    return metadata_store.MetadataStore(connection_config(config))
+    try:
+        return metadata_store.MetadataStore(connection_config(config))
+    except RuntimeError as error:
+        if config.metadata is None:
+            raise
+        where = config.metadata.rpartition("@")[2]  # no password
+        raise ConfigError(f"`metadata` must name a server that answers. Received: {where} ({error}).") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -183,11 +183,22 @@ spec:
   volumes: [{name: shop, persistentVolumeClaim: {claimName: shop}}]
 """
 
+# Nothing is sent anywhere: the operator only wants to know of a cluster before it builds a pod.
+_CLUSTER = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: none, user: {token: none}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+current-context: none
+"""
+
 
 @pytest.mark.slow
 def test_a_task_can_be_a_pod(airflow, tmp_path):
     config, pod = settings(tmp_path, "shop"), tmp_path / "pod.yml"
     pod.write_text(_POD)
+    (tmp_path / "cluster.yml").write_text(_CLUSTER)
     given = {"WARMSPAN_IMAGE": "registry.example/warmspan:1", "WARMSPAN_NAMESPACE": "night", "WARMSPAN_POD": str(pod)}
     shape = airflow("shape", WARMSPAN_CONFIG=str(config), **given)
     if any("airflow.providers.cncf" in error for error in shape["errors"]):
@@ -195,7 +206,8 @@ def test_a_task_can_be_a_pod(airflow, tmp_path):
     (dag,) = shape["dags"].values()
     assert (tuple(dag["tasks"]), dag["skip"], dag["edges"]) == (NODES, [99], len(NODES) - 1)
 
-    found = airflow("pods", "2024-05-02", WARMSPAN_CONFIG=str(config), WARMSPAN_TASKS="stages", **given)
+    given |= {"WARMSPAN_TASKS": "stages", "KUBECONFIG": str(tmp_path / "cluster.yml")}
+    found = airflow("pods", "2024-05-02", WARMSPAN_CONFIG=str(config), **given)
     assert len(found["pods"]) == 3
     for pod_spec, (task, nodes) in zip(found["pods"], GROUPINGS["stages"].items(), strict=True):
         spec, about = pod_spec["spec"], pod_spec["metadata"]

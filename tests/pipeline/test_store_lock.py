@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.config import Config, load_config
+from pipeline.config import Config, ConfigError, load_config
 from pipeline.ledger import read_ledger
 from pipeline.lock import LockedError
 from pipeline.runner import SpanRun
@@ -98,6 +98,9 @@ def test_a_server_that_does_not_answer_is_named(tmp_path, scheme):
     rule = r"must name a server that answers. Received: 127.0.0.1:9/mlmd"
     with pytest.raises(StoreError, match=rule) as error, alone_in_store(config):
         pass
+    assert "secret" not in str(error.value)
+    with pytest.raises(ConfigError, match=rule) as error:
+        read_ledger(config)
     assert "secret" not in str(error.value)
 
 
