@@ -4,7 +4,7 @@
     python airflow_probe.py DAG_FILE pods SPAN
     python airflow_probe.py DAG_FILE run SPAN [CONF]
 
-AIRFLOW_HOME must name a new folder.
+AIRFLOW_HOME must name a folder with a database that `airflow db migrate` has made.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ def run(bag, span, conf):
 
 
 def main(dag_file, what, span=None, conf="{}"):
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
     if what == "run":
         subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
     started = time.perf_counter()

@@ -9,6 +9,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,12 +52,26 @@ def test_every_grouping_holds_every_node_once_in_order():
         assert not set(grouping) & set(NODES) or all(nodes == (task,) for task, nodes in grouping.items())
 
 
-@pytest.fixture
-def airflow(tmp_path: Path):
-    """Runs the probe in Airflow's environment with the DAG file linked into a DAGs folder."""
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of Airflow, made once: to make it takes longer than most tests."""
     python = os.environ.get("WARMSPAN_AIRFLOW_PYTHON")
     if not python:
         pytest.skip("no Airflow is installed (WARMSPAN_AIRFLOW_PYTHON must name the Python of its environment)")
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    environment |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [python, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, cwd=home, check=True, capture_output=True)
+    return home / "airflow.db"
+
+
+@pytest.fixture
+def airflow(tmp_path: Path, database: Path):
+    """Runs the probe in Airflow's environment with the DAG file linked into a DAGs folder."""
+    python = os.environ["WARMSPAN_AIRFLOW_PYTHON"]
+    (tmp_path / "airflow").mkdir()
+    shutil.copy(database, tmp_path / "airflow")
     (tmp_path / "dags").mkdir()
     link = tmp_path / "dags" / "warmspan_dag.py"
     link.symlink_to(DAG_FILE)
