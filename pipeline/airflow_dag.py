@@ -217,7 +217,7 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
         doc_md=__doc__,
         tags=["warmspan"],
     ) as dag:
-        tasks = []
+        tasks: list[Any] = []
         for task, nodes in _grouping(order).items():
             # The span comes from whoever triggers a run: the shell gets it as a value, never as a part of a line.
             line = (

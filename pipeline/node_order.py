@@ -19,10 +19,12 @@ NODES = (
     "SpanPusher",
 )
 
+_LEARN, _JUDGE = NODES.index("NextSpanEvaluator"), NODES.index("Evaluator")
+
 # How a scheduler may cut a day into tasks, each a process that imports TFX once; every task is nodes in a row.
 GROUPINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "nodes": {node: (node,) for node in NODES},
-    "stages": {"Prepare": NODES[:7], "Learn": NODES[7:10], "Judge": NODES[10:]},
+    "stages": {"Prepare": NODES[:_LEARN], "Learn": NODES[_LEARN:_JUDGE], "Judge": NODES[_JUDGE:]},
     "day": {"Day": NODES},
 }
 
