@@ -6,11 +6,15 @@ time. Of several artifacts for one span the newest counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfx.dsl.components.common import resolver
 from tfx.types import artifact
+
+# The property of a model that says at which span it, or the model that it descends from, was trained from nothing.
+RETRAINED = "retrained"
 
 Artifacts = dict[str, list[artifact.Artifact]]
 
@@ -32,10 +36,12 @@ class Champion(resolver.ResolverStrategy):
       span that was run several times the last run's model counts.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
+    Each further input, by its name in `window`: how many spans, and how many of the last ones before `span` are passed
+    over first.
     """
 
-    def __init__(self, span: int, most: int) -> None:
-        self._span, self._most = span, most
+    def __init__(self, span: int, most: int, window: Mapping[str, Sequence[int]] | None = None) -> None:
+        self._span, self._most, self._window = span, most, dict(window or {})
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
         judged = {
@@ -51,7 +57,12 @@ class Champion(resolver.ResolverStrategy):
             "model_blessing": [blessed[model.id] for model in champion],
             "memory": [memory for model in champion for memory in _made_with(model, input_dict["memory"])],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
+            **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},
         }
+
+    def _in_window(self, found: Iterable[artifact.Artifact], count: int, passed_over: int) -> list[artifact.Artifact]:
+        before = newest_by_span(found, below=self._span)
+        return before[: len(before) - passed_over][-count:] if len(before) > passed_over else []
 
 
 class RevokedError(RuntimeError):
@@ -81,7 +92,22 @@ def newest_by_span(found: Iterable[artifact.Artifact], below: int) -> list[artif
     """The newest artifact of every span before `below`, oldest span first."""
     newest: dict[int, artifact.Artifact] = {}
     for one in sorted(found, key=lambda one: one.id):
-        span = one.get_int_custom_property("span")
+        span = span_of(one)
         if span < below:
             newest[span] = one
     return [newest[span] for span in sorted(newest)]
+
+
+def span_of(one: artifact.Artifact) -> int:
+    """The span of an artifact: a custom property of ours, a property of those that TFX's own parts make."""
+    if one.has_custom_property("span"):
+        return one.get_int_custom_property("span")
+    return one.span if "span" in (type(one).PROPERTIES or {}) else 0
+
+
+def retrained(model: artifact.Artifact) -> int:
+    """The span at which `model`, or the one that it descends from, was trained from nothing."""
+    if model.has_custom_property(RETRAINED):
+        return model.get_int_custom_property(RETRAINED)
+    # A model from before this was written down: the first span that it learned is not later.
+    return min(json.loads(model.get_string_custom_property("learned") or "[]"), default=0)

@@ -1,4 +1,4 @@
-"""Numbers as properties of an artifact."""
+"""Properties of artifacts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 
 from tfx.types import artifact
+
+# The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
+OLDER = "older"
 
 
 def set_finite(target: artifact.Artifact, numbers: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ from pipeline.cli_nightly import app as nightly_commands
 from pipeline.cli_nightly import read_outlook, say_waiting
 from pipeline.cli_serving import app as serving_commands
 from pipeline.cli_shared import DEFAULT_CONFIG as _DEFAULT_CONFIG
-from pipeline.cli_shared import ConfigPath, say
+from pipeline.cli_shared import ConfigPath, Decide, overrule_of, say
 from pipeline.cli_shared import read_settings as _settings
 from pipeline.cli_shared import stop as _stop
 from pipeline.cli_shared import table_console as _console
@@ -74,20 +74,21 @@ def run(
     allow_gaps: Annotated[bool, typer.Option(help="Run although days in between have no files.")] = False,
     redo: Annotated[bool, typer.Option(help="Run spans again that are done, up to the last.")] = False,
     planned: Annotated[bool, typer.Option("--plan", help="Run what `warmspan plan` shows.")] = False,
+    decide: Decide = None,
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
     settings = _settings(config)
     from pipeline.ledger import read_ledger
-    from pipeline.plan import PlanError, make_plan
+    from pipeline.plan import make_plan
     from pipeline.spans import Naming
 
     naming = Naming(settings.data.dated)
     outlook = None
     try:
         if span is not None and (first is not None or last is not None):
-            raise PlanError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
+            raise ValueError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
         if planned and (redo or span is not None or first is not None or last is not None):
-            raise PlanError("`--plan` names the spans itself. Received: with other spans, or `--redo`. Leave them out.")
+            raise ValueError("`--plan` names the spans itself. Received: with others, or `--redo`. Leave them out.")
         begin, end = (None if name is None else naming.parse(name) for name in (span or first, span or last))
         from pipeline.deliveries import read_deliveries
 
@@ -96,7 +97,15 @@ def run(
             steps = list(outlook.steps)
         else:
             steps = make_plan(read_ledger(settings), read_deliveries(settings), naming, begin, end, allow_gaps, redo)
+        if decide is not None and len(steps) != 1:
+            raise ValueError(
+                f"`--decide` must be for one span that is not done. Received: {len(steps)} to run. Name one with "
+                "`--span`, and add `--redo` if it is the last one and done."
+            )
     except ValueError as error:
+        from pipeline.alerts import not_planned, tell
+
+        tell(settings, not_planned(error, naming))
         _stop(error)
     console = _console()
     waiting = outlook.waiting if outlook else ()
@@ -107,11 +116,13 @@ def run(
     from pipeline.runner import RunError
 
     try:
-        run_steps(settings, steps, console)
+        run_steps(settings, steps, console, overrule_of(decide))
     except RunError as error:
         _stop(error)
     if waiting:
-        say_waiting(waiting)
+        from pipeline.alerts import not_planned, tell
+
+        tell(settings, not_planned(say_waiting(waiting), naming))
         sys.exit(1)
 
 
@@ -138,6 +149,7 @@ def run_node(
     span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
     config: ConfigPath = _DEFAULT_CONFIG,
     allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
+    decide: Decide = None,
 ) -> None:
     """Run one node of a span, or several, for a scheduler; not what is done. Returns 99 if the last is passed over."""
     from pipeline.node_order import PASSED_OVER
@@ -150,7 +162,7 @@ def run_node(
 
     outcome = ""
     try:
-        for result in node_run.run_nodes(settings, nodes, span, allow_gaps):
+        for result in node_run.run_nodes(settings, nodes, span, allow_gaps, overrule_of(decide)):
             outcome = result.outcome
             seconds = f" in {result.seconds:.1f} s" if outcome == "ran" else ""
             why = f". {result.why}" if result.why else ""

@@ -13,6 +13,7 @@ from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, read_settings, say, 
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.outlook import Finding, Outlook
+    from pipeline.plan import PlanError
 
 app = typer.Typer()
 
@@ -70,7 +71,12 @@ def read_outlook(config: Config, allow_gaps: bool) -> Outlook:
         stop(error)
 
 
-def say_waiting(waiting: Sequence[Finding]) -> None:
-    """Names what a person has to do first."""
-    for one in waiting:
-        say(f"Needs you: {one.name} ({one.kind}). {one.sentence}")
+def say_waiting(waiting: Sequence[Finding]) -> PlanError:
+    """Names what a person has to do first; returns the error that a run without a plan would have stopped with."""
+    from pipeline.plan import GapError, PlanError
+
+    said = [f"Needs you: {one.name} ({one.kind}). {one.sentence}" for one in waiting]
+    for line in said:
+        say(line)
+    missing = [span for one in waiting for span in one.missing]
+    return GapError(missing, "\n".join(said)) if missing else PlanError("\n".join(said))

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from components.update_decider.decision import Overrule
     from pipeline.config import Config
 
+
+
+class Wish(str, enum.Enum):
+    """What the user wants to be done with a span."""
+
+    SKIP = "skip"
+    FINE_TUNE = "fine-tune"
+    RETRAIN = "retrain"
+
+
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
+Decide = Annotated[Wish | None, typer.Option(help="Do this instead of what the policy decides.")]
 DEFAULT_CONFIG = Path("warmspan.yaml")
 _TABLE_WIDTH = 120
 
@@ -42,3 +55,8 @@ def stop(error: Exception) -> NoReturn:
 def say(line: str) -> None:
     """One line as it is, however narrow the terminal."""
     Console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def overrule_of(decide: Wish | None) -> Overrule | None:
+    """What `--decide` asks for, as the decision has it."""
+    return None if decide is None else cast("Overrule", decide.value.replace("-", "_"))

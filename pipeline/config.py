@@ -16,6 +16,8 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
+from pipeline.alert_config import Alerts
+from pipeline.policy import Maintenance
 from pipeline.section import Section
 from pipeline.update_config import Update
 
@@ -165,7 +167,16 @@ class Config(Section):
     update: Update = Update()
     gate: Gate = Gate()
     push: Push = Push()
+    policy: Maintenance = Maintenance()
+    alerts: Alerts = Alerts()
     beam: Beam = Beam()
+
+    @pydantic.model_validator(mode="after")
+    def _policy_fits(self) -> Config:
+        columns = ("key", "item", "weight", *self.data.columns.context)
+        if problem := self.policy.problem(self.data.dated, columns, self.update.max_owed_spans):
+            raise ValueError(problem)
+        return self
 
     @property
     def serving_path(self) -> Path:

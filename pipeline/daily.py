@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from components.update_decider.decision import Overrule
+from pipeline.alerts import events_of, failure, tell
 from pipeline.config import Config
-from pipeline.ledger import Run, read_ledger, run_id
+from pipeline.ledger import Run, read_ledger, read_run, run_id
 from pipeline.logfile import logged_to
 from pipeline.plan import Step
 from pipeline.runner import RunError, SpanRun
@@ -17,8 +19,10 @@ from pipeline.spans import Naming
 from pipeline.tensorboard import write_span
 
 
-def run_steps(config: Config, steps: Sequence[Step], console: Console) -> None:
-    """Runs `steps` in order and stops at the first failure.
+def run_steps(
+    config: Config, steps: Sequence[Step], console: Console, overrule: Overrule | None = None
+) -> None:
+    """Runs `steps` in order and stops at the first failure; `overrule` goes before the policy's decisions.
 
     Raises:
       RunError: a node failed. The champion is still in service, and the same command goes on where it stopped.
@@ -27,15 +31,19 @@ def run_steps(config: Config, steps: Sequence[Step], console: Console) -> None:
         name = Naming(config.data.dated).format(step.span)
         log = config.logs_path / "runs" / f"{run_id(config.name, name, step.revision)}.log"
         with logged_to(log):
+            tell(config)
             try:
-                _run(SpanRun(config, step.span, step.revision), console)
+                _run(SpanRun(config, step.span, step.revision, overrule), console)
             except RunError as error:
                 logging.exception("the run stopped")
+                met = read_run(config, step.span, step.revision)
+                tell(config, [*(events_of(met) if met else ()), *failure(name, step.revision, error)])
                 raise RunError(
                     f"{error}\nThe champion is still in service. Details: {log}. Run the same command again to go on."
                 ) from error
             ledger = {one.span: one for one in read_ledger(config)}
             write_span(config, ledger[step.span])
+            tell(config, events_of(ledger[step.span]))
         console.print(summary(ledger[step.span], Naming(config.data.dated)))
 
 

@@ -20,20 +20,24 @@ from components.span_example_gen import SpanExampleGen
 from components.span_pusher import SpanPusher
 from components.span_transform import SpanTransform
 from components.update_decider import UpdateDecider
-from pipeline import store, wiring
+from components.update_decider.decision import Overrule
+from pipeline import rules, store, wiring
 from pipeline.config import Config
 from pipeline.gate import eval_config
 from pipeline.schema import write_schema
 from pipeline.spans import Naming
 
 
-def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pipeline:
+def create_pipeline(
+    config: Config, span: int, revision: int = 1, overrule: Overrule | None = None
+) -> pipeline.Pipeline:
     """One day of one recommender.
 
     Args:
       config: settings.
       span: the span's number.
       revision: counts the runs of this span, from 1; a part of the pushed version.
+      overrule: what is done with the span instead of what the policy decides.
     """
     version = Naming(config.data.dated).version(span, revision)
 
@@ -63,7 +67,7 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
     # The model in service is tested on what it has not seen, and what it owes is found.
     champion = Resolver(
         strategy_class=Champion,
-        config={"span": span, "most": wiring.most_spans(config)},
+        config={"span": span, "most": wiring.most_spans(config), "window": rules.window(config)},
         model=Channel(
             type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"
         ),
@@ -74,6 +78,7 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
         sequences=Channel(
             type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
         ),
+        **rules.channels(config),
     ).with_id("Champion")
     next_span = NextSpanEvaluator(
         sequences=transform.outputs["sequences"],
@@ -81,6 +86,7 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
         model=champion.outputs["model"],
         span=span,
         history_length=config.history.length,
+        older_held_out=champion.outputs.get("older_held_out"),
     )
 
     # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
@@ -93,6 +99,11 @@ def create_pipeline(config: Config, span: int, revision: int = 1) -> pipeline.Pi
         min_held_out=config.gate.min_events,
         max_owed=config.update.max_owed_spans,
         retrain_spans=config.update.retrain_spans,
+        rules=rules.rules(config),
+        overrule=overrule,
+        **rules.signals(
+            config, champion.outputs, {**next_span.outputs, **statistics.outputs, **transform.outputs}
+        ),
     )
     with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
         trainer = IncrementalTrainer(

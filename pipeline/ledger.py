@@ -40,6 +40,8 @@ class Run:
       pushed: version in TF Serving's folder, None if not pushed.
       item_rows, key_rows: sizes of the tables.
       seconds: by node.
+      overruled: the action that the policy had decided on where the user wanted another; else empty.
+      drift: what drifted beyond a limit of the policy, in a sentence; else empty.
       trained_on: spans that the decision was to train on, oldest first.
       base_version: version of the model that the training started from; None from fresh weights, or without training.
       revoked, revoked_reason: whether its model was taken back, and why.
@@ -67,6 +69,8 @@ class Run:
     item_rows: int | None
     key_rows: int | None
     seconds: Mapping[str, float]
+    overruled: str = ""
+    drift: str = ""
     trained_on: tuple[int, ...] = ()
     base_version: int | None = None
     revoked: bool = False
@@ -242,6 +246,8 @@ def _run(
             node: (one.last_update_time_since_epoch - one.create_time_since_epoch) / 1000
             for node, one in executions.items()
         },
+        overruled=decision.get("overruled", ""),
+        drift=decision.get("drift", ""),
         trained_on=tuple(json.loads(decision.get("train_on", "[]"))),
         base_version=model.get("parent") or None,
         revoked=bool(model.get(REVOKED)),

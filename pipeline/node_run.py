@@ -9,19 +9,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from components.update_decider.decision import Overrule
+from pipeline.alerts import events_of, failure, not_planned, tell
 from pipeline.config import Config
 from pipeline.deliveries import read_deliveries
 from pipeline.ledger import Run, read_ledger, read_run, run_id
 from pipeline.logfile import logged_to
 from pipeline.node_order import NODES
-from pipeline.plan import make_plan
+from pipeline.plan import PlanError, make_plan
 from pipeline.runner import RunError, SpanRun
 from pipeline.spans import Naming
 from pipeline.tensorboard import write_span
 
 Outcome = Literal["ran", "done already", "passed over"]
 
-_PUSHER = "SpanPusher"
+_DECIDER, _PUSHER = "UpdateDecider", "SpanPusher"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,9 @@ class NodeResult:
     seconds: float
 
 
-def run_nodes(config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False) -> Iterator[NodeResult]:
+def run_nodes(
+    config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+) -> Iterator[NodeResult]:
     """Runs `nodes` one after the other as `run_node` does, and stops at the first that fails.
 
     Raises:
@@ -55,11 +59,15 @@ def run_nodes(config: Config, nodes: Sequence[str], name: str, allow_gaps: bool 
         )
     if -1 in places:
         raise _unknown(nodes[places.index(-1)])
+    if overrule is not None and _DECIDER not in nodes:
+        raise _not_decided(", ".join(nodes))
     for node in nodes:
-        yield run_node(config, node, name, allow_gaps)
+        yield run_node(config, node, name, allow_gaps, overrule if node == _DECIDER else None)
 
 
-def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> NodeResult:
+def run_node(
+    config: Config, node: str, name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+) -> NodeResult:
     """Runs exactly `node` in the latest run of the span called `name`; the first node of all begins that run.
 
     A node that is done in that run is left alone. A run begins under the rules of `make_plan`: days in order, without
@@ -70,6 +78,7 @@ def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> 
       node: one of `NODES`.
       name: the span, like 2024-05-03.
       allow_gaps: begin although days since the last span have no files.
+      overrule: what `UpdateDecider` does with the span instead of what the policy decides.
 
     Raises:
       SpanNameError, PlanError: the span can't be read, or can't be run now.
@@ -77,19 +86,36 @@ def run_node(config: Config, node: str, name: str, allow_gaps: bool = False) -> 
     """
     if node not in NODES:
         raise _unknown(node)
-    span = Naming(config.data.dated).parse(name)
-    revision = _revision(config, node, name, span, allow_gaps)
+    if overrule is not None and node != _DECIDER:
+        raise _not_decided(node)
+    naming = Naming(config.data.dated)
+    span = naming.parse(name)
+    try:
+        revision = _revision(config, node, name, span, allow_gaps)
+    except PlanError as error:
+        tell(config, not_planned(error, naming))
+        raise
     log = log_path(config, name, revision)
     with logged_to(log):
+        if node == NODES[0]:
+            tell(config)
         try:
-            return _run(config, node, span, revision)
+            result = _run(config, node, span, revision, overrule)
+            if node in (_DECIDER, _PUSHER):
+                tell(config, events_of(_read(config, span, revision)))
+            return result
         except RunError as error:
             logging.exception("the node stopped")
+            tell(config, failure(name, revision, error))
             raise RunError(f"{error} Details: {log}.") from error
 
 
 def _unknown(node: str) -> RunError:
     return RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
+
+
+def _not_decided(nodes: str) -> RunError:
+    return RunError(f"`--decide` must go with {_DECIDER}, which takes the decision. Received: {nodes}.")
 
 
 def log_path(config: Config, name: str, revision: int) -> Path:
@@ -115,8 +141,8 @@ def _revision(config: Config, node: str, name: str, span: int, allow_gaps: bool)
     return latest.revision
 
 
-def _run(config: Config, node: str, span: int, revision: int) -> NodeResult:
-    run = SpanRun(config, span, revision)
+def _run(config: Config, node: str, span: int, revision: int, overrule: Overrule | None) -> NodeResult:
+    run = SpanRun(config, span, revision, overrule)
     before = read_run(config, span, revision)
     skipped = before is not None and before.action == "skip"
     if run.conditional(node) and skipped:
@@ -129,7 +155,7 @@ def _run(config: Config, node: str, span: int, revision: int) -> NodeResult:
         result = _launch(config, run, node)
     if node == NODES[-1] or result.outcome == "passed over":
         # The day is over: nothing after this node will run.
-        write_span(config, _read(config, run))
+        write_span(config, _read(config, run.span, run.revision))
     return result
 
 
@@ -137,16 +163,19 @@ def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
     of_node = run.run_node(node)
     outcome: Outcome = "ran" if of_node.ran else "done already" if run.done(node) else "passed over"
     why = ""
-    if node == _PUSHER and (after := _read(config, run)).pushed is None:
+    if node == _PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:
         # It ran, to write the verdict, but there was nothing to push.
         outcome, why = "passed over", _why(after)
     return NodeResult(node, run.name, outcome, why, of_node.seconds if of_node.ran else 0.0)
 
 
-def _read(config: Config, run: SpanRun) -> Run:
-    found = read_run(config, run.span, run.revision)
+def _read(config: Config, span: int, revision: int) -> Run:
+    found = read_run(config, span, revision)
     if found is None:
-        raise RunError(f"A run that has begun must be in the ledger. Received: none for {run.run_id}.")
+        name = Naming(config.data.dated).format(span)
+        raise RunError(
+            f"A run that has begun must be in the ledger. Received: none for {run_id(config.name, name, revision)}."
+        )
     return found
 
 

@@ -26,6 +26,7 @@ class Finding:
       sentence: why.
       run: what is run because of it, in order.
       waits: whether a person has to do something first.
+      missing: of a gap, the spans without files.
     """
 
     span: int
@@ -34,6 +35,7 @@ class Finding:
     sentence: str
     run: tuple[Step, ...] = ()
     waits: bool = False
+    missing: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,11 +199,13 @@ class _Look:
     def _gap(self, row: Sequence[int], past: bool) -> Finding:
         name = " to ".join(dict.fromkeys(self._naming.format(span) for span in (row[0], row[-1])))
         if past:
-            return Finding(row[0], name, "gap", "No files have come; the spans after it were run without it.")
+            why = "No files have come; the spans after it were run without it."
+            return Finding(row[0], name, "gap", why, missing=tuple(row))
         if self._allow_gaps:
-            return Finding(row[0], name, "gap", "No files have come; it is left out, as allowed.")
+            why = "No files have come; it is left out, as allowed."
+            return Finding(row[0], name, "gap", why, missing=tuple(row))
         why = "No files have come. Wait for them, or pass `--allow-gaps` if there is nothing to come."
-        return Finding(row[0], name, "gap", why, waits=True)
+        return Finding(row[0], name, "gap", why, waits=True, missing=tuple(row))
 
     def _earlier(self) -> list[Finding]:
         before = [span for span in sorted(self._delivered) if self._done and span < self._done[0]]

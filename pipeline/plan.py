@@ -15,6 +15,14 @@ class PlanError(ValueError):
     """The spans asked for can't be run as asked; the message says which, why, and what to do."""
 
 
+class GapError(PlanError):
+    """Spans in between have no files; `missing` are their numbers."""
+
+    def __init__(self, missing: Sequence[int], message: str) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One span to run under one revision; a revision above 1 replaces an earlier run."""
@@ -129,9 +137,10 @@ def _refuse_gaps(
     end = wanted[-1] if last is None else last
     missing = [span for span in range(begin, end + 1) if span not in delivered]
     if missing:
-        raise PlanError(
+        raise GapError(
+            missing,
             f"Every span in between must have been delivered. Received: no files for {named(missing, naming)}. Wait "
-            "for them, or pass `--allow-gaps` if there is nothing to come."
+            "for them, or pass `--allow-gaps` if there is nothing to come.",
         )
     ahead = [span for span in wanted if newest is None or span > newest]
     passed = [span for span in delivered if begin <= span < ahead[0]] if ahead else []

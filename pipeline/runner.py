@@ -20,6 +20,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.update_decider.decision import Overrule
 from pipeline.config import Config
 from pipeline.graph import create_pipeline
 from pipeline.ledger import run_id
@@ -28,6 +29,7 @@ from pipeline.rollback import RollbackError, finish
 from pipeline.spans import Naming
 from pipeline.store_lock import alone_in_store
 
+_DECIDER = "UpdateDecider"
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,14 @@ OnNode = Callable[[str], None]
 
 class RunError(RuntimeError):
     """A node failed; the message says which, in which span, and why."""
+
+
+class NodeError(RunError):
+    """A node failed; `node` says which."""
+
+    def __init__(self, node: str, message: str) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +59,12 @@ class NodeRun:
 
 
 class SpanRun:
-    """One run of the graph for one span and revision."""
+    """One run of the graph for one span and revision; `overrule` is done with it instead of what the policy decides."""
 
-    def __init__(self, config: Config, span: int, revision: int) -> None:
+    def __init__(self, config: Config, span: int, revision: int, overrule: Overrule | None = None) -> None:
         self.span, self.revision = span, revision
         self.name = Naming(config.data.dated).format(span)
-        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision))
+        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision, overrule))
         self.run_id = run_id(config.name, self.name, revision)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
@@ -62,7 +72,7 @@ class SpanRun:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
-        self._config = config
+        self._config, self._overrule = config, overrule
         self._artifacts = config.artifacts_path
 
     @property
@@ -77,6 +87,7 @@ class SpanRun:
           RunError: a node failed; those after it have not run.
         """
         with self._alone():
+            self._refuse_late_overrule()
             return [self._run_node(node, on_node) for node in self.nodes]
 
     def run_node(self, node: str) -> NodeRun:
@@ -84,7 +95,17 @@ class SpanRun:
         if node not in self.nodes:
             raise RunError(f"`node` must be one of {', '.join(self.nodes)}. Received: {node!r}.")
         with self._alone():
+            self._refuse_late_overrule()
             return self._run_node(node, None)
+
+    def _refuse_late_overrule(self) -> None:
+        """What the user wants instead must reach the decision; a repeat of the same wish finds it done."""
+        taken = [one for one in self._executions(_DECIDER) if one.last_known_state in _DONE]
+        if self._overrule and taken and taken[-1].custom_properties["overrule"].string_value != self._overrule:
+            raise RunError(
+                f"`--decide` must come before the decision is taken. Received: {self._overrule.replace('_', '-')} for "
+                f"{self.name}, whose decision is in the ledger. Run the span again with `--redo --decide …`."
+            )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -121,12 +142,12 @@ class SpanRun:
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, node_id),
             ).launch()
         except Exception as error:
-            raise RunError(f"{node_id} failed in span {self.name}: {error}") from error
+            raise NodeError(node_id, f"{node_id} failed in span {self.name}: {error}") from error
         # A node whose condition does not hold is passed over and leaves no execution.
         if info is None or info.execution_id is None:
             return False
         if not self.done(node_id):
-            raise RunError(f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
+            raise NodeError(node_id, f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
         return True
 
     def upstream(self, node: str) -> list[str]:

@@ -12,11 +12,11 @@ import yaml
 
 from pipeline.config import Config, ConfigError, load_config
 
-_SECTIONS = ("model", "update")
+_SECTIONS = ("model", "update", "policy")
 
 
 def write_settings(path: Path, before: Config, wanted: Config) -> list[str]:
-    """Puts into the file at `path` the values of `model` and `update` in which `wanted` differs from it.
+    """Puts into the file at `path` the values of `model`, `update` and `policy` in which `wanted` differs from it.
 
     The file is written beside, read again, and takes the place of the old one only if it says `wanted`.
 

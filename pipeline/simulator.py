@@ -2,7 +2,8 @@
 
 People have tastes over the departments and the styles of the shop; both drift from day to day. Every day brings new
 people and new articles, weekends bring more visits and other interests, and once a fortnight a department is on
-promotion. Nothing here knows of TensorFlow: the files are all that the pipeline gets to see.
+promotion. One night the shop may exchange all that it sells. Nothing here knows of TensorFlow: the files are all that
+the pipeline gets to see.
 """
 
 from __future__ import annotations
@@ -49,13 +50,17 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shop:
-    """How big the shop is: on the day it opens, and what every further day adds."""
+    """How big the shop is: on the day it opens, and what every further day adds.
+
+    `turnover`: the day, counted from 0, from which on nothing is sold that was sold before.
+    """
 
     events_per_day: int
     users: int
     items: int
     new_users_per_day: int
     new_items_per_day: int
+    turnover: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses a shop in which nothing can happen."""
@@ -65,6 +70,12 @@ class Shop:
         for name in ("new_users_per_day", "new_items_per_day"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be at least 0. Received: {getattr(self, name)!r}.")
+        if self.turnover is not None and self.turnover < 1:
+            raise ValueError(f"`turnover` must be at least 1, the second day. Received: {self.turnover!r}.")
+
+    def items_on(self, number: int) -> int:
+        """How many articles come on a day."""
+        return self.items if number in (0, self.turnover) else self.new_items_per_day
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ def simulate(
     items: int = 400,
     new_users_per_day: int = 25,
     new_items_per_day: int = 12,
+    turnover: int | None = None,
 ) -> list[Path]:
     """Writes `days` spans of events and the catalogue under `path`.
 
@@ -106,6 +118,7 @@ def simulate(
       items: how many articles the shop opens with.
       new_users_per_day: how many people join on each further day.
       new_items_per_day: how many articles come on each further day.
+      turnover: the day, counted from 0, on which `items` articles take the place of all others; None for none.
 
     Returns:
       The span folders, oldest first.
@@ -115,14 +128,14 @@ def simulate(
     """
     if days < 1:
         raise ValueError(f"`days` must be at least 1. Received: {days!r}.")
-    shop = Shop(events_per_day, users, items, new_users_per_day, new_items_per_day)
+    shop = Shop(events_per_day, users, items, new_users_per_day, new_items_per_day, turnover)
     catalogue = Catalogue(seed)
     folders = []
     for day in _days(first_day, days, seed, shop, catalogue):
         folder = path / "events" / day.date.isoformat()
         _write_span(folder, _events_csv(day))
         folders.append(folder)
-    count = items + (days - 1) * new_items_per_day
+    count = sum(shop.items_on(number) for number in range(days))
     _grow_items(path / "items.csv", _items_csv(catalogue, count))
     return folders
 
@@ -168,13 +181,15 @@ def _days(first_day: date, days: int, seed: int, shop: Shop, catalogue: Catalogu
         day = first_day + timedelta(days=number)
         crowd.drift(rng)
         crowd.join(shop.new_users_per_day if number else shop.users, rng)
-        arrived = shop.new_items_per_day if number else shop.items
+        arrived = shop.items_on(number)
         popularity = np.append(popularity, rng.normal(0.0, POPULARITY_SPREAD, arrived))
         born = np.append(born, np.full(arrived, number if number else LONG_AGO))
         bought = _grown(bought, len(crowd.activity), len(popularity))
 
         appeal = popularity + NEWNESS_BONUS * 0.5 ** ((number - born) / NEWNESS_HALF_LIFE_DAYS)
         visits = shop.events_per_day / EVENTS_PER_VISIT
+        if shop.turnover is not None and number >= shop.turnover:
+            appeal[born < shop.turnover] = -np.inf
         if day.weekday() >= SATURDAY:
             appeal += weekend[catalogue.departments(len(appeal))]
             visits *= WEEKEND_VISITS
@@ -193,7 +208,7 @@ def _choices(
 ) -> tuple[Ints, Ints, Ints]:  # fmt: skip
     """What the visitors take: user, item and visit number of each event, shape `[events]`, the visits one by one."""
     departments, styles = catalogue.departments(len(appeal)), catalogue.styles(len(appeal))
-    taken = np.minimum(1 + rng.poisson(EVENTS_PER_VISIT - 1.0, len(visitors)), len(appeal))
+    taken = np.minimum(1 + rng.poisson(EVENTS_PER_VISIT - 1.0, len(visitors)), np.isfinite(appeal).sum())
     users, items, visits = [], [], []
     for start in range(0, len(visitors), VISITS_AT_ONCE):
         some, sizes = visitors[start : start + VISITS_AT_ONCE], taken[start : start + VISITS_AT_ONCE]

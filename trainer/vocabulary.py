@@ -222,6 +222,15 @@ class Vocabulary:
         return _index_in(ids, self.ids)
 
 
+def share_new(folder: str | Path, name: str, span: int) -> float | None:
+    """Of the ids with a row that were trained on in `span`, the share that no earlier span had; None without any."""
+    columns = ["first_span", "last_span"]
+    table = pq.read_table(Path(folder) / f"{name}.parquet", columns=columns)
+    first, last = (_numpy(table[column]) for column in columns)
+    seen = last == span
+    return float(np.mean(first[seen] == span)) if seen.any() else None
+
+
 _PENDING = pa.schema([("id", pa.binary()), ("count", pa.int64()), ("recent", pa.float64()), ("first_span", pa.int64())])
 _ADMITTED = _PENDING.append(pa.field("last_span", pa.int64()))
 

@@ -14,7 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
 from components.incremental_trainer.settings import Settings
-from components.lineage import refuse_revoked
+from components.lineage import RETRAINED, refuse_revoked, retrained
 from components.properties import set_finite
 from components.splits import split_files
 from components.update_decider.decision import Decision
@@ -83,6 +83,7 @@ class Executor(base_executor.BaseExecutor):
         }
         _export(result, items, keys, settings, Path(model.uri) / SERVING_FOLDER, about)
         _describe(model, result, about, decision)
+        model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))
         for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
             memory.set_int_custom_property(name, value)
 

@@ -14,7 +14,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 
 from components.artifacts import NextSpanEvaluation
 from components.incremental_trainer.executor import SERVING_FOLDER
-from components.properties import set_finite
+from components.properties import OLDER, set_finite
 from components.splits import split_files
 from trainer.input import Positions, read_held_out, read_sequences
 from trainer.metrics import ROOT_OF_MEAN
@@ -38,7 +38,15 @@ class Executor(base_executor.BaseExecutor):
             train = read_sequences(split_files(input_dict["sequences"][0], "train")).positions(today_only=True)
             held_out, _ = read_held_out(split_files(input_dict["held_out"][0], "eval"))
             saved = tf.saved_model.load(str(Path(champion[0].uri) / SERVING_FOLDER))
-            metrics = evaluate(saved.signatures["evaluate_rows"], (train, held_out), exec_properties["history_length"])
+            signature, length = saved.signatures["evaluate_rows"], exec_properties["history_length"]
+            metrics = evaluate(signature, (train, held_out), length)
+            older = {
+                one.get_int_custom_property("span"): evaluate(
+                    signature, (read_held_out(split_files(one, "eval"))[0],), length
+                )
+                for one in input_dict.get("older_held_out") or []
+            }
+            output.set_string_custom_property(OLDER, json.dumps(older))
             output.set_int_custom_property("champion_version", champion[0].get_int_custom_property("version"))
         (Path(output.uri) / "metrics.json").write_text(json.dumps(metrics, indent=1))
         output.set_int_custom_property("span", exec_properties["span"])
@@ -64,6 +72,7 @@ class _Spec(component_spec.ComponentSpec):
         "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "older_held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {"evaluation": component_spec.ChannelParameter(type=NextSpanEvaluation)}
     PARAMETERS = {
@@ -76,7 +85,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
     """The champion's metrics on every event of a span that it has not seen.
 
     Not TFX's Evaluator: that one can't run without a model, which is the first day's case, and takes as long as the
-    rest of the day's evaluation; this one asks the served graph in batches.
+    rest of the day's evaluation; this one asks the served graph in batches. The champion is tested on the held-out
+    events of older spans as well, where they are given.
     """
 
     SPEC_CLASS = _Spec
@@ -89,12 +99,14 @@ class NextSpanEvaluator(base_component.BaseComponent):
         model: channel.BaseChannel,
         span: int,
         history_length: int,
+        older_held_out: channel.BaseChannel | None = None,
     ) -> None:
         super().__init__(
             _Spec(
                 sequences=sequences,
                 held_out=held_out,
                 model=model,
+                older_held_out=older_held_out,
                 evaluation=channel_utils.as_channel([NextSpanEvaluation()]),
                 span=span,
                 history_length=history_length,

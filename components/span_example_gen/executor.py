@@ -69,6 +69,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
+        # StatisticsGen hands this property on, and no custom ones: without it nobody knows whose statistics they are.
+        examples.span = int(exec_properties[utils.SPAN_PROPERTY_NAME])
         for name, count in verdict.counts.items():
             examples.set_int_custom_property(name, count)
         examples.set_string_custom_property("reject_reasons", json.dumps(verdict.reasons, sort_keys=True))

@@ -17,6 +17,7 @@ from components.span_example_gen.shards import EXAMPLES_KEPT, Summary, read_inde
 
 SPLITS = {"train": TRAIN, "eval": EVAL}
 VERDICT = "verdict.json"
+KINDS: dict[str, Kind] = {"key": "bytes", "item": "bytes", "timestamp": "int", "weight": "float"}
 
 
 @dataclasses.dataclass
@@ -80,8 +81,7 @@ def _tasks(verdict: Verdict, summaries: Sequence[Summary], settings: Settings, f
         "eval_events": held_out,
         "duplicates": int((choice == DUPLICATE).sum()),
     }
-    kinds: dict[str, Kind] = {"key": "bytes", "item": "bytes", "timestamp": "int", "weight": "float"}
-    kinds |= united_kinds([summary.kinds for summary in summaries])
+    kinds = {**KINDS, **united_kinds([summary.kinds for summary in summaries])}
     parts = np.split(choice, np.cumsum([summary.events for summary in summaries])[:-1])
     filled = {
         split: [name for name, part in zip(verdict.shards, parts, strict=True) if (part == side).any()]

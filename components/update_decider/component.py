@@ -8,8 +8,10 @@ from typing import Any
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.artifacts import Decision as DecisionArtifact
+from components import artifacts
 from components.update_decider.decision import decide
+from components.update_decider.rules import Rules
+from components.update_decider.signals import read_signals
 
 
 class Executor(base_executor.BaseExecutor):
@@ -24,8 +26,9 @@ class Executor(base_executor.BaseExecutor):
         (sequences,) = input_dict["sequences"]
         (held_out,) = input_dict["held_out"]
         champion = input_dict.get("model") or []
+        span, rules = exec_properties["span"], Rules.from_json(exec_properties.get("rules") or Rules().to_json())
         decision = decide(
-            span=exec_properties["span"],
+            span=span,
             champion_span=champion[0].get_int_custom_property("span") if champion else None,
             past=[past.get_int_custom_property("span") for past in input_dict.get("past_sequences") or []],
             new_events=sequences.get_int_custom_property("new_events"),
@@ -33,31 +36,68 @@ class Executor(base_executor.BaseExecutor):
             min_held_out=exec_properties["min_held_out"],
             max_owed=exec_properties["max_owed"],
             retrain_spans=exec_properties["retrain_spans"],
+            rules=rules,
+            signals=read_signals(rules, span, input_dict),
+            overrule=exec_properties.get("overrule") or None,
         )
         (output,) = output_dict["decision"]
         decision.write(output.uri)
-        output.set_int_custom_property("span", exec_properties["span"])
+        output.set_int_custom_property("span", span)
         output.set_string_custom_property("action", decision.action)
         output.set_string_custom_property("reason", decision.reason)
         output.set_string_custom_property("train_on", json.dumps(decision.train_on))
+        for name in ("overruled", "drift"):
+            if text := getattr(decision, name):
+                output.set_string_custom_property(name, text)
+
+
+_OF_TODAY = {
+    "evaluation": artifacts.NextSpanEvaluation,
+    "vocabulary": artifacts.Vocabulary,
+    "statistics": standard_artifacts.ExampleStatistics,
+}
+_OF_BEFORE = {
+    "past_sequences": standard_artifacts.Examples,
+    "model": standard_artifacts.Model,
+    "evaluations": artifacts.NextSpanEvaluation,
+    "past_statistics": standard_artifacts.ExampleStatistics,
+    "verdicts": standard_artifacts.PushedModel,
+    "decisions": artifacts.Decision,
+}
 
 
 class _Spec(component_spec.ComponentSpec):
     INPUTS = {
         "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "past_sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        **{
+            name: component_spec.ChannelParameter(type=kind, optional=True)
+            for name, kind in {**_OF_TODAY, **_OF_BEFORE}.items()
+        },
     }
-    OUTPUTS = {"decision": component_spec.ChannelParameter(type=DecisionArtifact)}
+    OUTPUTS = {"decision": component_spec.ChannelParameter(type=artifacts.Decision)}
     PARAMETERS = {
-        name: component_spec.ExecutionParameter(type=int)
-        for name in ("span", "min_held_out", "max_owed", "retrain_spans")
+        **{
+            name: component_spec.ExecutionParameter(type=int)
+            for name in ("span", "min_held_out", "max_owed", "retrain_spans")
+        },
+        "rules": component_spec.ExecutionParameter(type=str, optional=True),
+        "overrule": component_spec.ExecutionParameter(type=str, optional=True),
     }
 
 
 class UpdateDecider(base_component.BaseComponent):
-    """Decides whether a span is skipped, fine-tuned on, or answered with training from fresh weights."""
+    """Decides whether a span is skipped, fine-tuned on, or answered with training from fresh weights.
+
+    Args:
+      sequences, held_out: of this span, from `SpanTransform`.
+      past_sequences: of the spans before.
+      model: the champion; may resolve to nothing.
+      span: the span's number.
+      min_held_out, max_owed, retrain_spans, rules: see `decide`.
+      overrule: what the user wants instead of what the policy decides.
+      signals: what the policy looks at, by the names in `read_signals`; may resolve to nothing.
+    """
 
     SPEC_CLASS = _Spec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
@@ -72,6 +112,9 @@ class UpdateDecider(base_component.BaseComponent):
         min_held_out: int,
         max_owed: int,
         retrain_spans: int,
+        rules: Rules | None = None,
+        overrule: str | None = None,
+        **signals: channel.BaseChannel,
     ) -> None:
         super().__init__(
             _Spec(
@@ -79,10 +122,13 @@ class UpdateDecider(base_component.BaseComponent):
                 held_out=held_out,
                 past_sequences=past_sequences,
                 model=model,
-                decision=channel_utils.as_channel([DecisionArtifact()]),
+                decision=channel_utils.as_channel([artifacts.Decision()]),
                 span=span,
                 min_held_out=min_held_out,
                 max_owed=max_owed,
                 retrain_spans=retrain_spans,
+                rules=None if rules is None else rules.to_json(),
+                overrule=overrule,
+                **signals,
             )
         )

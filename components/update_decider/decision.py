@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from components.update_decider.findings import Finding, findings
+from components.update_decider.maintenance import as_sentence, drift_found, may_rest, retrain_due, waiting
+from components.update_decider.rules import Rules, Signals
+
 Action = Literal["skip", "fine_tune", "cold_start", "retrain"]
+Overrule = Literal["skip", "fine_tune", "retrain"]
+
+FROM_NOTHING = ("cold_start", "retrain")
+_NO_RULES, _NO_SIGNALS = Rules(), Signals()
+
+
+class DecisionError(ValueError):
+    """What was asked for can't be done with this span; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +29,17 @@ class Decision:
 
     Attributes:
       action: `skip` leaves the champion as it is; `cold_start` and `retrain` start from fresh weights.
-      reason: one sentence.
+      reason: one sentence, or a few.
       train_on: spans to train on, oldest first; the last is the span itself.
+      overruled: the action that the policy had decided on where the user wanted another; else empty.
+      drift: what drifted beyond a limit, in a sentence; else empty.
     """
 
     action: Action
     reason: str
     train_on: tuple[int, ...]
+    overruled: str = ""
+    drift: str = ""
 
     def write(self, folder: str) -> None:
         (Path(folder) / "decision.json").write_text(json.dumps(dataclasses.asdict(self), indent=1))
@@ -31,7 +47,7 @@ class Decision:
     @classmethod
     def read(cls, folder: str) -> Decision:
         raw = json.loads((Path(folder) / "decision.json").read_text())
-        return cls(raw["action"], raw["reason"], tuple(raw["train_on"]))
+        return cls(**{**raw, "train_on": tuple(raw["train_on"])})
 
 
 def decide(
@@ -43,8 +59,15 @@ def decide(
     min_held_out: int,
     max_owed: int,
     retrain_spans: int,
+    rules: Rules = _NO_RULES,
+    signals: Signals = _NO_SIGNALS,
+    overrule: Overrule | None = None,
 ) -> Decision:
-    """Decides on one span.
+    """Decides on one span. Depends on its arguments alone.
+
+    What counts first: no event to train on, or too few to judge by (skip); no champion (cold start); more owed than
+    `max_owed`, the schedule, the age of the last full retrain, a limit for a full retrain (retrain); nothing that calls
+    for an update, while fewer than `rules.rest_spans` are owed (skip); else fine-tune.
 
     Args:
       span: the span's number.
@@ -54,28 +77,66 @@ def decide(
       held_out: events that the gate can be decided on, which must be at least `min_held_out`.
       max_owed: how many earlier spans may be caught up before a full retrain is due.
       retrain_spans: how many spans, this one included, a training from fresh weights uses.
+      rules: the maintenance policy; without one every span is fine-tuned on.
+      signals: what was measured.
+      overrule: what the user wants instead, None for nothing.
+
+    Raises:
+      DecisionError: `overrule` asks to fine-tune without a model in service, or to train without a held-out event.
     """
     recent = (*past, span)[-retrain_spans:]
     owed = tuple(one for one in past if champion_span is not None and one > champion_span)
+    found = findings(rules, signals)
     if not new_events and not owed:
-        return Decision("skip", "The span has no event to train on.", ())
-    if held_out < min_held_out:
-        return Decision(
-            "skip",
-            f"{held_out} held-out events are too few to judge a candidate by (gate.min_events {min_held_out}).",
-            (),
+        own = Decision("skip", "The span has no event to train on.", ())
+    elif held_out < min_held_out:
+        few = f"{held_out} held-out events are too few to judge a candidate by (gate.min_events {min_held_out})."
+        own = Decision("skip", few, ())
+    elif champion_span is None:
+        own = Decision("cold_start", "No model is in service yet.", recent)
+    elif len(owed) > max_owed:
+        many = f"The champion owes at least {len(owed)} spans, more than update.max_owed_spans {max_owed}."
+        own = Decision("retrain", many, recent)
+    elif due := retrain_due(span, rules, signals, found):
+        own = Decision("retrain", due, recent)
+    elif calm := may_rest(len(owed), rules, found):
+        own = Decision("skip", calm, ())
+    else:
+        why = _why_fine_tune(len(owed), found, waiting(span, rules, signals, found))
+        own = Decision("fine_tune", why, (*owed, span))
+    if overrule is not None:
+        own = _overruled(own, overrule, champion_span is not None, bool(held_out), recent, (*owed, span))
+    return dataclasses.replace(own, drift=drift_found(found))
+
+
+def _why_fine_tune(owed: int, found: Sequence[Finding], waits: str) -> str:
+    plural = "s" * (owed > 1)
+    owes = f"The champion owes {owed} earlier span{plural}." if owed else "The champion has learned every earlier span."
+    return " ".join(part for part in (owes, as_sentence(found), waits) if part)
+
+
+def _overruled(
+    own: Decision,
+    wanted: Overrule,
+    champion: bool,
+    judged: bool,
+    recent: tuple[int, ...],
+    missing: tuple[int, ...],
+) -> Decision:
+    said = f"The policy had decided to {own.action.replace('_', '-')}: {own.reason}"
+    if wanted == "skip":
+        return Decision("skip", f"Skipped because the user asked for it. {said}", (), own.action)
+    if not judged:
+        raise DecisionError(
+            f"`--decide {wanted.replace('_', '-')}` must have held-out events to judge a candidate by. Received: a "
+            "span without any. Leave `--decide` out; the span is owed and learned with the next one."
         )
-    if champion_span is None:
-        return Decision("cold_start", "No model is in service yet.", recent)
-    if len(owed) > max_owed:
-        return Decision(
-            "retrain",
-            f"The champion owes at least {len(owed)} spans, more than update.max_owed_spans {max_owed}.",
-            recent,
+    if champion and wanted == "fine_tune":
+        return Decision("fine_tune", f"Fine-tuned because the user asked for it. {said}", missing, own.action)
+    if wanted == "fine_tune":
+        raise DecisionError(
+            "`--decide fine-tune` must have a model to start from. Received: a span before which none is in service. "
+            "Leave `--decide` out, or write `--decide retrain`."
         )
-    reason = (
-        f"The champion owes {len(owed)} earlier span{'s' * (len(owed) > 1)}."
-        if owed
-        else "The champion has learned every earlier span."
-    )
-    return Decision("fine_tune", reason, (*owed, span))
+    action: Action = "retrain" if champion else "cold_start"
+    return Decision(action, f"Trained from nothing because the user asked for it. {said}", recent, own.action)

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.backtest.headline import headline, title
 from pipeline.backtest.row import Row
 from pipeline.backtest.summary import by_policy
+from pipeline.headline import headline, title
 from pipeline.spans import Naming
 
 # Okabe and Ito's colours (2008) without their yellow, which is too pale for a line on white. The numbers of colours,

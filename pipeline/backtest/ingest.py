@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from tfx.proto import example_gen_pb2, range_config_pb2
 
+from components.span_example_gen.batch import Kind
 from components.span_example_gen.checks import check
 from components.span_example_gen.driver import SpanInputProcessor
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files
 from components.span_example_gen.hashing import hash_events
-from components.span_example_gen.planning import Verdict
+from components.span_example_gen.planning import KINDS, Verdict
 from components.span_example_gen.readers import reader_of
 from components.span_example_gen.refusal import explain
 from components.span_example_gen.selection import EVAL, TRAIN, select
@@ -29,10 +31,15 @@ _REJECTS_HEADER = "file,line,reason,value\n"
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """A span's clean events (`span_transform.events.SCHEMA`), each part in the order of the user's files."""
+    """A span's clean events, each part in the order of the user's files.
+
+    The columns are those of `span_transform.events.SCHEMA`, or also the context columns, as the binary text that they
+    were read as; `kinds` says what each of all columns stands for.
+    """
 
     train: pa.Table
     held_out: pa.Table
+    kinds: Mapping[str, Kind] = dataclasses.field(default_factory=dict)
 
 
 def ingest_settings(config: Config) -> Settings:
@@ -41,11 +48,17 @@ def ingest_settings(config: Config) -> Settings:
 
 
 def ingest(config: Config, span: int, rejects_folder: Path) -> Events:
-    """Reads the newest delivery of a span, whole.
+    """Reads the newest delivery of a span, whole, without its context columns.
 
     Raises:
       SpanError: the pipeline would refuse the span. Its rejected rows then lie in `rejects_folder`.
     """
+    every = ingest_all(config, span, rejects_folder)
+    return Events(*(part.select(SCHEMA.names).cast(SCHEMA) for part in (every.train, every.held_out)))
+
+
+def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
+    """The same with the context columns."""
     settings = ingest_settings(config)
     plan, read = reader_of(settings.format)
     window = settings.window(span)
@@ -57,15 +70,16 @@ def ingest(config: Config, span: int, rejects_folder: Path) -> Events:
             clean, rejects = check(raw, settings, window)
             summary.read += len(raw.rows) + len(raw.malformed)
             summary.count(piece.name, rejects)
+            summary.unite({name: raw.kinds.get(name, "bytes") for name in settings.context})
             summary.events += clean.num_rows
             lines.append(reject_lines(piece.name, rejects))
             batches.append(clean)
             hashes.append(hash_events(clean))
     _refuse(summary, settings, span, "".join(lines), rejects_folder / f"{settings.label(span)}.csv")
-    events = pa.Table.from_batches(batches).select(SCHEMA.names).cast(SCHEMA)
+    events = pa.Table.from_batches(batches)
     choice = select(np.concatenate(hashes), events["timestamp"].to_numpy(), settings.eval_fraction)
     train, held_out = (events.filter(pa.array(choice == side)).combine_chunks() for side in (TRAIN, EVAL))
-    return Events(train, held_out)
+    return Events(train, held_out, {**KINDS, **summary.kinds})
 
 
 def _files(config: Config, span: int) -> list[tuple[str, str]]:

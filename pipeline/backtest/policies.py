@@ -10,10 +10,11 @@ from typing import Any, Literal
 import yaml
 
 from pipeline.config import Config, ConfigError, override
+from pipeline.policy import Maintenance
 
 Learn = Literal["fine_tune", "retrain", "never"]
 _LEARN: tuple[Learn, ...] = ("fine_tune", "retrain", "never")
-_SECTIONS = ("update", "model")
+_SECTIONS = ("update", "model", "policy")
 
 _PLAIN: dict[str, dict[str, Any]] = {
     "replay": {"budget": 0},
@@ -31,8 +32,9 @@ BUILT_IN: dict[str, dict[str, Any]] = {
     "never": {"learn": "never"},
     "settings": {},
 }
-"""`settings` is the settings file as it stands, the others without its stability parts. `fine-tune` learns each span
-from yesterday's model, `retrain` the last `update.retrain_spans` from nothing, `never` the first span alone."""
+"""`settings` is the settings file as it stands, the others without its stability parts and its `policy`. `fine-tune`
+learns each span from yesterday's model, `retrain` the last `update.retrain_spans` from nothing, `never` the first span
+alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +50,11 @@ def find_policies(names: Sequence[str], config: Config, file: Path | None = None
     """The policies called `names`, from `file` or built in; without names all of the file.
 
     A file maps each name to `learn` (`fine_tune`, the default, `retrain` or `never`) and to the settings in which the
-    policy differs from `config`, in the sections `update` and `model`:
+    policy differs from `config`, in the sections `update`, `model` and `policy`:
 
         gentle: {update: {learning_rate: 0.02, stability: {proximal: {strength: 0.1}}}}
         weekly: {learn: retrain, update: {retrain_spans: 7}}
+        when it falls: {policy: {next_span: {retrain: 3}}}
 
     Raises:
       ConfigError: no policy of that name, or a policy that can't be used.
@@ -65,7 +68,9 @@ def find_policies(names: Sequence[str], config: Config, file: Path | None = None
             raise ConfigError(
                 f"A policy must be one of {', '.join(known)}. Received: {name!r}. Write your own into a file."
             )
-        policies.append(_policy(name, known[name], config))
+        own_rules = name in own or name == "settings"
+        base = config if own_rules else config.model_copy(update={"policy": Maintenance()})
+        policies.append(_policy(name, known[name], base))
     return policies
 
 
@@ -85,9 +90,16 @@ def _policy(name: str, raw: Any, config: Config) -> Policy:
         raise ConfigError(f"A policy's name must be text without a slash, or a dot in front. Received: {name!r}.")
     raw = {} if raw is None else raw
     if not isinstance(raw, Mapping) or set(raw) - {"learn", *_SECTIONS}:
-        raise ConfigError(f"The policy {name!r} must hold `learn`, `update` or `model`. Received: {raw!r}.")
+        raise ConfigError(
+            f"The policy {name!r} must hold `learn`, `update`, `model` or `policy`. Received: {raw!r}."
+        )
     learn = raw.get("learn", "fine_tune")
     if learn not in _LEARN:
         raise ConfigError(f"`learn` of the policy {name!r} must be one of {', '.join(_LEARN)}. Received: {learn!r}.")
+    if learn != "fine_tune" and "policy" in raw:
+        raise ConfigError(
+            f"The policy {name!r} must not hold `policy` beside `learn: {learn}`, which decides every span alike. "
+            "Leave one of them out."
+        )
     changes = {section: raw[section] for section in _SECTIONS if section in raw}
     return Policy(name, learn, override(config, changes, f"The policy {name!r}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -13,13 +14,16 @@ from typing import Any
 
 from components.next_span_evaluator.component import evaluate
 from components.update_decider.decision import Decision, decide
+from components.update_decider.rules import Rules, Signals
 from pipeline import wiring
 from pipeline.backtest import retention
-from pipeline.backtest.headline import headline
 from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.row import Row
+from pipeline.backtest.signals import signals
 from pipeline.backtest.spans import PreparedSpan
+from pipeline.headline import headline
+from pipeline.rules import rules
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.replay import ReplayMemory
@@ -60,7 +64,9 @@ class PolicyRun:
         self._training = dataclasses.replace(wiring.policy(config), seed=seed)
         gate, push = config.gate, config.push
         bounds = (config.update.max_owed_spans, config.update.retrain_spans, gate.min_events, gate.k, push.exclude_seen)
-        how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds)
+        self._rules = rules(config) if policy.learn == "fine_tune" else Rules()
+        told = dataclasses.asdict(self._rules)
+        how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, told)
         self._how = json.dumps(how, sort_keys=True)
 
     def done(self) -> int:
@@ -82,14 +88,15 @@ class PolicyRun:
             if on_span:
                 on_span(span)
             metrics, events = ({}, 0) if learned is None else self._test(learned, span)
-            decision = self._decide(index, learned)
-            examples, epochs, seconds = 0, 0, 0.0
+            decision = self._decide(rows, learned, metrics)
+            examples, epochs, seconds, held_out = 0, 0, 0.0, None
             if decision.action != "skip":
                 learned, examples, epochs, seconds = self._learn(decision, span, learned)
+                held_out = self._test_held_out(learned, span).get(self._rules.metric) if self._looks_back else None
             rows.append(
                 Row(
                     self._policy.name, self._seed, span.name, decision.action, events, metrics,
-                    examples, epochs, seconds, self._fingerprint(span),
+                    examples, epochs, seconds, self._fingerprint(span), reason=decision.reason, held_out=held_out,
                 )
             )  # fmt: skip
             if learned is not None and self._retention_spans:
@@ -146,20 +153,36 @@ class PolicyRun:
             learned.signature = as_signature(metrics)
         return learned.signature
 
-    def _decide(self, index: int, learned: _Learned | None) -> Decision:
-        config, span = self._policy.config, self._spans[index]
+    @property
+    def _looks_back(self) -> bool:
+        return self._rules.retention.set
+
+    def _test_held_out(self, learned: _Learned, span: PreparedSpan) -> dict[str, float]:
+        """What the pipeline's gate measures right after training, and its next-span evaluation on an older span."""
+        return evaluate(self._signature(learned), (span.held_out,), self._spec.history_length)
+
+    def _decide(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Decision:
+        config, index = self._policy.config, len(rows)
+        span = self._spans[index]
         past = [one.number for one in self._spans[:index]][-wiring.most_spans(config) :]
         champion = learned.state.learned[-1] if learned is not None else None
         if champion is not None and self._policy.learn == "never":
             return Decision("skip", "The policy learns the first span alone.", ())
         decision = decide(
             span.number, champion, past, span.sequences.new_events, len(span.held_out), config.gate.min_events,
-            config.update.max_owed_spans, config.update.retrain_spans,
+            config.update.max_owed_spans, config.update.retrain_spans, self._rules,
+            self._measure(rows, learned, metrics),
         )  # fmt: skip
         if decision.action == "fine_tune" and self._policy.learn == "retrain":
             recent = (*past, span.number)[-config.update.retrain_spans :]
             return Decision("retrain", "The policy learns every span with those before it.", recent)
         return decision
+
+    def _measure(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Signals:
+        if self._policy.learn != "fine_tune" or learned is None:
+            return Signals()
+        test_older = functools.partial(self._test_held_out, learned)
+        return signals(self._policy.config, self._rules, self._spans, rows, metrics, test_older)
 
     def _learn(
         self, decision: Decision, span: PreparedSpan, learned: _Learned | None

@@ -25,6 +25,9 @@ class Row:
       fingerprint: of the span and of all before it.
       just_learned: the first metric on a sample of the span, by the model that had just learned it; None untested.
       retained: the same by the model that has learned the last span; None for a span that was not tested again.
+      reason: of the action.
+      held_out: the policy's metric on the held-out events, by the model that had just learned the rest; None where no
+        policy looks back at it.
     """
 
     policy: str
@@ -39,6 +42,8 @@ class Row:
     fingerprint: str = ""
     just_learned: float | None = None
     retained: float | None = None
+    reason: str = ""
+    held_out: float | None = None
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Row:
@@ -52,9 +57,10 @@ def write_rows(path: Path, rows: Sequence[Row], metrics: Sequence[str]) -> None:
         [row.span, row.policy, row.seed, row.action, row.events]
         + [figure(row.metrics.get(name)) for name in metrics]
         + [figure(row.just_learned), figure(row.retained), row.examples, row.epochs, f"{row.seconds:.3f}"]
+        + [row.reason]
         for row in rows
     ]
-    write_csv(path, [[*head, "examples", "epochs", "seconds"], *lines])
+    write_csv(path, [[*head, "examples", "epochs", "seconds", "reason"], *lines])
 
 
 def figure(value: float | None) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipeline.backtest.headline import headline, title
 from pipeline.backtest.summary import Line, Measure
+from pipeline.headline import headline, title
 
 
 def comparison(lines: Sequence[Line], metrics: Sequence[str], k: int) -> Table:

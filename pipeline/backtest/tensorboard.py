@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.backtest.headline import headline
 from pipeline.backtest.row import Row
+from pipeline.headline import headline
 from pipeline.spans import Naming
 from trainer.keras2 import tf
 

@@ -7,11 +7,11 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from pipeline.backtest.headline import headline, lower_is_better, title
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.row import Row
 from pipeline.backtest.summary import by_policy
 from pipeline.config import Config, ConfigError
+from pipeline.headline import headline, lower_is_better, title
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,6 +106,24 @@ def test_every_day_brings_new_items_and_new_users(days):
             seen |= today
 
 
+def test_one_night_everything_is_exchanged(tmp_path):
+    sizes = {"events_per_day": 200, "users": 40, "items": 30, "new_items_per_day": 3}
+    simulate(tmp_path / "turned", THURSDAY, 6, seed=1, turnover=3, **sizes)
+    simulate(tmp_path / "steady", THURSDAY, 6, seed=1, **sizes)
+    turned, steady = (
+        [read(file) for file in sorted((tmp_path / name).glob("events/*/events.csv"))] for name in ("turned", "steady")
+    )
+    assert turned[:3] == steady[:3], "what comes later changes nothing before it"
+    before, after = ({row["item_id"] for day in days for row in day} for days in (turned[:3], turned[3:]))
+    assert len(before) > 30
+    assert len(after) > 30
+    assert not before & after
+    assert {row["user_id"] for row in turned[2]} & {row["user_id"] for row in turned[3]}, "the people stay"
+    assert len(read(tmp_path / "turned" / "items.csv")) == 30 + 2 * 3 + 30 + 2 * 3
+    with pytest.raises(ValueError, match="`turnover` must be at least 1"):
+        simulate(tmp_path / "none", THURSDAY, 2, seed=1, turnover=0)
+
+
 def test_some_items_sell_far_better_than_others(days):
     counts = sorted(Counter(row["item_id"] for events in days for row in events).values(), reverse=True)
     assert sum(counts[: len(counts) // 10]) > 0.25 * sum(counts)

@@ -1,4 +1,4 @@
-"""The metric by which policies are compared, and old spans tested again."""
+"""The metric by which policies are compared, old spans tested again and a champion watched."""
 
 from __future__ import annotations
 

@@ -1,0 +1,118 @@
+"""What a maintenance policy looks at, and from where on it acts: plain values, without any TFX."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, Literal
+
+Measure = Literal["jensen_shannon", "infinity_norm"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """From `fine_tune` on a span may not be left for later, from `retrain` on a full retrain is due; None: never."""
+
+    fine_tune: float | None = None
+    retrain: float | None = None
+
+    @property
+    def set(self) -> bool:
+        return self.fine_tune is not None or self.retrain is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class DriftRule:
+    """How far the values of `column` may be from those of the nearest of the spans before, by `measure`, 0 to 1."""
+
+    column: str
+    measure: Measure
+    limit: Limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A full retrain at `start`, in span numbers, and every `period` from there on.
+
+    `text` says it to a reader: "every 4th Sunday".
+    """
+
+    start: int
+    period: int
+    text: str
+
+    def last_due(self, span: int) -> int:
+        """The last time, up to `span` itself, for which a full retrain was planned."""
+        return span - (span - self.start) % self.period
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """A maintenance policy. As it stands it fine-tunes on every span.
+
+    Attributes:
+      metric: the metric of next-span evaluation and retention; `lower_is_better` for an error.
+      rest_spans: how many earlier spans may be owed before one is learned although no limit is reached.
+      cooldown: days (of number-patterned spans: spans) after a full retrain was tried in which no limit, and no
+        `max_age`, calls for another.
+      max_age: days since the last full retrain after which one is due; None: never.
+      next_span: in standard deviations that the champion's metric is worse than its mean over the spans before; of at
+        most `next_span_spans` and at least `next_span_least` of them.
+      drift: see `DriftRule`; the spans before are at most `drift_spans`.
+      retention: how much worse the metric on older held-out events has become since they were new.
+      new_items, new_keys: the share of a span's ids that no earlier span had.
+      schedule: see `Schedule`.
+      unit: what a span number counts, for sentences: "day" or "span".
+    """
+
+    metric: str = "recall"
+    lower_is_better: bool = False
+    rest_spans: int = 0
+    cooldown: int = 0
+    max_age: int | None = None
+    next_span: Limit = Limit()
+    next_span_spans: int = 14
+    next_span_least: int = 5
+    drift: tuple[DriftRule, ...] = ()
+    drift_spans: int = 7
+    retention: Limit = Limit()
+    new_items: Limit = Limit()
+    new_keys: Limit = Limit()
+    schedule: Schedule | None = None
+    unit: str = "day"
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Rules:
+        raw: dict[str, Any] = json.loads(text)
+        for name in ("next_span", "retention", "new_items", "new_keys"):
+            raw[name] = Limit(**raw[name])
+        raw["drift"] = tuple(DriftRule(**{**one, "limit": Limit(**one["limit"])}) for one in raw["drift"])
+        raw["schedule"] = None if raw["schedule"] is None else Schedule(**raw["schedule"])
+        return cls(**raw)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """What was measured before training. What could not be is None, or empty.
+
+    Attributes:
+      next_span: the champion's metric on the span.
+      past_next_span: the same of the spans before, oldest first.
+      drift: by column and measure, the distance to the nearest of the spans before.
+      retention: of each older span, the metric on its held-out events now and when they were new.
+      new_items, new_keys: shares, 0 to 1.
+      retrained: the span at which the champion, or the model that it descends from, was trained from nothing.
+      tried: the last span at which training from nothing was decided on, whatever the gate said.
+    """
+
+    next_span: float | None = None
+    past_next_span: tuple[float, ...] = ()
+    drift: tuple[tuple[str, Measure, float], ...] = ()
+    retention: tuple[tuple[float, float], ...] = ()
+    new_items: float | None = None
+    new_keys: float | None = None
+    retrained: int | None = None
+    tried: int | None = None
