@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline.config import Config, ConfigError
 from pipeline.family import REASON, REVOKED
 from pipeline.spans import Naming
-from pipeline.store import connection_config
+from pipeline.store import connect
 
 State = Literal["done", "failed", "unfinished"]
 
@@ -150,7 +150,7 @@ def open_store(config: Config) -> metadata_store.MetadataStore | None:
     if config.metadata is None and not (config.root / "metadata.sqlite").exists():
         return None
     try:
-        return metadata_store.MetadataStore(connection_config(config))
+        return connect(config)
     except RuntimeError as error:
         if config.metadata is None:
             raise
