@@ -33,7 +33,8 @@ class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
     `model` and `model_blessing`: of the model of the latest span before `span`, if any, that was blessed, not refused
-    by the pusher after that, and not revoked. `pushed`: what the pusher made of it.
+      by the pusher after that, and not revoked; of a span that was run several times the last run's model counts.
+    `pushed`: what the pusher made of it.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
     Each further input, by its name in `window`: how many spans, and how many of the last ones before `span` are passed
@@ -50,14 +51,13 @@ class Champion(resolver.ResolverStrategy):
         }
         pushed = input_dict.get("pushed", [])
         blessed = {model: one for model, one in judged.items() if one.get_int_custom_property("blessed") == 1}
-        clean = [
+        clean = [model for model in input_dict["model"] if not model.get_int_custom_property("revoked")]
+        # A span that was run again and refused has no model left: the earlier one learned what has been replaced.
+        champion = [
             model
-            for model in input_dict["model"]
-            if model.id in blessed
-            and not model.get_int_custom_property("revoked")
-            and not _refused(_of_version(model, pushed))
-        ]
-        champion = newest_by_span(clean, below=self._span)[-1:]
+            for model in newest_by_span(clean, below=self._span)
+            if model.id in blessed and not _refused(_of_version(model, pushed))
+        ][-1:]
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],

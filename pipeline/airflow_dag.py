@@ -1,4 +1,4 @@
-"""The daily loop as Airflow DAGs: one a settings file, one task a node, one DAG run a span.
+"""The daily loop as Airflow DAGs: one a settings file, one task a node or a stage, one DAG run a span.
 
 Link this file into Airflow's DAGs folder (docs/airflow.md). Airflow lives in an environment of its own, so nothing but
 Airflow and the standard library is imported here; every task calls `warmspan run-node` in the environment of TFX.
@@ -8,8 +8,12 @@ The same file loads on Airflow 2.11 and 3.x. Settings, all from the environment 
   WARMSPAN_START     date of the first span, like 2024-05-01; WARMSPAN_START_<name> for one recommender alone.
   WARMSPAN_END       date of the last span; none if not given. WARMSPAN_END_<name> likewise.
   WARMSPAN_SCHEDULE  when a day's run begins, as cron with one time a day, UTC; "0 0 * * *" if not given.
+  WARMSPAN_TASKS     "nodes" for a task a node, which is so if not given; "stages" for three tasks; "day" for one.
   WARMSPAN_CLI       the command; if not given, the `warmspan` beside WARMSPAN_PYTHON, or in .venv beside this package.
   WARMSPAN_PYTHON    the Python of TFX's environment.
+  WARMSPAN_IMAGE     if given, every task is a pod of this image, where `warmspan` is on the path (or WARMSPAN_CLI).
+  WARMSPAN_NAMESPACE its namespace in Kubernetes; "default" if not given.
+  WARMSPAN_POD       file with the rest of the pod: volumes, resources, where it may run. Its container is `base`.
 """
 
 from __future__ import annotations
@@ -140,8 +144,52 @@ def _date(variable: str, name: str) -> datetime.datetime | None:
 def _command() -> str:
     if command := os.environ.get("WARMSPAN_CLI"):
         return command
+    if os.environ.get("WARMSPAN_IMAGE"):
+        return "warmspan"
     python = os.environ.get("WARMSPAN_PYTHON")
     return shlex.quote(str(Path(python).with_name("warmspan") if python else _HERE.parents[1] / ".venv/bin/warmspan"))
+
+
+def _grouping(order: ModuleType) -> dict[str, tuple[str, ...]]:
+    """Tasks and the nodes that each runs."""
+    asked = os.environ.get("WARMSPAN_TASKS") or "nodes"
+    if asked not in order.GROUPINGS:
+        raise ValueError(f"`WARMSPAN_TASKS` must be one of {', '.join(order.GROUPINGS)}. Received: {asked!r}.")
+    return order.GROUPINGS[asked]
+
+
+def _task(task_id: str, line: str, passed_over: int) -> Any:
+    """A task that runs a line of shell, on this machine or in a pod."""
+    image = os.environ.get("WARMSPAN_IMAGE")
+    if not image:
+        return BashOperator(
+            task_id=task_id,
+            bash_command=line,
+            env={"WARMSPAN_SPAN": _SPAN},
+            append_env=True,
+            skip_on_exit_code=passed_over,
+            do_xcom_push=False,
+        )
+    # Imported only where it is asked for: the provider is a package of its own.
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+    return KubernetesPodOperator(
+        task_id=task_id,
+        # Kubernetes takes no capitals in the name of a pod.
+        name=f"warmspan-{task_id.lower()}",
+        namespace=os.environ.get("WARMSPAN_NAMESPACE") or "default",
+        image=image,
+        pod_template_file=os.environ.get("WARMSPAN_POD") or None,
+        cmds=["sh", "-c"],
+        arguments=[line],
+        env_vars={"WARMSPAN_SPAN": _SPAN},
+        labels={"app": "warmspan"},
+        skip_on_exit_code=passed_over,
+        get_logs=True,
+        # A scheduler that starts again finds the pod that is running instead of starting a second.
+        reattach_on_restart=True,
+        do_xcom_push=False,
+    )
 
 
 def build(name: str, config: Path, start: datetime.datetime, end: datetime.datetime | None) -> DAG:
@@ -169,22 +217,14 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
         doc_md=__doc__,
         tags=["warmspan"],
     ) as dag:
-        tasks = [
-            BashOperator(
-                task_id=node,
-                # The span comes from whoever triggers a run: the shell gets it as a value, never as a part of a line.
-                bash_command=(
-                    f"{_ORDER if node == order.NODES[0] else ''}"
-                    f"exec {_command()} run-node {node} --config {shlex.quote(str(config))} "
-                    f'--span "$WARMSPAN_SPAN" {_GAPS}'
-                ),
-                env={"WARMSPAN_SPAN": _SPAN},
-                append_env=True,
-                skip_on_exit_code=order.PASSED_OVER,
-                do_xcom_push=False,
+        tasks: list[Any] = []
+        for task, nodes in _grouping(order).items():
+            # The span comes from whoever triggers a run: the shell gets it as a value, never as a part of a line.
+            line = (
+                f"{'' if tasks else _ORDER}exec {_command()} run-node {' '.join(nodes)} "
+                f'--config {shlex.quote(str(config))} --span "$WARMSPAN_SPAN" {_GAPS}'
             )
-            for node in order.NODES
-        ]
+            tasks.append(_task(task, line, order.PASSED_OVER))
         for before, after in itertools.pairwise(tasks):
             before >> after
     return dag

@@ -28,7 +28,7 @@ from pipeline.config import Config
 from pipeline.ledger import Run
 from pipeline.plan import GapError, PlanError
 from pipeline.spans import Naming
-from pipeline.store import connection_config
+from pipeline.store import connect
 
 TYPE = "WarmspanAlert"
 _log = logging.getLogger("warmspan.alerts")
@@ -97,7 +97,7 @@ def tell(config: Config, events: Sequence[Event] = ()) -> None:
         return
     try:
         with _one_at_a_time(config.root):
-            store = metadata_store.MetadataStore(connection_config(config))
+            store = connect(config)
             kind = store.put_context_type(metadata_store_pb2.ContextType(name=TYPE), can_add_fields=True)
             for event in wanted:
                 _note(store, kind, config.name, event, list(channels))

@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.cli_nightly import app as nightly_commands
+from pipeline.cli_nightly import read_outlook, say_waiting
 from pipeline.cli_serving import app as serving_commands
 from pipeline.cli_shared import DEFAULT_CONFIG as _DEFAULT_CONFIG
 from pipeline.cli_shared import ConfigPath, Decide, overrule_of, say
@@ -27,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(nightly_commands)
 app.add_typer(serving_commands)
 
 
@@ -70,6 +73,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", help="The last of several spans.")] = None,
     allow_gaps: Annotated[bool, typer.Option(help="Run although days in between have no files.")] = False,
     redo: Annotated[bool, typer.Option(help="Run spans again that are done, up to the last.")] = False,
+    planned: Annotated[bool, typer.Option("--plan", help="Run what `warmspan plan` shows.")] = False,
     decide: Decide = None,
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
@@ -79,14 +83,20 @@ def run(
     from pipeline.spans import Naming
 
     naming = Naming(settings.data.dated)
+    outlook = None
     try:
         if span is not None and (first is not None or last is not None):
             raise ValueError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
+        if planned and (redo or span is not None or first is not None or last is not None):
+            raise ValueError("`--plan` names the spans itself. Received: with others, or `--redo`. Leave them out.")
         begin, end = (None if name is None else naming.parse(name) for name in (span or first, span or last))
         from pipeline.deliveries import read_deliveries
 
-        ledger = read_ledger(settings)
-        steps = make_plan(ledger, read_deliveries(settings), naming, begin, end, allow_gaps, redo)
+        if planned:
+            outlook = read_outlook(settings, allow_gaps)
+            steps = list(outlook.steps)
+        else:
+            steps = make_plan(read_ledger(settings), read_deliveries(settings), naming, begin, end, allow_gaps, redo)
         if decide is not None and len(steps) != 1:
             raise ValueError(
                 f"`--decide` must be for one span that is not done. Received: {len(steps)} to run. Name one with "
@@ -98,7 +108,8 @@ def run(
         tell(settings, not_planned(error, naming))
         _stop(error)
     console = _console()
-    if not steps:
+    waiting = outlook.waiting if outlook else ()
+    if not steps and not waiting:
         from pipeline.standing import owed_now
 
         console.print("Every span asked for is done. Nothing to do.")
@@ -112,6 +123,11 @@ def run(
         run_steps(settings, steps, console, overrule_of(decide))
     except RunError as error:
         _stop(error)
+    if waiting:
+        from pipeline.alerts import not_planned, tell
+
+        tell(settings, not_planned(say_waiting(waiting), naming))
+        sys.exit(1)
 
 
 @app.command()
@@ -133,13 +149,13 @@ def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
 
 @app.command("run-node")
 def run_node(
-    node: Annotated[str, typer.Argument(help="One of the nodes that `warmspan nodes` prints.")],
+    nodes: Annotated[list[str], typer.Argument(help="Nodes that `warmspan nodes` prints, in their order.")],
     span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
     config: ConfigPath = _DEFAULT_CONFIG,
     allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
     decide: Decide = None,
 ) -> None:
-    """Run one node of a span, for a scheduler; nothing if it is done. Returns 99 if it is passed over."""
+    """Run one node of a span, or several, for a scheduler; not what is done. Returns 99 if the last is passed over."""
     from pipeline.node_order import PASSED_OVER
 
     settings = _settings(config)
@@ -148,14 +164,16 @@ def run_node(
     from pipeline.runner import RunError
     from pipeline.spans import SpanNameError
 
+    outcome = ""
     try:
-        result = node_run.run_node(settings, node, span, allow_gaps, overrule_of(decide))
+        for result in node_run.run_nodes(settings, nodes, span, allow_gaps, overrule_of(decide)):
+            outcome = result.outcome
+            seconds = f" in {result.seconds:.1f} s" if outcome == "ran" else ""
+            why = f". {result.why}" if result.why else ""
+            say(f"{result.name} {result.node}: {outcome}{seconds}{why}")
     except (SpanNameError, PlanError, RunError, ValueError) as error:
         _stop(error)
-    seconds = f" in {result.seconds:.1f} s" if result.outcome == "ran" else ""
-    why = f". {result.why}" if result.why else ""
-    Console().print(f"{result.name} {result.node}: {result.outcome}{seconds}{why}", highlight=False, markup=False)
-    if result.outcome == "passed over":
+    if outcome == "passed over":
         sys.exit(PASSED_OVER)
 
 
@@ -339,4 +357,11 @@ def main() -> None:
     # TFX's dependencies warn of each other's futures at import; a run's own warnings and logs go to its log file.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
-    app()
+    try:
+        app()
+    except ValueError as error:
+        from pipeline.config import ConfigError
+
+        if not isinstance(error, ConfigError):
+            raise
+        _stop(error)  # a store that does not answer, in whatever command

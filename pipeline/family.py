@@ -56,8 +56,9 @@ class Family:
         Args:
           without: ids of models that are taken for revoked too.
         """
-        clean = [one for one in self.models if one.blessed and not one.revoked and one.id not in without]
-        return max(clean, key=lambda one: (one.span, one.id), default=None)
+        clean = [one for one in self.models if not one.revoked and one.id not in without]
+        newest = {one.span: one for one in sorted(clean, key=lambda one: one.id)}
+        return max((one for one in newest.values() if one.blessed), key=lambda one: one.span, default=None)
 
     def served(self, without: Collection[int] = ()) -> Model | None:
         """The newest clean model that was pushed: what the folder's highest version must be."""

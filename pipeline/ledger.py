@@ -12,10 +12,10 @@ from typing import Any, Literal
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError
 from pipeline.family import REASON, REVOKED
 from pipeline.spans import Naming
-from pipeline.store import connection_config
+from pipeline.store import connect
 
 State = Literal["done", "failed", "unfinished"]
 
@@ -127,11 +127,35 @@ def read_run(config: Config, span: int, revision: int | None = None) -> Run | No
     return None if found is None else _read(store, _Kinds.read(store), found[0], span, name, found[1])
 
 
+def read_order(config: Config) -> dict[int, tuple[int, int]]:
+    """For each span the ids of the first and the last execution of its latest run: what ran before what."""
+    store = open_store(config)
+    if store is None:
+        return {}
+    order = {}
+    for run in read_ledger(config):
+        context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
+        ids = [one.id for one in store.get_executions_by_context(context.id)]
+        if ids:
+            order[run.span] = min(ids), max(ids)
+    return order
+
+
 def open_store(config: Config) -> metadata_store.MetadataStore | None:
-    """ML Metadata; None if nothing has run yet."""
+    """ML Metadata; None if nothing has run yet.
+
+    Raises:
+      ConfigError: `metadata` names a server that can't be reached.
+    """
     if config.metadata is None and not (config.root / "metadata.sqlite").exists():
         return None
-    return metadata_store.MetadataStore(connection_config(config))
+    try:
+        return connect(config)
+    except RuntimeError as error:
+        if config.metadata is None:
+            raise
+        where = config.metadata.rpartition("@")[2]  # no password
+        raise ConfigError(f"`metadata` must name a server that answers. Received: {where} ({error}).") from None
 
 
 @dataclasses.dataclass(frozen=True)

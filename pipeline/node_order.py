@@ -19,5 +19,14 @@ NODES = (
     "SpanPusher",
 )
 
-# What `warmspan run-node` returns for a node that is passed over: to Airflow's BashOperator, "skipped".
+_LEARN, _JUDGE = NODES.index("NextSpanEvaluator"), NODES.index("Evaluator")
+
+# How a scheduler may cut a day into tasks, each a process that imports TFX once; every task is nodes in a row.
+GROUPINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "nodes": {node: (node,) for node in NODES},
+    "stages": {"Prepare": NODES[:_LEARN], "Learn": NODES[_LEARN:_JUDGE], "Judge": NODES[_JUDGE:]},
+    "day": {"Day": NODES},
+}
+
+# What `warmspan run-node` returns when the last node that it is given is passed over: to Airflow, "skipped".
 PASSED_OVER = 99

@@ -1,9 +1,11 @@
-"""One node of one span, in a process of its own: how a scheduler with a task a node drives the graph."""
+"""One node of one span, or a few in a row, in a process of their own: how a scheduler drives the graph."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +44,27 @@ class NodeResult:
     seconds: float
 
 
+def run_nodes(
+    config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+) -> Iterator[NodeResult]:
+    """Runs `nodes` one after the other as `run_node` does, and stops at the first that fails.
+
+    Raises:
+      RunError: also if `nodes` are not in the order of `NODES`; then nothing was run.
+    """
+    places = [NODES.index(node) if node in NODES else -1 for node in nodes]
+    if any(after <= before for before, after in itertools.pairwise(places) if -1 not in (before, after)):
+        raise RunError(
+            f"Nodes must be given once each, in the order that `warmspan nodes` prints. Received: {', '.join(nodes)}."
+        )
+    if -1 in places:
+        raise _unknown(nodes[places.index(-1)])
+    if overrule is not None and _DECIDER not in nodes:
+        raise _not_decided(", ".join(nodes))
+    for node in nodes:
+        yield run_node(config, node, name, allow_gaps, overrule if node == _DECIDER else None)
+
+
 def run_node(
     config: Config, node: str, name: str, allow_gaps: bool = False, overrule: Overrule | None = None
 ) -> NodeResult:
@@ -62,9 +85,9 @@ def run_node(
       RunError: the node is unknown, comes too early, or failed.
     """
     if node not in NODES:
-        raise RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
+        raise _unknown(node)
     if overrule is not None and node != _DECIDER:
-        raise RunError(f"`--decide` must go with {_DECIDER}, which takes the decision. Received: {node}.")
+        raise _not_decided(node)
     naming = Naming(config.data.dated)
     span = naming.parse(name)
     try:
@@ -85,6 +108,14 @@ def run_node(
             logging.exception("the node stopped")
             tell(config, failure(name, revision, error))
             raise RunError(f"{error} Details: {log}.") from error
+
+
+def _unknown(node: str) -> RunError:
+    return RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
+
+
+def _not_decided(nodes: str) -> RunError:
+    return RunError(f"`--decide` must go with {_DECIDER}, which takes the decision. Received: {nodes}.")
 
 
 def log_path(config: Config, name: str, revision: int) -> Path:

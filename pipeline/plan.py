@@ -80,37 +80,39 @@ def make_plan(
                 "A redo must go on to the last span that was run, because each day stands on the one before. Received: "
                 f"up to {naming.format(wanted[-1])}, while {naming.format(newest)} has been run. Leave `--to` out."
             )
-        return [Step(span, _revision(runs.get(span), again=True)) for span in wanted]
+        return [Step(span, next_revision(runs.get(span), again=True)) for span in wanted]
 
-    changed = [span for span in wanted if span in done and _changed(runs[span], delivered[span])]
+    replaced = [span for span in wanted if span in done and changed(runs[span], delivered[span])]
     late = [span for span in wanted if newest is not None and span < newest and span not in done]
-    overtaken = sorted([span for span in changed if span != newest] + ([] if allow_gaps and first is None else late))
+    overtaken = sorted([span for span in replaced if span != newest] + ([] if allow_gaps and first is None else late))
     if overtaken:
-        raise PlanError(_overtaken(overtaken, changed, done, naming))
+        raise PlanError(_overtaken(overtaken, replaced, done, naming))
     if not allow_gaps:
         _refuse_gaps(delivered, runs, newest, wanted, first, last, naming)
     # Nothing stands on the last day yet, so a new delivery of it can simply replace it.
-    again = [Step(span, _revision(runs[span], again=True)) for span in changed]
+    again = [Step(span, next_revision(runs[span], again=True)) for span in replaced]
     ahead = [span for span in wanted if newest is None or span > newest]
-    return again + [Step(span, _revision(runs.get(span), again=False)) for span in ahead]
+    return again + [Step(span, next_revision(runs.get(span), again=False)) for span in ahead]
 
 
-def _revision(run: Run | None, again: bool) -> int:
+def next_revision(run: Run | None, again: bool) -> int:
+    """The revision to run a span under; `again` if a run that is done is to be replaced."""
     if run is None:
         return 1
     return run.revision + 1 if run.void or (again and run.state == "done") else run.revision
 
 
-def _changed(run: Run, delivery: Delivery) -> bool:
+def changed(run: Run, delivery: Delivery) -> bool:
+    """Whether what lies in the data folder is not what was run."""
     return (run.delivery, run.fingerprint) != (delivery.version, delivery.fingerprint)
 
 
-def _overtaken(spans: Sequence[int], changed: Collection[int], done: Collection[int], naming: Naming) -> str:
+def _overtaken(spans: Sequence[int], replaced: Collection[int], done: Collection[int], naming: Naming) -> str:
     lines = []
     for span in spans:
         after = [one for one in sorted(done) if one > span]
-        what = "was delivered again" if span in changed else "was delivered"
-        lines.append(f"{naming.format(span)} {what} after later spans were run: {_names(after, naming)}.")
+        what = "was delivered again" if span in replaced else "was delivered"
+        lines.append(f"{naming.format(span)} {what} after later spans were run: {named(after, naming)}.")
     return "\n".join(
         [
             *lines,
@@ -137,18 +139,19 @@ def _refuse_gaps(
     if missing:
         raise GapError(
             missing,
-            f"Every span in between must have been delivered. Received: no files for {_names(missing, naming)}. Wait "
+            f"Every span in between must have been delivered. Received: no files for {named(missing, naming)}. Wait "
             "for them, or pass `--allow-gaps` if there is nothing to come.",
         )
     ahead = [span for span in wanted if newest is None or span > newest]
     passed = [span for span in delivered if begin <= span < ahead[0]] if ahead else []
     if passed:
         raise PlanError(
-            f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {_names(passed, naming)} have not "
+            f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {named(passed, naming)} have not "
             f"been run. Start with `--from {naming.format(passed[0])}`, or leave them out for good with `--allow-gaps`."
         )
 
 
-def _names(spans: Sequence[int], naming: Naming) -> str:
+def named(spans: Sequence[int], naming: Naming) -> str:
+    """The spans' names with commas between; of many only the first."""
     named = ", ".join(naming.format(span) for span in spans[:_MOST_NAMED])
     return f"{named}, … ({len(spans)} in all)" if len(spans) > _MOST_NAMED else named

@@ -19,6 +19,7 @@ from pipeline.family import Family, Model, read_family, revoke
 from pipeline.ledger import open_store
 from pipeline.lock import alone
 from pipeline.spans import Naming
+from pipeline.store_lock import alone_in_store
 from serving.bundle import BundleError, check_bundle
 from serving.model_config import ModelConfigError
 
@@ -91,7 +92,7 @@ def carry_out(config: Config, planned: Rollback, reason: str) -> None:
       RollbackError: something has changed since it was planned, or the folder can't be changed.
       LockedError: a run is going on.
     """
-    with alone(config.root):
+    with alone(config.root), alone_in_store(config):
         family = read_models(config)
         if _plan(config, family, [one for version in planned.named for one in family.of_version(version)]) != planned:
             raise RollbackError("The ledger or the folder has changed since this was planned. Run the command again.")

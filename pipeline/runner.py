@@ -25,8 +25,10 @@ from pipeline.config import Config
 from pipeline.graph import create_pipeline
 from pipeline.ledger import run_id
 from pipeline.lock import LockedError, alone
+from pipeline.postgres_store import PostgresMetadata
 from pipeline.rollback import RollbackError, finish
 from pipeline.spans import Naming
+from pipeline.store_lock import alone_in_store
 
 _DECIDER = "UpdateDecider"
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
@@ -109,7 +111,7 @@ class SpanRun:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            with alone(self._config.root):
+            with alone(self._config.root), alone_in_store(self._config):
                 if left := finish(self._config):
                     _log.warning("Ended a rollback that was cut off: %s left the served folder.", left)
                 yield
@@ -134,7 +136,7 @@ class SpanRun:
         try:
             info = launcher.Launcher(
                 pipeline_node=node,
-                mlmd_connection=metadata.Metadata(self._connection),
+                mlmd_connection=self._metadata(),
                 pipeline_info=self._ir.pipeline_info,
                 pipeline_runtime_spec=self._ir.runtime_spec,
                 executor_spec=runner_utils.extract_executor_spec(self._deployment, node_id),
@@ -161,8 +163,13 @@ class SpanRun:
         """Whether a node has run to its end in this run, or its result was taken from the cache."""
         return any(execution.last_known_state in _DONE for execution in self._executions(node_id))
 
+    def _metadata(self) -> metadata.Metadata:
+        if self._connection.HasField("postgresql"):
+            return PostgresMetadata(self._connection)
+        return metadata.Metadata(self._connection)
+
     def _executions(self, node_id: str) -> list[metadata_store_pb2.Execution]:
-        with metadata.Metadata(self._connection) as handle:
+        with self._metadata() as handle:
             run = handle.store.get_context_by_type_and_name("pipeline_run", self.run_id)
             return [
                 execution

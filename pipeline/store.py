@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
+from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config, ConfigError
 
 _FORM = "`metadata` must be a URL like mysql://user:password@host:3306/database or postgresql://…"
+
+
+def connect(config: Config) -> metadata_store.MetadataStore:
+    """Opens the store.
+
+    Raises:
+      ConfigError: the URL can't be used.
+      RuntimeError: the server can't be reached.
+    """
+    connection = connection_config(config)
+    if connection.HasField("postgresql"):
+        from pipeline.postgres_store import connect as connect_to_postgres
+
+        return connect_to_postgres(connection)
+    return metadata_store.MetadataStore(connection)
 
 
 def connection_config(config: Config) -> metadata_store_pb2.ConnectionConfig:

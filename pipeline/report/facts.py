@@ -15,7 +15,7 @@ from components.span_pusher.push import versions
 from components.span_pusher.verdict import OVERALL, Verdict
 from pipeline.config import Config
 from pipeline.ledger import Run, run_id
-from pipeline.store import connection_config
+from pipeline.store import connect
 from serving.bundle import BundleError, Manifest
 
 
@@ -75,7 +75,7 @@ class Facts:
 
 def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
     """Reads what `runs`, oldest first, left behind."""
-    store = metadata_store.MetadataStore(connection_config(config)) if runs else None
+    store = connect(config) if runs else None
     judged = next((run for run in reversed(runs) if run.verdict), None)
     folders = {run.span: _uri(store, config, run, "Examples", "rejects") for run in runs}
     return Facts(

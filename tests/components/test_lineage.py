@@ -114,11 +114,21 @@ def test_revoked_models_are_passed_over() -> None:
     assert champion([good, bad, worse], blessings)["model"] == []
 
 
-def test_a_span_that_was_run_again_has_its_newest_blessed_revision() -> None:
-    first, second, refused = (made(standard_artifacts.Model, span=6) for _ in range(3))
-    assert ids(champion([first, second], [blessing(second, 1), blessing(first, 1)])["model"]) == [second.id]
-    verdicts = [blessing(first, 1), blessing(second, 1), blessing(refused, 0)]
-    assert ids(champion([first, second, refused], verdicts)["model"]) == [second.id]
+def test_of_a_span_that_was_run_again_the_newest_revision_counts() -> None:
+    before, first, second = (made(standard_artifacts.Model, span=span) for span in (5, 6, 6))
+    verdicts = [blessing(before, 1), blessing(first, 1)]
+    assert ids(champion([before, first], verdicts)["model"]) == [first.id]
+    verdicts += [blessing(second, 1)]
+    assert ids(champion([before, first, second], verdicts)["model"]) == [second.id]
+
+
+def test_a_span_that_was_run_again_and_refused_has_no_champion() -> None:
+    before, first, refused = (made(standard_artifacts.Model, span=span) for span in (5, 6, 6))
+    verdicts = [blessing(before, 1), blessing(first, 1), blessing(refused, 0)]
+    # What the first run of it learned has been replaced, and the next span learns what came in its place.
+    assert ids(champion([before, first, refused], verdicts)["model"]) == [before.id]
+    refused.set_int_custom_property("revoked", 1)
+    assert ids(champion([before, first, refused], verdicts)["model"]) == [first.id]
 
 
 def test_the_memory_is_the_one_made_with_the_champion() -> None:

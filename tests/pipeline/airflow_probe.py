@@ -1,13 +1,15 @@
 """Runs in Airflow's environment, without warmspan's: loads the DAG file and says what it found, as JSON.
 
     python airflow_probe.py DAG_FILE shape
+    python airflow_probe.py DAG_FILE pods SPAN
     python airflow_probe.py DAG_FILE run SPAN [CONF]
 
-AIRFLOW_HOME must name a new folder.
+AIRFLOW_HOME must name a folder with a database that `airflow db migrate` has made.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import inspect
 import json
@@ -30,7 +32,7 @@ def shape(bag):
         "dags": {
             name: {
                 "tasks": [task.task_id for task in dag.topological_sort()],
-                "commands": [task.bash_command for task in dag.topological_sort()],
+                "commands": [getattr(task, "bash_command", "pod") for task in dag.topological_sort()],
                 "skip": sorted({code for task in dag.tasks for code in task.skip_on_exit_code}),
                 "edges": sum(len(task.downstream_task_ids) for task in dag.tasks),
                 "catchup": dag.catchup,
@@ -45,6 +47,24 @@ def shape(bag):
     }
 
 
+def pods(bag, span):
+    """The pods that Kubernetes would be asked for on the day of `span`."""
+    from kubernetes.client import ApiClient
+
+    (dag,) = bag.dags.values()
+    day = datetime.datetime.fromisoformat(span).replace(tzinfo=datetime.timezone.utc)
+    context = {
+        "dag_run": argparse.Namespace(conf={}),
+        "data_interval_start": day,
+        "prev_data_interval_start_success": day - datetime.timedelta(days=1),
+    }
+    found = []
+    for task in dag.topological_sort():
+        task.render_template_fields(context)
+        found.append(ApiClient().sanitize_for_serialization(task.build_pod_request_obj()))
+    return {"errors": list(bag.import_errors.values()), "pods": found}
+
+
 def run(bag, span, conf):
     (dag,) = bag.dags.values()
     date = "logical_date" if "logical_date" in inspect.signature(dag.test).parameters else "execution_date"
@@ -55,13 +75,14 @@ def run(bag, span, conf):
 
 
 def main(dag_file, what, span=None, conf="{}"):
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
     if what == "run":
         subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
     started = time.perf_counter()
     bag = load(dag_file)
     seconds = time.perf_counter() - started
-    found = shape(bag) if what == "shape" else run(bag, span, json.loads(conf))
+    found = {"shape": lambda: shape(bag), "pods": lambda: pods(bag, span)}.get(
+        what, lambda: run(bag, span, json.loads(conf))
+    )()
     print("PROBE " + json.dumps({**found, "seconds": seconds}))
 
 

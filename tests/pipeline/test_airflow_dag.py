@@ -9,6 +9,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from pipeline.ledger import read_ledger
-from pipeline.node_order import NODES
+from pipeline.node_order import GROUPINGS, NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILE = ROOT / "pipeline" / "airflow_dag.py"
@@ -45,12 +46,32 @@ def test_the_guide_names_every_setting_of_the_dag_file():
     assert read <= set(re.findall(r"WARMSPAN_[A-Z]+", GUIDE.read_text()))
 
 
-@pytest.fixture
-def airflow(tmp_path: Path):
-    """Runs the probe in Airflow's environment with the DAG file linked into a DAGs folder."""
+def test_every_grouping_holds_every_node_once_in_order():
+    for grouping in GROUPINGS.values():
+        assert sum(grouping.values(), ()) == NODES
+        assert not set(grouping) & set(NODES) or all(nodes == (task,) for task, nodes in grouping.items())
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of Airflow, made once: to make it takes longer than most tests."""
     python = os.environ.get("WARMSPAN_AIRFLOW_PYTHON")
     if not python:
         pytest.skip("no Airflow is installed (WARMSPAN_AIRFLOW_PYTHON must name the Python of its environment)")
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    environment |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [python, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, cwd=home, check=True, capture_output=True)
+    return home / "airflow.db"
+
+
+@pytest.fixture
+def airflow(tmp_path: Path, database: Path):
+    """Runs the probe in Airflow's environment with the DAG file linked into a DAGs folder."""
+    python = os.environ["WARMSPAN_AIRFLOW_PYTHON"]
+    (tmp_path / "airflow").mkdir()
+    shutil.copy(database, tmp_path / "airflow")
     (tmp_path / "dags").mkdir()
     link = tmp_path / "dags" / "warmspan_dag.py"
     link.symlink_to(DAG_FILE)
@@ -120,6 +141,7 @@ def test_airflow_loads_one_dag_a_settings_file_with_one_task_a_node(airflow, tmp
         ({}, "must name at least one settings file"),
         ({"WARMSPAN_CONFIG": "/nowhere/*.yaml"}, "must name files that exist"),
         ({"WARMSPAN_CONFIG": "{}/shop.yaml", "WARMSPAN_START": "May"}, "must be a date like 2024-05-01"),
+        ({"WARMSPAN_CONFIG": "{}/shop.yaml", "WARMSPAN_TASKS": "node"}, "must be one of nodes, stages, day. Received"),
         ({"WARMSPAN_CONFIG": "{}/shop.yaml:{}/shop.yaml"}, "must have a name of its own"),
     ],
 )
@@ -143,6 +165,93 @@ def test_a_day_reaches_the_command_with_its_span_and_99_is_a_skip(airflow, tmp_p
     calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
     expected = [["run-node", node, "--config", str(config), "--span", "2024-05-01"] for node in NODES]
     assert [call[:6] for call in calls] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grouping", ["stages", "day"])
+def test_nodes_can_be_grouped_into_fewer_tasks(airflow, tmp_path, grouping):
+    config = settings(tmp_path, "shop")
+    command = stand_in(tmp_path)
+    last = 'case "$*" in *SpanPusher*) true;; *) false;; esac'
+    command.write_text(command.read_text().replace('[ "$2" = SpanPusher ]', last))
+    given = {"WARMSPAN_CONFIG": str(config), "WARMSPAN_CLI": str(command), "WARMSPAN_TASKS": grouping}
+    found = airflow("run", "2024-05-01", **given)
+    assert found["state"].endswith("success"), found["output"]
+    states = {task: state.rsplit(".", 1)[-1].lower() for task, state in found["tasks"].items()}
+    tasks = list(GROUPINGS[grouping])
+    assert states == {**dict.fromkeys(tasks, "success"), tasks[-1]: "skipped"}
+    calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert [tuple(call[1 : call.index("--config")]) for call in calls] == list(GROUPINGS[grouping].values())
+
+
+_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: any}
+spec:
+  nodeSelector: {disk: fast}
+  containers:
+    - name: base
+      image: any
+      resources: {requests: {cpu: "2", memory: 6Gi}}
+      volumeMounts: [{name: shop, mountPath: /data/shop}]
+  volumes: [{name: shop, persistentVolumeClaim: {claimName: shop}}]
+"""
+
+# Nothing is sent anywhere: the operator only wants to know of a cluster before it builds a pod.
+_CLUSTER = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: none, user: {token: none}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+current-context: none
+"""
+
+
+@pytest.mark.slow
+def test_a_task_can_be_a_pod(airflow, tmp_path):
+    config, pod = settings(tmp_path, "shop"), tmp_path / "pod.yml"
+    pod.write_text(_POD)
+    (tmp_path / "cluster.yml").write_text(_CLUSTER)
+    given = {"WARMSPAN_IMAGE": "registry.example/warmspan:1", "WARMSPAN_NAMESPACE": "night", "WARMSPAN_POD": str(pod)}
+    shape = airflow("shape", WARMSPAN_CONFIG=str(config), **given)
+    if any("airflow.providers.cncf" in error for error in shape["errors"]):
+        pytest.skip("Airflow's environment has no apache-airflow-providers-cncf-kubernetes")
+    (dag,) = shape["dags"].values()
+    assert (tuple(dag["tasks"]), dag["skip"], dag["edges"]) == (NODES, [99], len(NODES) - 1)
+
+    given |= {"WARMSPAN_TASKS": "stages", "KUBECONFIG": str(tmp_path / "cluster.yml")}
+    found = airflow("pods", "2024-05-02", WARMSPAN_CONFIG=str(config), **given)
+    assert len(found["pods"]) == 3
+    for pod_spec, (task, nodes) in zip(found["pods"], GROUPINGS["stages"].items(), strict=True):
+        spec, about = pod_spec["spec"], pod_spec["metadata"]
+        assert about["name"].startswith(f"warmspan-{task.lower()}-")
+        assert about["namespace"] == "night"
+        assert about["labels"]["app"] == "warmspan"
+        (container,) = spec["containers"]
+        assert container["image"] == "registry.example/warmspan:1"
+        assert container["command"] == ["sh", "-c"]
+        assert container["args"] == [
+            f'exec warmspan run-node {" ".join(nodes)} --config {config} --span "$WARMSPAN_SPAN" --allow-gaps'
+        ]
+        assert {"name": "WARMSPAN_SPAN", "value": "2024-05-02"} in container["env"]
+        assert container["resources"]["requests"] == {"cpu": "2", "memory": "6Gi"}
+        assert {"name": "shop", "mountPath": "/data/shop"} in container["volumeMounts"]
+        assert spec["nodeSelector"] == {"disk": "fast"}
+        assert spec["restartPolicy"] == "Never"
+
+
+@pytest.mark.slow
+def test_fifty_recommenders_are_read_in_a_few_seconds(airflow, tmp_path):
+    for number in range(50):
+        settings(tmp_path, f"shop{number}")
+    found = airflow("shape", WARMSPAN_CONFIG=str(tmp_path / "*.yaml"), AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT="0")
+    assert found["errors"] == []
+    assert len(found["dags"]) == 50
+    assert sum(len(dag["tasks"]) for dag in found["dags"].values()) == 50 * len(NODES)
+    # Airflow gives up on a DAG file after thirty; on an idle machine it is under two.
+    assert found["seconds"] < 30
 
 
 @pytest.mark.slow

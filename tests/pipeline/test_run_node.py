@@ -72,7 +72,26 @@ def test_bad_requests_are_refused_with_a_sentence(make_shop):
         node_run.run_node(config, "Champion", "2024-06-01")
     with pytest.raises(RunError, match="must begin with Champion"):
         node_run.run_node(config, "SpanTransform", "2024-05-01")
+    with pytest.raises(RunError, match=r"in the order that `warmspan nodes` prints. Received: Yesterday, Champion"):
+        list(node_run.run_nodes(config, ["Yesterday", "Champion"], "2024-05-01"))
+    with pytest.raises(RunError, match=r"Received: 'Trainer'"):
+        list(node_run.run_nodes(config, ["Champion", "Trainer"], "2024-05-01"))
     assert read_ledger(config) == []
+
+
+def test_several_nodes_are_run_in_one_call_and_a_bad_list_runs_none(make_shop):
+    config = make_shop(1)
+    path = str(config.root.parent / "warmspan.yaml")
+    command = ["run-node", "--span", "2024-05-01", "--config", path]
+    done = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
+    assert done.exit_code == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "2024-05-01 Champion", "2024-05-01 ImportSchemaGen",
+    ]  # fmt: skip
+    again = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
+    assert again.stdout.count("done already") == 2
+    refused = CliRunner().invoke(app, [*command, "Champion", "Champion"])
+    assert refused.exit_code == 1
 
 
 def test_a_node_that_comes_too_early_is_refused_and_leaves_no_execution(make_shop):

@@ -1,0 +1,82 @@
+"""`warmspan plan`: what is not as it should be, and what would be run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, read_settings, say, stop, table_console
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.outlook import Finding, Outlook
+    from pipeline.plan import PlanError
+
+app = typer.Typer()
+
+
+@app.command()
+def plan(
+    config: ConfigPath = DEFAULT_CONFIG,
+    allow_gaps: Annotated[bool, typer.Option(help="Plan although days in between have no files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For a machine.")] = False,
+) -> None:
+    """Show what is not as it should be, span by span, and what `warmspan run --plan` would run. Changes nothing."""
+    settings = read_settings(config)
+    from pipeline.spans import Naming
+
+    found = read_outlook(settings, allow_gaps)
+    naming = Naming(settings.data.dated)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(naming), indent=1))
+        return
+    if not found.findings:
+        say("Every span is as it should be. Nothing to do.")
+        return
+    from pipeline.outlook_table import outlook_table, step_names
+
+    table_console().print(outlook_table(found.findings, naming))
+    say("")
+    if found.steps:
+        say(f"`warmspan run --plan` runs, in this order: {', '.join(step_names(found.steps, naming))}.")
+    else:
+        say("`warmspan run --plan` has nothing to run.")
+    say_waiting(found.waiting)
+
+
+def read_outlook(config: Config, allow_gaps: bool) -> Outlook:
+    """Compares the ledger with the data folder; ends the command with a sentence if they can't be read."""
+    from components.span_example_gen.errors import SpanError
+    from pipeline.deliveries import read_deliveries
+    from pipeline.ledger import read_ledger, read_order
+    from pipeline.outlook import look_ahead
+    from pipeline.rollback import read_models
+    from pipeline.spans import Naming
+
+    family = read_models(config)
+    champion = family.champion()
+    try:
+        return look_ahead(
+            read_ledger(config),
+            read_deliveries(config),
+            Naming(config.data.dated),
+            read_order(config),
+            () if champion is None else family.owed(champion),
+            allow_gaps,
+        )
+    except (SpanError, ValueError) as error:
+        stop(error)
+
+
+def say_waiting(waiting: Sequence[Finding]) -> PlanError:
+    """Names what a person has to do first; returns the error that a run without a plan would have stopped with."""
+    from pipeline.plan import GapError, PlanError
+
+    said = [f"Needs you: {one.name} ({one.kind}). {one.sentence}" for one in waiting]
+    for line in said:
+        say(line)
+    missing = [span for one in waiting for span in one.missing]
+    return GapError(missing, "\n".join(said)) if missing else PlanError("\n".join(said))

@@ -1,0 +1,24 @@
+"""Which model the next span starts from, as rollback and the plan see it."""
+
+from __future__ import annotations
+
+from pipeline.family import Family, Model
+
+
+def model(number: int, span: int, blessed: bool = True, revoked: bool = False) -> Model:
+    return Model(number, span * 100 + number, span, "", blessed, None, revoked, "", frozenset())
+
+
+def champion(*models: Model) -> int | None:
+    found = Family(models, ()).champion()
+    return None if found is None else found.id
+
+
+def test_the_newest_revision_of_the_last_blessed_span():
+    assert champion() is None
+    assert champion(model(1, 5), model(2, 6), model(3, 6), model(4, 7, blessed=False)) == 3
+
+
+def test_a_span_that_was_run_again_and_refused_has_no_champion_unless_that_run_was_taken_back():
+    assert champion(model(1, 5), model(2, 6), model(3, 6, blessed=False)) == 1
+    assert champion(model(1, 5), model(2, 6), model(3, 6, blessed=False, revoked=True)) == 2
