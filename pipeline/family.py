@@ -26,7 +26,7 @@ class Model:
       id: of its artifact.
       version, span: what it is pushed as, and the last span that it learned.
       uri: its artifact's folder.
-      blessed: whether the gate's last verdict on it was to push it.
+      blessed: whether the last verdict on it, the gate's and that before the push, was to push it.
       pushed: what a push of it has added to its manifest; None if it was never pushed.
       revoked, reason: whether it was taken back, and why.
       bases: ids of the models that its training took something from.
@@ -102,6 +102,8 @@ def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
     pushed = {
         _text(one, "pushed_version"): _about(one) for one in by_kind.get("PushedModel", []) if _number(one, "pushed")
     }
+    # What the gate has blessed may still have been refused when it was asked before the push.
+    fit = {_number(one, "version"): _number(one, "pushed") == 1 for one in by_kind.get("PushedModel", [])}
     # An attempt at training that was cut off has left an artifact that nothing is known of.
     trained = [one for one in by_kind.get("Model", []) if "version" in one.custom_properties]
     bases = _bases(store, context.id, trained, by_kind.get("WarmspanReplayMemory", []))
@@ -111,7 +113,7 @@ def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
             version=_number(one, "version"),
             span=_number(one, "span"),
             uri=one.uri,
-            blessed=blessed.get(one.id, False),
+            blessed=blessed.get(one.id, False) and fit.get(_number(one, "version"), True),
             pushed=pushed.get(str(_number(one, "version"))),
             revoked=_number(one, REVOKED) == 1,
             reason=_text(one, REASON),

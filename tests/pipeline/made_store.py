@@ -42,6 +42,7 @@ class MadeStore:
         revision: int = 1,
         blessed: bool | None = True,
         pushed: bool = True,
+        fit: bool = True,
         action: str = "fine_tune",
         exemplars: int = 0,
         train_on: Sequence[int] = (),
@@ -55,6 +56,7 @@ class MadeStore:
           revision: of the span.
           blessed: the gate's verdict; None if it was cut off before.
           pushed: whether the pusher ran to its end; the folder has the version then.
+          fit: whether the bundle passed when it was asked before the push.
           action: `fine_tune` takes the champion's weights, `retrain` and `cold_start` do not.
           exemplars: size of the replay memory that was made with the model.
           train_on: spans of the decision.
@@ -81,10 +83,11 @@ class MadeStore:
             verdict = {"current_model_id": model, "blessed": int(blessed)}
             self._make_one("Gate", contexts, [("model", model)], "ModelBlessing", verdict, "blessing")
         if blessed is not None and pushed:
-            said = {"span": span, "pushed": int(blessed), "pushed_version": str(version) if blessed else ""}
+            out = blessed and fit
+            said = {"span": span, "version": version, "pushed": int(out), "pushed_version": str(version) if out else ""}
             told = {**said, "verdict": f"Verdict on {version}.", "candidate_recall": 0.5}
             self._make_one("SpanPusher", contexts, [("model", model)], "PushedModel", told, "pushed")
-            if blessed:
+            if out:
                 extra = {"verdict": f"Verdict on {version}.", "metrics": {"recall": 0.5}}
                 push(folder / BUNDLE_FOLDER, self.config.serving_path, version, extra)
         return version
