@@ -229,6 +229,8 @@ def serve(
 ) -> None:
     """Serve the newest version over TF Serving's REST contract, and take up new ones."""
     settings = None if model_config_file else _settings(config)
+    if settings is not None and settings.models_config_path.exists():
+        model_config_file = settings.models_config_path  # labels were given
     from serving.rest_server import RestServer
     from serving.server_options import batching_option, monitoring_option
     from serving.text_config import ServerConfigError

@@ -13,7 +13,9 @@ import pytest
 import urllib3
 from typer.testing import CliRunner
 
+from components.span_pusher.labels import write_labels
 from pipeline.cli import app
+from tests.pipeline.conftest import settings
 from tests.serving import rest_models
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,6 +69,17 @@ def test_several_models_from_the_servers_own_files(tmp_path: Path) -> None:
         assert 'batching_session:queuing_latency_count{thread_pool_name="mine"} 3' in page
         assert 'model_warmup_latency_count{model_path="' + str(tmp_path / "one" / "1") + '",status="OK"} 1' in page
         assert urllib3.request("GET", f"{url}/monitoring/prometheus/metrics").status == 404
+
+
+def test_the_labels_that_were_given_are_served(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    for version, constant in ((1, 1), (2, 11)):
+        rest_models.half_plus(config.serving_path / str(version), constant)
+    write_labels(config.models_config_path, config.name, config.serving_path, {"stable": 1, "canary": 2})
+    with serve("--config", str(tmp_path / "warmspan.yaml")) as url:
+        for label, expected in (("stable", [2.0]), ("canary", [12.0])):
+            path = f"{url}/v1/models/{config.name}/labels/{label}:predict"
+            assert urllib3.request("POST", path, json={"instances": [2.0]}).json() == {"predictions": expected}
 
 
 @pytest.mark.parametrize(
