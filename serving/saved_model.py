@@ -97,6 +97,9 @@ class SavedModel:
             outputs = self._runners[signature_name or DEFAULT_SIGNATURE](*(inputs[name] for name in signature.inputs))
         except self._tf.errors.OpError as error:
             raise ServingError(code_name(error.error_code), error.message) from error
+        except UnicodeDecodeError as error:
+            # The graph's error quotes bytes of the request that are no text; its code is lost on the way to Python.
+            raise invalid(error.object.decode("utf-8", "replace")) from error
         # A fetched scalar comes as a bare NumPy number or bytes.
         return {
             name: value if isinstance(value, np.ndarray) else np.array(value, object if kind == "string" else None)

@@ -265,6 +265,13 @@ def test_examples_and_their_context(server: RestServer, method: str, body: str, 
         assert (status, document) == (200, {"results": result})
 
 
+def test_a_graph_error_that_quotes_bytes_is_a_refusal(server: RestServer) -> None:
+    body = typed("regress", '"inputs": [{"b64": "u1"}]')
+    status, got = send(server, "POST", "/v1/models/many:predict", body)
+    assert status == 400
+    assert "Could not parse example input" in json.loads(got)["error"]
+
+
 def test_encodings_of_a_body(server: RestServer) -> None:
     path, plain = "/v1/models/newest:predict", b'{"instances": [2.0]}'
     zipped = {"Content-Encoding": "gzip"}
