@@ -155,12 +155,12 @@ def _draw(runs: dict[str, list[dict[str, Any]]], published: dict[str, dict[str, 
                 cycles, [statistics.fmean(one) for one in columns], color=colour, marker=_MARKS[number % len(_MARKS)],
                 markersize=5, linewidth=2 if len(cycles) > 4 else 0, label=label, zorder=3,
             )  # fmt: skip
-            axis.fill_between(
-                cycles, [min(one) for one in columns], [max(one) for one in columns], color=colour, alpha=0.2
-            )
+            if len(seeds) > 1:
+                low_edge, high_edge = ([edge(one) for one in columns] for edge in (min, max))
+                axis.fill_between(cycles, low_edge, high_edge, color=colour, alpha=0.2)
         axis.set(xlabel="cycle", ylabel=f"{metric}, percent")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
