@@ -110,12 +110,14 @@ class Batcher:
             batch = self._open_batch(model, signature, shapes, task.rows)
             if batch is None:
                 batch = _Batch(model, signature, shapes, now + self.config.batch_timeout_micros / 1e6)
-                if self._enqueued[batch.queue] >= self.config.max_enqueued_batches:
+                # Counted in rows: requests of many shapes, each in a batch of its own, fill no queue sooner.
+                most = self.config.max_enqueued_batches * self.config.max_batch_size
+                if self._enqueued[batch.queue] + task.rows > most:
                     raise ServingError(
                         "UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full"
                     )
-                self._enqueued[batch.queue] += 1
                 self._waiting.append(batch)
+            self._enqueued[batch.queue] += task.rows
             batch.add(task)
             batch.full = batch.shapes is None or batch.rows >= self.config.max_batch_size
             # A thread that waits has to look again at a new batch, and at one that need not wait any longer.
@@ -157,7 +159,7 @@ class Batcher:
                 for place, batch in enumerate(self._waiting):
                     if batch.full or self._stopping or batch.due <= now:
                         del self._waiting[place]
-                        self._enqueued[batch.queue] -= 1
+                        self._enqueued[batch.queue] -= batch.rows
                         if not self._enqueued[batch.queue]:
                             del self._enqueued[batch.queue]
                         return batch

@@ -17,7 +17,8 @@ class BatchingConfig:
     Attributes:
       max_batch_size: rows in a batch, at most; a request with more of them is refused.
       batch_timeout_micros: how long a batch that is not full waits for more requests once a thread is free.
-      max_enqueued_batches: batches that may wait, for each signature of each version; beyond that a request gets 503.
+      max_enqueued_batches: full batches whose rows may wait, for each signature of each version; beyond that a request
+        gets 503.
       num_batch_threads: batches that compute at once.
       thread_pool_name: the label of the batching metrics.
       allowed_batch_sizes: a batch is filled up to the next of these sizes with copies of its first row; () for any.

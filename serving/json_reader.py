@@ -22,6 +22,8 @@ _SUSPECT = re.compile(
     rb"\d[eE]\+?\d{3}|\d{300}"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+    # After a backslash that is escaped itself, which half belongs to which is for the exact reader to say.
+    rb"|\\\\u[dD][89a-fA-F]"
 )
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")

@@ -125,6 +125,9 @@ class RestApi:
         self, http_method: str, path: str, target: _Target | None, began: float, outcome: bytes | Exception
     ) -> Answer:
         """Counts a request, and makes an answer of its body or its error."""
+        if isinstance(outcome, UnicodeEncodeError):
+            # Half a pair in a body too long for the exact reader comes to light when its string is used.
+            outcome = invalid("JSON Parse error: The surrogate pair in string is invalid.")
         if isinstance(outcome, bytes):
             answer, code = Answer(200, outcome), "OK"
         elif isinstance(outcome, ServingError):

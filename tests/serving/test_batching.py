@@ -216,6 +216,18 @@ def test_a_full_queue_refuses_at_once_and_holds_up_no_other(model: SavedModel) -
     batcher.stop()
 
 
+def test_requests_of_many_shapes_fill_a_queue_no_sooner(model: SavedModel) -> None:
+    batcher = Batcher(BatchingConfig(max_batch_size=4, max_enqueued_batches=2, num_batch_threads=1))
+    answers: queue.Queue[Any] = queue.Queue()
+    for width in range(1, 9):
+        batcher.submit(model, "serving_default", {"x": np.ones((1, width), np.float32), "weight": f(1)}, answers.put)
+    with pytest.raises(ServingError, match="is full"):
+        batcher.submit(model, "serving_default", {"x": np.ones((1, 9), np.float32), "weight": f(1)}, answers.put)
+    batcher.start()
+    assert sorted(answers.get(timeout=30)["y"].item() for _ in range(8)) == [1, 2, 3, 4, 5, 6, 7, 8]
+    batcher.stop()
+
+
 def test_a_request_that_waited_too_long_is_not_computed(model: SavedModel) -> None:
     batcher = Batcher(BatchingConfig(num_batch_threads=1), timeout_seconds=0.05)
     answers: queue.Queue[Any] = queue.Queue()

@@ -272,6 +272,12 @@ def test_a_graph_error_that_quotes_bytes_is_a_refusal(server: RestServer) -> Non
     assert "Could not parse example input" in json.loads(got)["error"]
 
 
+def test_half_a_pair_in_a_long_body_is_a_refusal(server: RestServer) -> None:
+    body = typed("string", '"instances": ["' + "x" * 2_000_000 + '\\ud800"]')
+    status, got = send(server, "POST", "/v1/models/many:predict", body)
+    assert (status, "surrogate pair" in json.loads(got)["error"]) == (400, True)
+
+
 def test_encodings_of_a_body(server: RestServer) -> None:
     path, plain = "/v1/models/newest:predict", b'{"instances": [2.0]}'
     zipped = {"Content-Encoding": "gzip"}

@@ -67,6 +67,7 @@ def test_any_bytes_are_read_or_refused_with_an_offset_inside_them(body: bytes) -
         (b'{"a":"\\ud83d"}', "The surrogate pair in string is invalid.", 6),
         (b'{"a":"\\ude00"}', "The surrogate pair in string is invalid.", 6),
         (b'{"a":"\n"}', "Invalid encoding in string.", 6),
+        (b'{"a":"\\\\ud83d\\ude00"}', "The surrogate pair in string is invalid.", 13),
         ('{"é":x}'.encode(), "Invalid value.", 6),
     ],
 )
