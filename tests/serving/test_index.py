@@ -154,9 +154,10 @@ def test_an_exact_request_makes_no_copy_of_the_catalogue(tmp_path: Path, type_: 
     params = {"hidden": (4,)} if type_ == "ranking" else {"neighbours": 2} if type_ == "sasrec" else {}
     shop = make_shop(4000, 5, type_, dimension=128, **params)
     folder = export(shop, tmp_path / "bundle", 5)
+    requests = read_warm_up(folder)
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         signatures = SavedModelLoader(str(folder)).load(session, ["serve"]).signature_def
-        for name, inputs in [*read_warm_up(folder), read_warm_up(folder)[0]]:
+        for name, inputs in [*requests, requests[0]]:
             record = tf.compat.v1.RunMetadata()
             session.run(
                 [one.name for one in signatures[name].outputs.values()],
