@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from serving.bundle import write_bundle
-from serving.signatures import Catalogue, Signatures
+from serving.servable import Catalogue
+from serving.signatures import Signatures
 
 FIRST_ROW = 2
 
@@ -19,15 +18,12 @@ class DotProduct:
     """Scores every item by the dot product of its vector with the mean of the history's."""
 
     history_length = 20
+    dot_product = None  # there is no vector of a user that stands for all of it
 
     def __init__(self, items: int, width: int, seed: int) -> None:
         vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
         vectors[:FIRST_ROW] = 0
         self.table = tf.Variable(vectors / np.sqrt(width))
-
-    @property
-    def variables(self) -> Sequence[tf.Variable]:
-        return [self.table]
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         return tf.matmul(self._user(history), self.table, transpose_b=True)
@@ -51,14 +47,12 @@ def write_model(folder: Path, items: int, *, width: int = 64, k: int = 20, seed:
     catalogue = Catalogue(
         items=[item_id(number).encode() for number in range(items)],
         keys=[b"u1"],
-        titles=[f"{title}Item {number}" for number in range(items)],
+        columns={"titles": [f"{title}Item {number}" for number in range(items)]},
         first_row=FIRST_ROW,
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as assets:
-        model = DotProduct(items, width, seed)
-        signatures = Signatures(model, catalogue, Path(assets), k=k, max_k=k, exclude_seen=True)
-        write_bundle(signatures, folder, {"model": "benchmark", "items": items})
+    signatures = Signatures(DotProduct(items, width, seed), catalogue, k=k, max_k=k, exclude_seen=True)
+    write_bundle(signatures, folder, {"model": "benchmark", "items": items})
     return folder
 
 
