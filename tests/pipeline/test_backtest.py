@@ -307,7 +307,7 @@ def test_policies_of_a_file_change_the_settings(shop, tmp_path):
         ("x: {update: {epoch: 3}}", "`update.epoch` is not a setting. Did you mean `epochs`?"),
         ("x: {update: {stability: {replay: {budgets: 3}}}}", "Did you mean `budget`?"),
         ("x: {learn: always}", "must be one of fine_tune, retrain, never. Received: 'always'"),
-        ("x: {data: {path: elsewhere}}", "must hold `learn`, `update` or `model`"),
+        ("x: {data: {path: elsewhere}}", "must hold `learn`, `update`, `model` or `policy`"),
         ("../x: {}", "text without a slash"),
         ("- x", "must map names to policies"),
         ("x: {update: [", "must be a YAML file that can be read"),
