@@ -34,10 +34,10 @@ class Champion(resolver.ResolverStrategy):
 
     `model` and `model_blessing`: of the model of the latest span before `span`, if any, that was blessed, not refused
       by the pusher after that, and not revoked; of a span that was run several times the last run's model counts.
-    `pushed`: what the pusher made of it.
+    `verdicts`: what the pusher made of it.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
-    Each further input, by its name in `window`: how many spans, and how many of the last ones before `span` are passed
+    Each input that `window` names, instead: how many spans, and how many of the last ones before `span` are passed
     over first.
     """
 
@@ -49,7 +49,7 @@ class Champion(resolver.ResolverStrategy):
             blessing.get_int_custom_property("current_model_id"): blessing
             for blessing in sorted(input_dict["model_blessing"], key=lambda one: one.id)
         }
-        pushed = input_dict.get("pushed", [])
+        pushed = input_dict.get("verdicts", [])
         blessed = {model: one for model, one in judged.items() if one.get_int_custom_property("blessed") == 1}
         clean = [model for model in input_dict["model"] if not model.get_int_custom_property("revoked")]
         # A span that was run again and refused has no model left: the earlier one learned what has been replaced.
@@ -61,7 +61,7 @@ class Champion(resolver.ResolverStrategy):
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],
-            "pushed": [one for model in champion for one in _of_version(model, pushed)[-1:]],
+            "verdicts": [one for model in champion for one in _of_version(model, pushed)[-1:]],
             "memory": [one for model in champion for one in _of_version(model, input_dict["memory"])[-1:]],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
             **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},

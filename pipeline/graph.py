@@ -74,7 +74,7 @@ def create_pipeline(
         model_blessing=Channel(
             type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
         ),
-        pushed=Channel(
+        verdicts=Channel(
             type=standard_artifacts.PushedModel, producer_component_id="SpanPusher", output_key="pushed"
         ),
         memory=Channel(type=ReplayMemory, producer_component_id="IncrementalTrainer", output_key="memory"),

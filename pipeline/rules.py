@@ -72,12 +72,11 @@ def window(config: Config) -> dict[str, tuple[int, int]]:
 
 
 def channels(config: Config) -> dict[str, Channel]:
-    """Where that lies in the lineage."""
+    """Where that lies in the lineage; not `verdicts`, which is asked for anyway: TFX takes a channel once."""
     known = {
         "evaluations": (artifacts.NextSpanEvaluation, "NextSpanEvaluator", "evaluation"),
         "past_statistics": (standard_artifacts.ExampleStatistics, "StatisticsGen", "statistics"),
         "older_held_out": (standard_artifacts.Examples, "SpanTransform", "held_out"),
-        "verdicts": (standard_artifacts.PushedModel, "SpanPusher", "pushed"),
         "decisions": (artifacts.Decision, "UpdateDecider", "decision"),
     }
     return {

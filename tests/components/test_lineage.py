@@ -76,7 +76,7 @@ def champion(
         "model_blessing": shuffled(blessings),
         "sequences": shuffled(sequences or []),
         "memory": shuffled(memory or []),
-        "pushed": shuffled(pushed or []),
+        "verdicts": shuffled(pushed or []),
     }
     return Champion(span=span, most=most).resolve_artifacts(None, found)
 
