@@ -17,11 +17,16 @@ from rich.console import Console
 from pipeline.cli_nightly import app as nightly_commands
 from pipeline.cli_nightly import read_outlook, say_waiting
 from pipeline.cli_serving import app as serving_commands
-from pipeline.cli_shared import DEFAULT_CONFIG as _DEFAULT_CONFIG
-from pipeline.cli_shared import ConfigPath, Decide, overrule_of, say
-from pipeline.cli_shared import read_settings as _settings
-from pipeline.cli_shared import stop as _stop
-from pipeline.cli_shared import table_console as _console
+from pipeline.cli_shared import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    Decide,
+    overrule_of,
+    read_settings,
+    say,
+    stop,
+    table_console,
+)
 
 app = typer.Typer(
     help="Keeps a Keras recommender fresh: each day warm-starts yesterday's model, and only what holds up is pushed.",
@@ -36,7 +41,7 @@ app.add_typer(serving_commands)
 @app.command()
 def init(
     data: Annotated[Path, typer.Argument(help="The folder that holds the spans.")],
-    out: Annotated[Path, typer.Option(help="The settings file to write.")] = _DEFAULT_CONFIG,
+    out: Annotated[Path, typer.Option(help="The settings file to write.")] = DEFAULT_CONFIG,
     key: Annotated[str | None, typer.Option(help="Column of the user or session.")] = None,
     item: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
@@ -59,7 +64,7 @@ def init(
             overwrite=force,
         )
     except InitError as error:
-        _stop(error)
+        stop(error)
     for guess in guesses:
         Console().print(f"{guess.setting}: {guess.value!r}, {guess.why}", highlight=False, markup=False)
     Console().print(f"Wrote {out}. Read it through, then start with `warmspan run --config {out}`.", highlight=False)
@@ -67,7 +72,7 @@ def init(
 
 @app.command()
 def run(
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     span: Annotated[str | None, typer.Option(help="One span, like 2024-05-03.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="The first of several spans.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last of several spans.")] = None,
@@ -77,7 +82,7 @@ def run(
     decide: Decide = None,
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
-    settings = _settings(config)
+    settings = read_settings(config)
     from pipeline.ledger import read_ledger
     from pipeline.plan import make_plan
     from pipeline.spans import Naming
@@ -106,8 +111,8 @@ def run(
         from pipeline.alerts import not_planned, tell
 
         tell(settings, not_planned(error, naming))
-        _stop(error)
-    console = _console()
+        stop(error)
+    console = table_console()
     waiting = outlook.waiting if outlook else ()
     if not steps and not waiting:
         from pipeline.standing import owed_now
@@ -122,7 +127,7 @@ def run(
     try:
         run_steps(settings, steps, console, overrule_of(decide))
     except RunError as error:
-        _stop(error)
+        stop(error)
     if waiting:
         from pipeline.alerts import not_planned, tell
 
@@ -131,9 +136,9 @@ def run(
 
 
 @app.command()
-def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
+def status(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the ledger: every span, what was decided, how good the model is, what is served."""
-    settings = _settings(config)
+    settings = read_settings(config)
     from pipeline.ledger import read_runs
     from pipeline.standing import read_standing, standing_lines
     from pipeline.status import shown, status_table
@@ -142,7 +147,7 @@ def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
     if not runs:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
-    _console().print(status_table(shown(runs)))
+    table_console().print(status_table(shown(runs)))
     for line in ("", *standing_lines(read_standing(settings), settings)):
         say(line)
 
@@ -151,14 +156,14 @@ def status(config: ConfigPath = _DEFAULT_CONFIG) -> None:
 def run_node(
     nodes: Annotated[list[str], typer.Argument(help="Nodes that `warmspan nodes` prints, in their order.")],
     span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
     decide: Decide = None,
 ) -> None:
     """Run one node of a span, or several, for a scheduler; not what is done. Returns 99 if the last is passed over."""
     from pipeline.node_order import PASSED_OVER
 
-    settings = _settings(config)
+    settings = read_settings(config)
     from pipeline import node_run
     from pipeline.plan import PlanError
     from pipeline.runner import RunError
@@ -172,7 +177,7 @@ def run_node(
             why = f". {result.why}" if result.why else ""
             say(f"{result.name} {result.node}: {outcome}{seconds}{why}")
     except (SpanNameError, PlanError, RunError, ValueError) as error:
-        _stop(error)
+        stop(error)
     if outcome == "passed over":
         sys.exit(PASSED_OVER)
 
@@ -188,24 +193,24 @@ def nodes() -> None:
 
 @app.command()
 def report(
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("report.html"),
     days: Annotated[int, typer.Option(min=1, help="How many of the last spans to show.")] = 30,
 ) -> None:
     """Write what happened as one HTML page that needs no network."""
-    settings = _settings(config)
+    settings = read_settings(config)
     from pipeline.report import ReportError, write_report
 
     try:
         write_report(settings, out, days)
     except ReportError as error:
-        _stop(error)
+        stop(error)
     Console().print(f"Wrote {out}.", highlight=False, markup=False)
 
 
 @app.command()
 def serve(
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 8501,
     model_config_file: Annotated[
@@ -228,7 +233,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the newest version over TF Serving's REST contract, and take up new ones."""
-    settings = None if model_config_file else _settings(config)
+    settings = None if model_config_file else read_settings(config)
     if settings is not None and settings.models_config_path.exists():
         model_config_file = settings.models_config_path  # labels were given
     from serving.rest_server import RestServer
@@ -244,28 +249,28 @@ def serve(
             batching=batching_option(enable_batching, batching_parameters_file),
         ).serve_forever()
     except ServerConfigError as error:
-        _stop(error)
+        stop(error)
     except OSError as error:
-        _stop(OSError(f"`--host` and `--port` must be free to listen on. Received: {host}:{port} ({error.strerror})."))
+        stop(OSError(f"`--host` and `--port` must be free to listen on. Received: {host}:{port} ({error.strerror})."))
 
 
 @app.command("deploy-config")
 def deploy_config(
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("deploy"),
     stable: Annotated[int | None, typer.Option(help="The version labelled `stable`; the newest if not given.")] = None,
     canary: Annotated[int | None, typer.Option(help="The version labelled `canary`; the newest if not given.")] = None,
     force: Annotated[bool, typer.Option(help="Write over files that are there.")] = False,
 ) -> None:
     """Write what the official TensorFlow Serving needs: compose, Kubernetes, Prometheus and Grafana files."""
-    settings = _settings(config)
+    settings = read_settings(config)
     from pipeline.deploy_config import write_deployment
     from serving.deploy_config import DeployError
 
     try:
         paths = write_deployment(settings, out, stable=stable, canary=canary, force=force)
     except DeployError as error:
-        _stop(error)
+        stop(error)
     for path in paths:
         Console().print(str(path), highlight=False, markup=False, soft_wrap=True)
 
@@ -273,13 +278,13 @@ def deploy_config(
 @app.command()
 def recommend(
     user: Annotated[str, typer.Argument(help="The user's id; '' for somebody unknown.")],
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     history: Annotated[str, typer.Option(help="Items of the user, oldest first, with commas between.")] = "",
     k: Annotated[int, typer.Option(help="How many items.")] = 10,
     url: Annotated[str, typer.Option(help="Where the model is served.")] = "http://127.0.0.1:8501",
 ) -> None:
     """Ask the served model for a user's items."""
-    settings = _settings(config)
+    settings = read_settings(config)
     from rich.table import Table
 
     from serving.client import Client, ClientError
@@ -287,7 +292,7 @@ def recommend(
     try:
         found = Client(url, settings.name).recommend(user, [one for one in history.split(",") if one], k=k)
     except ClientError as error:
-        _stop(error)
+        stop(error)
     table = Table("item", "score", "title", show_edge=False)
     for one in found:
         table.add_row(one.item, f"{one.score:.3f}", one.title or "")
@@ -296,7 +301,7 @@ def recommend(
 
 @app.command()
 def backtest(
-    config: ConfigPath = _DEFAULT_CONFIG,
+    config: ConfigPath = DEFAULT_CONFIG,
     first: Annotated[str | None, typer.Option("--from", help="The first span; learned, not tested.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last span.")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A policy by name; give it again for several.")] = None,
@@ -315,7 +320,7 @@ def backtest(
 
     Built in: fine-tune, fine-tune+replay, retrain, never (all four if none is named), and settings, the file's own.
     """
-    settings = _settings(config)
+    settings = read_settings(config)
     from components.span_example_gen.errors import SpanError
     from pipeline.backtest import DEFAULT_SPANS, BacktestError, find_policies, settings_of
     from pipeline.backtest import backtest as compare
@@ -330,13 +335,13 @@ def backtest(
         begin, end = (None if name is None else naming.parse(name) for name in (first, last))
         chosen = find_policies(policy or [], settings, policies)
         older = 0 if no_retention else DEFAULT_SPANS if retention_spans is None else retention_spans
-        winner = compare(settings, chosen, _console(), begin, end, seeds, out, older).winner
+        winner = compare(settings, chosen, table_console(), begin, end, seeds, out, older).winner
         if write_config:
             changed = write_settings(config, settings, settings_of(winner, chosen))
             said = f"changed {', '.join(changed)}" if changed else "it already says what the winner does"
             Console().print(f"{config}: {said}.", highlight=False, markup=False, soft_wrap=True)
     except (BacktestError, ConfigError, ModelError, SpanError, SpanNameError, TrainingError) as error:
-        _stop(error)
+        stop(error)
 
 
 @app.command()
@@ -349,9 +354,9 @@ def demo(
     from pipeline.runner import RunError
 
     try:
-        run_demo(folder, days, _console())
+        run_demo(folder, days, table_console())
     except RunError as error:
-        _stop(error)
+        stop(error)
 
 
 def main() -> None:
@@ -366,4 +371,4 @@ def main() -> None:
 
         if not isinstance(error, ConfigError):
             raise
-        _stop(error)  # a store that does not answer, in whatever command
+        stop(error)  # a store that does not answer, in whatever command
