@@ -14,6 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config, ConfigError
 from pipeline.family import REASON, REVOKED
+from pipeline.server_lock import UnreachableError
 from pipeline.spans import Naming
 from pipeline.store import connect
 
@@ -151,6 +152,8 @@ def open_store(config: Config) -> metadata_store.MetadataStore | None:
         return None
     try:
         return connect(config)
+    except UnreachableError as error:
+        raise ConfigError(f"`metadata` must name a server that answers. Received: {error}.") from None
     except RuntimeError as error:
         if config.metadata is None:
             raise

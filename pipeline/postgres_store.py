@@ -8,18 +8,14 @@ private use area stands for it in the database, and is a backslash again when re
 
 from __future__ import annotations
 
-import random
-import time
 from typing import Any
 
 from google.protobuf import message
 from google.protobuf.descriptor import FieldDescriptor
 from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 BACKSLASH, STAND_IN = "\\", "\uf05c"
-_ATTEMPTS = 5
 
 
 class PostgresStore(metadata_store.MetadataStore):
@@ -38,26 +34,9 @@ class PostgresMetadata(metadata.Metadata):
     """What TFX's launcher is handed, over such a store."""
 
     def __enter__(self) -> PostgresMetadata:
-        self._store = connect(self._connection_config)
+        self._store = PostgresStore(self._connection_config)
         self._users += 1
         return self
-
-
-def connect(config: metadata_store_pb2.ConnectionConfig) -> PostgresStore:
-    """Opens the store; its tables are made if it has none.
-
-    Raises:
-      RuntimeError: the server can't be reached.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return PostgresStore(config)
-        except RuntimeError:
-            # Another process may be making the tables.
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(random.random())
-    raise AssertionError
 
 
 def _replace(of: message.Message, old: str, new: str) -> None:

@@ -8,23 +8,29 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config, ConfigError
+from pipeline.server_lock import held
 
+_TABLES, _TABLES_WAIT = "tables of the store", 120.0  # seconds; several runners may be waiting
 _FORM = "`metadata` must be a URL like mysql://user:password@host:3306/database or postgresql://…"
 
 
 def connect(config: Config) -> metadata_store.MetadataStore:
-    """Opens the store.
+    """Opens the store; its tables are made if it has none.
 
     Raises:
       ConfigError: the URL can't be used.
       RuntimeError: the server can't be reached.
     """
     connection = connection_config(config)
-    if connection.HasField("postgresql"):
-        from pipeline.postgres_store import connect as connect_to_postgres
+    if config.metadata is None:
+        return metadata_store.MetadataStore(connection)
+    # Who opens a store while another makes its tables finds half of them.
+    with held(_TABLES, connection, _TABLES_WAIT):
+        if connection.HasField("postgresql"):
+            from pipeline.postgres_store import PostgresStore
 
-        return connect_to_postgres(connection)
-    return metadata_store.MetadataStore(connection)
+            return PostgresStore(connection)
+        return metadata_store.MetadataStore(connection)
 
 
 def connection_config(config: Config) -> metadata_store_pb2.ConnectionConfig:

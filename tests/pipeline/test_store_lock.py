@@ -37,6 +37,20 @@ with alone_in_store(load_config(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
+_OPEN_AT_ONCE = """\
+import multiprocessing, sys
+from pipeline.config import load_config
+from pipeline.store import connect
+def open_and_read(_):
+    connect(load_config(sys.argv[1])).get_contexts()
+context = multiprocessing.get_context("fork")
+processes = [context.Process(target=open_and_read, args=(number,)) for number in range(6)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+print(*(process.exitcode for process in processes))
+"""
 
 
 @pytest.fixture(scope="module", params=[postgres, mysql], ids=["postgresql", "mysql"])
@@ -61,6 +75,16 @@ def hold(folder: Path) -> subprocess.Popen[str]:
         [sys.executable, "-W", "ignore", "-c", _HOLD, str(folder / "warmspan.yaml")],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_every_process_may_be_the_first_to_open_an_empty_store(tmp_path, url):
+    settings(tmp_path / "shop", url)
+    command = [sys.executable, "-W", "ignore", "-c", _OPEN_AT_ONCE, str(tmp_path / "shop" / "warmspan.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    opened = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert opened.stdout.split() == ["0"] * 6
 
 
 @pytest.mark.slow
