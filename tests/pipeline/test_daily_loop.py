@@ -73,20 +73,18 @@ def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop):
     assert facts(run(one)) == facts(read_ledger(other)), "a run with nothing to do must change nothing"
 
 
-def test_a_run_killed_in_any_node_ends_like_one_that_was_not(make_shop, tmp_path):
-    nodes = SpanRun(make_shop(1, folder="names"), DAYS.parse("2024-05-01"), 1).nodes
-    undisturbed, killed = make_shop(len(nodes), folder="undisturbed"), make_shop(len(nodes), folder="killed")
+def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_path):
+    undisturbed, killed = make_shop(3, folder="undisturbed"), make_shop(3, folder="killed")
     run(undisturbed)
-    path = str(tmp_path / "killed" / "warmspan.yaml")
-    for day, node in enumerate(nodes):
-        span = DAYS.parse("2024-05-01") + day
-        before = served(killed) if killed.serving_path.exists() else {}
-        assert _run_in_a_process(path, span, node) == -signal.SIGKILL
-        after = served(killed) if killed.serving_path.exists() else {}
-        assert set(after) - set(before) <= {str(DAYS.version(span, 1))}, "nothing but a whole version"
-        assert [one.state for one in read_ledger(killed)][day:] in (["unfinished"], [])
-        # The next process takes up this day before it goes on to the next, where it is killed in its turn.
-        run(killed, last=span)
+    first, second = (DAYS.parse(day) for day in ("2024-05-01", "2024-05-02"))
+    run(killed, last=first)
+    before = set(served(killed))
+    for node in SpanRun(killed, second, 1).nodes:  # each process goes on where the last one was killed
+        assert _run_in_a_process(str(tmp_path / "killed" / "warmspan.yaml"), second, node) == -signal.SIGKILL
+        assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
+        assert [one.state for one in read_ledger(killed)][1:] in (["unfinished"], [])
+    # The next process takes up this day before it goes on to the next.
+    run(killed)
     assert facts(read_ledger(killed)) == facts(read_ledger(undisturbed))
     assert served(killed) == served(undisturbed)
 
