@@ -18,7 +18,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint lock clean help
+.PHONY: demo test test-airflow lint lock clean help
 
 $(INSTALLED): requirements.lock.txt pyproject.toml setup.py .ci/environment
 	@.ci/environment
@@ -28,6 +28,16 @@ demo: $(INSTALLED) ## five simulated days through the real pipeline, then two us
 
 test: $(INSTALLED) ## the quick tests (TESTS= a folder or file, MARK= a pytest mark expression, empty for all)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(strip $(MARK)),-m "$(MARK)") $(TESTS)
+
+AIRFLOW_LOCK ?= docs/airflow.lock.txt
+AIRFLOW := build/$(basename $(notdir $(AIRFLOW_LOCK)))
+
+$(AIRFLOW): $(AIRFLOW_LOCK) | $(INSTALLED)
+	@.ci/environment uv venv --quiet --clear --python $(BIN)/python $@
+	@.ci/environment uv pip install --quiet --python $@/bin/python --compile-bytecode --require-hashes -r $<
+
+test-airflow: $(INSTALLED) $(AIRFLOW) ## the DAG file in a real Airflow 3, or 2 with AIRFLOW_LOCK=docs/airflow-2.lock.txt
+	@WARMSPAN_AIRFLOW_PYTHON=$(CURDIR)/$(AIRFLOW)/bin/python $(BIN)/python -m pytest tests/pipeline/test_airflow_dag.py
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(BIN)/ruff check .; failed=$$?; $(BIN)/mypy && exit $$failed
@@ -42,4 +52,4 @@ clean: ## remove .venv, caches and what `make demo` has written; your own runs s
 	find pipeline components trainer serving tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

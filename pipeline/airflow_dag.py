@@ -42,11 +42,14 @@ except ImportError:  # Airflow 2 without the standard provider
 
 _HERE = Path(__file__).resolve()
 _NAME = re.compile(r"""^name:\s*["']?([A-Za-z][A-Za-z0-9_]*)["']?\s*(?:#.*)?$""", re.MULTILINE)
+_DECISION = "{{ (dag_run.conf or {}).get('decide', '') }}"
 _SPAN = "{{ warmspan_span(dag_run.conf, data_interval_start | default(none)) }}"
 _ORDER = (
     "{{ warmspan_in_order(dag_run.conf, data_interval_start | default(none),"
     " prev_data_interval_start_success | default(none)) }}"
 )
+# They come from whoever triggers a run: the shell gets them as values, never as a part of a line.
+_GIVEN = {"WARMSPAN_SPAN": _SPAN, "WARMSPAN_DECISION": _DECISION}
 # A scheduled day follows the day before it, and a day without files has failed there: whoever marked that run as a
 # success has accepted the gap. A span named by hand is held to the rule.
 _GAPS = "{{ '' if (dag_run.conf or {}).get('span') else '--allow-gaps' }}"
@@ -165,7 +168,7 @@ def _task(task_id: str, line: str, passed_over: int) -> Any:
         return BashOperator(
             task_id=task_id,
             bash_command=line,
-            env={"WARMSPAN_SPAN": _SPAN},
+            env=_GIVEN,
             append_env=True,
             skip_on_exit_code=passed_over,
             do_xcom_push=False,
@@ -182,7 +185,7 @@ def _task(task_id: str, line: str, passed_over: int) -> Any:
         pod_template_file=os.environ.get("WARMSPAN_POD") or None,
         cmds=["sh", "-c"],
         arguments=[line],
-        env_vars={"WARMSPAN_SPAN": _SPAN},
+        env_vars=_GIVEN,
         labels={"app": "warmspan"},
         skip_on_exit_code=passed_over,
         get_logs=True,
@@ -219,11 +222,12 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
     ) as dag:
         tasks: list[Any] = []
         for task, nodes in _grouping(order).items():
-            # The span comes from whoever triggers a run: the shell gets it as a value, never as a part of a line.
             line = (
                 f"{'' if tasks else _ORDER}exec {_command()} run-node {' '.join(nodes)} "
                 f'--config {shlex.quote(str(config))} --span "$WARMSPAN_SPAN" {_GAPS}'
             )
+            if order.DECIDER in nodes:
+                line += ' ${WARMSPAN_DECISION:+--decide "$WARMSPAN_DECISION"}'
             tasks.append(_task(task, line, order.PASSED_OVER))
         for before, after in itertools.pairwise(tasks):
             before >> after

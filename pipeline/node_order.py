@@ -19,6 +19,9 @@ NODES = (
     "SpanPusher",
 )
 
+# Takes the decision, and is told of another one by `--decide`.
+DECIDER = "UpdateDecider"
+
 _LEARN, _JUDGE = NODES.index("NextSpanEvaluator"), NODES.index("Evaluator")
 
 # How a scheduler may cut a day into tasks, each a process that imports TFX once; every task is nodes in a row.

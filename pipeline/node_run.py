@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.deliveries import read_deliveries
 from pipeline.ledger import Run, read_ledger, read_run, run_id
 from pipeline.logfile import logged_to
-from pipeline.node_order import NODES
+from pipeline.node_order import DECIDER, NODES
 from pipeline.plan import PlanError, make_plan
 from pipeline.runner import RunError, SpanRun
 from pipeline.spans import Naming
@@ -23,7 +23,7 @@ from pipeline.tensorboard import write_span
 
 Outcome = Literal["ran", "done already", "passed over"]
 
-_DECIDER, _PUSHER = "UpdateDecider", "SpanPusher"
+_PUSHER = "SpanPusher"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,10 @@ def run_nodes(
         )
     if -1 in places:
         raise _unknown(nodes[places.index(-1)])
-    if overrule is not None and _DECIDER not in nodes:
+    if overrule is not None and DECIDER not in nodes:
         raise _not_decided(", ".join(nodes))
     for node in nodes:
-        yield run_node(config, node, name, allow_gaps, overrule if node == _DECIDER else None)
+        yield run_node(config, node, name, allow_gaps, overrule if node == DECIDER else None)
 
 
 def run_node(
@@ -86,7 +86,7 @@ def run_node(
     """
     if node not in NODES:
         raise _unknown(node)
-    if overrule is not None and node != _DECIDER:
+    if overrule is not None and node != DECIDER:
         raise _not_decided(node)
     naming = Naming(config.data.dated)
     span = naming.parse(name)
@@ -101,7 +101,7 @@ def run_node(
             tell(config)
         try:
             result = _run(config, node, span, revision, overrule)
-            if node in (_DECIDER, _PUSHER):
+            if node in (DECIDER, _PUSHER):
                 tell(config, events_of(_read(config, span, revision)))
             return result
         except RunError as error:
@@ -115,7 +115,7 @@ def _unknown(node: str) -> RunError:
 
 
 def _not_decided(nodes: str) -> RunError:
-    return RunError(f"`--decide` must go with {_DECIDER}, which takes the decision. Received: {nodes}.")
+    return RunError(f"`--decide` must go with {DECIDER}, which takes the decision. Received: {nodes}.")
 
 
 def log_path(config: Config, name: str, revision: int) -> Path:

@@ -42,7 +42,7 @@ def test_the_dag_file_imports_airflow_and_the_standard_library_only():
 
 
 def test_the_guide_names_every_setting_of_the_dag_file():
-    read = set(re.findall(r'"(WARMSPAN_[A-Z]+)"', DAG_FILE.read_text())) - {"WARMSPAN_SPAN"}
+    read = set(re.findall(r'"(WARMSPAN_[A-Z]+)"', DAG_FILE.read_text())) - {"WARMSPAN_SPAN", "WARMSPAN_DECISION"}
     assert read <= set(re.findall(r"WARMSPAN_[A-Z]+", GUIDE.read_text()))
 
 
@@ -234,6 +234,7 @@ def test_a_task_can_be_a_pod(airflow, tmp_path):
         assert container["command"] == ["sh", "-c"]
         assert container["args"] == [
             f'exec warmspan run-node {" ".join(nodes)} --config {config} --span "$WARMSPAN_SPAN" --allow-gaps'
+            + ' ${WARMSPAN_DECISION:+--decide "$WARMSPAN_DECISION"}' * ("UpdateDecider" in nodes)
         ]
         assert {"name": "WARMSPAN_SPAN", "value": "2024-05-02"} in container["env"]
         assert container["resources"]["requests"] == {"cpu": "2", "memory": "6Gi"}
@@ -255,13 +256,14 @@ def test_fifty_recommenders_are_read_in_a_few_seconds(airflow, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_span_in_the_conf_wins_and_never_becomes_a_part_of_the_command(airflow, tmp_path):
+def test_the_conf_says_span_and_decision_and_never_becomes_a_part_of_the_command(airflow, tmp_path):
     given = {"WARMSPAN_CONFIG": str(settings(tmp_path, "shop")), "WARMSPAN_CLI": str(stand_in(tmp_path))}
     evil = f'2024-05-09"; touch {tmp_path}/evil; "'
-    airflow("run", "2024-05-01", json.dumps({"span": evil}), **given)
+    airflow("run", "2024-05-01", json.dumps({"span": evil, "decide": f"skip{evil}"}), **given)
     calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
     assert {call[5] for call in calls} == {evil}
-    assert {len(call) for call in calls} == {6}, "a span named by hand must not pass over gaps"
+    # A span named by hand must not pass over gaps.
+    assert {call[1]: call[6:] for call in calls if call[6:]} == {"UpdateDecider": ["--decide", f"skip{evil}"]}
     assert not (tmp_path / "evil").exists()
 
 
