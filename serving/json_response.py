@@ -95,11 +95,13 @@ def _results(items: Sequence[str]) -> bytes:
 
 
 def _check_batch(outputs: Mapping[str, np.ndarray]) -> None:
-    batch = -1
+    batch = 0
     for name, tensor in outputs.items():
         if tensor.ndim == 0:
             raise invalid(f"Tensor name: {name} has no shape information ")
-        if batch not in (-1, tensor.shape[0]):
+        if tensor.shape[0] < 1:
+            raise invalid(f"Tensor name: {name} has invalid batch size: {tensor.shape[0]}")
+        if batch not in (0, tensor.shape[0]):
             raise invalid(
                 f"Tensor name: {name} has inconsistent batch size: {tensor.shape[0]} expecting: {batch}"
             )

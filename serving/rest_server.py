@@ -232,7 +232,9 @@ class RestServer:
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         path = _path(request)
-        if self._metrics_path is not None and path == self._metrics_path:
+        if self._metrics_path is not None and path.partition("?")[0] == self._metrics_path:
+            if path != self._metrics_path:
+                return web.Response(status=400, text=f"Unexpected path: {path}. Should be {self._metrics_path}")
             return web.Response(text=self.metrics.page(), content_type="text/plain")
         if path[:4].lower() != "/v1/":
             return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
@@ -277,7 +279,7 @@ class RestServer:
             return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
         self._pending += 1
         try:
-            gzipped = request.headers.get("Content-Encoding", "").lower() == "gzip"
+            gzipped = "gzip" in request.headers.get("Content-Encoding", "")
             loop = asyncio.get_running_loop()
             if self._batcher is None:
                 return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
@@ -333,9 +335,9 @@ def _configs(models: object) -> Sequence[ModelConfig] | Path:
 
 
 def _path(request: web.BaseRequest) -> str:
-    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them.
-    path = request.raw_path.partition("?")[0].partition("#")[0]
-    return re.sub("^https?://[^/]*", "", path)
+    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them. The query
+    # stays on it, as in TF Serving, which therefore finds no model under an address that has one.
+    return re.sub("^https?://[^/]*", "", request.raw_path)
 
 
 def _too_large() -> Answer:
