@@ -158,8 +158,8 @@ class ModelManager:
 
     def poll(self) -> None:
         """Looks at the folders once: loads what is new, moves labels, then retires what is no longer wanted."""
-        # The folders before the file: who takes a version away moves its labels first, so whoever sees it gone also sees
-        # where the labels are now.
+        # The folders before the file: who takes a version away moves its labels first. So whoever sees that it is gone
+        # sees the labels where they are now.
         with self._lock:
             folders = {config.base_path for config in self._configs.values()}
         found = {folder: _listed(folder) for folder in folders}

@@ -335,8 +335,8 @@ def _configs(models: object) -> Sequence[ModelConfig] | Path:
 
 
 def _path(request: web.BaseRequest) -> str:
-    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them. The query
-    # stays on it, as in TF Serving, which therefore finds no model under an address that has one.
+    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them. The
+    # query stays on it, as in TF Serving, which therefore finds no model under an address that has one.
     return re.sub("^https?://[^/]*", "", request.raw_path)
 
 
