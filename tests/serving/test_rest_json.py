@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving import json_request, json_response
-from serving.json_reader import _ExactReader, read_json
+from serving.json_reader import _SUSPECT, _ExactReader, _is_suspect, read_json
 from serving.status import ServingError
 
 json_values = st.recursive(
@@ -31,6 +31,17 @@ def test_both_readers_give_back_what_was_written(value: Any, ascii_only: bool) -
         return
     assert read_json(body) == value
     assert _ExactReader(text).read() == value
+
+
+pieces = ("e+", "E", "7", "42", "9" * 299, "9" * 300, "\\u", "\\", "d83d", "dc00", "DBFF", ",", "x" * 31, '"')
+
+
+@given(st.lists(st.sampled_from(pieces), max_size=12).map("".join))
+@example("x" * 17 + "1" * 300)
+@example("1" * 299 + "x" + "1" * 299)
+@example("7e300")
+def test_the_short_look_passes_over_nothing_that_the_exact_reader_is_for(text: str) -> None:
+    assert _is_suspect(text.encode()) is bool(_SUSPECT.search(text.encode()))
 
 
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]",:\\u0123deEinfNaty .-+\n', max_size=40).map(str.encode))

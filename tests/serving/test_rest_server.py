@@ -21,6 +21,7 @@ import tensorflow as tf
 import urllib3
 
 from serving import rest_server
+from serving.batching_config import BatchingConfig
 from serving.rest_server import RestServer
 from tests.serving import rest_models
 
@@ -91,9 +92,9 @@ def test_a_request_that_computes_too_long_is_a_504(folder: Path) -> None:
         assert ask(server).status == 200
 
 
-def test_a_body_has_a_limit_zipped_or_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_server, "MAX_BODY_BYTES", 10_000)
-    with RestServer({"slow": folder}) as server:
+@pytest.mark.parametrize("batching", [None, BatchingConfig()], ids=["alone", "batched"])
+def test_a_body_has_a_limit_zipped_or_not(folder: Path, batching: BatchingConfig | None) -> None:
+    with RestServer({"slow": folder}, max_body_bytes=10_000, batching=batching) as server:
         large = json.dumps({"instances": [1], "more": "x" * 20_000}).encode()
         for body, headers in ((large, {}), (gzip.compress(large), {"Content-Encoding": "gzip"})):
             response = ask(server, json=None, body=body, headers=headers)
@@ -119,7 +120,8 @@ def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: py
         with socket.create_connection((server.host, server.port)) as connection:
             connection.sendall(head % 100_000_000)
             assert b" 413 " in connection.recv(1000)
-        monkeypatch.setattr(rest_server, "MAX_HELD_BYTES", 1000)
+        monkeypatch.setattr(server, "_max_body", 1000)
+        monkeypatch.setattr(rest_server, "MAX_HELD_BODIES", 1)
         with socket.create_connection((server.host, server.port)) as first:
             first.sendall(head % 900)
             while server._held == 0:
