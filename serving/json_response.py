@@ -13,14 +13,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-# What `json.dumps` does to a string, without an encoder made for each.
-from json.encoder import encode_basestring
-
 import numpy as np
 
 from serving.status import invalid
 
 _ESCAPED = re.compile(rb'[\x01-\x1f"\\]')
+# As RapidJSON writes them: letters of a code in capitals.
+_ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)}
+_ESCAPES |= {ord(mark): f"\\{letter}" for mark, letter in zip('\b\f\n\r\t"\\', 'bfnrt"\\', strict=True)}
 _UNWRITABLE = {"float16": "half"}
 # By the type itself: to ask NumPy for its name takes longer than to write a number.
 _DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
@@ -152,7 +152,7 @@ def _strings(values: list[bytes]) -> list[str]:
 
 
 def _string(value: bytes) -> str:
-    return encode_basestring(value.decode("utf-8", "surrogateescape"))
+    return f'"{value.decode("utf-8", "surrogateescape").translate(_ESCAPES)}"'
 
 
 def _nest(tokens: list[str], shape: tuple[int, ...], outer: int) -> list[str]:

@@ -140,6 +140,15 @@ def test_numbers_are_written_as_tf_serving_writes_them(dtype: Any, values: list[
     assert body == f'{{\n    "predictions": [{texts}\n    ]\n}}'
 
 
+def test_control_characters_are_escaped_as_rapidjson_does() -> None:
+    text = "".join(map(chr, range(0x20))) + '"\\/\x7f\u2028é'
+    body = json_response.predictions({"y": np.array([text.encode()], object)}, rows=False)
+    assert rb'\u0000\u0001' in body
+    assert rb'\b\t\n\u000B\f\r\u000E' in body
+    assert rb'\u001E\u001F\"\\/' + "\x7f\u2028é".encode() in body
+    assert read_json(body)["outputs"] == [text]
+
+
 def test_strings_go_out_as_their_bytes() -> None:
     tensor = np.array([b'a"\\\n\x01/', "é😀".encode(), b"\xff"], object)
     assert (
