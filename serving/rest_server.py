@@ -265,7 +265,7 @@ class RestServer:
         if length > self._max_body:
             return self._too_large()
         if length + self._held > MAX_HELD_BODIES * self._max_body:
-            return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
+            return _full()
         self._held += length
         try:
             return await self._answer_post(request, path)
@@ -276,15 +276,19 @@ class RestServer:
         try:
             # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
             whole = request.content.is_eof()
-            body = await (request.read() if whole else asyncio.wait_for(request.read(), BODY_SECONDS))
+            body = await (request.read() if whole else asyncio.wait_for(self._read(request), BODY_SECONDS))
         except web.HTTPRequestEntityTooLarge:
             return self._too_large()
+        except _Full:
+            return _full()
         except asyncio.TimeoutError:
             return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
         # Counted once its body is here, so that slow clients can't fill the queue.
         if self._pending >= self._max_pending:
             return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
         self._pending += 1
+        unannounced = len(body) if request.content_length is None else 0
+        self._held += unannounced
         try:
             gzipped = "gzip" in request.headers.get("Content-Encoding", "")
             loop = asyncio.get_running_loop()
@@ -298,6 +302,24 @@ class RestServer:
             return await future
         finally:
             self._pending -= 1
+            self._held -= unannounced
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        if request.content_length is not None:
+            return await request.read()
+        # A body in chunks does not say how long it will be: it is counted as it comes.
+        body = bytearray()
+        try:
+            async for part in request.content.iter_any():
+                body += part
+                self._held += len(part)
+                if len(body) > self._max_body:
+                    raise web.HTTPRequestEntityTooLarge(self._max_body, len(body))
+                if self._held > MAX_HELD_BODIES * self._max_body:
+                    raise _Full
+            return bytes(body)
+        finally:
+            self._held -= len(body)
 
     def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
         try:
@@ -336,6 +358,10 @@ class _TooLarge(Exception):
     pass
 
 
+class _Full(Exception):
+    pass
+
+
 def _configs(models: object) -> Sequence[ModelConfig] | Path:
     if isinstance(models, str | os.PathLike):
         return Path(models)
@@ -349,6 +375,10 @@ def _path(request: web.BaseRequest) -> str:
     # query stays on it, as in TF Serving, which therefore finds no model under an address that has one.
     path = request.raw_path
     return path if path.startswith("/") else re.sub("^https?://[^/]*", "", path)
+
+
+def _full() -> Answer:
+    return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
 
 
 def _unzipped(body: bytes, limit: int) -> bytes:

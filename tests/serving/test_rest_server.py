@@ -133,6 +133,28 @@ def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: py
         assert ask(server).status == 200
 
 
+def test_a_body_in_chunks_is_counted_as_it_comes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n" % (900, b" " * 900)
+    monkeypatch.setattr(rest_server, "MAX_HELD_BODIES", 1)
+    with RestServer({"slow": folder}, max_body_bytes=1000) as server:
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(head + chunk + chunk)
+            assert b" 413 " in connection.recv(1000)
+        eventually_free(server)
+        with (
+            socket.create_connection((server.host, server.port)) as first,
+            socket.create_connection((server.host, server.port)) as second,
+        ):
+            first.sendall(head + chunk)
+            while server._held == 0:
+                time.sleep(0.01)
+            second.sendall(head + chunk)
+            assert b" 503 " in second.recv(1000)
+        eventually_free(server)
+        assert ask(server).status == 200
+
+
 def eventually_free(server: RestServer) -> None:
     deadline = time.monotonic() + 20
     while server._held:
