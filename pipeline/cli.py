@@ -258,8 +258,6 @@ def serve(
 def deploy_config(
     config: ConfigPath = DEFAULT_CONFIG,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("deploy"),
-    stable: Annotated[int | None, typer.Option(help="The version labelled `stable`; the newest if not given.")] = None,
-    canary: Annotated[int | None, typer.Option(help="The version labelled `canary`; the newest if not given.")] = None,
     force: Annotated[bool, typer.Option(help="Write over files that are there.")] = False,
 ) -> None:
     """Write what the official TensorFlow Serving needs: compose, Kubernetes, Prometheus and Grafana files."""
@@ -268,7 +266,7 @@ def deploy_config(
     from serving.deploy_config import DeployError
 
     try:
-        paths = write_deployment(settings, out, stable=stable, canary=canary, force=force)
+        paths = write_deployment(settings, out, force=force)
     except DeployError as error:
         stop(error)
     for path in paths:

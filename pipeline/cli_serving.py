@@ -20,6 +20,9 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "rolled back by hand",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that servers get to see a label move before its version is removed.")
+    ] = 15.0,
 ) -> None:
     """Take a bad model back, and every model that was trained from it: out of service, never to be a base again."""
     settings = read_settings(config)
@@ -39,7 +42,9 @@ def rollback(
         if not yes and not typer.confirm("Roll back?"):
             say("Nothing was changed.")
             sys.exit(1)
-        carry_out(settings, planned, reason)
+        if planned.labels and wait:
+            say(f"The servers get {wait:g} s to see the labels move.")
+        carry_out(settings, planned, reason, wait)
     except (RollbackError, LockedError) as error:
         stop(error)
     say(f"Done. Version {planned.serves.version} is the newest in {settings.serving_path}.")
@@ -47,11 +52,13 @@ def rollback(
 
 @app.command()
 def promote(
-    version: Annotated[int | None, typer.Argument(help="By default the canary, else the newest version.")] = None,
+    version: Annotated[
+        int | None, typer.Argument(help="By default the canary if it is another, else the newest version.")
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     off: Annotated[bool, typer.Option("--off", help="Take all labels away: the newest version is served.")] = False,
 ) -> None:
-    """Give the label `stable` to a version. From then on a push is served only once it has a label."""
+    """Give the label `stable` to a version. From then on every version in the folder is loaded: ask by label."""
     _label("stable", config, version, off)
 
 

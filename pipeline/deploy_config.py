@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import Config
-from serving.deploy_config import Deployment, deployment_files, write_files
+from pipeline.lock import LockedError
+from pipeline.release import ReleaseError, begin
+from serving.deploy_config import DeployError, Deployment, check_paths, deployment_files, write_files
 
 
-def write_deployment(
-    config: Config, out: Path, *, stable: int | None = None, canary: int | None = None, force: bool = False
-) -> list[Path]:
+def write_deployment(config: Config, out: Path, *, force: bool = False) -> list[Path]:
     """Writes the files for `config`'s model under `out` and returns their paths.
 
+    Makes `<root>/serving/models.config`, which the server reads, if it does not know the model yet.
+
     Raises:
-      DeployError: a label names no pushed version, or a file is there and `force` is not set.
+      DeployError: a file is there and `force` is not set, or the models.config can't be used or made.
     """
-    deployment = Deployment(config.name, config.serving_path.parent, stable, canary)
+    deployment = Deployment(config.name, config.serving_path.parent)
+    try:
+        begin(config)
+    except (ReleaseError, LockedError) as error:
+        raise DeployError(str(error)) from None
+    check_paths(deployment)
     return write_files(deployment_files(deployment), out, force)

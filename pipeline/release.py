@@ -1,8 +1,8 @@
-"""Moves the labels `stable` and `canary` from one version to another."""
+"""Gives the labels `stable` and `canary` to versions, and moves them."""
 
 from __future__ import annotations
 
-from components.span_pusher.labels import CANARY, STABLE, read_labels, write_labels
+from components.span_pusher.labels import CANARY, STABLE, knows, read_labels, write_labels
 from pipeline.config import Config
 from pipeline.family import Family
 from pipeline.lock import alone
@@ -15,7 +15,7 @@ class ReleaseError(ValueError):
 
 
 def move(config: Config, label: str, version: int | None = None) -> dict[str, int]:
-    """Gives `label` to `version`: by default the canary, else the newest that was pushed.
+    """Gives `label` to `version`: by default the canary if that is not the stable one, else the newest that was pushed.
 
     Returns:
       All labels with their versions.
@@ -32,7 +32,9 @@ def move(config: Config, label: str, version: int | None = None) -> dict[str, in
                 f"`stable` must name a version before `canary` does. Received: no label for {config.name} in "
                 f"{config.models_config_path}. Run `warmspan promote VERSION` with the version that all others get."
             )
-        chosen = version if version is not None else labels[CANARY] if CANARY in labels else _newest(family)
+        if version is None and labels.get(CANARY) != labels.get(STABLE):
+            version = labels.get(CANARY)
+        chosen = _newest(family) if version is None else version
         try:
             pushed_version(family, "VERSION", chosen)
             model = family.of_version(chosen)[-1]
@@ -55,11 +57,34 @@ def take_off(config: Config, label: str) -> dict[str, int]:
         return _write(config, {} if label == STABLE else {one: labels[one] for one in labels if one != label})
 
 
+def begin(config: Config) -> None:
+    """Makes a models.config for the official server, unless there is one that knows the model.
+
+    Both labels get the newest version. Before the first push there are none.
+
+    Raises:
+      ReleaseError: the file is there and can't be used.
+      LockedError: a run is going on.
+    """
+    if _known(config):
+        return
+    with alone(config.root):
+        newest = read_models(config).served()
+        _write(config, {} if newest is None else {STABLE: newest.version, CANARY: newest.version})
+
+
 def _newest(family: Family) -> int:
     newest = family.served()
     if newest is None:
         raise ReleaseError("A version must have been pushed. Received: none that is not revoked. Run `warmspan run`.")
     return newest.version
+
+
+def _known(config: Config) -> bool:
+    try:
+        return knows(config.models_config_path, config.name)
+    except ModelConfigError as error:
+        raise ReleaseError(str(error)) from None
 
 
 def _labels(config: Config) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -85,8 +86,14 @@ def make_rollback(config: Config, to: int | None = None, bad: int | None = None)
     return _plan(config, family, [one for one in family.models if one.version > goal.version])
 
 
-def carry_out(config: Config, planned: Rollback, reason: str) -> None:
+def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: float = 0.0) -> None:
     """Does what was planned. Cut off anywhere it can be repeated, and ends the same.
+
+    Args:
+      config: settings.
+      planned: by `make_rollback`.
+      reason: why, for the ledger.
+      wait_seconds: between the move of a label and the removal of the version that had it; where no label moves, none.
 
     Raises:
       RollbackError: something has changed since it was planned, or the folder can't be changed.
@@ -101,7 +108,7 @@ def carry_out(config: Config, planned: Rollback, reason: str) -> None:
         if planned.revoke:
             now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
             revoke(open_store(config), _reasons(planned, family, reason), now)
-        _follow(config, planned)
+        _follow(config, planned, wait_seconds)
 
 
 def finish(config: Config) -> tuple[int, ...]:
@@ -233,15 +240,15 @@ def _labels(config: Config) -> dict[str, int]:
         raise RollbackError(str(error)) from None
 
 
-def _follow(config: Config, planned: Rollback) -> None:
+def _follow(config: Config, planned: Rollback, wait_seconds: float = 0.0) -> None:
     """Lets labels and folder follow what ML Metadata says."""
     try:
         if planned.labels:
             # Before the folder: a server that rereads both must never look for a label's version in vain.
             labels = read_labels(config.models_config_path, config.name)
             moved = {name: after for name, (_, after) in planned.labels.items()}
-            written = {**labels, **moved}
-            write_labels(config.models_config_path, config.name, config.serving_path, written, planned.leaving)
+            write_labels(config.models_config_path, config.name, config.serving_path, {**labels, **moved})
+            time.sleep(wait_seconds)
         take_out(config.serving_path, planned.leaving)
     except (ModelConfigError, OSError) as error:
         raise RollbackError(

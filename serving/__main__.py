@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from serving.rest_server import DEFAULT_PORT, RestServer
+from serving.rest_server import DEFAULT_PORT, MAX_BODY_BYTES, RestServer
 from serving.server_options import batching_option, monitoring_option
 from serving.text_config import ServerConfigError
 
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--rest_api_host", default="127.0.0.1")
     parser.add_argument("--rest_api_timeout_in_ms", type=int, default=30_000)
     parser.add_argument("--rest_api_num_threads", type=int)
+    parser.add_argument("--rest_api_max_body_bytes", type=int, default=MAX_BODY_BYTES, help="larger is 413")
     parser.add_argument("--file_system_poll_wait_seconds", type=float, default=1.0)
     parser.add_argument("--batching_parameters_file", help="with --enable_batching")
     parser.add_argument("--monitoring_config_file", help="whether and where Prometheus finds the metrics")
@@ -41,6 +42,7 @@ def main() -> int:
             args.rest_api_port,
             poll_seconds=args.file_system_poll_wait_seconds,
             threads=args.rest_api_num_threads,
+            max_body_bytes=args.rest_api_max_body_bytes,
             timeout_seconds=args.rest_api_timeout_in_ms / 1000,
             cors=args.rest_api_enable_cors_support,
             metrics_path=monitoring_option(args.monitoring_config_file),

@@ -147,10 +147,10 @@ class Batcher:
             try:
                 self._compute(batch)
             except Exception as error:
-                # Not a request's fault, and no reason to lose a thread: each one is told.
+                # Not a request's fault, and no reason to lose a thread. It came before any of them was told.
                 _log.exception("A batch could not be computed")
                 for task in batch.tasks:
-                    task.done(error)
+                    _tell(task, error)
 
     def _next(self) -> _Batch | None:
         with self._changed:
@@ -174,7 +174,7 @@ class Batcher:
         for task in batch.tasks:
             self._metrics.queuing_latency.observe((now - task.began) * 1e6, self.config.thread_pool_name)
             if now - task.began > self._timeout_seconds:
-                task.done(ServingError("DEADLINE_EXCEEDED", "Run() timeout exceeded while waiting in batching queue"))
+                _tell(task, ServingError("DEADLINE_EXCEEDED", "Run() timeout exceeded while waiting in batching queue"))
             else:
                 tasks.append(task)
         batch.tasks = tasks
@@ -192,7 +192,7 @@ class Batcher:
             if error.code == "DEADLINE_EXCEEDED":
                 # The time of each of them is up.
                 for task in tasks:
-                    task.done(error)
+                    _tell(task, error)
             else:
                 self._alone(batch, tasks)
             return
@@ -207,7 +207,7 @@ class Batcher:
         start = 0
         for task in tasks:
             end = start + task.rows
-            task.done({name: output[start:end] for name, output in outputs.items()})
+            _tell(task, {name: output[start:end] for name, output in outputs.items()})
             start = end
 
     def _alone(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
@@ -215,9 +215,9 @@ class Batcher:
             outcome: dict[str, np.ndarray] | Exception
             try:
                 outcome = batch.model.run(batch.signature, task.inputs)
-            except ServingError as error:
+            except Exception as error:
                 outcome = error
-            task.done(outcome)
+            _tell(task, outcome)
 
     def _measure(self, tasks: Sequence[_Task], rows: int, size: int) -> None:
         metrics = self._metrics
@@ -226,6 +226,14 @@ class Batcher:
         metrics.processed_batch_size.observe(size)
         metrics.padding_size.observe(size - rows, str(size))
         metrics.wrapped_run_count.add()
+
+
+def _tell(task: _Task, outcome: dict[str, np.ndarray] | Exception) -> None:
+    try:
+        task.done(outcome)
+    except Exception:
+        # The others of its batch must be told all the same, and none of them twice.
+        _log.exception("An outcome could not be handed over")
 
 
 def _rows(inputs: Tensors) -> int | None:

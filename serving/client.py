@@ -93,7 +93,10 @@ class Client:
           connections: how many are kept open.
         """
         if version is not None and label is not None:
-            raise ValueError("Give `version` or `label`, not both.")
+            raise ValueError(
+                f"At most one of `version` and `label` must be given. Received: version {version} and label {label!r}. "
+                "Leave one of them out."
+            )
         part = f"/versions/{version}" if version is not None else f"/labels/{label}" if label is not None else ""
         self.url = url.rstrip("/")
         self.model = model

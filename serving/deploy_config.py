@@ -14,7 +14,6 @@ from pathlib import Path
 from serving.grafana_board import grafana_board
 from serving.metrics import PROMETHEUS_PATH
 from serving.model_config import read_models_config
-from serving.model_manager import find_versions
 from serving.text_config import ServerConfigError
 
 TEMPLATES = Path(__file__).parent / "deploy"
@@ -23,21 +22,8 @@ IMAGES = {
     "prometheus_image": "prom/prometheus:v2.55.1",
     "grafana_image": "grafana/grafana:11.3.0",
 }
-FLAGS = (
-    "--rest_api_port=8501",
-    "--port=8500",
-    "--model_config_file=/config/models.config",
-    "--model_config_file_poll_wait_seconds=30",
-    "--monitoring_config_file=/config/monitoring.config",
-    "--enable_batching=true",
-    "--batching_parameters_file=/config/batching.config",
-    "--file_system_poll_wait_seconds=5",
-    # A label may be moved to a version in the moment it is pushed, before it is loaded.
-    "--allow_version_labels_for_unavailable_models=true",
-    # A site waits for a recommendation no longer than this.
-    "--rest_api_timeout_in_ms=2000",
-)
-_CONFIGS = ("models.config", "batching.config", "monitoring.config")
+MODELS_CONFIG = "models.config"
+_CONFIGS = ("batching.config", "monitoring.config")
 
 
 class DeployError(ValueError):
@@ -50,41 +36,54 @@ class Deployment:
 
     Attributes:
       name: the model's name, and that of its folder of versions.
-      served: the folder that holds a folder a model, `<root>/serving`.
-      stable: the version labelled so; None for the label in `<served>/models.config`, else the newest pushed version.
-      canary: the version labelled so; None for the label in `<served>/models.config`, else the newest pushed version.
+      served: the folder that holds a folder a model and the models.config, `<root>/serving`. The server sees it under
+        this very path, so that the `base_path` of the models.config holds for it as well.
       threads: batches that compute at once: the cores of the server.
     """
 
     name: str
     served: Path
-    stable: int | None = None
-    canary: int | None = None
     threads: int = 2
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The command line of the server."""
+        return (
+            "--rest_api_port=8501",
+            "--port=8500",
+            f"--model_config_file={self.served.resolve() / MODELS_CONFIG}",
+            # A rollback waits longer than this between the move of a label and the removal of its version.
+            "--model_config_file_poll_wait_seconds=10",
+            "--monitoring_config_file=/config/monitoring.config",
+            "--enable_batching=true",
+            "--batching_parameters_file=/config/batching.config",
+            "--file_system_poll_wait_seconds=5",
+            # A server may start while the version that a label names is not loaded yet.
+            "--allow_version_labels_for_unavailable_models=true",
+            # A site waits for a recommendation no longer than this.
+            "--rest_api_timeout_in_ms=2000",
+        )
 
 
 def deployment_files(deployment: Deployment) -> dict[str, str]:
-    """Relative path to the text of each file.
-
-    Raises:
-      DeployError: a label is asked for that names no pushed version.
-    """
+    """Relative path to the text of each file."""
     import jinja2
 
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    templates.filters["compose"] = lambda path: _compose_string(str(path))
+    templates.filters["compose"] = lambda text: _quoted(text, "$", "$$")
+    # An argument of a container takes `$(NAME)` for a variable.
+    templates.filters["kubernetes"] = lambda text: _quoted(text, "$(", "$$(")
     values = {
         **IMAGES,
-        **_labels(deployment),
         "name": deployment.name,
         # Kubernetes and compose take lower case and hyphens alone.
         "resource": deployment.name.lower().replace("_", "-").strip("-"),
         "served": deployment.served.resolve(),
         "threads": deployment.threads,
         "metrics_path": PROMETHEUS_PATH,
-        "flags": FLAGS,
+        "flags": deployment.flags,
     }
     configs = {file: templates.get_template(f"{file}.j2").render(values) for file in _CONFIGS}
     others = sorted(
@@ -122,47 +121,28 @@ def write_files(files: Mapping[str, str], out: str | Path, force: bool = False) 
     return [out / name for name in files]
 
 
-def _labels(deployment: Deployment) -> dict[str, object]:
-    """The versions that the labels name, and how many of the newest versions it takes to have both loaded."""
-    folder = deployment.served / deployment.name
-    try:
-        pushed = sorted(find_versions(folder))
-    except OSError:
-        pushed = []
-    for label, version in (("stable", deployment.stable), ("canary", deployment.canary)):
-        if version is not None and version not in pushed:
-            known = ", ".join(map(str, pushed)) or "none"
-            raise DeployError(f"`--{label}` must be a pushed version of {folder}: {known}. Received: {version}.")
-    newest = pushed[-1] if pushed else 1
-    known_labels = _known_labels(deployment)
-    stable, canary = (
-        chosen if chosen is not None else known_labels.get(label, newest)
-        for label, chosen in (("stable", deployment.stable), ("canary", deployment.canary))
-    )
-    oldest = min(stable, canary)
-    return {
-        "stable": stable,
-        "canary": canary,
-        "pushed": bool(pushed),
-        # Always the newest one beside the one before it, so that a label may stay behind by a version.
-        "versions": max(2, sum(version >= oldest for version in pushed)),
-    }
+def check_paths(deployment: Deployment) -> None:
+    """Looks whether the server can reach what its models.config names.
 
-
-def _known_labels(deployment: Deployment) -> Mapping[str, int]:
-    file = deployment.served / "models.config"
-    if not file.exists():
-        return {}
+    Raises:
+      DeployError: the file can't be used, or a model's `base_path` lies elsewhere.
+    """
+    served = deployment.served.resolve()
+    file = served / MODELS_CONFIG
     try:
         configs = read_models_config(file)
     except ServerConfigError as error:
         raise DeployError(str(error)) from None
-    return next((one.labels for one in configs if one.name == deployment.name), {})
+    if elsewhere := [str(one.base_path) for one in configs if not one.base_path.is_relative_to(served)]:
+        raise DeployError(
+            f"Each `base_path` in {file} must lie in {served}, which the server gets to see. Received: "
+            f"{', '.join(elsewhere)}. Correct it there, and run this again."
+        )
 
 
-def _compose_string(text: str) -> str:
-    """A JSON string, which YAML reads too, with the dollar signs that compose would take for variables doubled."""
-    return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
+def _quoted(value: object, mark: str, escaped: str) -> str:
+    """A JSON string, which YAML reads too, with what would be taken for a variable escaped."""
+    return json.dumps(str(value).replace(mark, escaped), ensure_ascii=False)
 
 
 def _read(path: Path) -> str | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
@@ -20,16 +18,14 @@ class IdleConnections:
         self._busy: set[Any] = set()
         self._idle_since: dict[Any, float] = {}
 
-    @contextlib.contextmanager
-    def request(self, request: web.BaseRequest) -> Iterator[None]:
-        """For the time between a request's head and its answer."""
-        connection = request.protocol
-        self._busy.add(connection)
-        self._idle_since.pop(connection, None)
-        try:
-            yield
-        finally:
-            self._busy.discard(connection)
+    def begin(self, request: web.BaseRequest) -> None:
+        """To be called with a request's head."""
+        self._busy.add(request.protocol)
+        self._idle_since.pop(request.protocol, None)
+
+    def end(self, request: web.BaseRequest) -> None:
+        """To be called with its answer."""
+        self._busy.discard(request.protocol)
 
     async def watch(self, server: web.Server) -> None:
         """Looks at the connections now and then, until it is cancelled."""

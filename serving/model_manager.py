@@ -2,7 +2,8 @@
 
 A version is taken up when its folder's name is a number and a SavedModel lies in it. It is loaded and warmed up beside
 the one in service; requests go to it from then on, and the old one is closed when its last request has ended. A version
-that can't be loaded changes nothing for the others; it is tried again when its files change, and after a while.
+that can't be loaded changes nothing for the others; it is tried again when its files change, and after a while. A label
+moves to a version once that is in service; until then it names the one that it named before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,9 @@ class ModelManager:
         configs = read_models_config(models) if isinstance(models, Path) else models
         self._configs = {config.name: config for config in configs}
         self._entries: dict[str, dict[int, _Entry]] = {}
+        # By model: the version that each label stands for now, and the one that each label in its place waits for.
+        self._labels: dict[str, dict[str, int]] = {}
+        self._awaited: dict[str, dict[str, int]] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,10 +122,9 @@ class ModelManager:
         """As `use`, for a request that ends elsewhere than it began: who calls this calls the model's `release`."""
         with self._lock:
             if label is not None:
-                config = self._configs.get(name)
-                if config is None or label not in config.labels:
+                version = self._labels.get(name, {}).get(label)
+                if version is None:
                     raise invalid(f"Unrecognized servable version label: {label}")
-                version = config.labels[label]
             entries = self._entries.get(name, {})
             served = [number for number, entry in entries.items() if entry.status.state == "AVAILABLE"]
             number = version if version is not None else max(served, default=None)
@@ -154,15 +157,28 @@ class ModelManager:
             return name in self._configs
 
     def poll(self) -> None:
-        """Looks at the folders once: loads what is new, then retires what is no longer wanted."""
+        """Looks at the folders once: loads what is new, moves labels, then retires what is no longer wanted."""
+        # The folders before the file: who takes a version away moves its labels first. So whoever sees that it is gone
+        # sees the labels where they are now.
+        with self._lock:
+            folders = {config.base_path for config in self._configs.values()}
+        found = {folder: _listed(folder) for folder in folders}
         self._reread_config()
         with self._lock:
             configs = list(self._configs.values())
             gone = [name for name in self._entries if name not in self._configs]
+            for name in gone:
+                self._labels.pop(name, None)
+                self._awaited.pop(name, None)
         for name in gone:
             self._retire_all(name, keep=set())
         for config in configs:
-            self._poll_model(config)
+            folder = config.base_path
+            versions = found[folder] if folder in found else _listed(folder)
+            if versions is None:
+                self._move_labels(config)
+            else:
+                self._poll_model(config, versions)
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._poll_seconds):
@@ -181,23 +197,40 @@ class ModelManager:
         except ModelConfigError as error:
             _log.error("Keeping the models as they were: %s", error)
 
-    def _poll_model(self, config: ModelConfig) -> None:
-        try:
-            found = find_versions(config.base_path)
-        except OSError as error:
-            _log.warning("Could not list %s: %s", config.base_path, error)
-            return
+    def _poll_model(self, config: ModelConfig, found: Mapping[int, Path]) -> None:
         wanted = config.policy.select(found)
         for version in sorted(wanted, reverse=True):
             if self._stopping.is_set():
                 return
             self._load_if_due(config.name, version, found[version])
-        with self._lock:
-            entries = self._entries.get(config.name, {})
-            served = {version for version, entry in entries.items() if entry.status.state == "AVAILABLE"}
+        served, held = self._move_labels(config)
         # As long as nothing that is wanted can answer, what is there goes on answering.
         if served & wanted or not wanted:
-            self._retire_all(config.name, keep=wanted)
+            self._retire_all(config.name, keep=wanted | held)
+
+    def _move_labels(self, config: ModelConfig) -> tuple[set[int], set[int]]:
+        """Moves labels to versions in service. Returns all of those, and those that a waiting label still needs."""
+        name = config.name
+        with self._lock:
+            entries = self._entries.get(name, {})
+            served = {version for version, entry in entries.items() if entry.status.state == "AVAILABLE"}
+            before = self._labels.get(name, {})
+            awaited = {
+                label: version
+                for label, version in config.labels.items()
+                if version not in served and before.get(label) in served
+            }
+            held = {label: before[label] for label in awaited}
+            self._labels[name] = {**config.labels, **held}
+            known, self._awaited[name] = self._awaited.get(name, {}), awaited
+        for label, version in awaited.items():
+            if known.get(label) != version:
+                _log.warning(
+                    "Label %s of %s must name a version that is loaded. Received: %d. It stays at %d until %d is in "
+                    "service, which must lie in %s and be wanted by the version policy.",
+                    *(label, name, version, held[label], version, config.base_path),
+                )
+        return served, set(held.values())
 
     def _load_if_due(self, name: str, version: int, path: Path) -> None:
         with self._lock:
@@ -282,6 +315,14 @@ class ModelManager:
             _log.info("Version %d of %s is out of service", version, name)
 
         model.retire(closed)
+
+
+def _listed(base_path: Path) -> dict[int, Path] | None:
+    try:
+        return find_versions(base_path)
+    except OSError as error:
+        _log.warning("Could not list %s: %s", base_path, error)
+        return None
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:

@@ -32,6 +32,8 @@ _STATUS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<resource>metadata))?", re.IGNORECASE | re.ASCII
 )
 _METHODS = ("classify", "regress", "predict")
+# What libevent, which TF Serving stands on, takes for a path.
+_PATH = re.compile(r"(?:[\w.~!$&'()*+,;=:@/?#-]|%[0-9a-f]{2})*", re.IGNORECASE | re.ASCII)
 _MAX_VERSION = 2**63 - 1
 
 _log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class RestApi:
         self._batcher = batcher
 
     def answer(self, http_method: str, path: str, body: bytes = b"") -> Answer:
-        """The answer to a request for a path under `/v1/`, percent signs still in it, without its query.
+        """The answer to a request for a path under `/v1/`, with percent signs and query as they were sent.
 
         A POST blocks for as long as the model computes, by itself.
         """
@@ -216,7 +218,7 @@ class RestApi:
 
 def _parse(http_method: str, path: str) -> _Target:
     pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(http_method)
-    match = pattern.fullmatch(path) if pattern else None
+    match = pattern.fullmatch(path) if pattern and _PATH.fullmatch(path) else None
     parts = match.groupdict() if match else {}
     # The path may be in capitals, as TF Serving's pattern lets it, but the method must be one that it knows.
     if match is None or parts.get("method", "predict") not in _METHODS:

@@ -35,9 +35,10 @@ from serving.model_manager import ModelManager
 from serving.rest_api import Answer, RestApi
 
 DEFAULT_PORT = 8501
-MAX_BODY_BYTES = 64 << 20
-# Of all requests together; one more large one gets 503.
-MAX_HELD_BYTES = 4 * MAX_BODY_BYTES
+# The parser lets nothing else run meanwhile: this much takes it half a second.
+MAX_BODY_BYTES = 16 << 20
+# As many of the largest bodies are held at once; one more large one gets 503.
+MAX_HELD_BODIES = 8
 BODY_SECONDS = 60.0
 IDLE_SECONDS = 75.0
 # A body up to this size is read in less time than another thread takes to get hold of it.
@@ -78,6 +79,7 @@ class RestServer:
         load_retry_seconds: float = 60.0,
         threads: int | None = None,
         max_pending: int = 256,
+        max_body_bytes: int = MAX_BODY_BYTES,
         timeout_seconds: float = 30.0,
         cors: bool = False,
         metrics_path: str | None = PROMETHEUS_PATH,
@@ -94,6 +96,7 @@ class RestServer:
           load_retry_seconds: how long a version that could not be loaded waits for its next attempt.
           threads: how many requests compute at once. Default: twice the number of cores, at least four.
           max_pending: how many requests may wait or compute; one more gets 503 at once.
+          max_body_bytes: of a request, zipped or not; more gets 413.
           timeout_seconds: how long the graph may take for one request; longer is 504.
           cors: whether to answer preflights and send the headers that let any web page call.
           metrics_path: where Prometheus finds the metrics; None for nowhere.
@@ -116,6 +119,7 @@ class RestServer:
         self._api = RestApi(self.manager, self.metrics, self._batcher)
         self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
         self._max_pending = max_pending
+        self._max_body = max_body_bytes
         self._pending = 0
         self._cors = cors
         self._metrics_path = metrics_path
@@ -206,7 +210,7 @@ class RestServer:
         loop = asyncio.get_running_loop()
 
         def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=self._max_body)
 
         # No application around the handler: its router and signals would cost as much again as all else of a request.
         # TF Serving ignores every encoding but gzip, which is undone here with a limit.
@@ -227,12 +231,17 @@ class RestServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
-        with self._idle.request(request):
+        self._idle.begin(request)
+        try:
             return await self._respond(request)
+        finally:
+            self._idle.end(request)
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         path = _path(request)
-        if self._metrics_path is not None and path == self._metrics_path:
+        if self._metrics_path is not None and path.partition("?")[0] == self._metrics_path:
+            if path != self._metrics_path:
+                return web.Response(status=400, text=f"Unexpected path: {path}. Should be {self._metrics_path}")
             return web.Response(text=self.metrics.page(), content_type="text/plain")
         if path[:4].lower() != "/v1/":
             return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
@@ -253,10 +262,10 @@ class RestServer:
             # What no model computes is answered at once, also when the queue is full.
             return self._api.answer(request.method, path)
         length = request.content_length or 0
-        if length > MAX_BODY_BYTES:
-            return _too_large()
-        if length + self._held > MAX_HELD_BYTES:
-            return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
+        if length > self._max_body:
+            return self._too_large()
+        if length + self._held > MAX_HELD_BODIES * self._max_body:
+            return _full()
         self._held += length
         try:
             return await self._answer_post(request, path)
@@ -267,17 +276,21 @@ class RestServer:
         try:
             # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
             whole = request.content.is_eof()
-            body = await (request.read() if whole else asyncio.wait_for(request.read(), BODY_SECONDS))
+            body = await (request.read() if whole else asyncio.wait_for(self._read(request), BODY_SECONDS))
         except web.HTTPRequestEntityTooLarge:
-            return _too_large()
+            return self._too_large()
+        except _Full:
+            return _full()
         except asyncio.TimeoutError:
             return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
         # Counted once its body is here, so that slow clients can't fill the queue.
         if self._pending >= self._max_pending:
             return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
         self._pending += 1
+        unannounced = len(body) if request.content_length is None else 0
+        self._held += unannounced
         try:
-            gzipped = request.headers.get("Content-Encoding", "").lower() == "gzip"
+            gzipped = "gzip" in request.headers.get("Content-Encoding", "")
             loop = asyncio.get_running_loop()
             if self._batcher is None:
                 return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
@@ -289,21 +302,42 @@ class RestServer:
             return await future
         finally:
             self._pending -= 1
+            self._held -= unannounced
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        if request.content_length is not None:
+            return await request.read()
+        # A body in chunks does not say how long it will be: it is counted as it comes.
+        body = bytearray()
+        try:
+            async for part in request.content.iter_any():
+                body += part
+                self._held += len(part)
+                if len(body) > self._max_body:
+                    raise web.HTTPRequestEntityTooLarge(self._max_body, len(body))
+                if self._held > MAX_HELD_BODIES * self._max_body:
+                    raise _Full
+            return bytes(body)
+        finally:
+            self._held -= len(body)
 
     def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
         try:
-            return self._api.answer("POST", path, _unzipped(body) if gzipped else body)
+            return self._api.answer("POST", path, _unzipped(body, self._max_body) if gzipped else body)
         except _TooLarge:
-            return _too_large()
+            return self._too_large()
 
     def _submit(self, path: str, body: bytes, gzipped: bool, future: asyncio.Future[Answer]) -> None:
         """Sends a POST to the batcher; the answer comes to `future`, which belongs to the loop."""
         try:
-            plain = _unzipped(body) if gzipped else body
+            plain = _unzipped(body, self._max_body) if gzipped else body
         except _TooLarge:
-            self._deliver(future, _too_large())
+            self._deliver(future, self._too_large())
             return
         self._api.submit(path, plain, lambda answer: self._deliver(future, answer))
+
+    def _too_large(self) -> Answer:
+        return Answer(413, error_body(f"A request body must be at most {self._max_body} bytes."))
 
     def _deliver(self, future: asyncio.Future[Answer], answer: Answer) -> None:
         # The answers of a batch come one after the other: the loop is woken once for all that are there.
@@ -324,6 +358,10 @@ class _TooLarge(Exception):
     pass
 
 
+class _Full(Exception):
+    pass
+
+
 def _configs(models: object) -> Sequence[ModelConfig] | Path:
     if isinstance(models, str | os.PathLike):
         return Path(models)
@@ -333,19 +371,20 @@ def _configs(models: object) -> Sequence[ModelConfig] | Path:
 
 
 def _path(request: web.BaseRequest) -> str:
-    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them.
-    path = request.raw_path.partition("?")[0].partition("#")[0]
-    return re.sub("^https?://[^/]*", "", path)
+    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them. The
+    # query stays on it, as in TF Serving, which therefore finds no model under an address that has one.
+    path = request.raw_path
+    return path if path.startswith("/") else re.sub("^https?://[^/]*", "", path)
 
 
-def _too_large() -> Answer:
-    return Answer(413, error_body(f"A request body must be at most {MAX_BODY_BYTES} bytes."))
+def _full() -> Answer:
+    return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
 
 
-def _unzipped(body: bytes) -> bytes:
+def _unzipped(body: bytes, limit: int) -> bytes:
     unzip = zlib.decompressobj(wbits=31)
     try:
-        plain = unzip.decompress(body, MAX_BODY_BYTES)
+        plain = unzip.decompress(body, limit)
     except zlib.error:
         # TF Serving takes what can't be unzipped for an empty body, and says so.
         return b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,24 @@ def read_labels(file: str | Path, name: str) -> dict[str, int]:
     return next((dict(one.labels) for one in read_models_config(file) if one.name == name), {})
 
 
-def write_labels(
-    file: str | Path, name: str, served: str | Path, labels: Mapping[str, int], gone: Collection[int] = ()
-) -> None:
-    """Sets the labels of the model `name`, and a version policy that keeps every labelled version loaded.
+def knows(file: str | Path, name: str) -> bool:
+    """Whether the file is there and has settings for the model `name`. Raises as `read_labels`."""
+    return Path(file).exists() and any(one.name == name for one in read_models_config(file))
 
-    The versions that had a label until now stay loaded as well: a server moves a label only when the other version is
-    loaded, and until then it asks the old one. At every moment the file is the old or the new one. Other models, and
-    whatever else it says of this one, stay as they are. Without labels the newest version is served, as without the
-    file.
+
+def write_labels(file: str | Path, name: str, served: str | Path, labels: Mapping[str, int]) -> None:
+    """Sets the labels of the model `name`, and a version policy that keeps every version in the folder loaded.
+
+    TensorFlow Serving refuses a whole file that moves a label to a version which is not loaded, also if the same file
+    asks for that version to be loaded. So what may get a label has to be loaded before. At every moment the file is the
+    old or the new one. Other models, and whatever else it says of this one, stay as they are. Without labels the newest
+    version is served, as without the file.
 
     Args:
       file: the models.config; made if it is not there.
       name: the model's.
       served: the folder of its versions, written as an absolute path if the file does not know the model yet.
       labels: label to version.
-      gone: versions that must not stay loaded.
 
     Raises:
       ModelConfigError: the file is there and can't be used.
@@ -56,14 +58,12 @@ def write_labels(
     found = [one for one in server.model_config_list.config if one.name == name]
     entry = found[0] if found else server.model_config_list.config.add(name=name, base_path=str(Path(served).resolve()))
     entry.model_platform = entry.model_platform or "tensorflow"
-    loaded = {*labels.values(), *entry.version_labels.values()} - set(gone)
     entry.version_labels.clear()
     entry.version_labels.update(labels)
-    policy = entry.model_version_policy
-    if not labels:
-        policy.latest.num_versions = 1
-    elif policy.WhichOneof("policy_choice") != "all":
-        policy.specific.versions[:] = sorted(loaded)
+    if labels:
+        entry.model_version_policy.all.SetInParent()
+    else:
+        entry.model_version_policy.latest.num_versions = 1
     _replace(file, _HEADER + text_format.MessageToString(server))
 
 

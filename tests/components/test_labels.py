@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.span_pusher.labels import read_labels, write_labels
-from serving.model_config import All, Latest, ModelConfigError, Specific, read_models_config
+from components.span_pusher.labels import knows, read_labels, write_labels
+from serving.model_config import All, Latest, ModelConfigError, read_models_config
 
 THEIRS = """
 model_config_list {
@@ -32,26 +32,27 @@ def test_without_a_file_there_are_no_labels_and_the_first_one_makes_it(file: Pat
     write_labels(file, "shop", file.parent / "shop", {"stable": 3})
     (config,) = read_models_config(file)
     assert (config.name, config.base_path) == ("shop", file.parent / "shop")
-    assert (config.labels, config.policy) == ({"stable": 3}, Specific(frozenset({3})))
+    assert (config.labels, config.policy) == ({"stable": 3}, All())
     assert [path.name for path in file.parent.iterdir()] == ["models.config"]
 
 
-def test_every_labelled_version_stays_loaded_and_so_does_the_one_before_until_the_next_move(file: Path) -> None:
-    def loaded(labels: dict[str, int], gone: tuple[int, ...] = ()) -> set[int]:
-        write_labels(file, "shop", file.parent / "shop", labels, gone)
-        assert read_labels(file, "shop") == labels
-        return read_models_config(file)[0].policy.select(range(10))
+def test_what_may_get_a_label_is_loaded_before(file: Path) -> None:
+    """The server refuses a file that moves a label to a version that is not loaded, with all else that it says."""
+    for labels in ({"stable": 1}, {"stable": 1, "canary": 2}, {"stable": 2, "canary": 2}, {"stable": 2, "canary": 3}):
+        write_labels(file, "shop", file.parent / "shop", labels)
+        (config,) = read_models_config(file)
+        assert (config.labels, config.policy.select(range(10))) == (labels, set(range(10)))
 
-    assert loaded({"stable": 1}) == {1}
-    assert loaded({"stable": 1, "canary": 2}) == {1, 2}
-    assert loaded({"stable": 2, "canary": 2}) == {1, 2}
-    assert loaded({"stable": 2, "canary": 3}) == {2, 3}
-    assert loaded({"stable": 2, "canary": 2}, gone=(3,)) == {2}
+
+def test_whether_the_file_knows_a_model(file: Path) -> None:
+    assert not knows(file, "shop")
+    write_labels(file, "shop", file.parent / "shop", {})
+    assert (knows(file, "shop"), knows(file, "other")) == (True, False)
 
 
 def test_what_else_the_file_says_stays(file: Path) -> None:
     file.parent.mkdir()
-    file.write_text(THEIRS % "all {}")
+    file.write_text(THEIRS % "specific { versions: 3 }")
     write_labels(file, "shop", file.parent / "shop", {"stable": 3})
     other, shop = read_models_config(file)
     assert (other.name, other.policy) == ("other", Latest(3))
@@ -63,7 +64,7 @@ def test_without_labels_the_newest_version_is_served_again(file: Path) -> None:
     file.parent.mkdir()
     file.write_text(THEIRS % "latest { num_versions: 2 }")
     write_labels(file, "shop", file.parent / "shop", {"stable": 3})
-    assert read_models_config(file)[1].policy == Specific(frozenset({3}))
+    assert read_models_config(file)[1].policy == All()
     write_labels(file, "shop", file.parent / "shop", {})
     assert read_models_config(file)[1].policy == Latest(1)
     assert read_labels(file, "shop") == {}
@@ -72,7 +73,11 @@ def test_without_labels_the_newest_version_is_served_again(file: Path) -> None:
 def test_a_file_that_cannot_be_used_is_left_as_it_is(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("oops {")
-    for call in (lambda: read_labels(file, "shop"), lambda: write_labels(file, "shop", file.parent, {"stable": 3})):
+    for call in (
+        lambda: read_labels(file, "shop"),
+        lambda: knows(file, "shop"),
+        lambda: write_labels(file, "shop", file.parent, {"stable": 3}),
+    ):
         with pytest.raises(ModelConfigError, match="must be a ModelServerConfig in text form"):
             call()
     assert file.read_text() == "oops {"

@@ -13,20 +13,20 @@ import pytest
 import urllib3
 from typer.testing import CliRunner, Result
 
-from components.span_pusher.labels import read_labels
+from components.span_pusher.labels import knows, read_labels
 from components.span_pusher.push import drop_old, versions
 from pipeline.cli import app
 from pipeline.config import Config
 from pipeline.ledger import open_store
 from pipeline.plan import Delivery
-from pipeline.release import ReleaseError, move, take_off
+from pipeline.release import ReleaseError, begin, move, take_off
 from pipeline.rollback import carry_out, make_rollback
 from serving.bundle import Manifest, fingerprints
 from serving.rest_server import RestServer
 from tests.pipeline.made_store import MadeStore
 from tests.serving import rest_models
 
-ONE, TWO, THREE, FOUR = (2024050001 + 100 * day for day in range(1, 5))
+ONE, TWO, THREE, FOUR, FIVE = (2024050001 + 100 * day for day in range(1, 6))
 
 
 def labels(config: Config) -> dict[str, int]:
@@ -38,8 +38,28 @@ def test_the_newest_is_promoted_then_the_canary(made):
     assert move(made.config, "stable") == {"stable": THREE}
     assert move(made.config, "canary", TWO) == {"stable": THREE, "canary": TWO}
     assert move(made.config, "stable") == {"stable": TWO, "canary": TWO} == labels(made.config)
+    # There is nothing more to try out: the newest again.
+    assert move(made.config, "stable") == {"stable": THREE, "canary": TWO} == labels(made.config)
+    assert move(made.config, "stable", TWO) == {"stable": TWO, "canary": TWO} == labels(made.config)
     assert take_off(made.config, "canary") == {"stable": TWO} == labels(made.config)
     assert take_off(made.config, "stable") == {} == labels(made.config)
+
+
+def test_both_labels_begin_at_the_newest_version_and_are_then_left_alone(made):
+    begin(made.config)
+    assert (labels(made.config), knows(made.config.models_config_path, "shop")) == ({}, True)
+    made.chain(2)
+    begin(made.config)
+    assert labels(made.config) == {}
+    made.config.models_config_path.unlink()
+    begin(made.config)
+    assert labels(made.config) == {"stable": TWO, "canary": TWO}
+    move(made.config, "stable", ONE)
+    begin(made.config)
+    assert labels(made.config) == {"stable": ONE, "canary": TWO}
+    made.config.models_config_path.write_text("oops {")
+    with pytest.raises(ReleaseError, match="must be a ModelServerConfig in text form"):
+        begin(made.config)
 
 
 def test_a_canary_without_a_stable_version_is_refused(made):
@@ -183,35 +203,40 @@ def test_a_server_follows_promote_canary_and_rollback(tmp_path):
             response = urllib3.request("POST", url, json={"instances": [0.0]})
             return response.json().get("predictions", [response.status])[0]
 
-        # Only what has a label is loaded.
-        assert (ask("/labels/stable"), ask("/labels/canary"), ask()) == (2.0, 400, 2.0)
-        move(made.config, "canary", FOUR)
-        eventually(lambda: ask("/labels/canary") == 4.0)
-        assert ask("/labels/stable") == 2.0
+        assert (ask("/labels/stable"), ask("/labels/canary"), ask()) == (2.0, 400, 4.0)
+        move(made.config, "canary", THREE)
+        eventually(lambda: ask("/labels/canary") == 3.0)
 
-        # The canary is loaded already: while it becomes the stable one, no request fails.
-        answers, stop = [], threading.Event()
+        # From the very moment of its push a version can be the canary and then the stable one: no request fails.
+        answers, stop = {"stable": [], "canary": []}, threading.Event()
 
-        def go_on_asking() -> None:
+        def go_on_asking(label: str) -> None:
             while not stop.is_set():
-                answers.append(ask("/labels/stable"))
+                answers[label].append(ask(f"/labels/{label}"))
 
-        asking = threading.Thread(target=go_on_asking)
-        asking.start()
+        asking = [threading.Thread(target=go_on_asking, args=(label,)) for label in answers]
+        for thread in asking:
+            thread.start()
         try:
+            made.day("2024-05-05", FOUR)
+            move(made.config, "canary", FIVE)
+            eventually(lambda: ask("/labels/canary") == 5.0)
             move(made.config, "stable")
-            eventually(lambda: ask("/labels/stable") == 4.0)
-            move(made.config, "stable", TWO)
-            eventually(lambda: ask("/labels/stable") == 2.0)
+            eventually(lambda: ask("/labels/stable") == 5.0)
+            # A version that had been let go is loaded first.
+            move(made.config, "stable", ONE)
+            eventually(lambda: ask("/labels/stable") == 1.0)
+            move(made.config, "stable", FIVE)
+            eventually(lambda: ask("/labels/stable") == 5.0)
+            # Both labels leave what is revoked.
+            carry_out(made.config, make_rollback(made.config, bad=TWO), "bots")
+            eventually(lambda: (ask("/labels/stable"), ask("/labels/canary"), ask()) == (1.0, 1.0, 1.0))
         finally:
             stop.set()
-            asking.join()
-        assert set(answers) == {2.0, 4.0}
-
-        # Both labels leave what is revoked, for a version that had been let go.
-        carry_out(made.config, make_rollback(made.config, bad=TWO), "bots")
-        eventually(lambda: (ask("/labels/stable"), ask("/labels/canary"), ask()) == (1.0, 1.0, 1.0))
-        assert {status.version: status.state for status in server.manager.status("shop")}[ONE] == "AVAILABLE"
+            for thread in asking:
+                thread.join()
+        assert set(answers["stable"]) == {1.0, 2.0, 5.0}
+        assert set(answers["canary"]) == {1.0, 3.0, 5.0}
         eventually(lambda: ask(f"/versions/{FOUR}") == 404)
 
 

@@ -284,10 +284,12 @@ def test_labels_follow_before_the_folder_does(made, monkeypatch):
     seen = []
     take_out = rollback.take_out
     monkeypatch.setattr(rollback, "take_out", lambda *args: (seen.append(read_labels(file, "shop")), take_out(*args)))
+    # In between the servers get the time to read them again.
+    monkeypatch.setattr(rollback.time, "sleep", lambda seconds: seen.extend([read_labels(file, "shop"), seconds]))
     planned = make_rollback(made.config, bad=three)
     assert f"canary    {four} -> {two}" in describe(planned, made.config)
-    carry_out(made.config, planned, "bots")
-    assert seen == [{"stable": one, "canary": two}]
+    carry_out(made.config, planned, "bots", wait_seconds=9.0)
+    assert seen == [{"stable": one, "canary": two}, 9.0, {"stable": one, "canary": two}]
     assert versions(made.config.serving_path) == [one, two]
 
 

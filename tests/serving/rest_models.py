@@ -93,6 +93,7 @@ def catalogue(path: Path) -> Path:
         ),
         "sum": ({"x": floats(None)}, lambda x: {"total": tf.reduce_sum(x)}),
         "uneven": ({"x": floats(None)}, lambda x: {"a": tf.identity(x), "b": tf.concat([x, x], 0)}),
+        "none": ({"x": floats(None)}, lambda x: {"y": x[:0]}),
         "positive": ({"x": floats(None)}, positive),
         "to_half": ({"x": floats(None)}, lambda x: {"y": tf.cast(x, tf.float16)}),
         "picture": (

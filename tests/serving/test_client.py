@@ -95,7 +95,7 @@ def test_status_metadata_and_predict(server: RestServer, client: Client) -> None
     assert client.predict([{"user_id": "u", "history": ["i1", "i2", "i3"]}])[0]["scores"] == [-math.inf] * 3
     with Client(server.url + "/", "shop", version=7) as versioned, Client(server.url, "shop", label="stable") as named:
         assert versioned.recommend("u") == named.recommend("u") == client.recommend("u")
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="At most one of `version` and `label` must be given"):
         Client(version=1, label="stable")
 
 

@@ -7,16 +7,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from serving.batching_config import read_batching_parameters
-from serving.deploy_config import FLAGS, DeployError, Deployment, deployment_files, write_files
+from serving.deploy_config import DeployError, Deployment, check_paths, deployment_files, write_files
 from serving.grafana_board import expressions, grafana_board
 from serving.metrics import PROMETHEUS_PATH, Metrics
-from serving.model_config import Latest, read_models_config
 from serving.rest_server import DEFAULT_PORT
 from serving.server_options import monitoring_option
 from serving.text_config import ServerConfigError
@@ -24,12 +22,9 @@ from serving.text_config import ServerConfigError
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """A served folder with three pushed versions of `Shop_1`, and one that is being written."""
-    for version in ("2024050301", "2024050401", "2024050501"):
-        (tmp_path / "serving" / "Shop_1" / version).mkdir(parents=True)
-        (tmp_path / "serving" / "Shop_1" / version / "saved_model.pb").touch()
-    (tmp_path / "serving" / "Shop_1" / "2024050601").mkdir()
-    return tmp_path / "serving"
+    folder = tmp_path / "serving"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
@@ -53,45 +48,25 @@ def check(*command: str | Path) -> str:
 
 
 def test_the_servers_configs_are_read_by_its_own_parser(out: Path) -> None:
-    (config,) = read_models_config(out / "config" / "models.config")
-    assert (config.name, str(config.base_path)) == ("Shop_1", "/models/Shop_1")
-    assert config.policy == Latest(2)
-    assert config.labels == {"stable": 2024050501, "canary": 2024050501}
     batching = read_batching_parameters(out / "config" / "batching.config")
     assert batching.pad_variable_length_inputs
     assert batching.max_batch_size == 64
     assert monitoring_option(out / "config" / "monitoring.config") == PROMETHEUS_PATH
 
 
-def test_labels_are_those_asked_for_those_moved_or_the_newest(served: Path, tmp_path: Path) -> None:
-    def written(**labels: int) -> tuple[Any, Any]:
-        files = deployment_files(Deployment("Shop_1", served, **labels))
-        file = tmp_path / "one.config"
-        file.write_text(files["config/models.config"])
-        (config,) = read_models_config(file)
-        return config.policy, dict(config.labels)
+def test_what_the_server_cannot_reach_is_named(served: Path) -> None:
+    def models(*paths: object) -> None:
+        entries = "".join(f"config {{ name: '{number}' base_path: '{path}' }}" for number, path in enumerate(paths))
+        (served / "models.config").write_text(f"model_config_list {{ {entries} }}")
 
-    # A label that stayed behind keeps its version loaded.
-    assert written(stable=2024050301) == (Latest(3), {"stable": 2024050301, "canary": 2024050501})
-    (served / "models.config").write_text(
-        f"model_config_list {{ config {{ name: 'Shop_1' base_path: '{served}/Shop_1'\n"
-        "version_labels { key: 'stable' value: 2024050401 } version_labels { key: 'canary' value: 2024050501 } } }"
-    )
-    assert written() == (Latest(2), {"stable": 2024050401, "canary": 2024050501})
-    assert written(stable=2024050501)[1] == {"stable": 2024050501, "canary": 2024050501}
-    with pytest.raises(DeployError, match=r"`--stable` must be a pushed version of .*: 2024050301, .*Received: 7\."):
-        written(stable=7)
+    models(served / "Shop_1", served / "other")
+    check_paths(Deployment("Shop_1", served))
+    models(served / "Shop_1", "/models/Shop_1")
+    with pytest.raises(DeployError, match=rf"must lie in {served}, .* Received: /models/Shop_1\. Correct it there"):
+        check_paths(Deployment("Shop_1", served))
     (served / "models.config").write_text("oops")
     with pytest.raises(DeployError, match="must be a ModelServerConfig in text form"):
-        written()
-
-
-def test_before_the_first_push_the_labels_are_there_and_say_so(tmp_path: Path) -> None:
-    text = deployment_files(Deployment("shop", tmp_path / "serving"))["config/models.config"]
-    assert "Nothing had been pushed" in text
-    (tmp_path / "models.config").write_text(text)
-    (config,) = read_models_config(tmp_path / "models.config")
-    assert set(config.labels) == {"stable", "canary"}
+        check_paths(Deployment("Shop_1", served))
 
 
 def test_the_compose_file_fits_the_compose_specification(out: Path) -> None:
@@ -158,15 +133,17 @@ def test_grafana_is_given_the_source_that_the_board_asks_and_the_folder_that_it_
 
 
 def test_every_file_agrees_with_the_flags(out: Path, served: Path) -> None:
-    flags = dict(flag.removeprefix("--").split("=") for flag in FLAGS)
+    flags = dict(flag.removeprefix("--").split("=") for flag in Deployment("Shop_1", served).flags)
     assert flags["rest_api_port"] == str(DEFAULT_PORT)
-    for flag in ("model_config_file", "monitoring_config_file", "batching_parameters_file"):
+    # The file that the labels are moved in, under the path that it has on this side.
+    assert flags["model_config_file"] == str(served / "models.config")
+    for flag in ("monitoring_config_file", "batching_parameters_file"):
         assert (out / "config" / Path(flags[flag]).name).is_file()
     compose = yaml.safe_load((out / "compose.yaml").read_text())
     serving = compose["services"]["serving"]
-    assert tuple(serving["command"]) == FLAGS
+    assert tuple(serving["command"]) == Deployment("Shop_1", served).flags
     mounts = {volume["target"]: volume for volume in serving["volumes"]}
-    assert mounts["/models"]["source"] == str(served)
+    assert mounts[str(served)]["source"] == str(served)
     assert mounts["/config"]["source"] == "./config"
     assert all(volume["read_only"] for volume in serving["volumes"])
     assert all(port.startswith("127.0.0.1:") for one in compose["services"].values() for port in one["ports"])
@@ -175,7 +152,8 @@ def test_every_file_agrees_with_the_flags(out: Path, served: Path) -> None:
         assert text.strip() == (out / "config" / name).read_text().strip()
     pod = deployment["spec"]["template"]
     (container,) = pod["spec"]["containers"]
-    assert tuple(container["args"]) == FLAGS
+    assert tuple(container["args"]) == Deployment("Shop_1", served).flags
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {str(served), "/config"}
     assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/Shop_1/metadata"
     assert pod["metadata"]["annotations"]["prometheus.io/path"] == PROMETHEUS_PATH
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
@@ -185,9 +163,15 @@ def test_every_file_agrees_with_the_flags(out: Path, served: Path) -> None:
 
 
 def test_a_folder_with_a_strange_name_is_mounted_as_it_is(tmp_path: Path) -> None:
-    files = deployment_files(Deployment("shop", tmp_path / 'a $b "c": d'))
-    volume = yaml.safe_load(files["compose.yaml"])["services"]["serving"]["volumes"][0]
-    assert volume["source"].replace("$$", "$") == str(tmp_path / 'a $b "c": d')
+    strange = tmp_path / 'a $b "c": $(d)'
+    files = deployment_files(Deployment("shop", strange))
+    serving = yaml.safe_load(files["compose.yaml"])["services"]["serving"]
+    assert {serving["volumes"][0][end].replace("$$", "$") for end in ("source", "target")} == {str(strange)}
+    assert f"--model_config_file={strange}/models.config" in [flag.replace("$$", "$") for flag in serving["command"]]
+    _, _, deployment, _ = yaml.safe_load_all(files["kubernetes.yaml"])
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["volumeMounts"][0]["mountPath"] == str(strange)
+    assert f"--model_config_file={strange}/models.config" in [arg.replace("$$(", "$(") for arg in container["args"]]
 
 
 def test_what_is_there_is_not_written_over_unless_told(tmp_path: Path) -> None:

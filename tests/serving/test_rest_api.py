@@ -166,6 +166,7 @@ def test_classify_and_regress(server: RestServer) -> None:
         ("to_half", {"instances": [1.0]}, 400, ["Failed to write JSON value for tensor type: half"]),
         ("sum", {"instances": [1.0]}, 400, ["Tensor name: total has no shape information"]),
         ("uneven", {"instances": [1.0]}, 400, ["Tensor name: b has inconsistent batch size: 2 expecting: 1"]),
+        ("none", {"instances": [1.0]}, 400, ["Tensor name: y has invalid batch size: 0"]),
         ("positive", {"instances": [-1.0]}, 400, ["assertion failed: [x must be positive]"]),
         ("three", {"instances": [1.0]}, 400, ["plain list, but expecting list of objects"]),
         ("three", {"instances": [{"user": "u", "price": 1}]}, 400, ["keys must be equal to: dims,price,user"]),
@@ -208,7 +209,7 @@ def test_status_and_metadata(server: RestServer) -> None:
     def version(number: int) -> dict[str, Any]:
         return {"version": str(number), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 
-    assert ask(server, "GET", "/v1/models/half?x=1").json() == {"model_version_status": [version(n) for n in (3, 2, 1)]}
+    assert ask(server, "GET", "/v1/models/half").json() == {"model_version_status": [version(n) for n in (3, 2, 1)]}
     assert ask(server, "GET", "/V1/Models/half/versions/2").json() == {"model_version_status": [version(2)]}
     assert refusal(ask(server, "GET", "/v1/models/no")) == (404, "Could not find any versions of model no")
     missing = ask(server, "GET", "/v1/models/half/versions/9")

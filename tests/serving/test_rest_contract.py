@@ -160,7 +160,25 @@ PATHS: list[tuple[str, str, int]] = [
     ("POST", "/v1/models/all/labels/canary:predict", 200),
     ("POST", "/v1/models/all/labels/c%61nary:predict", 200),
     ("POST", "/V1/MODELS/all/Versions/2:predict", 200),
-    ("POST", "/v1/models/all:predict?verbose=1", 200),
+    # A query belongs to the path, which is then another one.
+    ("POST", "/v1/models/all:predict?verbose=1", 400),
+    ("POST", "/v1/models/all:predict?", 400),
+    ("POST", "/v1/models/all:predict#x", 400),
+    ("POST", "/v1/models/all?x:predict", 404),
+    ("GET", "/v1/models/all?x=1", 404),
+    ("GET", "/v1/models/all/versions/2?x=1", 400),
+    ("GET", "/v1/models/all/metadata?x=1", 400),
+    ("GET", "/v1/models/all/labels/stable?x=1/metadata", 400),
+    ("GET", "/monitoring/prometheus/metrics", 200),
+    ("GET", "/monitoring/prometheus/metrics?x=1", 400),
+    ("GET", "/monitoring/prometheus/metrics/", 404),
+    # What is no URI is refused, whatever else it may look like.
+    ("POST", "/v1/models/%zz:predict", 400),
+    ("POST", "/v1/models/100%:predict", 400),
+    ("POST", "/v1/models/a|b:predict", 400),
+    ("POST", "/v1/models/%7c:predict", 404),
+    ("POST", "/v1/models/all/labels/st%61ble:predict", 200),
+    ("GET", "//v1/models/all", 404),
     ("POST", "http://other.example/v1/models/all:predict", 200),
     ("POST", "/v1/models/all/labels/Canary:predict", 400),
     ("POST", "/v1/models/all/labels/stable/versions/1:predict", 400),
@@ -288,7 +306,8 @@ def test_encodings_of_a_body(server: RestServer) -> None:
         return status, json.loads(got)
 
     assert answer(gzip.compress(plain), zipped) == good
-    assert answer(gzip.compress(plain), {"Content-Encoding": "GZIP"}) == good
+    assert answer(gzip.compress(plain), {"Content-Encoding": "x-gzip, identity"}) == good
+    assert answer(gzip.compress(plain), {"Content-Encoding": "GZIP"})[0] == 400
     assert answer(plain, {"Content-Type": "multipart/form-data"}) == good
     assert answer(plain, {"Accept": "text/html", "Accept-Encoding": "gzip"}) == good
     assert answer(b"\xef\xbb\xbf" + plain, {}) == good

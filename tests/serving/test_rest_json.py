@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving import json_request, json_response
-from serving.json_reader import _ExactReader, read_json
+from serving.json_reader import _SUSPECT, _ExactReader, _is_suspect, read_json
 from serving.status import ServingError
 
 json_values = st.recursive(
@@ -31,6 +31,17 @@ def test_both_readers_give_back_what_was_written(value: Any, ascii_only: bool) -
         return
     assert read_json(body) == value
     assert _ExactReader(text).read() == value
+
+
+pieces = ("e+", "E", "7", "42", "9" * 299, "9" * 300, "\\u", "\\", "d83d", "dc00", "DBFF", ",", "x" * 31, '"')
+
+
+@given(st.lists(st.sampled_from(pieces), max_size=12).map("".join))
+@example("x" * 17 + "1" * 300)
+@example("1" * 299 + "x" + "1" * 299)
+@example("7e300")
+def test_the_short_look_passes_over_nothing_that_the_exact_reader_is_for(text: str) -> None:
+    assert _is_suspect(text.encode()) is bool(_SUSPECT.search(text.encode()))
 
 
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]",:\\u0123deEinfNaty .-+\n', max_size=40).map(str.encode))
@@ -127,6 +138,15 @@ def test_a_float32_is_written_short_and_reads_back(value: float) -> None:
 def test_numbers_are_written_as_tf_serving_writes_them(dtype: Any, values: list[Any], texts: str) -> None:
     body = json_response.predictions({"y": np.array(values, dtype)}, rows=True).decode()
     assert body == f'{{\n    "predictions": [{texts}\n    ]\n}}'
+
+
+def test_control_characters_are_escaped_as_rapidjson_does() -> None:
+    text = "".join(map(chr, range(0x20))) + '"\\/\x7f\u2028é'
+    body = json_response.predictions({"y": np.array([text.encode()], object)}, rows=False)
+    assert rb'\u0000\u0001' in body
+    assert rb'\b\t\n\u000B\f\r\u000E' in body
+    assert rb'\u001E\u001F\"\\/' + "\x7f\u2028é".encode() in body
+    assert read_json(body)["outputs"] == [text]
 
 
 def test_strings_go_out_as_their_bytes() -> None:

@@ -21,6 +21,7 @@ import tensorflow as tf
 import urllib3
 
 from serving import rest_server
+from serving.batching_config import BatchingConfig
 from serving.rest_server import RestServer
 from tests.serving import rest_models
 
@@ -84,16 +85,16 @@ def test_requests_in_flight_end_before_the_server_does(folder: Path) -> None:
 
 
 def test_a_request_that_computes_too_long_is_a_504(folder: Path) -> None:
-    with RestServer({"slow": folder}, timeout_seconds=0.2) as server:
+    with RestServer({"slow": folder}, timeout_seconds=1.0) as server:
         response = ask(server, 5_000_000)
         assert response.status == 504
         assert list(response.json()) == ["error"]
         assert ask(server).status == 200
 
 
-def test_a_body_has_a_limit_zipped_or_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_server, "MAX_BODY_BYTES", 10_000)
-    with RestServer({"slow": folder}) as server:
+@pytest.mark.parametrize("batching", [None, BatchingConfig()], ids=["alone", "batched"])
+def test_a_body_has_a_limit_zipped_or_not(folder: Path, batching: BatchingConfig | None) -> None:
+    with RestServer({"slow": folder}, max_body_bytes=10_000, batching=batching) as server:
         large = json.dumps({"instances": [1], "more": "x" * 20_000}).encode()
         for body, headers in ((large, {}), (gzip.compress(large), {"Content-Encoding": "gzip"})):
             response = ask(server, json=None, body=body, headers=headers)
@@ -119,7 +120,8 @@ def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: py
         with socket.create_connection((server.host, server.port)) as connection:
             connection.sendall(head % 100_000_000)
             assert b" 413 " in connection.recv(1000)
-        monkeypatch.setattr(rest_server, "MAX_HELD_BYTES", 1000)
+        monkeypatch.setattr(server, "_max_body", 1000)
+        monkeypatch.setattr(rest_server, "MAX_HELD_BODIES", 1)
         with socket.create_connection((server.host, server.port)) as first:
             first.sendall(head % 900)
             while server._held == 0:
@@ -127,6 +129,28 @@ def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: py
             refused = ask(server, json=None, body=b" " * 200)
             assert refused.status == 503
             assert "as many large requests as it can" in refused.json()["error"]
+        eventually_free(server)
+        assert ask(server).status == 200
+
+
+def test_a_body_in_chunks_is_counted_as_it_comes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n" % (900, b" " * 900)
+    monkeypatch.setattr(rest_server, "MAX_HELD_BODIES", 1)
+    with RestServer({"slow": folder}, max_body_bytes=1000) as server:
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(head + chunk + chunk)
+            assert b" 413 " in connection.recv(1000)
+        eventually_free(server)
+        with (
+            socket.create_connection((server.host, server.port)) as first,
+            socket.create_connection((server.host, server.port)) as second,
+        ):
+            first.sendall(head + chunk)
+            while server._held == 0:
+                time.sleep(0.01)
+            second.sendall(head + chunk)
+            assert b" 503 " in second.recv(1000)
         eventually_free(server)
         assert ask(server).status == 200
 
@@ -139,7 +163,7 @@ def eventually_free(server: RestServer) -> None:
 
 
 def test_connections_that_send_nothing_whole_are_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_server, "IDLE_SECONDS", 0.4)
+    monkeypatch.setattr(rest_server, "IDLE_SECONDS", 1.0)
     with RestServer({"slow": folder}, threads=1) as server:
         slow = [socket.create_connection((server.host, server.port)) for _ in range(50)]
         for connection in slow:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import urllib3
@@ -178,27 +179,17 @@ def test_what_is_loaded_stays_when_the_disk_goes_away(root: Path) -> None:
         eventually(lambda: predict(server) == [21.0])
 
 
-def test_an_old_version_leaves_after_its_last_request(tmp_path: Path) -> None:
-    def count(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"y": tf.while_loop(lambda n: n < x[0], lambda n: (n + 1,), (0,))[0][None]}
-
-    signatures = {"serving_default": ({"x": tf.TensorSpec([None], tf.int32)}, count)}
-    for version in (1, 2):
-        rest_models.save(tmp_path / "staged" / str(version), signatures)
-    push(tmp_path / "staged" / "1", tmp_path / "slow" / "1")
-    answers: list[Any] = []
-    with serve({"slow": tmp_path / "slow"}) as server:
-        url = f"{server.url}/v1/models/slow:predict"
-        body = {"instances": [200_000]}
-        long = threading.Thread(target=lambda: answers.append(urllib3.request("POST", url, json=body).json()))
-        long.start()
-        push(tmp_path / "staged" / "2", tmp_path / "slow" / "2")
-        eventually(lambda: states(server, "slow").get(2) == "AVAILABLE")
-        eventually(lambda: states(server, "slow")[1] == "UNLOADING")
-        assert answers == []
-        long.join()
-        eventually(lambda: states(server, "slow")[1] == "END")
-    assert answers == [{"predictions": [200_000]}]
+def test_an_old_version_leaves_after_its_last_request(root: Path) -> None:
+    with serve({"half": root / "half"}) as server:
+        with server.manager.use("half") as model:  # as a request does while it computes
+            rest_models.half_plus(root / "half" / "tmp-2", 20)
+            os.rename(root / "half" / "tmp-2", root / "half" / "2")
+            eventually(lambda: states(server) == {2: "AVAILABLE", 1: "UNLOADING"})
+            assert predict(server) == [21.0]
+            assert predict(server, "half/versions/1") == 404
+            assert model.run("", {"x": np.float32([2.0])})["y"].tolist() == [2.0]
+            assert states(server)[1] == "UNLOADING"
+        eventually(lambda: states(server)[1] == "END")
 
 
 def test_recorded_warmup_requests_decide_whether_a_version_is_fit(root: Path) -> None:
@@ -243,8 +234,6 @@ def test_a_models_config_is_read_again_when_it_changes(root: Path) -> None:
     with serve(file) as server:
         assert states(server) == {2: "AVAILABLE", 1: "AVAILABLE"}
         assert predict(server, "half/labels/stable") == [2.0]
-        file.write_text(CONFIG.format(root=root, policy="all {}", stable=22) + "\n# not yet pushed")
-        eventually(lambda: predict(server, "half/labels/stable") == 404)
         file.write_text("model_config_list { oops")
         time.sleep(0.2)
         assert predict(server) == [21.0]
@@ -253,6 +242,57 @@ def test_a_models_config_is_read_again_when_it_changes(root: Path) -> None:
         assert predict(server, "half/labels/stable") == [2.0]
         file.write_text("model_config_list {}")
         eventually(lambda: states(server) == {2: "END", 1: "END"})
+
+
+def test_a_label_moves_once_its_version_is_in_service_and_is_told_to_wait_until_then(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = root / "models.config"
+    file.write_text(CONFIG.format(root=root, policy="specific { versions: 1 }", stable=1))
+    with serve(file) as server:
+        # Neither a version that is not there yet, nor one that the policy leaves out, nor one that can't be loaded.
+        file.write_text(CONFIG.format(root=root, policy="specific { versions: 22 }", stable=22))
+        eventually(lambda: "Label stable of half must name a version that is loaded. Received: 22." in caplog.text)
+        (root / "half" / "22").mkdir()
+        (root / "half" / "22" / "saved_model.pb").write_bytes(b"cut o")
+        eventually(lambda: 22 in states(server))
+        assert predict(server, "half/labels/stable") == [2.0]
+        assert caplog.text.count("It stays at 1 until 22 is in service") == 1
+        shutil.copytree(root / "half" / "1", root / "half" / "22", dirs_exist_ok=True)
+        eventually(lambda: states(server) == {22: "AVAILABLE", 1: "END"})
+        file.write_text(CONFIG.format(root=root, policy="specific { versions: 22 }", stable=1))
+        eventually(lambda: "Received: 1. It stays at 22" in caplog.text)
+        assert predict(server, "half/labels/stable") == [2.0]
+        file.write_text("model_config_list {}")
+        eventually(lambda: predict(server, "half/labels/stable") == 400)
+
+
+def test_no_request_fails_while_a_label_goes_to_a_version_that_was_just_pushed(root: Path, staged: Path) -> None:
+    shutil.copytree(staged, root / "shop", ignore=lambda path, names: {one for one in names if one in "23456"})
+    file, body = root / "models.config", {"instances": [{"user_id": "u", "history": ["i2"]}]}
+
+    def label(version: int) -> None:
+        text = CONFIG.format(root=root, policy=f"specific {{ versions: {version} }}", stable=version)
+        (root / "new.config").write_text(text.replace("half", "shop"))
+        os.replace(root / "new.config", file)
+
+    label(1)
+    reports = []
+    with serve(file) as server:
+        url = f"{server.url}/v1/models/shop/labels/stable:predict"
+        load = threading.Thread(target=lambda: reports.append(run_load_test(url, [body], 100, 3)))
+        load.start()
+        for version in range(2, 7):
+            label(version)  # before it is there
+            push(staged / str(version), root / "shop" / str(version))
+            eventually(lambda new=version: states(server, "shop").get(new) == "AVAILABLE")
+            # The label goes back and the version leaves, in this order and at once.
+            label(version - 1)
+            os.rename(root / "shop" / str(version), root / "shop" / f"gone-{version}")
+            os.rename(root / "shop" / f"gone-{version}", root / "shop" / str(version))
+            label(version)
+        load.join()
+    assert (reports[0].errors, reports[0].answered) == ({}, 300)
 
 
 @pytest.mark.parametrize(
