@@ -1,0 +1,65 @@
+"""What each day's training cost, and what training on all history would have cost instead."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from pipeline.ledger import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """A day's training beside a full retrain on that day.
+
+    Attributes:
+      name: the span's.
+      examples, seconds: what was trained on, each epoch's and the replayed ones counted, and how long it took.
+      full_examples, full_seconds: the same of a full retrain, as estimated by `estimate`.
+    """
+
+    name: str
+    examples: int
+    seconds: float
+    full_examples: int
+    full_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Examples of the day by those of a full retrain."""
+        return self.examples / self.full_examples if self.full_examples else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a model's artifact says of its training."""
+
+    examples: int
+    seconds: float
+
+
+def estimate(
+    runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int], epochs: int
+) -> tuple[Cost, ...]:
+    """The costs of the days on which something was trained, oldest first.
+
+    A full retrain goes `epochs` times over the events of all spans up to the day's. Its seconds are the day's, which
+    hold what any training needs to start, and the examples that it has more at the fastest of the days' rates.
+
+    Args:
+      runs: oldest first.
+      trainings: by span.
+      new_events: by span, of all spans that were ever run: how many events it brought to train on.
+      epochs: of a training from fresh weights.
+    """
+    rates = [one.seconds / one.examples for run in runs if (one := trainings.get(run.span)) and one.examples]
+    found = []
+    for run in runs:
+        one = trainings.get(run.span)
+        if one is None or not one.examples:
+            continue
+        full = epochs * sum(count for span, count in new_events.items() if span <= run.span)
+        full = max(full, one.examples) if run.action in ("cold_start", "retrain") else full
+        full_seconds = one.seconds + max(full - one.examples, 0) * min(rates)
+        found.append(Cost(run.name, one.examples, one.seconds, full, full_seconds))
+    return tuple(found)
