@@ -70,6 +70,7 @@ class Facts:
       lineage: the models of these spans and those that they come from, oldest first.
       costs: of each day that trained, beside a full retrain.
       figures, anomalies: what TFX's statistics and validation say of the last span.
+      drift_watched: whether the policy measures drift at all.
       people: what some users are recommended, before the last push and after.
       disk: what lies under the pipeline root.
     """
@@ -86,6 +87,7 @@ class Facts:
     costs: Sequence[Cost] = ()
     figures: Sequence[Figure] = ()
     anomalies: Sequence[Anomaly] = ()
+    drift_watched: bool = False
     people: People | None = None
     disk: DiskUse | None = None
 
@@ -120,6 +122,7 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
         costs=estimate(runs, trainings, new_events, config.update.cold_epochs or config.update.epochs),
         figures=read_figures(*statistics),
         anomalies=read_anomalies(_uri(store, config, latest, "ExampleAnomalies")),
+        drift_watched=bool(config.policy.drift.columns),
         people=read_people(
             config,
             family,
