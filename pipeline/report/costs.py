@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from components.update_decider.decision import FROM_NOTHING
 from pipeline.ledger import Run
 
 
@@ -39,27 +40,32 @@ class Training:
 
 
 def estimate(
-    runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int], epochs: int
+    runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int], longer: float = 1.0
 ) -> tuple[Cost, ...]:
     """The costs of the days on which something was trained, oldest first.
 
-    A full retrain goes `epochs` times over the events of all spans up to the day's. Its seconds are the day's, which
-    hold what any training needs to start, and the examples that it has more at the fastest of the days' rates.
+    A full retrain goes over the events of all spans up to the day's, at the fewest examples an event that one of the
+    days took. Its seconds are the day's, which hold what any training needs to start, and the examples that it has
+    more at the fastest of the days' rates. So it is rather under- than overestimated.
 
     Args:
       runs: oldest first.
       trainings: by span.
       new_events: by span, of all spans that were ever run: how many events it brought to train on.
-      epochs: of a training from fresh weights.
+      longer: epochs of a training from fresh weights by those of any other.
     """
-    rates = [one.seconds / one.examples for run in runs if (one := trainings.get(run.span)) and one.examples]
+    trained = [(run, one) for run in runs if (one := trainings.get(run.span)) and one.examples and run.trained_on]
+    if not trained:
+        return ()
+    fastest = min(one.seconds / one.examples for _, one in trained)
+    fewest = []
+    for run, one in trained:
+        events = max(sum(new_events.get(span, 0) for span in run.trained_on), 1)
+        fewest.append(one.examples / events * (1.0 if run.action in FROM_NOTHING else longer))
     found = []
-    for run in runs:
-        one = trainings.get(run.span)
-        if one is None or not one.examples:
-            continue
-        full = epochs * sum(count for span, count in new_events.items() if span <= run.span)
-        full = max(full, one.examples) if run.action in ("cold_start", "retrain") else full
-        full_seconds = one.seconds + max(full - one.examples, 0) * min(rates)
-        found.append(Cost(run.name, one.examples, one.seconds, full, full_seconds))
+    for run, one in trained:
+        every = sum(count for span, count in new_events.items() if span <= run.span)
+        full = max(round(every * min(fewest)), one.examples)
+        seconds = one.seconds + (full - one.examples) * fastest
+        found.append(Cost(run.name, one.examples, one.seconds, full, seconds))
     return tuple(found)

@@ -21,11 +21,12 @@ DEFINITIONS = {
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",
     "version": "The folder that TF Serving loads: the span's date and a two-digit revision.",
     "learned": "How many spans a version and the versions it was fine-tuned from have trained on.",
-    "examples": "Events that the training went over, once for each epoch, and those that were replayed.",
+    "examples": "What the training went over, each epoch counted, and what was replayed: events, or whole histories "
+    "with a model that learns from those.",
     "training": "Wall seconds inside of the training itself, without the start of the process or the export.",
-    "full retrain": "Estimated: the events of all spans up to the day, once for each epoch of the settings (update."
-    "cold_epochs, else update.epochs). The seconds are the day's own, and what there is more at the fastest seconds an "
-    "example of the days shown here. A real one may stop earlier.",
+    "full retrain": "Estimated: the events of all spans up to the day, at the fewest examples an event that one of the "
+    "days shown here took. Its seconds are the day's own, and those of what there is more at the fastest of the days' "
+    "rates. A real one may stop earlier.",
     "share of a retrain": "Examples of the day by those of a full retrain on that day.",
     "before": "The best items by the model that was in service before the push, on the same history.",
     "after": "The best items by the pushed model. Computed from its trained state, which the export was held against "

@@ -109,6 +109,7 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
     latest, before = runs[-1], runs[-2] if len(runs) > 1 else None
     statistics = [None if run is None else _uri(store, config, run, "ExampleStatistics") for run in (latest, before)]
     trainings, new_events = _trainings(store, config)
+    epochs = config.update.epochs
     return Facts(
         name=config.name,
         runs=runs,
@@ -119,7 +120,7 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
         intervals=config.gate.confidence_intervals,
         standing=read_standing(config),
         lineage=read_lineage(family, present, runs[0].span),
-        costs=estimate(runs, trainings, new_events, config.update.cold_epochs or config.update.epochs),
+        costs=estimate(runs, trainings, new_events, (config.update.cold_epochs or epochs) / epochs),
         figures=read_figures(*statistics),
         anomalies=read_anomalies(_uri(store, config, latest, "ExampleAnomalies")),
         drift_watched=bool(config.policy.drift.columns),

@@ -58,7 +58,7 @@ def good_morning(facts: Facts, naming: Naming) -> Morning:
 def what_changed(facts: Facts, naming: Naming) -> list[str]:
     """The last span beside the ones before it, a sentence each."""
     latest, before = facts.runs[-1], list(facts.runs[:-1])
-    lines = []
+    lines = [f"Decided: {latest.action.replace('_', '-')}. {latest.reason}"] if latest.action else []
     if latest.pushed and not latest.revoked:
         came = "from fresh weights" if latest.base_version is None else f"fine-tuned from {latest.base_version}"
         learned = f", trained on {len(latest.trained_on)} spans" if len(latest.trained_on) > 1 else ""

@@ -81,7 +81,8 @@ def _quality(facts: Facts, naming: Naming) -> Plot:
                 spots = [run.span for run in marked]
                 (line,) = axes.plot(spots, heights, marker, label=label, color="black", linestyle="")
                 line.set(markersize=11, markeredgewidth=2)
-        axes.set_ylim(bottom=0)
+        tops = [value for values in lines.values() for value in values if value is not None]
+        axes.set_ylim(0, 1.08 * max(tops, default=1.0) or 1.0)
         span_axis(axes, facts.runs, naming)
         legend(figure, axes)
         return finish(figure, f"Quality: {facts.metric}", _series_words(facts.runs, lines))
