@@ -78,7 +78,8 @@ class Explanation:
       score: what it answers.
       place, among: how many items score higher, plus one, and how many can be recommended; the history's count.
       method: how `share` came about, see `METHODS`.
-      events: what the model sees of the history, the event that carried most first.
+      events: what the model sees of the history, what carried most first: by `share` where shares are linear, else by
+        `fall`.
       rest: what the score has from elsewhere; empty where it is no sum.
       named: how many of the first events are named as those that carried it.
       fall: by how much the score falls when all the named ones are taken out together.
@@ -168,7 +169,8 @@ class Explainer:
             raise ExplainError(self._not_recommended(item))
         falls = score - scores[1:]
         shares, note = self._shares(user, history, item, score)
-        weight = falls if shares is None else shares.events
+        # An event that gets attention takes it from others, and is counted besides: there the fall says more.
+        weight = shares.events if shares is not None and shares.method == "linear" else falls
         order = sorted(places, key=lambda place: (-weight[place], -place))
         most = [place for place in order[:named] if weight[place] > 0]
         together = scores_without(self.ask, user, history, item, [most])[0] if most else score

@@ -55,16 +55,16 @@ def event_table(found: Explanation) -> Table:
     for column, justify in (("event", "left"), ("time (UTC)", "left"), ("share", "right"), ("without it", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for one in found.events[:_MOST]:
-        share = "-" if one.share is None else f"{one.share:+.4f}"
-        table.add_row(named(one.item, one.title), clock(one.time), share, f"{-one.fall:+.4f}")
+        share = "-" if one.share is None else signed(one.share)
+        table.add_row(named(one.item, one.title), clock(one.time), share, signed(-one.fall))
     rest = found.events[_MOST:]
     if rest:
-        total = "-" if rest[0].share is None else f"{sum(one.share or 0.0 for one in rest):+.4f}"
+        total = "-" if rest[0].share is None else signed(sum(one.share or 0.0 for one in rest))
         table.add_row(f"{len(rest)} more", "", total, "")
     for name, value in found.rest.items():
-        table.add_row(name, "", f"{value:+.4f}", "")
+        table.add_row(name, "", signed(value), "")
     if found.method != "left out":
-        table.add_row("all together", "", f"{found.score:+.4f}", "")
+        table.add_row("all together", "", signed(found.score), "")
     return table
 
 
@@ -103,6 +103,11 @@ def as_dict(found: Explanation, naming: Naming) -> dict[str, Any]:
 def named(item: str, title: str) -> str:
     """An item by its id, and its title where it has one."""
     return f"{item} ({title})" if title else item
+
+
+def signed(value: float) -> str:
+    """A number with its sign; nought has none to speak of."""
+    return f"{round(value, 4) + 0.0:+.4f}"
 
 
 def clock(milliseconds: int) -> str:

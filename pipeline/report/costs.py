@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from components.update_decider.decision import FROM_NOTHING
 from pipeline.ledger import Run
 
 
@@ -33,39 +32,37 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a model's artifact says of its training."""
+    """What a model's artifact says of its training; `epochs` are those of all its spans together."""
 
     examples: int
     seconds: float
+    epochs: int
 
 
 def estimate(
-    runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int], longer: float = 1.0
+    runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int]
 ) -> tuple[Cost, ...]:
     """The costs of the days on which something was trained, oldest first.
 
-    A full retrain goes over the events of all spans up to the day's, at the fewest examples an event that one of the
-    days took. Its seconds are the day's, which hold what any training needs to start, and the examples that it has
-    more at the fastest of the days' rates. So it is rather under- than overestimated.
+    A full retrain goes over the events of all spans up to the day's, for as many epochs as the day's training had a
+    span, and replays nothing. Its seconds are the day's, which hold what any training needs to start, and the examples
+    that it has more at the fastest of the days' rates.
 
     Args:
       runs: oldest first.
       trainings: by span.
       new_events: by span, of all spans that were ever run: how many events it brought to train on.
-      longer: epochs of a training from fresh weights by those of any other.
     """
     trained = [(run, one) for run in runs if (one := trainings.get(run.span)) and one.examples and run.trained_on]
-    if not trained:
-        return ()
-    fastest = min(one.seconds / one.examples for _, one in trained)
-    fewest = []
-    for run, one in trained:
-        events = max(sum(new_events.get(span, 0) for span in run.trained_on), 1)
-        fewest.append(one.examples / events * (1.0 if run.action in FROM_NOTHING else longer))
+    fastest = min((one.seconds / one.examples for _, one in trained), default=0.0)
     found = []
     for run, one in trained:
+        epochs = one.epochs / len(run.trained_on)
+        once = sum(new_events.get(span, 0) for span in run.trained_on) * epochs
+        # A model that learns from whole histories has fewer examples than events; more than events are replayed ones.
+        unit = min(one.examples / once, 1.0) if once else 1.0
         every = sum(count for span, count in new_events.items() if span <= run.span)
-        full = max(round(every * min(fewest)), one.examples)
+        full = max(round(every * epochs * unit), one.examples)
         seconds = one.seconds + (full - one.examples) * fastest
         found.append(Cost(run.name, one.examples, one.seconds, full, seconds))
     return tuple(found)

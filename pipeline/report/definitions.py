@@ -24,8 +24,8 @@ DEFINITIONS = {
     "examples": "What the training went over, each epoch counted, and what was replayed: events, or whole histories "
     "with a model that learns from those.",
     "training": "Wall seconds inside of the training itself, without the start of the process or the export.",
-    "full retrain": "Estimated: the events of all spans up to the day, at the fewest examples an event that one of the "
-    "days shown here took. Its seconds are the day's own, and those of what there is more at the fastest of the days' "
+    "full retrain": "Estimated: the events of all spans up to the day, for as many epochs as the day's training had a "
+    "span, without replay. Its seconds are the day's own, and those of what there is more at the fastest of the days' "
     "rates. A real one may stop earlier.",
     "share of a retrain": "Examples of the day by those of a full retrain on that day.",
     "before": "The best items by the model that was in service before the push, on the same history.",

@@ -109,7 +109,6 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
     latest, before = runs[-1], runs[-2] if len(runs) > 1 else None
     statistics = [None if run is None else _uri(store, config, run, "ExampleStatistics") for run in (latest, before)]
     trainings, new_events = _trainings(store, config)
-    epochs = config.update.epochs
     return Facts(
         name=config.name,
         runs=runs,
@@ -120,7 +119,7 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
         intervals=config.gate.confidence_intervals,
         standing=read_standing(config),
         lineage=read_lineage(family, present, runs[0].span),
-        costs=estimate(runs, trainings, new_events, (config.update.cold_epochs or epochs) / epochs),
+        costs=estimate(runs, trainings, new_events),
         figures=read_figures(*statistics),
         anomalies=read_anomalies(_uri(store, config, latest, "ExampleAnomalies")),
         drift_watched=bool(config.policy.drift.columns),
@@ -161,7 +160,9 @@ def _trainings(
         kind, properties = types[one.type_id], one.custom_properties
         if kind == "Model" and "examples" in properties:
             seconds = properties["training_seconds"].double_value if "training_seconds" in properties else 0.0
-            trainings[properties["span"].int_value] = Training(properties["examples"].int_value, seconds)
+            trainings[properties["span"].int_value] = Training(
+                properties["examples"].int_value, seconds, properties["epochs"].int_value
+            )
         elif kind == "Examples" and "new_events" in properties:
             new_events[properties["span"].int_value] = properties["new_events"].int_value
     return trainings, new_events

@@ -14,6 +14,7 @@ from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config
 from pipeline.disk_use import human
 from pipeline.explain import METHODS
+from pipeline.explain_text import signed
 from pipeline.gate import LOWER_IS_BETTER
 from pipeline.ledger import Run, read_ledger
 from pipeline.report.definitions import DEFINITIONS
@@ -66,7 +67,7 @@ def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
-    environment.filters.update(figure=_figure, bytes=human)
+    environment.filters.update(figure=_figure, bytes=human, signed=signed)
     used: list[str] = []
 
     def note(word: str) -> int:

@@ -67,7 +67,7 @@ def test_what_is_new_today_is_told_beside_the_days_before():
     assert "was refused, and nothing changed" in " ".join(what_changed(facts(refused_run("2024-05-01")), DAYS))
 
 
-def test_a_full_retrain_is_estimated_from_all_events_at_the_cheapest_of_the_days():
+def test_a_full_retrain_is_estimated_from_the_events_of_all_spans():
     runs = [
         make_run("2024-05-01", action="cold_start", trained_on=(1,)),
         make_run("2024-05-02", trained_on=(2,)),
@@ -75,17 +75,15 @@ def test_a_full_retrain_is_estimated_from_all_events_at_the_cheapest_of_the_days
         make_run("2024-05-04", trained_on=(3, 4)),
     ]
     runs = [dataclasses.replace(run, span=at) for at, run in enumerate(runs, 1)]
-    trainings = {1: Training(3_000, 30.0), 2: Training(400, 8.0), 4: Training(600, 6.0)}
+    # Three epochs; two, and as much again was replayed; one a span, of histories that hold two events each.
+    trainings = {1: Training(3_000, 30.0, 3), 2: Training(400, 8.0, 2), 4: Training(150, 1.2, 2)}
     new_events = {1: 1_000, 2: 100, 3: 100, 4: 200}
     first, second, last = estimate(runs, trainings, new_events)
-    # 600 of 300 events are the fewest: 2 an event; 0.01 seconds an example are the fastest.
     assert first == Cost("2024-05-01", 3_000, 30.0, 3_000, 30.0)
-    assert second == Cost("2024-05-02", 400, 8.0, 2_200, pytest.approx(8 + 1_800 * 0.01))
-    assert last == Cost("2024-05-04", 600, 6.0, 2_800, pytest.approx(6 + 2_200 * 0.01))
-    assert last.share == pytest.approx(600 / 2_800)
+    assert second == Cost("2024-05-02", 400, 8.0, 2_200, pytest.approx(8 + 1_800 * 0.008))
+    assert last == Cost("2024-05-04", 150, 1.2, 700, pytest.approx(1.2 + 550 * 0.008))
+    assert last.share == pytest.approx(150 / 700)
     assert estimate(runs, {}, new_events) == ()
-    # With three times the epochs from fresh weights, the first day's 3 an event are the fewest.
-    assert estimate(runs, trainings, new_events, longer=3.0)[2].full_examples == 4_200
 
 
 def model(number: int, *bases: int, pushed: bool = True, reason: str = "") -> Model:
