@@ -90,9 +90,8 @@ def _acts(facts: Facts) -> list[str]:
     latest, standing = facts.runs[-1], facts.standing
     found = []
     if latest.state != "done":
-        found.append(
-            f"{latest.name} is {latest.state}: see its log, then run it again. The champion is still in service."
-        )
+        still = " The champion is still in service." if facts.served else ""
+        found.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
     if standing is not None and standing.left:
         found.append(
             f"Revoked and still in the folder: {', '.join(map(str, standing.left))}. Give the same `warmspan rollback` "

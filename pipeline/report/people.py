@@ -55,7 +55,7 @@ class People:
     """Some users.
 
     Attributes:
-      before, after: versions; `before` is None where nothing was in service.
+      before, after: versions; `before` is None where nothing was in service, or it is not at hand any more.
       people: the users.
       note: why there are none; else empty.
     """
@@ -85,7 +85,7 @@ def read_people(
     try:
         ids = load_ids(config, vocabulary)
         new = load_trained(config, pushed[-1].uri, ids)
-        old = None if before is None else load_trained(config, before.uri, ids)
+        old = None if before is None else _if_there(config, before, ids)
         files = sorted(map(str, (held_out / "Split-eval").glob("*.gz")))
         positions, _ = read_held_out(files)
     except (StateError, ModelError, OSError, ValueError) as error:
@@ -97,7 +97,15 @@ def read_people(
         for number, at in enumerate(_chosen(positions, ids))
     ]
     note = "" if people else "No held-out event is of a user with a history."
-    return People(None if before is None else before.version, served, tuple(people), note)
+    return People(None if before is None or old is None else before.version, served, tuple(people), note)
+
+
+def _if_there(config: Config, model: Model, ids: Ids) -> Trained | None:
+    """None where the artifact was removed, or is of another model than the settings now have."""
+    try:
+        return load_trained(config, model.uri, ids)
+    except (StateError, ModelError):
+        return None
 
 
 def _before(family: Family, pushed: Model) -> Model | None:

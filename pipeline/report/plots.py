@@ -28,7 +28,7 @@ def draw_plots(facts: Facts, naming: Naming) -> list[Plot]:
     plots.append(_counts("New ids", runs, naming, {"new_items": "new items", "new_keys": "new keys"}))
     plots.append(_counts("Rows in the tables", runs, naming, {"item_rows": "item rows", "key_rows": "key rows"}))
     if facts.costs:
-        plots.append(_costs(facts.costs))
+        plots.append(_costs(facts.costs, naming))
     plots.append(_seconds(runs))
     return plots
 
@@ -108,7 +108,7 @@ def _counts(title: str, runs: Sequence[Run], naming: Naming, fields: Mapping[str
         return finish(figure, title, _series_words(runs, series))
 
 
-def _costs(costs: Sequence[Cost]) -> Plot:
+def _costs(costs: Sequence[Cost], naming: Naming) -> Plot:
     """Examples trained on beside those of a full retrain, on a logarithmic axis: they lie far apart."""
     with drawing() as (figure, axes):
         at = range(len(costs))
@@ -122,7 +122,7 @@ def _costs(costs: Sequence[Cost]) -> Plot:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         step = -(-len(costs) // 6)
         ticks = range(len(costs) - 1, -1, -step)
-        axes.set_xticks(ticks, [costs[tick].name[5:] or costs[tick].name for tick in ticks])
+        axes.set_xticks(ticks, [costs[tick].name[5:] if naming.dated else costs[tick].name for tick in ticks])
         axes.set_xlim(-0.6, max(len(costs), 2) - 0.4)
         legend(figure, axes)
         last = costs[-1]

@@ -190,6 +190,18 @@ def test_a_night_goes_on_without_its_report(make_shop):
     assert not (config.root / NIGHTLY).exists()
 
 
+def test_the_page_is_shown_where_there_is_a_browser(make_shop, tmp_path, monkeypatch):
+    make_shop(1)
+    opened = []
+    monkeypatch.setattr("pipeline.report.write_report", lambda config, out, days: out.write_text("a page"))
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    out, settings = tmp_path / "a page.html", str(tmp_path / "one" / "warmspan.yaml")
+    asked = ["report", "--config", settings, "--out", str(out), "--open"]
+    assert "There is no browser" not in CliRunner().invoke(app, asked).output
+    assert "There is no browser" in CliRunner().invoke(app, asked).output
+    assert opened == [out.as_uri()] * 2
+
+
 def agrees(found: Page, ledger: Sequence[Run]) -> None:
     """Whether the page says what the ledger says, number by number."""
     for run in ledger:
