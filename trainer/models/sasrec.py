@@ -121,6 +121,7 @@ class SasRec(Recommender):
         stand popularity and what was counted (see `Mixture`). With `head: projected` the Transformer mixes what it
         attends to, and nothing is left of single events.
         """
+        del key
         attention, raw = self._attended(history, training=False)
         if attention is None:
             return None
@@ -130,7 +131,7 @@ class SasRec(Recommender):
         items = self.item_embedding if self.served is None else self.served.table
         events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], self._unit(items(item))[0])
         present = tf.cast(history[0] > 0, tf.float32)
-        slope = self._weighed_query(key, history)[0, -1]
+        slope = self.mixture.query(session[None], history)[0, -1]
         nothing = tf.zeros([1, self.sizes.items])
         met = float(self.mixture.correct(nothing, (), history)[0, item[0]])
         counted = float(self.mixture.correct(nothing, self._counted(history), history)[0, item[0]])
