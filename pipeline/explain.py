@@ -22,6 +22,7 @@ from trainer.models import ModelError
 from trainer.models.shares import Shares
 from trainer.state import StateError
 
+_NOTHING = 5e-5  # what is shown as 0.0000 carries nothing
 _CLOSE = 1e-4  # of the score: how exactly the shares must add up to what is served
 
 Method = Literal["linear", "attention", "left out"]
@@ -172,7 +173,7 @@ class Explainer:
         # An event that gets attention takes it from others, and is counted besides: there the fall says more.
         weight = shares.events if shares is not None and shares.method == "linear" else falls
         order = sorted(places, key=lambda place: (-weight[place], -place))
-        most = [place for place in order[:named] if weight[place] > 0]
+        most = [place for place in order[:named] if weight[place] > _NOTHING]
         together = scores_without(self.ask, user, history, item, [most])[0] if most else score
         every = self.ask(user, [history], self.items)[0]
         place, among = place_of(score, every)
