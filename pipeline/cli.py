@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pipeline.cli_nightly import app as nightly_commands
 from pipeline.cli_nightly import read_outlook, say_waiting
+from pipeline.cli_report import app as report_commands
 from pipeline.cli_serving import app as serving_commands
 from pipeline.cli_shared import (
     DEFAULT_CONFIG,
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(nightly_commands)
+app.add_typer(report_commands)
 app.add_typer(serving_commands)
 
 
@@ -189,23 +191,6 @@ def nodes() -> None:
 
     for node in NODES:
         typer.echo(node)
-
-
-@app.command()
-def report(
-    config: ConfigPath = DEFAULT_CONFIG,
-    out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("report.html"),
-    days: Annotated[int, typer.Option(min=1, help="How many of the last spans to show.")] = 30,
-) -> None:
-    """Write what happened as one HTML page that needs no network."""
-    settings = read_settings(config)
-    from pipeline.report import ReportError, write_report
-
-    try:
-        write_report(settings, out, days)
-    except ReportError as error:
-        stop(error)
-    Console().print(f"Wrote {out}.", highlight=False, markup=False)
 
 
 @app.command()

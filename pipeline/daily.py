@@ -38,13 +38,23 @@ def run_steps(
                 logging.exception("the run stopped")
                 met = read_run(config, step.span, step.revision)
                 tell(config, [*(events_of(met) if met else ()), *failure(name, step.revision, error)])
+                _report(config, console)
                 raise RunError(
                     f"{error}\nThe champion is still in service. Details: {log}. Run the same command again to go on."
                 ) from error
             ledger = {one.span: one for one in read_ledger(config)}
             write_span(config, ledger[step.span])
             tell(config, events_of(ledger[step.span]))
+            _report(config, console)
         console.print(summary(ledger[step.span], Naming(config.data.dated)))
+
+
+def _report(config: Config, console: Console) -> None:
+    # Not at the top: what draws the report is of no use to a command that runs nothing.
+    from pipeline.report import write_nightly
+
+    if problem := write_nightly(config):
+        console.print(problem, style="yellow", highlight=False, markup=False)
 
 
 def _run(run: SpanRun, console: Console) -> None:

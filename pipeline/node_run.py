@@ -107,6 +107,7 @@ def run_node(
         except RunError as error:
             logging.exception("the node stopped")
             tell(config, failure(name, revision, error))
+            _report(config)
             raise RunError(f"{error} Details: {log}.") from error
 
 
@@ -156,7 +157,15 @@ def _run(config: Config, node: str, span: int, revision: int, overrule: Overrule
     if node == NODES[-1] or result.outcome == "passed over":
         # The day is over: nothing after this node will run.
         write_span(config, _read(config, run.span, run.revision))
+        _report(config)
     return result
+
+
+def _report(config: Config) -> None:
+    # Not at the top: most nodes write none, and each is a process of its own.
+    from pipeline.report import write_nightly
+
+    write_nightly(config)
 
 
 def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:

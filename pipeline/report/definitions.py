@@ -14,11 +14,34 @@ DEFINITIONS = {
     "verdict": "Blessed: the candidate met every threshold of the gate and was pushed. Refused: it did not, and the "
     "champion stays in service.",
     "revoked": "Blessed and pushed, and taken back since: no longer served, and never again a model to start from.",
+    "interval": "Bounds that the difference of candidate and champion lies between with a probability of 95 %, by a "
+    "jackknife over the held-out events (TFMA). Bounds on both sides of nought: the two may be equally good.",
     "slice": "Part of the held-out events. An item or key is new if it was never trained on before the span, cold if "
     "fewer times than the setting gate.cold_below, else warm.",
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",
     "version": "The folder that TF Serving loads: the span's date and a two-digit revision.",
     "learned": "How many spans a version and the versions it was fine-tuned from have trained on.",
+    "examples": "What the training went over, each epoch counted, and what was replayed: events, or whole histories "
+    "with a model that learns from those.",
+    "training": "Wall seconds inside of the training itself, without the start of the process or the export.",
+    "full retrain": "Estimated: the events of all spans up to the day, for as many epochs as the day's training had a "
+    "span, without replay. Its seconds are the day's own, and those of what there is more at the fastest of the days' "
+    "rates. A real one may stop earlier.",
+    "share of a retrain": "Examples of the day by those of a full retrain on that day.",
+    "before": "The best items by the model that was in service before the push, on the same history.",
+    "after": "The best items by the pushed model. Computed from its trained state, which the export was held against "
+    "before the push.",
+    "next": "The user's held-out event, which neither model had seen.",
+    "share": "The event's term of the score. The terms and what else there is add up to the score; with the method "
+    "“left out” there are none.",
+    "without it": "By how much the score changes when that event alone is taken out of the history and the model is "
+    "asked again.",
+    "anomaly": "What TFX's ExampleValidator finds the span's statistics to break of the schema.",
+    "figures": "From TFX's StatisticsGen, of the part of the span that is trained on.",
+    "drift": "Distance, 0 to 1, to the nearest of the spans before by TFDV's comparators, for the columns that "
+    "policy.drift.columns names, where it is beyond a limit.",
+    "trained from": "The models whose weights or replay memory the training started from.",
+    "disk": "Bytes of the files under the pipeline root, each counted once; ML Metadata only where it is SQLite.",
     "recall": "recall@k: share of held-out events whose item is among the k best of the whole catalogue; k is the "
     "setting gate.k.",
     "ndcg": "ndcg@k: as recall@k, but an item at rank r counts 1 / log2(r + 1).",

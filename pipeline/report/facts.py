@@ -1,4 +1,4 @@
-"""What the report says beyond the ledger: the verdict by slice, rejects by reason, the served versions."""
+"""What the report says, read from ML Metadata, the artifacts and TF Serving's folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from ml_metadata.metadata_store import metadata_store
 from components.span_pusher.push import versions
 from components.span_pusher.verdict import OVERALL, Verdict
 from pipeline.config import Config
+from pipeline.disk_use import DiskUse, disk_use
+from pipeline.family import read_family
 from pipeline.ledger import Run, run_id
+from pipeline.report.columns import Anomaly, Figure, read_anomalies, read_figures
+from pipeline.report.costs import Cost, Training, estimate
+from pipeline.report.lineage import Version, read_lineage
+from pipeline.report.people import People, read_people
+from pipeline.standing import Standing, read_standing
 from pipeline.store import connect
+from pipeline.trained import newest
 from serving.bundle import BundleError, Manifest
 
 
@@ -57,6 +65,14 @@ class Facts:
       verdict: its verdict; None with it, or when its file is gone.
       rejects: by reason, the most frequent first.
       served: versions in TF Serving's folder, newest first.
+      intervals: whether the settings ask the gate for bounds.
+      standing: what the next run starts from and owes; None without a run.
+      lineage: the models of these spans and those that they come from, oldest first.
+      costs: of each day that trained, beside a full retrain.
+      figures, anomalies: what TFX's statistics and validation say of the last span.
+      drift_watched: whether the policy measures drift at all.
+      people: what some users are recommended, before the last push and after.
+      disk: what lies under the pipeline root.
     """
 
     name: str
@@ -65,6 +81,15 @@ class Facts:
     verdict: Verdict | None
     rejects: Sequence[Rejects]
     served: Sequence[Served]
+    intervals: bool = False
+    standing: Standing | None = None
+    lineage: Sequence[Version] = ()
+    costs: Sequence[Cost] = ()
+    figures: Sequence[Figure] = ()
+    anomalies: Sequence[Anomaly] = ()
+    drift_watched: bool = False
+    people: People | None = None
+    disk: DiskUse | None = None
 
     @property
     def metric(self) -> str:
@@ -75,16 +100,37 @@ class Facts:
 
 def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
     """Reads what `runs`, oldest first, left behind."""
-    store = connect(config) if runs else None
+    store = connect(config)
     judged = next((run for run in reversed(runs) if run.verdict), None)
     folders = {run.span: _uri(store, config, run, "Examples", "rejects") for run in runs}
+    family, present = read_family(store, config.name), versions(config.serving_path)
+    served = present[-1] if present else None
+    pushed = next((run for run in reversed(runs) if run.pushed is not None and run.pushed == served), None)
+    latest, before = runs[-1], runs[-2] if len(runs) > 1 else None
+    statistics = [None if run is None else _uri(store, config, run, "ExampleStatistics") for run in (latest, before)]
+    trainings, new_events = _trainings(store, config)
     return Facts(
         name=config.name,
         runs=runs,
         judged=judged,
         verdict=None if judged is None else _verdict(_uri(store, config, judged, "PushedModel", "verdict")),
         rejects=count_rejects([folders[run.span] for run in runs]),
-        served=[_served(config.serving_path / str(version)) for version in reversed(versions(config.serving_path))],
+        served=[_served(config.serving_path / str(version)) for version in reversed(present)],
+        intervals=config.gate.confidence_intervals,
+        standing=read_standing(config),
+        lineage=read_lineage(family, present, runs[0].span),
+        costs=estimate(runs, trainings, new_events),
+        figures=read_figures(*statistics),
+        anomalies=read_anomalies(_uri(store, config, latest, "ExampleAnomalies")),
+        drift_watched=bool(config.policy.drift.columns),
+        people=read_people(
+            config,
+            family,
+            served,
+            None if pushed is None else _uri(store, config, pushed, "Examples", "events"),
+            _uri(store, config, latest, "WarmspanVocabulary", "item_rows") or newest(config, "WarmspanVocabulary"),
+        ),
+        disk=disk_use(config),
     )
 
 
@@ -103,15 +149,41 @@ def count_rejects(folders: Sequence[Path | None]) -> list[Rejects]:
     return [Rejects(reason, by_span[-1][reason], count, examples[reason]) for reason, count in total.most_common()]
 
 
-def _uri(store: metadata_store.MetadataStore, config: Config, run: Run, kind: str, having: str) -> Path | None:
-    """The folder of what `run` made of a type, told from others of that type by a property."""
+def _trainings(
+    store: metadata_store.MetadataStore, config: Config
+) -> tuple[dict[int, Training], dict[int, int]]:
+    """Of every span the last training, and how many events it brought to train on."""
+    context = store.get_context_by_type_and_name("pipeline", config.name)
+    types = {one.id: one.name for one in store.get_artifact_types()}
+    trainings, new_events = {}, {}
+    for one in sorted(store.get_artifacts_by_context(context.id) if context else (), key=lambda one: one.id):
+        kind, properties = types[one.type_id], one.custom_properties
+        if kind == "Model" and "examples" in properties:
+            seconds = properties["training_seconds"].double_value if "training_seconds" in properties else 0.0
+            trainings[properties["span"].int_value] = Training(
+                properties["examples"].int_value, seconds, properties["epochs"].int_value
+            )
+        elif kind == "Examples" and "new_events" in properties:
+            new_events[properties["span"].int_value] = properties["new_events"].int_value
+    return trainings, new_events
+
+
+def _uri(
+    store: metadata_store.MetadataStore, config: Config, run: Run, kind: str, having: str | None = None
+) -> Path | None:
+    """The folder of what `run` made of a type, told from others of that type by a property.
+
+    What TFX's own parts make does not say its span; there the newest is the run's own.
+    """
     context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
     if context is None:
         return None
     type_id = {one.name: one.id for one in store.get_artifact_types()}.get(kind)
     for one in sorted(store.get_artifacts_by_context(context.id), key=lambda one: -one.id):
         properties = one.custom_properties
-        if one.type_id == type_id and having in properties and properties["span"].int_value == run.span:
+        if one.type_id != type_id:
+            continue
+        if having is None or (having in properties and properties["span"].int_value == run.span):
             return Path(one.uri)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,21 @@ import jinja2
 
 from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config
+from pipeline.disk_use import human
+from pipeline.explain import METHODS
+from pipeline.explain_text import signed
 from pipeline.gate import LOWER_IS_BETTER
 from pipeline.ledger import Run, read_ledger
 from pipeline.report.definitions import DEFINITIONS
 from pipeline.report.facts import Facts, read_facts
-from pipeline.report.plots import draw_plots
+from pipeline.report.lineage import FATES
+from pipeline.report.lineage_plot import draw_lineage
+from pipeline.report.morning import good_morning, what_changed
+from pipeline.report.plots import draw_plots, draw_slices
 from pipeline.spans import Naming
 
+NIGHTLY = "report.html"
+_log = logging.getLogger("warmspan.report")
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start"}
 
 
@@ -58,6 +67,7 @@ def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
+    environment.filters.update(figure=_figure, bytes=human, signed=signed)
     used: list[str] = []
 
     def note(word: str) -> int:
@@ -66,12 +76,20 @@ def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
             used.append(word)
         return used.index(word) + 1
 
+    slices = {} if facts.verdict is None else {name: _slice(name) for name in facts.verdict.metrics}
     # The last macro call of the page lists what `note` has collected.
     return environment.get_template("page.html.j2").render(
         facts=facts,
         latest=facts.runs[-1],
-        state=_state(facts),
+        morning=good_morning(facts, naming),
+        changes=what_changed(facts, naming),
         plots=draw_plots(facts, naming),
+        slices=slices,
+        slice_plot=None if facts.verdict is None else draw_slices(facts.verdict, facts.metric, slices),
+        lineage_plot=draw_lineage(facts.lineage, naming),
+        fates=FATES,
+        methods=METHODS,
+        explained=[] if facts.people is None else [one for one in facts.people.people if one.why is not None],
         metrics=_metrics(facts.runs),
         lower_is_better=LOWER_IS_BETTER,
         candidate=CANDIDATE,
@@ -83,20 +101,26 @@ def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
     )
 
 
+def write_nightly(config: Config) -> str:
+    """Writes the report to `NIGHTLY` under the pipeline root. A report that can't be written must not fail a night.
+
+    Returns:
+      Why it was not written, in a sentence; empty if it was.
+    """
+    try:
+        write_report(config, config.root / NIGHTLY)
+    except Exception as error:  # whatever it is, the span is done
+        _log.warning("The report was not written", exc_info=True)
+        return f"The report was not written ({type(error).__name__}: {error}). The span is done all the same."
+    return ""
+
+
 def _metrics(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(name for run in runs for name in (*run.next_span, *run.candidate)))
 
 
-def _state(facts: Facts) -> str:
-    """How the recommender is doing, in a sentence or two."""
-    latest = facts.runs[-1]
-    # The ledger says what was pushed; what is served may have been rolled back since.
-    serving = f"Version {facts.served[0].version} is served." if facts.served else "Nothing is served yet."
-    if latest.state != "done":
-        return f"{serving} {latest.name} is {latest.state}: see its log, then run it again."
-    if latest.action == "skip":
-        return f"{serving} {latest.name} was skipped: {latest.reason}"
-    return f"{serving} {latest.name}: {latest.verdict}"
+def _slice(name: str) -> str:
+    return name.replace("_slice:", ": ")
 
 
 def _action(action: str) -> str:
@@ -117,3 +141,9 @@ def _change(value: float, lower_is_better: bool) -> str:
         return "same"
     better = (value < 0) == lower_is_better
     return f"{value:+.4f} {'better' if better else 'worse'}"
+
+
+def _figure(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"

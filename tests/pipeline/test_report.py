@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import datetime
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from components.span_pusher.verdict import Verdict
@@ -20,9 +22,10 @@ from pipeline.daily import run_steps
 from pipeline.deliveries import read_deliveries
 from pipeline.ledger import Run, read_ledger
 from pipeline.plan import make_plan
-from pipeline.report import ReportError, write_report
+from pipeline.report import NIGHTLY, ReportError, write_nightly, write_report
 from pipeline.report.facts import Facts, Rejects, Served, count_rejects
 from pipeline.report.page import render
+from pipeline.rollback import carry_out, make_rollback
 from tests.pipeline.hand_made_ledger import DAYS, failed_run, make_run, refused_run, skipped_run
 
 WRITTEN = datetime.datetime(2024, 5, 22, 3, 0, tzinfo=datetime.timezone.utc)
@@ -60,8 +63,9 @@ class Page(HTMLParser):
         if self._in_cell:
             self.rows[-1][-1] += data.strip()
 
-    def row(self, first: str) -> list[str]:
-        (found,) = (row for row in self.rows if row[0] == first)
+    def row(self, first: str, cells: int | None = None) -> list[str]:
+        """The one row that begins so, of those with so many cells."""
+        (found,) = (row for row in self.rows if row[0] == first and len(row) == (cells or len(row)))
         return found
 
 
@@ -154,7 +158,7 @@ def test_the_plots_are_whole_pictures_with_their_numbers_in_words():
 def test_every_footnote_that_is_named_is_there():
     found = page([make_run("2024-05-02"), make_run("2024-05-03")])
     named = {attributes["href"] for tag, attributes in found.tags if tag == "a"}
-    there = {f"#{attributes['id']}" for tag, attributes in found.tags if tag == "li"}
+    there = {f"#{attributes['id']}" for tag, attributes in found.tags if tag == "li" and "id" in attributes}
     assert named == there
     assert len(there) > 10
 
@@ -180,27 +184,99 @@ def test_without_a_span_there_is_a_sentence_and_no_file(make_shop, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+def test_a_night_goes_on_without_its_report(make_shop):
+    config = make_shop(1)
+    assert "The report was not written (ReportError: A report must have at least one span." in write_nightly(config)
+    assert not (config.root / NIGHTLY).exists()
+
+
+def test_the_page_is_shown_where_there_is_a_browser(make_shop, tmp_path, monkeypatch):
+    make_shop(1)
+    opened = []
+    monkeypatch.setattr("pipeline.report.write_report", lambda config, out, days: out.write_text("a page"))
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    out, settings = tmp_path / "a page.html", str(tmp_path / "one" / "warmspan.yaml")
+    asked = ["report", "--config", settings, "--out", str(out), "--open"]
+    assert "There is no browser" not in CliRunner().invoke(app, asked).output
+    assert "There is no browser" in CliRunner().invoke(app, asked).output
+    assert opened == [out.as_uri()] * 2
+
+
+def agrees(found: Page, ledger: Sequence[Run]) -> None:
+    """Whether the page says what the ledger says, number by number."""
+    for run in ledger:
+        counts = [f"{count:,}" for count in (run.events, run.rejects, run.new_items, run.new_keys)]
+        start = f"from {run.base_version}" if run.base_version else ""
+        measured = [of.get("recall") for of in (run.next_span, run.candidate, run.champion)]
+        row = found.row(run.name, cells=12)
+        assert row[:5] == [run.name, *counts]
+        assert row[5] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
+        assert row[6:9] == ["-" if value is None else f"{value:.4f}" for value in measured]
+        assert row[9].startswith("revoked" if run.revoked else "blessed")
+        assert run.revoked_reason in row[9]
+        assert row[10:] == [str(run.pushed), f"{sum(run.seconds.values()):.1f}"]
+    last = ledger[-1]
+    assert last.verdict in found.text
+    assert last.reason in found.text
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("default")
-def test_a_real_run_is_reported(make_shop, tmp_path):
+def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(make_shop, tmp_path):
     config = make_shop(2)
     (file,) = config.data.path.glob("2024-05-02/*.csv")
     file.write_text(file.read_text() + "u1,,1714608000,1\n")
-    steps = make_plan(read_ledger(config), read_deliveries(config), DAYS)
-    from rich.console import Console
+    run_steps(config, make_plan(read_ledger(config), read_deliveries(config), DAYS), Console(quiet=True))
 
-    run_steps(config, steps, Console(quiet=True))
-    out = tmp_path / "new" / "report.html"
-    settings = str(tmp_path / "one" / "warmspan.yaml")
+    # What the night has written, and what the command writes.
+    nightly, ledger = Page((config.root / NIGHTLY).read_text()), read_ledger(config)
+    agrees(nightly, ledger)
+    first, last = (run.pushed for run in ledger)
+    assert f"Version {last} is served. 2024-05-02: {ledger[-1].verdict}" in nightly.text
+    assert nightly.row("no_item")[1:3] == ["1", "1"]
+    assert nightly.row(f"{last} (served)")[1:4] == ["2024-05-02", str(first), "2"]
+    (lineage,) = (row for row in nightly.rows if row[0] == str(last) and row[-1] == "served")
+    assert lineage[1:3] == [str(first), "2"]
+    assert f"Version {first}" in nightly.text
+    assert "gate.confidence_intervals is off" in nightly.text
+    cost = nightly.row("2024-05-02", cells=6)
+    assert int(cost[1].replace(",", "")) < int(cost[2].replace(",", ""))
+
+    settings, out = str(tmp_path / "one" / "warmspan.yaml"), tmp_path / "new" / "report.html"
     result = CliRunner().invoke(app, ["report", "--config", settings, "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.parent.iterdir()) == ["report.html"]
-    found, ledger = Page(out.read_text()), read_ledger(config)
-    for run in ledger:
-        row = found.row(run.name)
-        assert row[1:5] == [f"{n:,}" for n in (run.events, run.rejects, run.new_items, run.new_keys)]
-        assert row[7] == f"{run.candidate['recall']:.4f}"
-        assert row[10] == str(run.pushed)
-    assert found.row("no_item")[1:3] == ["1", "1"]
-    assert found.row(f"{ledger[-1].pushed} (served)")[1:4] == ["2024-05-02", "2024050101", "2"]
-    assert ledger[-1].verdict in found.text
+    agrees(Page(out.read_text()), ledger)
+
+    # What the page says of a user's first item, the command says too.
+    (title,) = (text for text in re.findall(r"for user (\S+): ", nightly.text)[:1])
+    item = next(row for row in explain_rows(out) if title in row)[title]
+    asked = ["explain", "--config", settings, "--user", title, "--item", item, "--json"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (found["version"], found["learned"], found["bases"]) == (last, ["2024-05-01", "2024-05-02"], [first])
+    assert found["method"] == "linear"
+    total = sum(one["share"] for one in found["events"]) + sum(found["rest"].values())
+    assert total == pytest.approx(found["score"], abs=1e-4)
+    for wrong, message in ((["--user", "nobody"], "Received: 'nobody', of whom there is none"),):
+        result = CliRunner().invoke(app, ["explain", "--config", settings, *wrong, "--item", item])
+        assert result.exit_code == 1
+        assert message in result.output
+
+    carry_out(config, make_rollback(config, bad=last), "bots")
+    assert write_nightly(config) == ""
+    after, ledger = Page((config.root / NIGHTLY).read_text()), read_ledger(config)
+    agrees(after, ledger)
+    assert f"Version {first} is served." in after.text
+    assert f"{last} went into service and was revoked since: bots" in after.text
+    assert [re.sub(r"\d+:", ":", row[-1]) for row in after.rows if row[0] == str(last)] == ["revoked: bots"]
+    assert after.row(f"{first} (served)")[1] == "2024-05-01"
+
+
+def explain_rows(out: Path) -> list[dict[str, str]]:
+    """User to the id of the item that is explained for it."""
+    html = out.read_text()
+    found = re.findall(r'<h3>(?:<span title="([^"]+)">[^<]*</span>|([^<]+)) for user ([^:]+):', html)
+    return [{user: titled or plain} for titled, plain, user in found]

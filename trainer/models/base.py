@@ -14,6 +14,7 @@ from trainer.input import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
 from trainer.models.served import DotProduct
+from trainer.models.shares import Shares
 
 VocabularyName = Literal["items", "keys"]
 
@@ -103,6 +104,17 @@ class Recommender(tfrs.Model, abc.ABC):
     @property
     def dot_product(self) -> DotProduct | None:
         """How the scores come from vectors, once the model is frozen; None where they do not."""
+        return None
+
+    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Shares | None:
+        """What the score of one item is the sum of; None where it is no sum over the events of the history.
+
+        Args:
+          key: int64 [1].
+          history: int64 [1, h], 0 in front.
+          item: int64 [1].
+        """
+        del key, history, item
         return None
 
     def evaluate_positions(

@@ -13,6 +13,7 @@ from trainer.models import sampled_softmax
 from trainer.models.base import Recommender, TableSizes, VocabularyName
 from trainer.models.mixture import Evidence, Mixture
 from trainer.models.served import DotProduct, ServedItems
+from trainer.models.shares import Shares
 from trainer.models.tables import Popularity, item_table
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import Few, Transitions
@@ -113,6 +114,36 @@ class SasRec(Recommender):
         sessions = tf.gather_nd(self._sessions(batch["history"], training=False), steps)
         return self._cosine(sessions, self.item_embedding(candidates))
 
+    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Shares | None:
+        """With `head: raw` the session is a weighted mean of raw item vectors, and a product with it a sum over events.
+
+        An event's share is its weight times its product with the item, over the session's length. Beside the events
+        stand popularity and what was counted (see `Mixture`). With `head: projected` the Transformer mixes what it
+        attends to, and nothing is left of single events.
+        """
+        del key
+        attention, raw = self._attended(history, training=False)
+        if attention is None:
+            return None
+        session = tf.matmul(attention[:, -1:], raw)[0, 0]
+        length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(session)), 1e-12))  # as l2_normalize
+        scale = self.mixture.weights_[0] * tf.exp(self.log_scale) / length
+        items = self.item_embedding if self.served is None else self.served.table
+        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], self._unit(items(item))[0])
+        present = tf.cast(history[0] > 0, tf.float32)
+        slope = self.mixture.query(session[None], history)[0, -1]
+        nothing = tf.zeros([1, self.sizes.items])
+        met = float(self.mixture.correct(nothing, (), history)[0, item[0]])
+        counted = float(self.mixture.correct(nothing, self._counted(history), history)[0, item[0]])
+        rest = {
+            "popularity": float(slope * self.popularity.log(item)[0]),
+            "what was counted beside these items": counted - met,
+            "met before or not": met,
+        }
+        if not float(tf.reduce_sum(present)):  # then the attention is on the padding, which has a vector too
+            rest["no history"] = float(tf.reduce_sum(events))
+        return Shares("attention", (events * present).numpy().astype(np.float64), rest)
+
     def freeze(self) -> None:
         """Computes the items' lengths and log popularity once. Training after it leaves them behind."""
         embeddings = self.item_embedding.embeddings
@@ -154,6 +185,11 @@ class SasRec(Recommender):
 
     def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
         """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""
+        attention, values = self._attended(history, training)
+        return values if attention is None else tf.matmul(attention, values)
+
+    def _attended(self, history: tf.Tensor, training: bool) -> tuple[tf.Tensor | None, tf.Tensor]:
+        """The weights [b, l, l] of the raw item vectors, and these; or None and the Transformer's own output."""
         present = history > 0
         raw = self.item_embedding(history) if self.served is None else self.served.table(history)
         if training:
@@ -166,10 +202,10 @@ class SasRec(Recommender):
         for block in self.blocks:
             steps = block(steps, visible, training=training)
         if self.head_query is None or self.head_key is None:
-            return steps
+            return None, steps
         scores = tf.matmul(self.head_query(steps), self.head_key(steps), transpose_b=True) * steps.shape[-1] ** -0.5
         scores += tf.gather(self.distance_bias, tf.maximum(distance, 0))
-        return tf.matmul(tf.nn.softmax(tf.where(visible, scores, -1e9)), raw)
+        return tf.nn.softmax(tf.where(visible, scores, -1e9)), raw
 
     def _cosine(self, sessions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """float32 [p, c] over the temperature, from [p, dimension] and unit vectors [c, dimension]."""

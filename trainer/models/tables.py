@@ -72,8 +72,14 @@ class HistoryPooling(keras.layers.Layer):
 
     def call(self, history: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """float32 [b, d] from int64 [b, h] rows, 0 for none, and their [b, h, d] values; zero without a history."""
+        return self.length(history) * tf.einsum("bh,bhd->bd", self.weights_of(history), values)
+
+    def weights_of(self, history: tf.Tensor) -> tf.Tensor:
+        """The weights of the mean, float32 [b, h]: they depend on where the events stand, not on what they are."""
         present = tf.cast(history > 0, tf.float32)
         bias = self.distance_bias[-tf.shape(history)[1] :]
-        weights = tf.nn.softmax(bias - 1e9 * (1.0 - present), axis=1) * present
-        length = tf.math.log1p(tf.reduce_sum(present, axis=1, keepdims=True))
-        return length * tf.einsum("bh,bhd->bd", weights, values)
+        return tf.nn.softmax(bias - 1e9 * (1.0 - present), axis=1) * present
+
+    def length(self, history: tf.Tensor) -> tf.Tensor:
+        """What the mean is multiplied by, float32 [b, 1]."""
+        return tf.math.log1p(tf.reduce_sum(tf.cast(history > 0, tf.float32), axis=1, keepdims=True))

@@ -11,6 +11,7 @@ from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
 from trainer.models.base import Recommender, TableSizes, VocabularyName
 from trainer.models.served import DotProduct, ServedItems
+from trainer.models.shares import Shares
 from trainer.models.tables import HistoryPooling, Popularity, item_table, key_table
 
 
@@ -96,6 +97,17 @@ class TwoTower(Recommender):
         vectors = self.candidate(rows) if self.served is None else self.served.vectors(rows)
         shape = tf.concat([tf.shape(candidates), tf.shape(vectors)[1:]], axis=0)
         return tf.einsum("bd,bcd->bc", self.query(key, history), tf.reshape(vectors, shape))
+
+    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Shares:
+        """An event's share is <its part of the pooled history, v_item>; beside it stand the key's and popularity."""
+        items = self.item_embedding if self.served is None else self.served.table
+        wanted = items(item)[0]
+        weights = self.history_scale * self.pooling.length(history) * self.pooling.weights_of(history)
+        events = weights[0] * tf.linalg.matvec(items(history)[0], wanted)
+        rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
+        if self.key_embedding is not None:
+            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * wanted))
+        return Shares("linear", events.numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:
         """Computes log popularity once. Training after it leaves that behind."""

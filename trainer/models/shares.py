@@ -1,0 +1,32 @@
+"""What a score is the sum of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+# How the events' terms come about. `linear`: an event's weight depends on its place alone. `attention`: on the whole
+# history, through attention over the events' own vectors.
+Method = Literal["linear", "attention"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """The terms of one score. All of them together are the score, but for rounding.
+
+    Attributes:
+      method: how the events' terms come about.
+      events: float64 [h], of each place of the history; 0 where it is padding.
+      rest: what the score has from elsewhere, by name.
+    """
+
+    method: Method
+    events: np.ndarray
+    rest: Mapping[str, float]
+
+    @property
+    def total(self) -> float:
+        return float(self.events.sum()) + sum(self.rest.values())
