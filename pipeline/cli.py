@@ -140,15 +140,14 @@ def status(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the ledger: every span, what was decided, how good the model is, what is served."""
     settings = read_settings(config)
     from pipeline.ledger import read_runs
-    from pipeline.standing import read_standing, standing_lines
-    from pipeline.status import shown, status_table
+    from pipeline.status import shown, status_lines, status_table
 
     runs = read_runs(settings)
     if not runs:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
     table_console().print(status_table(shown(runs)))
-    for line in ("", *standing_lines(read_standing(settings), settings)):
+    for line in ("", *status_lines(settings)):
         say(line)
 
 
