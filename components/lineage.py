@@ -10,23 +10,59 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 from tfx.types import artifact
 
+from components.artifacts import KeyHistory
+
+# The property of what `warmspan forget --span` has removed: the days before it are to be continued without it.
+FORGOTTEN = "forgotten"
+_GONE = (metadata_store_pb2.Artifact.MARKED_FOR_DELETION, metadata_store_pb2.Artifact.DELETED)
 # The property of a model that says at which span it, or the model that it descends from, was trained from nothing.
 RETRAINED = "retrained"
 
 Artifacts = dict[str, list[artifact.Artifact]]
 
 
-class PreviousState(resolver.ResolverStrategy):
-    """For every input channel the newest artifact of the last span before `span`; empty on the first day."""
+class StateRemovedError(RuntimeError):
+    """The state that a span continues was removed; the message says what to do."""
 
-    def __init__(self, span: int) -> None:
-        self._span = span
+
+class PreviousState(resolver.ResolverStrategy):
+    """For every input channel the newest artifact of the last span before `span`; empty on the first day.
+
+    Raises:
+      StateRemovedError: that one's files were removed by `warmspan gc`. Without this the span would begin from nothing,
+        or from an older day.
+    """
+
+    def __init__(self, span: int, pipeline: str = "") -> None:
+        self._span, self._pipeline = span, pipeline
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
-        return {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
+        found = {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
+        last = min((span_of(one) for of in found.values() for one in of), default=-1)
+        removed = max((span for span in self._removed(store) if last < span < self._span), default=None)
+        if removed is not None:
+            raise StateRemovedError(
+                f"A span must continue the state of the span before it. Received: span {self._span}, and the state of "
+                f"{removed} was removed by `warmspan gc`: only days since the oldest version that can be gone back to "
+                "can be run again. Start with a later span, or run everything under a new `root`."
+            )
+        return found
+
+    def _removed(self, store: Any) -> list[int]:
+        """Spans whose state is gone, those left out that were forgotten on purpose."""
+        context = store.get_context_by_type_and_name("pipeline", self._pipeline) if self._pipeline else None
+        if context is None:
+            return []
+        kinds = {one.id for one in store.get_artifact_types() if one.name == KeyHistory.TYPE_NAME}
+        return [
+            one.custom_properties["span"].int_value
+            for one in store.get_artifacts_by_context(context.id)
+            if one.type_id in kinds and one.state in _GONE and FORGOTTEN not in one.custom_properties
+        ]
 
 
 class Champion(resolver.ResolverStrategy):

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.cli_housekeeping import app as housekeeping_commands
 from pipeline.cli_nightly import app as nightly_commands
 from pipeline.cli_nightly import read_outlook, say_waiting
 from pipeline.cli_serving import app as serving_commands
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(nightly_commands)
 app.add_typer(serving_commands)
+app.add_typer(housekeeping_commands)
 
 
 @app.command()

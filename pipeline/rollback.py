@@ -82,6 +82,11 @@ def make_rollback(config: Config, to: int | None = None, bad: int | None = None)
         raise RollbackError(
             f"`--to` must be a version that was not revoked. Received: {to}, revoked: {goal.reason}. {_known(family)}"
         )
+    if not goal.kept:
+        raise RollbackError(
+            f"`--to` must be a version whose files are there. Received: {to}, whose model `warmspan gc` has removed. "
+            f"{_known(family)}"
+        )
     return _plan(config, family, [one for one in family.models if one.version > goal.version])
 
 
@@ -178,6 +183,11 @@ def restore(config: Config, model: Model) -> None:
       RollbackError: its artifact is gone or damaged, or the disk is full.
     """
     present = config.serving_path / str(model.version)
+    if not model.kept and not present.exists():
+        raise RollbackError(
+            f"Version {model.version} must be in the folder or have its artifact. Received: neither, `warmspan gc` has "
+            "removed the artifact, which nothing needed. Nothing was changed."
+        )
     try:
         if present.exists():
             check_bundle(present)
@@ -272,5 +282,5 @@ def _of(one: Model, planned: Rollback, naming: Naming) -> str:
 
 
 def _known(family: Family) -> str:
-    clean = [str(one.version) for one in family.models if one.pushed is not None and not one.revoked]
+    clean = [str(one.version) for one in family.models if one.pushed is not None and not one.revoked and one.kept]
     return f"Pushed and not revoked: {', '.join(clean[-10:]) or 'none'}."
