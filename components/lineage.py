@@ -33,8 +33,8 @@ class PreviousState(resolver.ResolverStrategy):
     """For every input channel the newest artifact of the last span before `span`; empty on the first day.
 
     Raises:
-      StateRemovedError: that one's files were removed by `warmspan gc`. Without this the span would begin from nothing,
-        or from an older day.
+      StateRemovedError: that one's files were removed. Without this the span would begin from nothing, or from an older
+        day.
     """
 
     def __init__(self, span: int, pipeline: str = "") -> None:
@@ -47,8 +47,9 @@ class PreviousState(resolver.ResolverStrategy):
         if removed is not None:
             raise StateRemovedError(
                 f"A span must continue the state of the span before it. Received: span {self._span}, and the state of "
-                f"{removed} was removed by `warmspan gc`: only days since the oldest version that can be gone back to "
-                "can be run again. Start with a later span, or run everything under a new `root`."
+                f"{removed} was removed. By `warmspan gc`: only days since the oldest version that can be gone back to "
+                "can be run again; start with a later one. By `warmspan forget --span`: run the days after that one "
+                "again first, as `warmspan status` says."
             )
         return found
 

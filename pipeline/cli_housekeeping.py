@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,3 +51,50 @@ def gc(
     except (GcError, LockedError) as error:
         stop(error)
     say(f"Done. {human(disk_use(settings).total)} are left.")
+
+
+@app.command()
+def forget(
+    config: ConfigPath = DEFAULT_CONFIG,
+    user: Annotated[list[str] | None, typer.Option(help="A user's id; give it again for several.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file with an id a line.")] = None,
+    span: Annotated[str | None, typer.Option(help="A day, like 2024-05-03: all that it brought.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Erase users, or a day, from everything under the root, for good. Without either: end what is still to be done."""
+    settings = read_settings(config)
+    from components.span_example_gen.forgotten import ForgottenError
+    from pipeline.erasure import due_lines, read_due
+    from pipeline.forget import ForgetError
+    from pipeline.forget_journal import JournalError
+    from pipeline.forget_talk import forget_rest, forget_span, forget_users, users_in
+    from pipeline.lock import LockedError
+    from pipeline.rollback import RollbackError
+    from pipeline.spans import SpanNameError
+
+    def agreed() -> bool:
+        if dry_run:
+            say("Nothing was changed. Without --dry-run it is done.")
+        elif yes or typer.confirm("Forget, for good?"):
+            return True
+        else:
+            say("Nothing was changed.")
+        return False
+
+    try:
+        ids = [*(user or []), *(users_in(file) if file else [])]
+        if span is not None and ids:
+            raise ForgetError("`--span` must stand alone. Received: with users. Give two commands.")
+        if ids:
+            clean = forget_users(settings, ids, say, agreed)
+        elif span is not None:
+            clean = forget_span(settings, span, say, agreed)
+        else:
+            clean = forget_rest(settings, say, agreed)
+        for line in due_lines(read_due(settings), settings):
+            say(line)
+    except (ForgetError, ForgottenError, JournalError, LockedError, RollbackError, SpanNameError) as error:
+        stop(error)
+    if not clean:
+        sys.exit(1)

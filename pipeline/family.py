@@ -126,7 +126,8 @@ def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
         )
         for one in trained
     ]
-    spans = {_number(one, "span") for one in by_kind.get("Examples", []) if "new_events" in one.custom_properties}
+    made = [one for one in by_kind.get("Examples", []) if one.state not in _GONE]
+    spans = {_number(one, "span") for one in made if "new_events" in one.custom_properties}
     return Family(tuple(models), tuple(sorted(spans)))
 
 

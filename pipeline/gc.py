@@ -158,13 +158,13 @@ def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
         for (kind, why), found in groups.items()
     ]
     rows.sort(key=lambda row: (row.kind != MODEL, row.kind, row.kept, row.pieces[0].span, row.pieces[0].id))
-    leftovers = tuple((path, tree_bytes(path)) for path in _leftovers(config, pieces))
+    left = tuple((path, tree_bytes(path)) for path in leftovers(config, pieces))
     spans = sorted({run.span for run in runs})[-config.gc.keep_spans :]
     names = {Naming(config.data.dated).format(span) for span in spans}
-    return Cleanup(tuple(rows), leftovers, tuple(old_logs(config, names)))
+    return Cleanup(tuple(rows), left, tuple(old_logs(config, names)))
 
 
-def _leftovers(config: Config, pieces: Pieces) -> list[Path]:
+def leftovers(config: Config, pieces: Pieces) -> list[Path]:
     """Folders of executions that never came to their end, and files that were being written."""
     known = pieces.folders | {one.folder for one in pieces.all if one.state == MARKED}
     found = [path for path in (config.artifacts_path / _REMOVED,) if path.exists()]

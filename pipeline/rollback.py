@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.span_pusher.labels import read_labels, write_labels
@@ -101,12 +101,21 @@ def carry_out(config: Config, planned: Rollback, reason: str) -> None:
         family = read_models(config)
         if _plan(config, family, [one for version in planned.named for one in family.of_version(version)]) != planned:
             raise RollbackError("The ledger or the folder has changed since this was planned. Run the command again.")
-        # What may fail comes first: a full disk, a version that can't be restored.
-        restore(config, planned.serves)
-        if planned.revoke:
-            now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-            revoke(open_store(config), _reasons(planned, family, reason), now)
-        _follow(config, planned)
+        take_back(config, planned, _reasons(planned, family, reason))
+
+
+def take_back(config: Config, planned: Rollback, reasons: Mapping[int, str]) -> None:
+    """Does it; `reasons` is model id to why. The caller holds the locks.
+
+    Raises:
+      RollbackError: the folder can't be changed.
+    """
+    # What may fail comes first: a full disk, a version that can't be restored.
+    restore(config, planned.serves)
+    if planned.revoke:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        revoke(open_store(config), reasons, now)
+    _follow(config, planned)
 
 
 def finish(config: Config) -> tuple[int, ...]:
@@ -206,7 +215,15 @@ def read_models(config: Config) -> Family:
 
 
 def _plan(config: Config, family: Family, named: list[Model]) -> Rollback:
-    gone = family.with_descendants(named)
+    return plan_without(config, family, named, family.with_descendants(named))
+
+
+def plan_without(config: Config, family: Family, named: Sequence[Model], gone: Sequence[Model]) -> Rollback:
+    """What taking exactly the models `gone` back would do, of which `named` were asked for.
+
+    Raises:
+      RollbackError: nothing would be left to serve.
+    """
     ids = {one.id for one in gone}
     champion, serves = family.champion(ids), family.served(ids)
     if champion is None or serves is None:

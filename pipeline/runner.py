@@ -22,6 +22,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.update_decider.decision import Overrule
 from pipeline.config import Config
+from pipeline.erasure import end_erasures
 from pipeline.graph import create_pipeline
 from pipeline.ledger import run_id
 from pipeline.lock import LockedError, alone
@@ -114,6 +115,7 @@ class SpanRun:
             with alone(self._config.root), alone_in_store(self._config):
                 if left := finish(self._config):
                     _log.warning("Ended a rollback that was cut off: %s left the served folder.", left)
+                end_erasures(self._config)
                 yield
         except (LockedError, RollbackError) as error:
             raise RunError(str(error)) from None

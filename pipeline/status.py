@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.disk_use import disk_lines, disk_use
+from pipeline.erasure import due_lines, read_due
 from pipeline.ledger import Run
 from pipeline.standing import read_standing, standing_lines
 
@@ -55,8 +56,9 @@ def _verdict(run: Run) -> str:
 
 
 def status_lines(config: Config) -> list[str]:
-    """What stands below the table: what is served and owed, and what the root takes on the disk."""
-    return [*standing_lines(read_standing(config), config), *disk_lines(disk_use(config))]
+    """What stands below the table: what is served and owed, what an erasure needs, what the root takes on the disk."""
+    standing, due = standing_lines(read_standing(config), config), due_lines(read_due(config), config)
+    return [*standing, *due, *disk_lines(disk_use(config))]
 
 
 def _count(value: int | None) -> str:

@@ -20,8 +20,9 @@ LOCAL_BEAM = (
 
 
 def data(config: Config) -> dict[str, Any]:
-    """The `data` section as plain values."""
-    return config.data.model_dump(mode="json")
+    """The `data` section as plain values, and where it is written who must not come back, once somebody is."""
+    forgotten = {"forgotten": str(config.forgotten_path)} if config.forgotten_path.exists() else {}
+    return {**config.data.model_dump(mode="json"), **forgotten}
 
 
 def transform_settings(config: Config) -> TransformSettings:
