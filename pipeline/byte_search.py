@@ -108,7 +108,8 @@ def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for folder, _, names in os.walk(root):
+    for folder, folders, names in os.walk(root):
+        folders.sort()
         for name in sorted(names):
             path = Path(folder) / name
             if path.is_file() and not path.is_symlink():

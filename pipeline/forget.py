@@ -271,10 +271,10 @@ def _long_ago(pieces: Pieces, ids: Sequence[bytes]) -> set[int]:
 def _states(pieces: Pieces, sought: Sought) -> list[Sighting]:
     found = []
     for kind in sorted({one.kind for one in pieces.all} - {*_EXAMPLES, _VOCABULARY}):
-        hits = {one: sum(search(one.folder, sought).values()) for one in pieces.of(kind)}
-        spans = {one.span for one, count in hits.items() if count}
+        hits = [(one.span, sum(search(one.folder, sought).values())) for one in pieces.of(kind)]
+        spans = {span for span, count in hits if count}
         if spans:
-            found.append(Sighting(kind, tuple(sorted(spans)), sum(hits.values())))
+            found.append(Sighting(kind, tuple(sorted(spans)), sum(count for _, count in hits)))
     return found
 
 
