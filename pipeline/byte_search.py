@@ -145,7 +145,8 @@ def _arrays(path: Path) -> Iterator[bytes]:
     try:
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
-                yield name.encode()
-                yield file[name].tobytes()
+                array = file[name]
+                yield b"\0" + name.encode() + b"\0"
+                yield b"\0".join(array.ravel().tolist()) if array.dtype.kind == "S" else array.tobytes()
     except (OSError, ValueError, EOFError):
         yield from _raw(path)
