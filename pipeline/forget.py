@@ -22,7 +22,7 @@ from components.span_transform.forgetting import forget_in_vocabulary, theirs_in
 from pipeline.byte_search import Sought, search
 from pipeline.config import Config
 from pipeline.erasure import LEARNED
-from pipeline.forget_files import forget_in_file, forget_in_memory, forget_in_state, tables_of_keys
+from pipeline.forget_files import exemplars_in, forget_in_file, forget_in_memory, forget_in_state, tables_of_keys
 from pipeline.forget_journal import Journal, journal_path
 from pipeline.forget_store import forget_in_store
 from pipeline.gc import leftovers
@@ -109,13 +109,14 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
     trained |= _long_ago(pieces, ids)
     models = [one for one in pieces.of(MODEL) if trained & set(json.loads(one.properties.get("learned", "[]")))]
     seen += _states(pieces, sought)
+    journal = Journal(ids, rows, tuple(sorted(times)), tuple(one.id for one in models))
+    seen += _exemplars(pieces, journal)
     placed = {one.folder for one in pieces.all}
     others = [
         path
         for path in search(config.root, sought, skip={journal_path(config), config.root / "metadata.sqlite"})
         if not placed & set(path.parents)
     ]
-    journal = Journal(ids, rows, tuple(sorted(times)), tuple(one.id for one in models))
     return Erasure(
         users=ids,
         seen=tuple(seen),
@@ -276,6 +277,16 @@ def _states(pieces: Pieces, sought: Sought) -> list[Sighting]:
         if spans:
             found.append(Sighting(kind, tuple(sorted(spans)), sum(count for _, count in hits)))
     return found
+
+
+def _exemplars(pieces: Pieces, journal: Journal) -> list[Sighting]:
+    rows, first = _rows_by_version(pieces, journal), _first_row(pieces)
+    hits = [
+        (one.span, exemplars_in(one.folder / MEMORY_FILE, rows.get(one.version, ()), journal.times, first))
+        for one in pieces.of(MEMORY)
+    ]
+    spans = {span for span, count in hits if count}
+    return [Sighting(MEMORY, tuple(sorted(spans)), sum(count for _, count in hits))] if spans else []
 
 
 def _backtests(config: Config, sought: Sought) -> None:

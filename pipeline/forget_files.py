@@ -94,18 +94,28 @@ def forget_in_memory(path: Path, rows: Collection[int], times: Collection[int], 
       shared: the first row that belongs to one key alone.
     """
     memory = ReplayMemory.load(path)
+    theirs = _theirs(memory, rows, times, shared)
+    if theirs.any():
+        left = np.flatnonzero(~theirs)
+        kept = dataclasses.replace(
+            memory, sequences=memory.sequences.take(left), span=memory.span[left], draw=memory.draw[left]
+        )
+        kept.save(path)
+    return int(theirs.sum())
+
+
+def exemplars_in(path: Path, rows: Collection[int], times: Collection[int], shared: int) -> int:
+    """How many `forget_in_memory` would drop."""
+    return int(_theirs(ReplayMemory.load(path), rows, times, shared).sum())
+
+
+def _theirs(memory: ReplayMemory, rows: Collection[int], times: Collection[int], shared: int) -> np.ndarray:
     of = memory.sequences
     theirs = np.isin(of.key, list(rows))
     wanted = np.array(sorted(times), np.int64)
     for place in np.flatnonzero((of.key < shared) & ~theirs):
         theirs[place] = np.isin(of.timestamps[of.splits[place] : of.splits[place + 1]], wanted).any()
-    if theirs.any():
-        left = np.flatnonzero(~theirs)
-        kept = dataclasses.replace(
-            memory, sequences=of.take(left), span=memory.span[left], draw=memory.draw[left]
-        )
-        kept.save(path)
-    return int(theirs.sum())
+    return theirs
 
 
 def redacted(text: str, pattern: re.Pattern[bytes]) -> str:
