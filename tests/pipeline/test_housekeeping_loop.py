@@ -1,4 +1,4 @@
-"""A real recommender after a gc, and after somebody was forgotten: what is served, what the next day does, what is left.
+"""A real recommender after a gc, and after somebody was forgotten: what is served, and what the next day does.
 
 All tests share three real days and look at copies of them, each in the same place: artifacts know their folders.
 """
@@ -9,7 +9,7 @@ import dataclasses
 import gzip
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from rich.console import Console
 
 from components.span_example_gen.forgotten import Forgotten
 from components.span_pusher.push import push, versions
+from components.span_transform.forgetting import forget_in_history
 from pipeline import forget, forget_journal
 from pipeline import gc as housekeeping
 from pipeline.config import Config, override
@@ -64,7 +65,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.fixture
-def start(ran: Config) -> Iterator[Callable[[], Config]]:
+def start(ran: Config) -> Callable[[], Config]:
     """Puts the three days back."""
 
     def back() -> Config:
@@ -72,7 +73,7 @@ def start(ran: Config) -> Iterator[Callable[[], Config]]:
         shutil.copytree(ran.root.with_name("before"), ran.root)
         return ran
 
-    yield back
+    return back
 
 
 def run(config: Config, last: str) -> list[Run]:
@@ -140,8 +141,7 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert any("warmup" in name for name in before)
     assert {"metadata.sqlite", "report.html"} <= set(before)
     key_rows = rows_of_user(config)
-    weights = {version: row for version, row in own_rows(config, key_rows).items()}
-    assert all(np.any(row) for row in weights.values())
+    assert all(np.any(row) for row in own_rows(config, key_rows).values())
 
     planned = forget.make_erasure(config, [USER])
     assert hits(config.root, USER.encode()) == before, "a plan changes nothing"
@@ -168,8 +168,8 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     push(bundle, config.serving_path, version, {})
     answer = SavedModel("shop", version, config.serving_path / str(version))
     assert answer.warm_up() == 5
-    inputs = {"user_id": np.array([USER.encode(), b"none of the ids"], object), "history": np.array([[b""], [b""]], object)}
-    found = answer.run("serving_default", inputs)
+    users = np.array([USER.encode(), b"none of the ids"], object)
+    found = answer.run("serving_default", {"user_id": users, "history": np.array([[b""], [b""]], object)})
     assert np.array_equal(found["scores"][0], found["scores"][1]), "a stranger"
     answer.retire(lambda: None)
     # Once more changes nothing.
@@ -206,8 +206,6 @@ def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None
     done = next(one for one in planned.seen if one.kind == STATES[1])
     for one in pieces(config, STATES[1])[: done.count - 1]:
         for path in one.folder.glob("*.parquet"):
-            from components.span_transform.forgetting import forget_in_history
-
             forget_in_history(path, [USER.encode()])
     (version,) = versions(config.serving_path)
     served = config.serving_path / str(version)
