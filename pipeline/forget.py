@@ -31,7 +31,7 @@ from pipeline.ledger import open_store
 from pipeline.lock import alone
 from pipeline.pieces import Piece, Pieces, read_pieces
 from pipeline.store_lock import alone_in_store
-from serving.forgetting import forget_in_bundle, forget_in_reference, mend_exchange
+from serving.forgetting import AWAY, forget_in_bundle, forget_in_reference, mend_exchange
 from trainer.vocabulary import Vocabulary
 
 _VOCABULARY, _HISTORY = STATES
@@ -209,7 +209,7 @@ def _bundles(
 
 def _served(config: Config) -> list[int]:
     """Versions in the folder, also one that is just being exchanged."""
-    away = [path.name[1:].partition(".")[0] for path in config.serving_path.glob(".*.removed")]
+    away = [path.name[1:].partition(".")[0] for path in config.serving_path.glob(f".*{AWAY}")]
     return sorted({*versions(config.serving_path), *(int(one) for one in away if one.isdecimal())})
 
 

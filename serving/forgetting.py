@@ -18,7 +18,8 @@ from serving.warm_up import WARM_UP_FILE, read_warm_up, write_warm_up
 _KEYS, _ITEMS = "keys/ids/.ATTRIBUTES/VARIABLE_VALUE", "items/ids/.ATTRIBUTES/VARIABLE_VALUE"
 _CHECKPOINT = Path("variables") / "variables"
 _NOBODY = b"none of the ids"  # as in the warm-up of a model without keys
-BESIDE, REMOVED = ".partial", ".removed"  # as a push names them; its next one clears them away
+# Not the names of a push or a removal that was cut off: those are cleared away, and never put back.
+BESIDE, AWAY = ".rewritten", ".exchanged"
 
 
 def bundle_names(folder: Path, ids: Collection[bytes]) -> bool:
@@ -79,7 +80,7 @@ def forget_in_bundle(
 
 def exchange(folder: Path, beside: Path) -> None:
     """Puts `beside` in the place of `folder`. Between the two renames there is none: see `mend_exchange`."""
-    away = folder.with_name(f".{folder.name}{REMOVED}")
+    away = folder.with_name(f".{folder.name}{AWAY}")
     shutil.rmtree(away, ignore_errors=True)
     os.rename(folder, away)
     os.rename(beside, folder)
@@ -88,7 +89,7 @@ def exchange(folder: Path, beside: Path) -> None:
 
 def mend_exchange(folder: Path) -> None:
     """Ends an exchange that was cut off: the new one where it is whole and the old one is gone, else the old one."""
-    beside, away = (folder.with_name(f".{folder.name}{end}") for end in (BESIDE, REMOVED))
+    beside, away = (folder.with_name(f".{folder.name}{end}") for end in (BESIDE, AWAY))
     if not folder.exists() and away.exists():
         # The old one leaves only when the new one is whole.
         os.rename(beside if beside.exists() else away, folder)

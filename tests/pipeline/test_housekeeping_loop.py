@@ -209,7 +209,7 @@ def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None
             forget_in_history(path, [USER.encode()])
     (version,) = versions(config.serving_path)
     served = config.serving_path / str(version)
-    served.rename(config.serving_path / f".{version}.removed")  # between the two renames of an exchange
+    served.rename(config.serving_path / f".{version}.exchanged")  # between the two renames of an exchange
     SpanRun(config, DAYS.parse(LAST), 1).run_node("SpanExampleGen")
     assert hits(config.root, USER.encode()) == {}
     assert versions(config.serving_path) == [version]
