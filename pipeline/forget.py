@@ -19,7 +19,7 @@ from components.incremental_trainer.executor import MEMORY_FILE, REFERENCE_FILE,
 from components.span_example_gen.forgotten import Forgotten
 from components.span_pusher.push import clear_leftovers, versions
 from components.span_transform.forgetting import forget_in_vocabulary, theirs_in
-from pipeline.byte_search import Sought, search
+from pipeline.byte_search import search
 from pipeline.config import Config
 from pipeline.erasure import LEARNED
 from pipeline.forget_files import exemplars_in, forget_in_file, forget_in_memory, forget_in_state, tables_of_keys
@@ -30,6 +30,7 @@ from pipeline.gc_rules import MEMORY, MODEL, STATES
 from pipeline.ledger import open_store
 from pipeline.lock import alone
 from pipeline.pieces import Piece, Pieces, read_pieces
+from pipeline.sought import Sought
 from pipeline.store_lock import alone_in_store
 from serving.forgetting import AWAY, forget_in_bundle, forget_in_reference, mend_exchange
 from trainer.vocabulary import Vocabulary

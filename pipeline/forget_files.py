@@ -16,15 +16,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from components.span_transform.forgetting import forget_in_examples, forget_in_history
-from pipeline.byte_search import Sought, count_in
-from pipeline.id_fields import TEXTS
+from pipeline.byte_search import count_in
+from pipeline.id_fields import PAGES, TEXTS, values_of
+from pipeline.sought import Sought
 from trainer.keras2 import tf
 from trainer.models import find_model
 from trainer.stability.replay import ReplayMemory
 from trainer.state import ModelState
 
 STAND_IN = b"[forgotten]"
-_TEXTS = {*TEXTS, ".json", ".pbtxt", ".yaml", ".js", ".config"}
 
 
 def forget_in_file(path: Path, sought: Sought) -> bool:
@@ -33,7 +33,7 @@ def forget_in_file(path: Path, sought: Sought) -> bool:
         return False
     ids, pattern = sought.ids, sought.pattern
     if path.suffix == ".gz" and path.parent.name.startswith("Split-"):
-        forget_in_examples(path, ids)
+        forget_in_examples(path, ids, sought.in_value)
     elif path.suffix == ".parquet" and path.name.startswith("history-"):
         forget_in_history(path, ids)
     elif path.name == "FeatureStats.pb":
@@ -42,11 +42,11 @@ def forget_in_file(path: Path, sought: Sought) -> bool:
         _write(path, _anomalies(path.read_bytes(), pattern))
     elif "tfevents" in path.name and pattern:
         _write_records(path, [_event(record, pattern) for record in _records(path)])
-    elif path.suffix in TEXTS and sought.words and sought.words.search(path.read_bytes()):
+    elif path.suffix in PAGES and sought.words and sought.words.search(path.read_bytes()):
         path.unlink()  # a number among numbers: nobody can tell which of them is the user
     elif path.suffix == ".csv":
         _write(path, _cells(path, sought))
-    elif path.suffix in _TEXTS and pattern:
+    elif path.suffix in PAGES | TEXTS and pattern:
         _write(path, pattern.sub(STAND_IN, path.read_bytes()))
     else:
         return False
@@ -200,11 +200,11 @@ def _anomalies(data: bytes, pattern: re.Pattern[bytes]) -> bytes:
 def _event(record: bytes, pattern: re.Pattern[bytes]) -> bytes:
     from tensorflow.core.util import event_pb2
 
-    if not pattern.search(record):
-        return record
     try:
         found = event_pb2.Event.FromString(record)
     except DecodeError:
+        return record
+    if not any(map(pattern.search, values_of(found))):
         return record
     redact(found, pattern)
     return found.SerializeToString(deterministic=True)

@@ -37,8 +37,6 @@ def forget_in_store(config: Config, store: metadata_store.MetadataStore, pattern
 
 def _changed(one: Any, pattern: re.Pattern[bytes]) -> bool:
     before = one.SerializeToString(deterministic=True)
-    if not pattern.search(before):
-        return False
     values: Sequence[Message] = [*one.properties.values(), *one.custom_properties.values()]
     for value in values:
         redact(value, pattern)

@@ -64,7 +64,7 @@ def forget_span(config: Config, name: str, say: Say, agreed: Agreed) -> bool:
     planned, naming = span_lib.make_span_erasure(config, name), Naming(config.data.dated)
     for line in describe(planned.rollback, config):
         if not line.startswith((" ", "owed")):
-            say(line)
+            say(line.replace(" (the artifacts stay)", ""))
     size = sum(tree_bytes(one.folder) for one in planned.pieces)
     say(f"{'erased':10}{len(planned.pieces)} artifacts of {name} and of the days that stand on it, {human(size)}")
     if planned.again:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,22 +73,28 @@ def theirs_in(path: Path, ids: Collection[bytes]) -> tuple[int, set[int]]:
     return found, times
 
 
-def named_in(path: Path, ids: Collection[bytes]) -> int:
-    """How many values of the Examples, those of items left out, are one of `ids`."""
+def named_in(path: Path, ids: Collection[bytes], count: Callable[[bytes], int]) -> int:
+    """The sum of `count` over all values of Examples that hold one of `ids`, those of items left out."""
     found = 0
     for record in _records(path):
         if _mentions(record, ids):
             features = tf.train.Example.FromString(record).features.feature
             values = [value for name in features if name != "item" for value in features[name].bytes_list.value]
-            found += sum(value in ids for value in values)
+            found += sum(map(count, values))
     return found
 
 
-def forget_in_examples(path: Path, ids: Collection[bytes]) -> int:
-    """Removes the users' Examples, and their ids where other columns name them; returns how many Examples went.
+def forget_in_examples(path: Path, ids: Collection[bytes], names: Callable[[bytes], int] | None = None) -> int:
+    """Removes the users' Examples, and of others the columns that name them; returns how many Examples went.
 
     Other Examples keep their bytes. The items' ids are the catalogue's and stay.
+
+    Args:
+      path: a gzipped TFRecord file.
+      ids: of the users.
+      names: whether a value names one of them; whether it is one of them if not given.
     """
+    named = names or (lambda value: int(value in ids))
     kept, gone, changed = [], 0, False
     for record in _records(path):
         if not _mentions(record, ids):
@@ -96,7 +102,7 @@ def forget_in_examples(path: Path, ids: Collection[bytes]) -> int:
         elif _is_theirs(record, ids):
             gone += 1
         else:
-            cleaned = _cleaned(record, ids)
+            cleaned = _cleaned(record, named)
             changed |= cleaned != record
             kept.append(cleaned)
     if gone or changed:
@@ -123,11 +129,11 @@ def _is_theirs(record: bytes, ids: Collection[bytes]) -> bool:
     return any(one in ids for one in tf.train.Example.FromString(record).features.feature["key"].bytes_list.value)
 
 
-def _cleaned(record: bytes, ids: Collection[bytes]) -> bytes:
+def _cleaned(record: bytes, named: Callable[[bytes], int]) -> bytes:
     example = tf.train.Example.FromString(record)
     features = example.features.feature
     theirs = [
-        name for name in features if name != "item" and any(one in ids for one in features[name].bytes_list.value)
+        name for name in features if name != "item" and any(map(named, features[name].bytes_list.value))
     ]
     for name in theirs:
         del features[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
@@ -15,9 +14,6 @@ from components.span_transform.forgetting import (
     forget_in_vocabulary,
     theirs_in,
 )
-from pipeline.forget_files import forget_in_memory
-from trainer.input import Sequences
-from trainer.stability.replay import ReplayMemory
 from trainer.vocabulary import Vocabulary
 
 GONE, STAND_IN = b"user-4711", b"forgotten-abc"
@@ -89,24 +85,3 @@ def test_examples_of_others_keep_their_bytes_and_lose_only_what_names_him(tmp_pa
     assert set(tf.train.Example.FromString(left[1]).features.feature) == {"key", "item", "timestamps"}
     assert [one.name for one in tmp_path.iterdir()] == ["Split-train"], "nothing is left beside"
     assert forget_in_examples(path, [GONE]) == 0
-
-
-def test_exemplars_go_by_row_or_where_the_row_is_shared_by_time(tmp_path: Path) -> None:
-    key = np.array([5, 6, 1, 1, 5])
-    sequences = Sequences(
-        items=np.arange(10, 15),
-        timestamps=np.array([100, 200, 300, 400, 500]),
-        weights=np.ones(5, np.float32),
-        splits=np.arange(6),
-        key=key,
-        first_new=np.zeros(5, np.int64),
-        first_today=np.zeros(5, np.int64),
-    )
-    memory = ReplayMemory(9, sequences, np.array([1, 1, 2, 2, 3]), np.arange(5, dtype=np.uint64))
-    memory.save(tmp_path / "memory.npz")
-    assert forget_in_memory(tmp_path / "memory.npz", rows=[5], times=[200, 400], shared=2) == 3
-    left = ReplayMemory.load(tmp_path / "memory.npz")
-    assert left.sequences.key.tolist() == [6, 1]
-    assert left.sequences.timestamps.tolist() == [200, 300]
-    assert (left.budget, left.span.tolist(), left.draw.tolist()) == (9, [1, 2], [1, 2])
-    assert forget_in_memory(tmp_path / "memory.npz", rows=[5], times=[200, 400], shared=2) == 0
