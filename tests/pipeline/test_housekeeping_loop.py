@@ -46,7 +46,7 @@ from trainer.vocabulary import Vocabulary
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
 LAST = "2024-05-04"
-# The simulator's user with most events: in every state, in statistics' most frequent values, in the warm-up requests.
+# The simulator's user with most events: in every state, and in statistics' most frequent values.
 USER = "u00057"
 
 
@@ -138,7 +138,6 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     before = hits(config.root, USER.encode())
     for part in ("examples", "sequences", "held_out", "history", "vocabulary", "statistics", "reference", "variables"):
         assert any(part in name for name in before), part
-    assert any("warmup" in name for name in before)
     assert {"metadata.sqlite", "report.html"} <= set(before)
     key_rows = rows_of_user(config)
     assert all(np.any(row) for row in own_rows(config, key_rows).values())
