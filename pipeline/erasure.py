@@ -64,6 +64,8 @@ def due_lines(due: Due, config: Config) -> list[str]:
     """The same for a person, with the command that does it."""
     naming = Naming(config.data.dated)
     lines = []
+    if journal_path(config).exists():
+        lines.append(f"{'erasure':10}One was cut off, and ids are still there: `warmspan forget` ends it, or the next run.")
     if due.again:
         first, last = (naming.format(span) for span in (due.again[0], due.again[-1]))
         which = first if first == last else f"{first} to {last}"

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from pipeline.byte_search import count_in
+from pipeline.erasure import due_lines, read_due
 from pipeline.forget_files import exemplars_in, forget_in_file, forget_in_memory
 from pipeline.forget_journal import Journal, journal_path
 from pipeline.forget_store import forget_in_store
@@ -109,6 +110,7 @@ def test_a_journal_is_read_back_and_joined_with_the_next(made: MadeStore) -> Non
     one = Journal((b"a", "ü".encode()), {4: (7,)}, (100,), (11,))
     one.save(made.config)
     assert Journal.load(made.config) == one
+    assert "One was cut off" in due_lines(read_due(made.config), made.config)[0]
     other = Journal((b"b",), {4: (9,), 5: (1,)}, (200,), (12,))
     assert other.joined(Journal.load(made.config)) == Journal(
         (b"a", b"b", "ü".encode()), {4: (7, 9), 5: (1,)}, (100, 200), (11, 12)
