@@ -65,7 +65,7 @@ def due_lines(due: Due, config: Config) -> list[str]:
     naming = Naming(config.data.dated)
     lines = []
     if journal_path(config).exists():
-        lines.append(f"{'erasure':10}One was cut off, and ids are still there: `warmspan forget` ends it, or the next run.")
+        lines.append(f"{'erasure':10}One was cut off, ids are still there: `warmspan forget` or the next run ends it.")
     if due.again:
         first, last = (naming.format(span) for span in (due.again[0], due.again[-1]))
         which = first if first == last else f"{first} to {last}"

@@ -35,6 +35,7 @@ def state(base: Path) -> tuple[list[int], list[int], list[str]]:
 ENDED = [THREE, FOUR], [DELETED, DELETED], [str(THREE), str(FOUR)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_gc_killed_at_any_step_is_ended_by_the_next_and_never_takes_what_is_needed(made: MadeStore) -> None:
     made.chain(4)
