@@ -42,28 +42,31 @@ class PreviousState(resolver.ResolverStrategy):
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
         found = {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
-        last = min((span_of(one) for of in found.values() for one in of), default=-1)
-        removed = max((span for span in self._removed(store) if last < span < self._span), default=None)
-        if removed is not None:
-            raise StateRemovedError(
-                f"A span must continue the state of the span before it. Received: span {self._span}, and the state of "
-                f"{removed} was removed. By `warmspan gc`: only days since the oldest version that can be gone back to "
-                "can be run again; start with a later one. By `warmspan forget --span`: run the days after that one "
-                "again first, as `warmspan status` says."
-            )
+        if self._pipeline:
+            refuse_removed_state(store, self._pipeline, self._span)
         return found
 
-    def _removed(self, store: Any) -> list[int]:
-        """Spans whose state is gone, those left out that were forgotten on purpose."""
-        context = store.get_context_by_type_and_name("pipeline", self._pipeline) if self._pipeline else None
-        if context is None:
-            return []
-        kinds = {one.id for one in store.get_artifact_types() if one.name == KeyHistory.TYPE_NAME}
-        return [
-            one.custom_properties["span"].int_value
-            for one in store.get_artifacts_by_context(context.id)
-            if one.type_id in kinds and one.state in _GONE and FORGOTTEN not in one.custom_properties
-        ]
+
+def refuse_removed_state(store: Any, pipeline: str, span: int) -> None:
+    """Stops before `span` goes on from an older state than that of the span before it, or from none.
+
+    Raises:
+      StateRemovedError: the state was removed; that of a span that was itself forgotten is passed over.
+    """
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    kinds = {one.id for one in store.get_artifact_types() if one.name == KeyHistory.TYPE_NAME}
+    states = [] if context is None else store.get_artifacts_by_context(context.id)
+    states = [one for one in states if one.type_id in kinds and FORGOTTEN not in one.custom_properties]
+    spans = [(one.custom_properties["span"].int_value, one.state) for one in states]
+    there = max((of for of, state in spans if of < span and state not in _GONE), default=-1)
+    removed = max((of for of, state in spans if there < of < span and state in _GONE), default=None)
+    if removed is not None:
+        raise StateRemovedError(
+            f"A span must continue the state of the span before it. Received: span {span}, and the state of {removed} "
+            "was removed. By `warmspan gc`: only days since the oldest version that can be gone back to can be run "
+            "again; start with a later one. By `warmspan forget --span`: run the days after that one again first, as "
+            "`warmspan status` says."
+        )
 
 
 class Champion(resolver.ResolverStrategy):
