@@ -10,23 +10,63 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 from tfx.types import artifact
 
+from components.artifacts import KeyHistory
+
+# The property of what `warmspan forget --span` has removed: the days before it are to be continued without it.
+FORGOTTEN = "forgotten"
+_GONE = (metadata_store_pb2.Artifact.MARKED_FOR_DELETION, metadata_store_pb2.Artifact.DELETED)
 # The property of a model that says at which span it, or the model that it descends from, was trained from nothing.
 RETRAINED = "retrained"
 
 Artifacts = dict[str, list[artifact.Artifact]]
 
 
-class PreviousState(resolver.ResolverStrategy):
-    """For every input channel the newest artifact of the last span before `span`; empty on the first day."""
+class StateRemovedError(RuntimeError):
+    """The state that a span continues was removed; the message says what to do."""
 
-    def __init__(self, span: int) -> None:
-        self._span = span
+
+class PreviousState(resolver.ResolverStrategy):
+    """For every input channel the newest artifact of the last span before `span`; empty on the first day.
+
+    Raises:
+      StateRemovedError: that one's files were removed. Without this the span would begin from nothing, or from an older
+        day.
+    """
+
+    def __init__(self, span: int, pipeline: str = "") -> None:
+        self._span, self._pipeline = span, pipeline
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
-        return {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
+        found = {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
+        if self._pipeline:
+            refuse_removed_state(store, self._pipeline, self._span)
+        return found
+
+
+def refuse_removed_state(store: Any, pipeline: str, span: int) -> None:
+    """Stops before `span` goes on from an older state than that of the span before it, or from none.
+
+    Raises:
+      StateRemovedError: the state was removed; that of a span that was itself forgotten is passed over.
+    """
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    kinds = {one.id for one in store.get_artifact_types() if one.name == KeyHistory.TYPE_NAME}
+    states = [] if context is None else store.get_artifacts_by_context(context.id)
+    states = [one for one in states if one.type_id in kinds and FORGOTTEN not in one.custom_properties]
+    spans = [(one.custom_properties["span"].int_value, one.state) for one in states]
+    there = max((of for of, state in spans if of < span and state not in _GONE), default=-1)
+    removed = max((of for of, state in spans if there < of < span and state in _GONE), default=None)
+    if removed is not None:
+        raise StateRemovedError(
+            f"A span must continue the state of the span before it. Received: span {span}, and the state of {removed} "
+            "was removed. By `warmspan gc`: only days since the oldest version that can be gone back to can be run "
+            "again; start with a later one. By `warmspan forget --span`: run the days after that one again first, as "
+            "`warmspan status` says."
+        )
 
 
 class Champion(resolver.ResolverStrategy):

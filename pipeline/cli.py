@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.cli_housekeeping import app as housekeeping_commands
 from pipeline.cli_nightly import app as nightly_commands
 from pipeline.cli_nightly import read_outlook, say_waiting
 from pipeline.cli_report import app as report_commands
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.add_typer(nightly_commands)
 app.add_typer(report_commands)
 app.add_typer(serving_commands)
+app.add_typer(housekeeping_commands)
 
 
 @app.command()
@@ -142,15 +144,14 @@ def status(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the ledger: every span, what was decided, how good the model is, what is served."""
     settings = read_settings(config)
     from pipeline.ledger import read_runs
-    from pipeline.standing import read_standing, standing_lines
-    from pipeline.status import shown, status_table
+    from pipeline.status import shown, status_lines, status_table
 
     runs = read_runs(settings)
     if not runs:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
     table_console().print(status_table(shown(runs)))
-    for line in ("", *standing_lines(read_standing(settings), settings)):
+    for line in ("", *status_lines(settings)):
         say(line)
 
 

@@ -33,6 +33,10 @@ def plan(
     if as_json:
         typer.echo(json.dumps(found.as_dict(naming), indent=1))
         return
+    from pipeline.erasure import due_lines, read_due
+
+    for line in due_lines(read_due(settings), settings):
+        say(line)
     if not found.findings:
         say("Every span is as it should be. Nothing to do.")
         return

@@ -21,14 +21,16 @@ def rollback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds that servers get to see a label move before its version is removed.")
-    ] = 15.0,
+        float | None,
+        typer.Option(min=0, help="Seconds that servers get to see a label move before its version is removed; 15."),
+    ] = None,
 ) -> None:
     """Take a bad model back, and every model that was trained from it: out of service, never to be a base again."""
     settings = read_settings(config)
     from pipeline.lock import LockedError
-    from pipeline.rollback import RollbackError, carry_out, describe, make_rollback
+    from pipeline.rollback import SEEN_AFTER, RollbackError, carry_out, describe, make_rollback
 
+    seconds = SEEN_AFTER if wait is None else wait
     try:
         planned = make_rollback(settings, to, bad)
         for line in describe(planned, settings):
@@ -42,9 +44,9 @@ def rollback(
         if not yes and not typer.confirm("Roll back?"):
             say("Nothing was changed.")
             sys.exit(1)
-        if planned.labels and wait:
-            say(f"The servers get {wait:g} s to see the labels move.")
-        carry_out(settings, planned, reason, wait)
+        if planned.labels and seconds:
+            say(f"The servers get {seconds:g} s to see the labels move.")
+        carry_out(settings, planned, reason, seconds)
     except (RollbackError, LockedError) as error:
         stop(error)
     say(f"Done. Version {planned.serves.version} is the newest in {settings.serving_path}.")

@@ -147,6 +147,12 @@ class Push(Section):
     exclude_seen: bool = True
 
 
+class Gc(Section):
+    """What `warmspan gc` leaves beyond what is needed: the papers and logs of the last `keep_spans` spans."""
+
+    keep_spans: int = pydantic.Field(default=30, ge=1)
+
+
 class Beam(Section):
     """Passed to Beam untouched. Without any, spans are processed in this process by Beam's FnApiRunner."""
 
@@ -171,6 +177,7 @@ class Config(Section):
     serving: Serving = Serving()
     policy: Maintenance = Maintenance()
     alerts: Alerts = Alerts()
+    gc: Gc = Gc()
     beam: Beam = Beam()
 
     @pydantic.model_validator(mode="after")
@@ -189,6 +196,11 @@ class Config(Section):
     def models_config_path(self) -> Path:
         """The models.config that the servers read, once versions have labels."""
         return self.root / "serving" / "models.config"
+
+    @property
+    def forgotten_path(self) -> Path:
+        """What must not come back: written by `warmspan forget`."""
+        return self.root / "forgotten.json"
 
     @property
     def artifacts_path(self) -> Path:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.span_example_gen.driver import SpanInputProcessor
+from components.span_example_gen.forgotten import Forgotten
 from pipeline.config import Config
 from pipeline.plan import Delivery
 from pipeline.spans import delivered
 
 
 def read_deliveries(config: Config) -> dict[int, Delivery]:
-    """Every span that has files, in order, with its newest version and TFX's fingerprint of the files."""
-    return {span: _delivery(config, span) for span in delivered(config.data.path, config.data.pattern)}
+    """Every span that has files, in order, with its newest version and TFX's fingerprint of the files.
+
+    Spans that were forgotten are left out: they count as never delivered.
+    """
+    forgotten = Forgotten.load(config.forgotten_path)
+    found = delivered(config.data.path, config.data.pattern)
+    return {span: _delivery(config, span) for span in found if forgotten is None or span not in forgotten.spans}
 
 
 def _delivery(config: Config, span: int) -> Delivery:

@@ -16,6 +16,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 REVOKED, REASON, TIME = "revoked", "revoked_reason", "revoked_at"
 _TRAINER = "IncrementalTrainer"
+_GONE = (metadata_store_pb2.Artifact.MARKED_FOR_DELETION, metadata_store_pb2.Artifact.DELETED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Model:
       pushed: what a push of it has added to its manifest; None if it was never pushed.
       revoked, reason: whether it was taken back, and why.
       bases: ids of the models that its training took something from.
+      kept: whether its files are there: `warmspan gc` removes those that nothing needs.
     """
 
     id: int
@@ -41,6 +43,7 @@ class Model:
     revoked: bool
     reason: str
     bases: frozenset[int]
+    kept: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +59,14 @@ class Family:
         Args:
           without: ids of models that are taken for revoked too.
         """
-        clean = [one for one in self.models if not one.revoked and one.id not in without]
+        clean = [one for one in self.models if not one.revoked and one.kept and one.id not in without]
         newest = {one.span: one for one in sorted(clean, key=lambda one: one.id)}
         return max((one for one in newest.values() if one.blessed), key=lambda one: one.span, default=None)
 
     def served(self, without: Collection[int] = ()) -> Model | None:
         """The newest clean model that was pushed: what the folder's highest version must be."""
-        clean = [one for one in self.models if one.pushed is not None and not one.revoked and one.id not in without]
+        clean = [one for one in self.models if one.pushed is not None and not one.revoked and one.kept]
+        clean = [one for one in clean if one.id not in without]
         return max(clean, key=lambda one: (one.version, one.id), default=None)
 
     def owed(self, champion: Model) -> tuple[int, ...]:
@@ -118,10 +122,12 @@ def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
             revoked=_number(one, REVOKED) == 1,
             reason=_text(one, REASON),
             bases=bases.get(one.id, frozenset()),
+            kept=one.state not in _GONE,
         )
         for one in trained
     ]
-    spans = {_number(one, "span") for one in by_kind.get("Examples", []) if "new_events" in one.custom_properties}
+    made = [one for one in by_kind.get("Examples", []) if one.state not in _GONE]
+    spans = {_number(one, "span") for one in made if "new_events" in one.custom_properties}
     return Family(tuple(models), tuple(sorted(spans)))
 
 

@@ -52,7 +52,7 @@ def create_pipeline(
     # With yesterday's state they become training sequences, a grown vocabulary and today's state.
     yesterday = Resolver(
         strategy_class=PreviousState,
-        config={"span": span},
+        config={"span": span, "pipeline": config.name},
         vocabulary=Channel(type=Vocabulary, producer_component_id="SpanTransform", output_key="vocabulary"),
         history=Channel(type=KeyHistory, producer_component_id="SpanTransform", output_key="history"),
     ).with_id("Yesterday")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from absl import logging as absl_logging
+
+from pipeline.config import Config
+from pipeline.spans import Naming
 
 _FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -35,3 +39,17 @@ def logged_to(path: Path) -> Iterator[None]:
         root.setLevel(level)
         absl_logging.set_verbosity(verbosity)
         handler.close()
+
+
+def old_logs(config: Config, kept: Collection[str]) -> Iterator[tuple[Path, int]]:
+    """Logs of runs, and training curves, of other spans than those named in `kept`, with their bytes."""
+    naming = Naming(config.data.dated)
+    run = re.compile(re.escape(config.name) + r"\.(.+)\.r\d\d\.log")
+    for path in sorted((config.logs_path / "runs").glob("*.log")):
+        if (match := run.fullmatch(path.name)) and match[1] not in kept:
+            yield path, path.stat().st_size
+    versions = {str(naming.version(naming.parse(name), 1))[:-2] for name in kept}
+    for path in sorted((config.logs_path / "training").glob("*.tfevents.*")):
+        version = path.name.rpartition(".")[2]
+        if version.isdecimal() and version[:-2] not in versions:
+            yield path, path.stat().st_size

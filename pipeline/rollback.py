@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.span_pusher.labels import read_labels, write_labels
@@ -25,6 +25,7 @@ from serving.bundle import BundleError, check_bundle
 from serving.model_config import ModelConfigError
 
 BUNDLE_FOLDER = "Format-Serving"  # of a model artifact; where TFX's own parts look for a model
+SEEN_AFTER = 15.0  # seconds in which every server has reread its models.config
 
 
 class RollbackError(ValueError):
@@ -83,6 +84,11 @@ def make_rollback(config: Config, to: int | None = None, bad: int | None = None)
         raise RollbackError(
             f"`--to` must be a version that was not revoked. Received: {to}, revoked: {goal.reason}. {_known(family)}"
         )
+    if not goal.kept:
+        raise RollbackError(
+            f"`--to` must be a version whose files are there. Received: {to}, whose model `warmspan gc` has removed. "
+            f"{_known(family)}"
+        )
     return _plan(config, family, [one for one in family.models if one.version > goal.version])
 
 
@@ -103,12 +109,21 @@ def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: floa
         family = read_models(config)
         if _plan(config, family, [one for version in planned.named for one in family.of_version(version)]) != planned:
             raise RollbackError("The ledger or the folder has changed since this was planned. Run the command again.")
-        # What may fail comes first: a full disk, a version that can't be restored.
-        restore(config, planned.serves)
-        if planned.revoke:
-            now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-            revoke(open_store(config), _reasons(planned, family, reason), now)
-        _follow(config, planned, wait_seconds)
+        take_back(config, planned, _reasons(planned, family, reason), wait_seconds)
+
+
+def take_back(config: Config, planned: Rollback, reasons: Mapping[int, str], wait_seconds: float = 0.0) -> None:
+    """Does it; `reasons` is model id to why, `wait_seconds` as for `carry_out`. The caller holds the locks.
+
+    Raises:
+      RollbackError: the folder can't be changed.
+    """
+    # What may fail comes first: a full disk, a version that can't be restored.
+    restore(config, planned.serves)
+    if planned.revoke:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        revoke(open_store(config), reasons, now)
+    _follow(config, planned, wait_seconds)
 
 
 def finish(config: Config) -> tuple[int, ...]:
@@ -185,6 +200,11 @@ def restore(config: Config, model: Model) -> None:
       RollbackError: its artifact is gone or damaged, or the disk is full.
     """
     present = config.serving_path / str(model.version)
+    if not model.kept and not present.exists():
+        raise RollbackError(
+            f"Version {model.version} must be in the folder or have its artifact. Received: neither, `warmspan gc` has "
+            "removed the artifact, which nothing needed. Nothing was changed."
+        )
     try:
         if present.exists():
             check_bundle(present)
@@ -203,7 +223,15 @@ def read_models(config: Config) -> Family:
 
 
 def _plan(config: Config, family: Family, named: list[Model]) -> Rollback:
-    gone = family.with_descendants(named)
+    return plan_without(config, family, named, family.with_descendants(named))
+
+
+def plan_without(config: Config, family: Family, named: Sequence[Model], gone: Sequence[Model]) -> Rollback:
+    """What taking exactly the models `gone` back would do, of which `named` were asked for.
+
+    Raises:
+      RollbackError: nothing would be left to serve.
+    """
     ids = {one.id for one in gone}
     champion, serves = family.champion(ids), family.served(ids)
     if champion is None or serves is None:
@@ -279,5 +307,5 @@ def _of(one: Model, planned: Rollback, naming: Naming) -> str:
 
 
 def _known(family: Family) -> str:
-    clean = [str(one.version) for one in family.models if one.pushed is not None and not one.revoked]
+    clean = [str(one.version) for one in family.models if one.pushed is not None and not one.revoked and one.kept]
     return f"Pushed and not revoked: {', '.join(clean[-10:]) or 'none'}."

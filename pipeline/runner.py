@@ -20,8 +20,10 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.lineage import StateRemovedError, refuse_removed_state
 from components.update_decider.decision import Overrule
 from pipeline.config import Config
+from pipeline.erasure import end_erasures
 from pipeline.graph import create_pipeline
 from pipeline.ledger import run_id
 from pipeline.lock import LockedError, alone
@@ -114,6 +116,7 @@ class SpanRun:
             with alone(self._config.root), alone_in_store(self._config):
                 if left := finish(self._config):
                     _log.warning("Ended a rollback that was cut off: %s left the served folder.", left)
+                end_erasures(self._config)
                 yield
         except (LockedError, RollbackError) as error:
             raise RunError(str(error)) from None
@@ -148,7 +151,13 @@ class SpanRun:
         if info is None or info.execution_id is None:
             return False
         if not self.done(node_id):
-            raise NodeError(node_id, f"{node_id} failed in span {self.name}: its inputs could not be resolved.")
+            why = "its inputs could not be resolved."
+            try:
+                with self._metadata() as handle:
+                    refuse_removed_state(handle.store, self._config.name, self.span)
+            except StateRemovedError as error:  # TFX keeps a resolver's error to itself
+                why = str(error)
+            raise NodeError(node_id, f"{node_id} failed in span {self.name}: {why}")
         return True
 
     def upstream(self, node: str) -> list[str]:

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from pipeline.config import Config
+from pipeline.disk_use import disk_lines, disk_use
+from pipeline.erasure import due_lines, read_due
 from pipeline.ledger import Run
+from pipeline.standing import read_standing, standing_lines
 
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
 
@@ -49,6 +53,12 @@ def _verdict(run: Run) -> str:
     if run.pushed and run.revoked:
         return "[red]revoked[/red]"
     return "[green]blessed[/green]" if run.pushed else "[yellow]refused[/yellow]"
+
+
+def status_lines(config: Config) -> list[str]:
+    """What stands below the table: what is served and owed, what an erasure needs, what the root takes on the disk."""
+    standing, due = standing_lines(read_standing(config), config), due_lines(read_due(config), config)
+    return [*standing, *due, *disk_lines(disk_use(config))]
 
 
 def _count(value: int | None) -> str:

@@ -20,8 +20,11 @@ LOCAL_BEAM = (
 
 
 def data(config: Config) -> dict[str, Any]:
-    """The `data` section as plain values."""
-    return config.data.model_dump(mode="json")
+    """The `data` section as plain values, and where it is written who must not come back.
+
+    Also where nobody is yet: it is read when a span is, and may have been written since.
+    """
+    return {**config.data.model_dump(mode="json"), "forgotten": str(config.forgotten_path)}
 
 
 def transform_settings(config: Config) -> TransformSettings:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from components.span_example_gen.batch import RawBatch
 from components.span_example_gen.casts import cast_or_null, shortened, text_of
 from components.span_example_gen.errors import SpanError
+from components.span_example_gen.forgotten import FORGOTTEN, Forgotten
 from components.span_example_gen.settings import Rule, Settings
 from components.span_example_gen.times import to_milliseconds
 
@@ -28,8 +29,10 @@ class Reject:
     value: str
 
 
-def check(raw: RawBatch, settings: Settings, window: tuple[int, int] | None) -> tuple[pa.RecordBatch, list[Reject]]:
-    """Splits rows into events and rejects.
+def check(
+    raw: RawBatch, settings: Settings, window: tuple[int, int] | None, forgotten: Forgotten | None = None
+) -> tuple[pa.RecordBatch, list[Reject]]:
+    """Splits rows into events and rejects. Of a row of somebody who is `forgotten` no value is kept.
 
     Returns:
       The events: `key`, `item` string, `timestamp` int64 (unix milliseconds), `weight` float32, then the context
@@ -40,9 +43,12 @@ def check(raw: RawBatch, settings: Settings, window: tuple[int, int] | None) -> 
     """
     n = len(raw.rows)
     marks = _Marks(n)
+    key, item = _ids(raw, settings.key), _ids(raw, settings.item)
+    if forgotten is not None:
+        # Before all other reasons, whose values may be the id.
+        marks.add(FORGOTTEN, settings.key, forgotten.among(key))
     for rule in settings.reject:
         marks.add(rule.reason, rule.column, _matches(raw.columns[rule.column], rule))
-    key, item = _ids(raw, settings.key), _ids(raw, settings.item)
     marks.add(NO_KEY, settings.key, _missing(key))
     marks.add(NO_ITEM, settings.item, _missing(item))
     millis, readable = to_milliseconds(
@@ -59,7 +65,10 @@ def check(raw: RawBatch, settings: Settings, window: tuple[int, int] | None) -> 
     events = pa.RecordBatch.from_pydict(
         {"key": key, "item": item, "timestamp": pa.array(millis), "weight": pa.array(weight), **context}
     )
-    rejects = [Reject(row, MALFORMED, shortened(text)) for row, text in raw.malformed]
+    rejects = [
+        Reject(row, MALFORMED, "" if forgotten is not None and forgotten.mentioned(text) else shortened(text))
+        for row, text in raw.malformed
+    ]
     if marks.any:
         rejects += marks.rejects(raw)
         events = events.filter(pa.array(marks.clean))
@@ -89,6 +98,9 @@ class _Marks:
         found = []
         for number, (reason, column) in enumerate(self._found):
             at = np.flatnonzero(self._reason == number)
+            if reason == FORGOTTEN:
+                found += [Reject(int(row), reason, "") for row in raw.rows[at]]
+                continue
             values = text_of(raw.columns[column].take(pa.array(at))).to_pylist()
             found += [
                 Reject(int(row), reason, shortened(value)) for row, value in zip(raw.rows[at], values, strict=True)

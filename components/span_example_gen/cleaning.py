@@ -11,6 +11,7 @@ import pyarrow as pa
 from components.span_example_gen.batch import Piece
 from components.span_example_gen.checks import check
 from components.span_example_gen.errors import SpanError
+from components.span_example_gen.forgotten import Forgotten
 from components.span_example_gen.hashing import hash_events
 from components.span_example_gen.readers import reader_of
 from components.span_example_gen.settings import Settings
@@ -22,8 +23,10 @@ Task = tuple[int, tuple[Piece, ...]]
 class CleanPieces(beam.DoFn):
     """Reads a task's pieces and yields the summary of each shard written for it."""
 
-    def __init__(self, settings: Settings, window: tuple[int, int] | None, folder: str) -> None:
-        self._settings, self._window, self._folder = settings, window, folder
+    def __init__(
+        self, settings: Settings, window: tuple[int, int] | None, folder: str, forgotten: Forgotten | None = None
+    ) -> None:
+        self._settings, self._window, self._folder, self._forgotten = settings, window, folder, forgotten
 
     def process(self, task: Task) -> Iterator[Summary]:
         number, pieces = task
@@ -41,7 +44,7 @@ class CleanPieces(beam.DoFn):
         rejects: list[str] = []
         for piece in pieces:
             for raw in read(piece, self._settings.columns):
-                clean, found = check(raw, self._settings, self._window)
+                clean, found = check(raw, self._settings, self._window, self._forgotten)
                 summary.read += len(raw.rows) + len(raw.malformed)
                 summary.count(piece.name, found)
                 summary.unite({name: raw.kinds.get(name, "bytes") for name in self._settings.context})

@@ -24,6 +24,7 @@ from components.span_example_gen.batch import group_pieces
 from components.span_example_gen.cleaning import CleanPieces
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files, read_file, remove_tree, write_file
+from components.span_example_gen.forgotten import Forgotten
 from components.span_example_gen.planning import SPLITS, VERDICT, Verdict, plan
 from components.span_example_gen.readers import reader_of
 from components.span_example_gen.refusal import explain
@@ -112,12 +113,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def _run(
         self, tasks: list[Any], settings: Settings, window: tuple[int, int] | None, shards: str, splits: str
     ) -> None:
+        forgotten = Forgotten.load(settings.forgotten)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Pieces" >> beam.Create(tasks)
                 | "SpreadPieces" >> beam.Reshuffle()
-                | "Clean" >> beam.ParDo(CleanPieces(settings, window, shards))
+                | "Clean" >> beam.ParDo(CleanPieces(settings, window, shards, forgotten))
                 | "Summaries" >> beam.combiners.ToList()
                 | "Plan" >> beam.FlatMap(plan, settings, shards)
                 | "SpreadShards" >> beam.Reshuffle()

@@ -11,6 +11,7 @@ import numpy as np
 
 from components.span_example_gen.batch import Kind
 from components.span_example_gen.files import write_file
+from components.span_example_gen.forgotten import FORGOTTEN
 from components.span_example_gen.selection import DUPLICATE, EVAL, TRAIN, select
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import EXAMPLES_KEPT, Summary, read_index, united_kinds, write_choice
@@ -33,8 +34,10 @@ class Verdict:
     files: list[str] = dataclasses.field(default_factory=list)
 
     def refused(self, max_reject_fraction: float) -> bool:
-        rejects = self.counts["rejects"]
-        return self.counts["events"] == 0 or rejects > max_reject_fraction * self.read
+        # Who was forgotten says nothing about the files.
+        forgotten = self.reasons.get(FORGOTTEN, 0)
+        read, rejects = self.read - forgotten, self.counts["rejects"] - forgotten
+        return self.counts["events"] == 0 or rejects > max_reject_fraction * read
 
 
 @dataclasses.dataclass(frozen=True)

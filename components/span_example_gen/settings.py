@@ -42,6 +42,7 @@ class Settings:
     max_reject_fraction: float
     dated: bool
     eval_fraction: float
+    forgotten: str | None = None  # the file of those who must not come back
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -119,6 +120,7 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         max_reject_fraction=data.get("max_reject_fraction", 0.05),
         dated="{YYYY}" in pattern,
         eval_fraction=eval_fraction,
+        forgotten=data.get("forgotten"),
     )
 
 

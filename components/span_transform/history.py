@@ -83,12 +83,13 @@ def shards_in(folder: str | Path) -> list[Path]:
 
 def counts_in(folder: str | Path) -> Counts:
     """The sum of the counts of all shards."""
-    each = [_counts(pq.read_metadata(path)) for path in shards_in(folder)]
+    each = [counts_of(path) for path in shards_in(folder)]
     return sum(each[1:], each[0])
 
 
-def _counts(metadata: pq.FileMetaData) -> Counts:
-    kept = metadata.metadata
+def counts_of(path: str | Path) -> Counts:
+    """The counts of one shard file."""
+    kept = pq.read_metadata(path).metadata
     return Counts(**{field.name: int(kept[field.name.encode()]) for field in dataclasses.fields(Counts)})
 
 
@@ -100,6 +101,11 @@ def read_shard(folder: str | Path, shard: int, shards: int) -> pa.Table:
     if len(files) < shards:
         table = table.filter(pa.array(key_hashes(table["key"]) % shards == shard))
     return table.combine_chunks()
+
+
+def read_file(path: str | Path) -> pa.Table:
+    """Reads one shard file whole."""
+    return _conform(pq.read_table(path)).combine_chunks()
 
 
 def read_held_out(path: str | Path) -> pa.Table:

@@ -15,6 +15,7 @@ from components.span_example_gen.checks import check
 from components.span_example_gen.driver import SpanInputProcessor
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files
+from components.span_example_gen.forgotten import Forgotten
 from components.span_example_gen.hashing import hash_events
 from components.span_example_gen.planning import KINDS, Verdict
 from components.span_example_gen.readers import reader_of
@@ -61,13 +62,13 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     """The same with the context columns."""
     settings = ingest_settings(config)
     plan, read = reader_of(settings.format)
-    window = settings.window(span)
+    window, forgotten = settings.window(span), Forgotten.load(settings.forgotten)
     summary, lines = Summary(0), [_REJECTS_HEADER]
     batches, hashes = [], []
     pieces = [piece for path, name in _files(config, span) for piece in plan(path, name, settings.columns)]
     for piece in pieces:
         for raw in read(piece, settings.columns):
-            clean, rejects = check(raw, settings, window)
+            clean, rejects = check(raw, settings, window, forgotten)
             summary.read += len(raw.rows) + len(raw.malformed)
             summary.count(piece.name, rejects)
             summary.unite({name: raw.kinds.get(name, "bytes") for name in settings.context})

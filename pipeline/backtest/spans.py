@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.span_example_gen.forgotten import Forgotten
 from components.span_transform import growth, shard
 from components.span_transform import history as history_lib
 from components.span_transform.events import SCHEMA, partition
@@ -75,7 +76,10 @@ def prepare(
     prepared: list[PreparedSpan] = []
     naming = Naming(config.data.dated)
     settings = wiring.transform_settings(config)
-    how = (ingest_settings(config).to_json(), settings.to_json())
+    forgotten = Forgotten.load(config.forgotten_path)
+    how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
+    if forgotten is not None:
+        how += sorted(forgotten.users)
     for number, delivery in deliveries.items():
         name = naming.format(number)
         on_span(name)

@@ -141,6 +141,8 @@ COMMENTS = {
     "alerts.webhook": "an address that it is posted to",
     "alerts.on": "failure, refused (by the gate), gap (days without files), drift (a limit of policy.drift)",
     "alerts.timeout": "seconds that either may take",
+    "gc": "what `warmspan gc` leaves beyond what is needed (docs/housekeeping.md)",
+    "gc.keep_spans": "spans whose decisions, verdicts, statistics and logs stay",
     "beam": "where Beam runs",
     "beam.args": "passed to Beam untouched; empty: in this process",
 }

@@ -1,0 +1,16 @@
+"""A whole gc, for a process that is killed in its middle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pipeline.gc_rules  # noqa: F401  imported before the process is forked
+from pipeline.config import load_config
+from pipeline.gc import carry_out, make_cleanup
+
+
+def clean(base: str) -> bool:
+    """Removes what is not needed."""
+    config = load_config(Path(base) / "warmspan.yaml")
+    carry_out(config, make_cleanup(config))
+    return False
