@@ -19,7 +19,6 @@ from trainer.input import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, VocabularyName
 from trainer.state import Arrays
-from trainer.warm_start import table_of
 
 Histogram = list[list[float]]
 """Buckets of left edge, right edge and count."""
@@ -78,10 +77,11 @@ def measure(
     histograms: dict[str, Histogram] = {}
     vocabularies: tuple[VocabularyName, ...] = ("items", "keys")
     for name in vocabularies:
-        path = vectors_path(model, weights, name)
-        if path is None:
+        found = vectors(model.tables, weights, name)
+        if found is None:
             continue
-        table, old = weights[path], None if before is None else before.get(path)
+        path, table = found
+        old = None if before is None else before.get(path)
         lengths = np.linalg.norm(table[first:].astype(np.float64), axis=1)
         known = 0 if old is None else min(max(len(old) - first, 0), len(lengths))
         for part, of in (("old", lengths[:known]), ("new", lengths[known:])):
@@ -100,13 +100,22 @@ def measure(
     return Health({name: float(one) for name, one in numbers.items() if math.isfinite(one)}, histograms)
 
 
-def vectors_path(model: Recommender, weights: Arrays, vocabulary: VocabularyName) -> str | None:
-    """The path of the first table of `vocabulary`, in the order of `model.tables`, that has a vector a row."""
-    for table, name in model.tables.items():
-        for path, value in weights.items():
-            own = path == table or path.startswith(table + "/")
-            if own and name == vocabulary == table_of(model, path) and value.ndim == 2 and value.shape[1] > 1:
-                return path
+def vectors(
+    tables: Mapping[str, VocabularyName], weights: Mapping[str, np.ndarray], vocabulary: VocabularyName
+) -> tuple[str, np.ndarray] | None:
+    """Path and values of the first table of `vocabulary`, in the order of `tables`, that has a vector a row.
+
+    Args:
+      tables: as in `Recommender.tables`.
+      weights: by path; of an opened `.npz` file no more is read than needed.
+      vocabulary: which.
+    """
+    for table, name in tables.items():
+        for path in weights if name == vocabulary else ():
+            if path == table or path.startswith(table + "/"):
+                value = weights[path]
+                if value.ndim == 2 and value.shape[1] > 1:
+                    return path, value
     return None
 
 
@@ -210,7 +219,7 @@ def beyond_accuracy(
     `coverage` is catalogue coverage (Ge, Delgado-Battenfeld, Jannach, "Beyond accuracy: evaluating recommender systems
     by coverage and serendipity", RecSys 2010): the share of the catalogue in at least one list. `gini` is
     the Gini index of how often each item is recommended (Shani, Gunawardana, "Evaluating recommendation systems",
-    Recommender Systems Handbook, 2011, its section on coverage): 0 if all are equally often, 1 if always the same one. A
+    Recommender Systems Handbook, 2011, its section on coverage): 0 if all are equally often, 1 if always the same. A
     popularity percentile is an item's rank by `recent`, from 0 for the least to 1 for the most popular, averaged over
     what is recommended, and over what came.
 

@@ -110,8 +110,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
 
     Not TFX's Evaluator: that one can't run without a model, which is the first day's case, and takes as long as the
     rest of the day's evaluation; this one asks the served graph in batches. The champion is tested on the held-out
-    events of older spans as well, where they are given. With the span's `vocabulary` the figures come by slice too: new,
-    cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them.
+    events of older spans as well, where they are given. With the span's `vocabulary` the figures come by slice too:
+    new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them.
     """
 
     SPEC_CLASS = _Spec
