@@ -33,7 +33,12 @@ def write_span(config: Config, run: Run) -> Path:
     Candidate and champion are runs of their own, so that TensorBoard draws them in one chart. Everything is read from
     the ledger and from what the nodes left behind: no model is asked.
     """
-    folder, details = config.logs_path / "spans", read_details(config, run)
+    return write_details(config, run, read_details(config, run))
+
+
+def write_details(config: Config, run: Run, details: Details) -> Path:
+    """The same of details that are read already."""
+    folder = config.logs_path / "spans"
     wall = wall_time(run.span, config.data.dated)
     for name, scalars in _runs(run, details):
         summaries = [scalar(tag, value) for tag, value in scalars.items()]

@@ -237,7 +237,7 @@ def beyond_accuracy(
         return {}
     often = np.sort(np.bincount(rows, minlength=len(there))[there])
     place = np.arange(1, catalogue + 1)
-    gini = np.sum((2 * place - catalogue - 1) * often / often.sum()) / max(catalogue - 1, 1)
+    gini = np.sum((2 * place - catalogue - 1) * often) / (often.sum() * max(catalogue - 1, 1))
     popular = (scipy.stats.rankdata(recent[first_row:]) - 1.0) / max(len(there) - 1, 1)
     came = targets[targets >= first_row] - first_row
     return {

@@ -1,4 +1,4 @@
-"""For TensorBoard: the curves, a run a policy and seed, its step the span's number; and HParams, a table of policies."""
+"""For TensorBoard: the curves, a run a policy and seed, its step the span's number; and the policies as HParams."""
 
 from __future__ import annotations
 

@@ -1,0 +1,204 @@
+"""Is a sick model seen? One bad day after several good ones, and what the gate and TensorBoard's pages say of it.
+
+    python -m benchmarks.sick_days --out sick [--days 7]
+
+Runs the shop of `warmspan demo` through the real pipeline, then, from a copy of that one good state each, the same next
+day healthy and under four illnesses, and a healthy day after it. Printed are the decision, the verdict, the alerts, the
+numbers outside of what the good days showed (those of docs/tensorboard.md, read from TensorBoard's own files), and what
+the day after says of the model that was then in service. The folder keeps each state: `warmspan tensorboard --logs
+sick/<illness>/logs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import math
+import random
+import shutil
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
+
+from pipeline.alerts import events_of
+from pipeline.config import Config, load_config, override
+from pipeline.daily import run_steps
+from pipeline.deliveries import read_deliveries
+from pipeline.ledger import Run, read_ledger
+from pipeline.plan import make_plan
+from pipeline.simulator import simulate
+from pipeline.spans import Naming
+
+FIRST_DAY = datetime.date(2024, 5, 1)
+SEED = 7
+SETTINGS = """\
+name: shop
+root: run
+data:
+  path: shop/events
+  pattern: "{YYYY}-{MM}-{DD}/*.csv"
+  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+  span_hours: 24
+  items: shop/items.csv
+history: {length: 20}
+gate: {confidence_intervals: true}
+# The limit of docs/policy.md: it changes no decision here, and makes drift an alert.
+policy: {drift: {columns: {item: {fine_tune: 0.35}}}}
+"""
+SHOWN = 12
+_COST = ("seconds/", "bytes/", "update/examples", "update/epochs")
+
+Rows = list[dict[str, str]]
+Series = dict[str, dict[int, float]]
+
+
+def same(rows: Rows) -> Rows:
+    """As it was delivered."""
+    return rows
+
+
+def shuffled(rows: Rows) -> Rows:
+    """Each event has the item of another: the training part, by time, alone."""
+    cut = int(0.9 * len(rows))
+    return _shuffled(rows[:cut]) + rows[cut:]
+
+
+def all_shuffled(rows: Rows) -> Rows:
+    """The same with the held-out part in it: a join that went wrong."""
+    return _shuffled(rows)
+
+
+def half_missing(rows: Rows) -> Rows:
+    """No event of half of the items."""
+    return [row for row in rows if zlib.crc32(row["item_id"].encode()) % 2]
+
+
+def _shuffled(rows: Rows) -> Rows:
+    items = [row["item_id"] for row in rows]
+    random.Random(SEED).shuffle(items)
+    return [{**row, "item_id": item} for row, item in zip(rows, items, strict=True)]
+
+
+ILLNESSES: dict[str, tuple[Callable[[Rows], Rows], float]] = {
+    "healthy": (same, 1.0),
+    "labels shuffled where it trains": (shuffled, 1.0),
+    "labels shuffled all day": (all_shuffled, 1.0),
+    "learning rate x 100": (same, 100.0),
+    "half of the catalogue missing": (half_missing, 1.0),
+}
+
+
+def main() -> None:
+    """Parses arguments, runs, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist")
+    parser.add_argument("--days", type=int, default=7, help="good days before the sick one")
+    asked = parser.parse_args()
+    if asked.out.exists():
+        parser.error(f"--out must not exist. Received: {asked.out}")
+    simulate(asked.out / "shop", FIRST_DAY, asked.days + 2, SEED)
+    (asked.out / "warmspan.yaml").write_text(SETTINGS)
+    config, console = load_config(asked.out / "warmspan.yaml"), Console(width=140)
+    first = Naming(True).parse(FIRST_DAY.isoformat())
+    good = _run(config, first + asked.days - 1)
+    # ML Metadata holds absolute paths: a state is run where it was made, and put away afterwards.
+    shutil.copytree(config.root, asked.out / "good")
+    for name, (spoil, rate) in ILLNESSES.items():
+        shutil.rmtree(config.root)
+        shutil.copytree(asked.out / "good", config.root)
+        _sick_day(config, name, first + asked.days, spoil, rate, good, console)
+        shutil.copytree(config.root, asked.out / name.replace(" ", "-"))
+
+
+def _sick_day(
+    config: Config,
+    name: str,
+    day: int,
+    spoil: Callable[[Rows], Rows],
+    rate: float,
+    good: Sequence[Run],
+    console: Console,
+) -> None:
+    update = {"update": {"learning_rate": rate * config.update.learning_rate}}
+    file = config.data.path / Naming(True).format(day) / "events.csv"
+    whole = file.read_text()
+    try:
+        _write(file, spoil(list(csv.DictReader(whole.splitlines()))))
+        run = _run(override(config, update, name), day)[-1]
+        after = _run(config, day + 1)[-1]
+    finally:
+        file.write_text(whole)
+    _say(console, name, config, run, after, good)
+
+
+def _say(console: Console, name: str, config: Config, run: Run, after: Run, good: Sequence[Run]) -> None:
+    alerts = [one.what for one in events_of(run)]
+    console.rule(name, align="left")
+    lines = [
+        f"decision  {run.action}: {run.reason}",
+        f"verdict   {run.verdict}",
+        f"pushed    {run.pushed or 'no'}",
+        f"alerts    {', '.join(alerts) or 'none'}",
+        f"day after next-span recall of the model then in service: {after.next_span['recall']:.4f}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD, title="outside of what the good days showed", title_justify="left")
+    for column in ("tag", "good days", name, "times the range away"):
+        table.add_column(column, justify="left" if column == "tag" else "right", no_wrap=True)
+    found = outside(read_series(config.logs_path), [one.span for one in good if one.base_version], run.span)
+    for tag, low, high, value, far in found[:SHOWN]:
+        table.add_row(tag, f"{low:.4g} to {high:.4g}", f"{value:.4g}", f"{far:.1f}")
+    console.print(table)
+    console.print(f"{len(found)} numbers are outside.")
+
+
+def outside(series: Series, good: Sequence[int], day: int) -> list[tuple[str, float, float, float, float]]:
+    """Tags whose value on `day` no good day came near: tag, least, greatest, value, distance in times the range."""
+    found = []
+    for tag, values in series.items():
+        before = [values[span] for span in good if span in values]
+        if day not in values or len(before) < 3 or any(part in tag for part in _COST):
+            continue
+        low, high, value = min(before), max(before), values[day]
+        away = max(low - value, value - high, 0.0)
+        if away:
+            found.append((tag, low, high, value, away / (high - low) if high > low else math.inf))
+    return sorted(found, key=lambda one: -one[-1])
+
+
+def read_series(logs: Path) -> Series:
+    """Every scalar of the days, by TensorBoard's run and tag, then by span."""
+    found: Series = {}
+    for name in ("span", "candidate", "champion"):
+        events = EventAccumulator(str(logs / "spans" / name), size_guidance={"tensors": 0})
+        events.Reload()
+        for tag in events.Tags()["tensors"]:
+            if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
+                title = tag if name == "span" else f"{name} {tag}"
+                found[title] = {one.step: float(make_ndarray(one.tensor_proto)) for one in events.Tensors(tag)}
+    return found
+
+
+def _run(config: Config, last: int) -> list[Run]:
+    steps = make_plan(read_ledger(config), read_deliveries(config), Naming(True), last=last)
+    run_steps(config, steps, Console(quiet=True))
+    return read_ledger(config)
+
+
+def _write(file: Path, rows: Rows) -> None:
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
