@@ -44,10 +44,13 @@ def write_events(path: Path, events: Iterable[event_pb2.Event]) -> None:
         raise
 
 
-def event(step: int, wall: float, summaries: Iterable[summary_pb2.Summary]) -> event_pb2.Event:
+def event(step: int, wall: float, summaries: Iterable[Any]) -> event_pb2.Event:
     """All that is said of one step."""
-    values = [value for one in summaries for value in one.value]
-    return event_pb2.Event(step=step, wall_time=wall, summary=summary_pb2.Summary(value=values))
+    found = summary_pb2.Summary()
+    for one in summaries:
+        # Some of TensorBoard's plugins make TensorFlow's message of the same name and form.
+        found.MergeFromString(one.SerializeToString())
+    return event_pb2.Event(step=step, wall_time=wall, summary=found)
 
 
 def scalar(tag: str, value: float) -> summary_pb2.Summary:
