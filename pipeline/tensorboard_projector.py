@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import math
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 from google.protobuf import text_format
 from tensorboard.plugins.projector import projector_config_pb2
 
@@ -47,8 +49,8 @@ def write_projector(config: Config, run: Run, folder: Path, model: Path, vocabul
         [str(value) for value in items.counts[order]],
     ]
     head = ("id", "title", "recent events", "events")
-    _write(folder / values, (map("{:.5g}".format, row) for row in table[order + items.first_row].tolist()))
-    _write(folder / about, [head, *zip(*columns, strict=True)])
+    _write_numbers(folder / values, table[order + items.first_row])
+    _replace(folder / about, "".join("\t".join(map(_cell, row)) + "\n" for row in [head, *zip(*columns, strict=True)]))
     shown = projector_config_pb2.ProjectorConfig()
     shown.embeddings.add(
         tensor_name=f"items of {run.name}",
@@ -82,8 +84,14 @@ def _titles(config: Config, ids: pa.Array) -> list[str]:
         return [""] * len(ids)
 
 
-def _write(path: Path, rows: Iterable[Iterable[str]]) -> None:
-    _replace(path, "".join("\t".join(map(_cell, row)) + "\n" for row in rows))
+def _write_numbers(path: Path, values: np.ndarray) -> None:
+    """Four digits of the greatest: what an eye can see."""
+    digits = 3 - math.floor(math.log10(max(float(np.max(np.abs(values), initial=0.0)), 1e-30)))
+    columns = list(np.round(values, digits).astype(np.float32).T)
+    table = pa.table(columns, [str(number) for number in range(len(columns))])
+    out = io.BytesIO()
+    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, delimiter="\t"))
+    _replace(path, out.getvalue().decode())
 
 
 def _cell(text: str) -> str:
