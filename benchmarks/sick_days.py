@@ -1,12 +1,12 @@
 """Is a sick model seen? One bad day after several good ones, and what the gate and TensorBoard's pages say of it.
 
-    python -m benchmarks.sick_days --out sick [--days 7]
+    python -m benchmarks.sick_days --out sick [--days 7] [--after]
 
 Runs the shop of `warmspan demo` through the real pipeline, then, from a copy of that one good state each, the same next
-day healthy and under four illnesses, and a healthy day after it. Printed are the decision, the verdict, the alerts, the
-numbers outside of what the good days showed (those of docs/tensorboard.md, read from TensorBoard's own files), and what
-the day after says of the model that was then in service. The folder keeps each state: `warmspan tensorboard --logs
-sick/<illness>/logs`.
+day healthy and under four illnesses. Printed are the decision, the verdict, the alerts, and the numbers outside of what
+the good days showed (those of docs/tensorboard.md, read from TensorBoard's own files); with `--after` also what a
+healthy day after it says of the model that was then in service. Cut off, it goes on where it was. The folder keeps each
+state: `warmspan tensorboard --logs sick/<illness>/logs`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import csv
 import datetime
 import math
+import os
 import random
 import shutil
 import zlib
@@ -98,47 +99,70 @@ ILLNESSES: dict[str, tuple[Callable[[Rows], Rows], float]] = {
 def main() -> None:
     """Parses arguments, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist")
+    parser.add_argument("--out", type=Path, required=True, help="a folder of its own")
     parser.add_argument("--days", type=int, default=7, help="good days before the sick one")
+    parser.add_argument("--after", action="store_true", help="run a healthy day after each sick one")
     asked = parser.parse_args()
-    if asked.out.exists():
-        parser.error(f"--out must not exist. Received: {asked.out}")
     simulate(asked.out / "shop", FIRST_DAY, asked.days + 2, SEED)
     (asked.out / "warmspan.yaml").write_text(SETTINGS)
     config, console = load_config(asked.out / "warmspan.yaml"), Console(width=140)
     first = Naming(True).parse(FIRST_DAY.isoformat())
-    good = _run(config, first + asked.days - 1)
-    # ML Metadata holds absolute paths: a state is run where it was made, and put away afterwards.
-    shutil.copytree(config.root, asked.out / "good")
+    day, good_state = first + asked.days, asked.out / "good"
+    if not good_state.exists():
+        _run(config, day - 1)
+        _put_away(config, good_state)
+    good = read_ledger(_at(config, good_state))
     for name, (spoil, rate) in ILLNESSES.items():
-        shutil.rmtree(config.root)
-        shutil.copytree(asked.out / "good", config.root)
-        _sick_day(config, name, first + asked.days, spoil, rate, good, console)
-        shutil.copytree(config.root, asked.out / name.replace(" ", "-"))
+        state = asked.out / name.replace(" ", "-")
+        _sick_day(config, name, day, spoil, rate, good_state, state)
+        after = state.with_name(f"{state.name}-after")
+        if asked.after and not after.exists():
+            _from(config, state)
+            _run(config, day + 1)
+            _put_away(config, after)
+        later = read_ledger(_at(config, after))[-1] if after.exists() else None
+        _say(console, name, _at(config, state), read_ledger(_at(config, state))[-1], good, later)
 
 
 def _sick_day(
-    config: Config,
-    name: str,
-    day: int,
-    spoil: Callable[[Rows], Rows],
-    rate: float,
-    good: Sequence[Run],
-    console: Console,
+    config: Config, name: str, day: int, spoil: Callable[[Rows], Rows], rate: float, good: Path, state: Path
 ) -> None:
     update = {"update": {"learning_rate": rate * config.update.learning_rate}}
     file = config.data.path / Naming(True).format(day) / "events.csv"
-    whole = file.read_text()
+    # A file that is written again is a new delivery: of a sick day the mended one is never seen.
+    whole, times = file.read_text(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    if state.exists():
+        return
+    _from(config, good)
     try:
         _write(file, spoil(list(csv.DictReader(whole.splitlines()))))
-        run = _run(override(config, update, name), day)[-1]
-        after = _run(config, day + 1)[-1]
+        _run(override(config, update, name), day)
     finally:
         file.write_text(whole)
-    _say(console, name, config, run, after, good)
+        os.utime(file, ns=times)
+    _put_away(config, state)
 
 
-def _say(console: Console, name: str, config: Config, run: Run, after: Run, good: Sequence[Run]) -> None:
+def _from(config: Config, state: Path) -> None:
+    # ML Metadata holds absolute paths: a state is run where it was made, and put away afterwards.
+    shutil.rmtree(config.root, ignore_errors=True)
+    shutil.copytree(state, config.root)
+
+
+def _put_away(config: Config, state: Path) -> None:
+    beside = state.with_name(f".{state.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(config.root, beside)
+    beside.rename(state)
+
+
+def _at(config: Config, root: Path) -> Config:
+    return config.model_copy(update={"root": root})
+
+
+def _say(
+    console: Console, name: str, config: Config, run: Run, good: Sequence[Run], later: Run | None
+) -> None:
     alerts = [one.what for one in events_of(run)]
     console.rule(name, align="left")
     lines = [
@@ -146,8 +170,9 @@ def _say(console: Console, name: str, config: Config, run: Run, after: Run, good
         f"verdict   {run.verdict}",
         f"pushed    {run.pushed or 'no'}",
         f"alerts    {', '.join(alerts) or 'none'}",
-        f"day after next-span recall of the model then in service: {after.next_span['recall']:.4f}",
     ]
+    if later is not None:
+        lines.append(f"day after next-span recall of the model then in service: {later.next_span['recall']:.4f}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, title="outside of what the good days showed", title_justify="left")
@@ -187,10 +212,9 @@ def read_series(logs: Path) -> Series:
     return found
 
 
-def _run(config: Config, last: int) -> list[Run]:
+def _run(config: Config, last: int) -> None:
     steps = make_plan(read_ledger(config), read_deliveries(config), Naming(True), last=last)
     run_steps(config, steps, Console(quiet=True))
-    return read_ledger(config)
 
 
 def _write(file: Path, rows: Rows) -> None:

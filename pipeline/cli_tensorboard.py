@@ -16,6 +16,7 @@ from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, read_settings, say, 
 app = typer.Typer()
 
 _HOST = "127.0.0.1"
+_FIRST_PAGE = "#custom_scalars&_smoothingWeight=0"  # a day is no step of noise to be smoothed away
 # TensorBoard keeps 10 texts and 1,000 scalars of each tag, and throws the others away: here each is a day.
 _SAMPLES = "text=1000,scalars=100000,histograms=1000"
 
@@ -35,10 +36,11 @@ def tensorboard(
         _check(folder, port)
     except ValueError as error:
         stop(error)
-    say(f"http://{_HOST}:{port}/#custom_scalars shows {folder}. Ctrl-C ends it.")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", _HOST, "--port", str(port)]
+    say(f"http://{_HOST}:{port}/{_FIRST_PAGE} shows {folder}. Ctrl-C ends it.")
+    asked = {"--logdir": str(folder), "--host": _HOST, "--port": str(port), "--samples_per_plugin": _SAMPLES}
+    options = [part for option in asked.items() for part in option]
     # Takes the place of this process: what ends this one ends TensorBoard.
-    os.execv(sys.executable, [*command, "--samples_per_plugin", _SAMPLES])
+    os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", "tensorboard.main", *options])
 
 
 def _check(folder: Path, port: int) -> None:

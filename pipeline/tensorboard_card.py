@@ -9,29 +9,40 @@ from pipeline.tensorboard_details import Details
 
 
 def card(run: Run, details: Details) -> str:
-    """One table of what came in, what was decided, what the gate said; one more of the slices."""
-    rows: list[tuple[str, str]] = [("state", run.state)] if run.state != "done" else []
-    rows += [
-        ("events", _counts(run)),
-        ("decision", run.action.replace("_", "-")),
-        ("why", run.reason),
-        ("the policy had decided", run.overruled.replace("_", "-")),
-        ("drift", run.drift),
-        ("trained from", str(run.base_version or "")),
-        ("verdict", run.verdict),
-        ("pushed", str(run.pushed) if run.pushed else "no" if run.state == "done" else ""),
-        ("revoked", run.revoked_reason),
-        ("owes", "" if details.owed is None else f"{details.owed} span{'s' * (details.owed != 1)}"),
-        ("seconds", f"{sum(run.seconds.values()):.1f}" if run.seconds else ""),
-    ]
+    """What came in and what was done in a row, why in sentences, what the gate said of each slice in a table."""
     revision = "" if run.revision == 1 else f" (revision {run.revision})"
-    head = f"### {run.name}{revision}"
-    return "\n\n".join(part for part in (head, _table(("", ""), rows), _slices(details)) if part)
+    state = "" if run.state == "done" else f": {run.state}"
+    done = run.state == "done"
+    row = {
+        "events": _count(run.events),
+        "rejects": _count(run.rejects),
+        "new items": _count(run.new_items),
+        "new keys": _count(run.new_keys),
+        "decision": run.action.replace("_", "-"),
+        "trained from": _count(run.base_version, plain=True),
+        "pushed": _count(run.pushed, plain=True) or ("no" if done else ""),
+        "owes": "" if details.owed is None else f"{details.owed} span{'s' * (details.owed != 1)}",
+        "seconds": f"{sum(run.seconds.values()):.1f}" if run.seconds else "",
+    }
+    sentences = {
+        "Why": run.reason,
+        "The policy had decided to": run.overruled.replace("_", "-"),
+        "Drift": run.drift,
+        "Verdict": run.verdict,
+        "Revoked": run.revoked_reason,
+    }
+    known = {name: value for name, value in row.items() if value}
+    parts = [
+        f"### {run.name}{revision}{state}",
+        _table(known, [tuple(known.values())]) if known else "",
+        *(f"**{name}:** {_cell(text)}" for name, text in sentences.items() if text),
+        _slices(details),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _counts(run: Run) -> str:
-    counts = {"": run.events, "rejects": run.rejects, "new items": run.new_items, "new keys": run.new_keys}
-    return ", ".join(f"{value:,} {name}".strip() for name, value in counts.items() if value is not None)
+def _count(value: int | None, plain: bool = False) -> str:
+    return "" if value is None else str(value) if plain else f"{value:,}"
 
 
 def _slices(details: Details) -> str:
@@ -50,7 +61,7 @@ def _pair(values: dict[str, float]) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     head = list(head)
-    lines = [head, ["---"] * len(head), *([_cell(one) for one in row] for row in rows if row[1])]
+    lines = [head, ["---"] * len(head), *([_cell(one) for one in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

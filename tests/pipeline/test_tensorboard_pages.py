@@ -23,7 +23,7 @@ from pipeline.tensorboard import write_details
 from pipeline.tensorboard_card import card
 from pipeline.tensorboard_details import Details
 from pipeline.tensorboard_projector import ITEMS, write_projector
-from tests.pipeline.hand_made_ledger import DAYS, make_run, refused_run, skipped_run
+from tests.pipeline.hand_made_ledger import DAYS, failed_run, make_run, refused_run, skipped_run
 from tests.pipeline.tensorboard_pages import Pages, read_projector, tags_of
 from trainer.health import Health
 from trainer.vocabulary import Vocabulary
@@ -119,13 +119,14 @@ def test_a_span_without_any_model_has_a_first_page_when_the_next_one_comes(confi
 def test_a_card_says_what_was_decided_and_what_the_gate_said_of_each_slice():
     text = card(make_run("2024-05-03", reason="One | two\nthree."), DETAILS)
     assert "### 2024-05-03" in text
-    assert "| why | One \\| two three. |" in text
-    assert "| owes | 2 spans |" in text
+    assert "**Why:** One \\| two three." in text
+    assert "| fine-tune | 2024050301 | 2 spans |" in text
     assert "| overall | 300 | 0.3000 / 0.2500 |" in text
     assert "| key: cold | 8 | 0.4000 |" in text
     refused = card(refused_run("2024-05-03"), Details())
-    assert "| verdict | Refused on 300" in refused
-    assert "| pushed | no |" in refused
+    assert "**Verdict:** Refused on 300" in refused
+    assert "| fine-tune | no |" in refused
+    assert card(failed_run("2024-05-03"), Details()).startswith("### 2024-05-03: failed")
 
 
 def made(config: Config, titles: list[str]) -> tuple[Path, Path, Config]:
