@@ -12,6 +12,7 @@ state: `warmspan tensorboard --logs sick/<illness>/logs`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import datetime
 import math
@@ -19,7 +20,7 @@ import os
 import random
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -114,33 +115,32 @@ def main() -> None:
     good = read_ledger(_at(config, good_state))
     for name, (spoil, rate) in ILLNESSES.items():
         state = asked.out / name.replace(" ", "-")
-        _sick_day(config, name, day, spoil, rate, good_state, state)
         after = state.with_name(f"{state.name}-after")
-        if asked.after and not after.exists():
-            _from(config, state)
-            _run(config, day + 1)
-            _put_away(config, after)
+        update = {"update": {"learning_rate": rate * config.update.learning_rate}}
+        with _spoiled(config.data.path / Naming(True).format(day) / "events.csv", spoil):
+            if not state.exists():
+                _from(config, good_state)
+                _run(override(config, update, name), day)
+                _put_away(config, state)
+            if asked.after and not after.exists():
+                _from(config, state)
+                _run(config, day + 1)
+                _put_away(config, after)
         later = read_ledger(_at(config, after))[-1] if after.exists() else None
         _say(console, name, _at(config, state), read_ledger(_at(config, state))[-1], good, later)
 
 
-def _sick_day(
-    config: Config, name: str, day: int, spoil: Callable[[Rows], Rows], rate: float, good: Path, state: Path
-) -> None:
-    update = {"update": {"learning_rate": rate * config.update.learning_rate}}
-    file = config.data.path / Naming(True).format(day) / "events.csv"
-    # A file that is written again is a new delivery: of a sick day the mended one is never seen.
+@contextlib.contextmanager
+def _spoiled(file: Path, spoil: Callable[[Rows], Rows]) -> Iterator[None]:
+    """The file with what `spoil` makes of it; for the ledger the same delivery each time."""
     whole, times = file.read_text(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
-    if state.exists():
-        return
-    _from(config, good)
     try:
         _write(file, spoil(list(csv.DictReader(whole.splitlines()))))
-        _run(override(config, update, name), day)
+        os.utime(file, ns=times)
+        yield
     finally:
         file.write_text(whole)
         os.utime(file, ns=times)
-    _put_away(config, state)
 
 
 def _from(config: Config, state: Path) -> None:
