@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import re
 import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,3 +250,48 @@ def test_without_logs_or_a_free_port_tensorboard_says_so(tmp_path):
         result = CliRunner().invoke(app, ["tensorboard", "--logs", str(folder), "--port", str(port)])
     assert result.exit_code == 1
     assert f"`--port` must be free. Received: {port}" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_command_serves_the_first_page_and_goes_when_it_is_ended(config, tmp_path):
+    model, vocabulary, config = made(config, ["One", "Two", "Three"])
+    details = dataclasses.replace(DETAILS, model=model, vocabulary=vocabulary)
+    for day in (1, 2):
+        write_details(config, make_run(f"2024-05-0{day}"), details)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = "import sys; from pipeline.cli import main; main()"
+    asked = ["tensorboard", "--logs", str(config.logs_path), "--port", str(port)]
+    root = Path(__file__).resolve().parents[2]
+    server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *asked], cwd=root)
+    try:
+        layout = ask(port, "custom_scalars/layout", lambda found: "category" in found)
+        assert layout["category"][0]["title"] == "Quality"
+        curve = ask(port, "custom_scalars/scalars?run=spans%2Fspan&tag=%5Enext_span%2Frecall%24", lambda found: found)
+        steps = [point[1] for point in curve["tag_to_events"]["next_span/recall"]]
+        assert steps == [make_run(f"2024-05-0{day}").span for day in (1, 2)]
+        assert ask(port, "text/tags", lambda found: found) == {"spans/span": ["decision"]}
+        assert ask(port, "projector/runs", lambda found: found) == ["spans/span"]
+        info = ask(port, "projector/info?run=spans%2Fspan", lambda found: found)
+        assert info["embeddings"][0]["tensorShape"] == [3, 2]
+    finally:
+        server.terminate()
+        server.wait(30)
+    with socket.socket() as one:
+        assert one.connect_ex(("127.0.0.1", port)) != 0
+
+
+def ask(port: int, path: str, answered: Callable[[Any], Any], seconds: float = 120.0) -> Any:
+    """What TensorBoard says once it has read the files."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            url = f"http://127.0.0.1:{port}/data/plugin/{path}"
+            with urllib.request.urlopen(url, timeout=30) as response:
+                found = json.load(response)
+                if answered(found):
+                    return found
+        time.sleep(0.5)
+    raise AssertionError(f"no answer to {path} in {seconds} s")
