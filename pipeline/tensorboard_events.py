@@ -24,8 +24,8 @@ FILE, LAYOUT_FILE = "events.out.tfevents.{span:010d}", "events.out.tfevents.-lay
 
 
 def wall_time(span: int, dated: bool) -> float:
-    """The time that TensorBoard's axis `wall` shows: of a dated span its day, else now."""
-    return span * DAY if dated else time.time()
+    """What the axis `wall` shows: of a dated span noon of its day, which is that day almost anywhere; else now."""
+    return (span + 0.5) * DAY if dated else time.time()
 
 
 def write_events(path: Path, events: Iterable[event_pb2.Event]) -> None:

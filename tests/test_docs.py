@@ -52,6 +52,7 @@ def documented() -> list[str]:
     return [re.sub(r"<\w+>", "[^/]+", tag) for tag in tags]
 
 
+@pytest.mark.filterwarnings("default")
 def test_every_tag_is_defined(tmp_path):
     from pipeline.config import Config
     from pipeline.tensorboard import write_details
