@@ -91,9 +91,9 @@ def _shuffled(rows: Rows) -> Rows:
 ILLNESSES: dict[str, tuple[Callable[[Rows], Rows], float]] = {
     "healthy": (same, 1.0),
     "labels shuffled where it trains": (shuffled, 1.0),
-    "labels shuffled all day": (all_shuffled, 1.0),
     "learning rate x 100": (same, 100.0),
     "half of the catalogue missing": (half_missing, 1.0),
+    "labels shuffled all day": (all_shuffled, 1.0),
 }
 
 

@@ -39,7 +39,6 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     events: dict[str, int] = {}
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
-    small: set[str] = set()
     # TFMA finds the candidate under no name, whether or not there is a champion beside it.
     for model, name in ((CANDIDATE, ""), (BASELINE, BASELINE)):
         result = tfma.load_eval_result(evaluation_uri, model_name=name)
@@ -49,7 +48,6 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
             for output, values in outputs.items():
                 average = _average(values[""])
                 if average is None:
-                    small.add(where)
                     continue
                 metrics.setdefault(where, {}).setdefault(output or only, {})[model] = average
                 if bounds := _difference(values[""]):
@@ -58,12 +56,12 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
                     events[where] = round(_number(values[""][_COUNT]))
     validation = tfma.load_validation_result(evaluation_uri)
     failures = _failures(validation, metrics, intervals, only)
-    sentence = _sentence(blessed, failures, metrics, intervals, events) + _not_looked_at(validation) + _no_figure(small)
+    sentence = _sentence(blessed, failures, metrics, intervals, events) + _not_looked_at(validation)
     return Verdict(blessed, sentence, metrics, events, intervals)
 
 
 def _average(values: dict[str, Any]) -> float | None:
-    """None where TFMA gives an error for a figure: asked for intervals, it has none for a slice of very few events."""
+    """None for no metric: where a slice is too small for an interval, TFMA puts a word on that beside the metrics."""
     return next((_number(values[name]) for name in _AVERAGES if name in values), None)
 
 
@@ -107,10 +105,6 @@ def _not_looked_at(validation: Any) -> str:
     ]
     named = sorted(name for name in empty if name)
     return f" No event fell into {', '.join(named)}: that threshold was not looked at." if named else ""
-
-
-def _no_figure(small: set[str]) -> str:
-    return f" Too few events for an interval, and so without a figure: {', '.join(sorted(small))}." if small else ""
 
 
 def _compare(values: dict[str, float], is_diff: bool, interval: tuple[float, float] | None) -> str:
