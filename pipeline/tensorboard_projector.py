@@ -31,7 +31,7 @@ ITEMS = 1000  # the most popular ones: what a browser lays out while one waits
 def write_projector(config: Config, run: Run, folder: Path, model: Path, vocabulary: Path) -> None:
     """Writes vectors, ids and titles of the `ITEMS` most popular items under `folder`; a newer span's stay.
 
-    Nothing is written for a model that keeps no vector an item.
+    Nothing is written for a model that keeps no vector an item, or whose artifact was removed.
     """
     newest = max((_span(path.name) for path in folder.glob("items-*.tsv")), default=-1)
     table = _table(config, model)
@@ -71,7 +71,10 @@ def _span(name: str) -> int:
 
 def _table(config: Config, model: Path) -> np.ndarray | None:
     """The first table of items that has a vector a row; of the file only that one is read."""
-    with np.load(model / STATE_FOLDER / "weights.npz", allow_pickle=False) as weights:
+    file = model / STATE_FOLDER / "weights.npz"
+    if not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as weights:
         found = vectors(find_model(config.model.type).tables, weights, "items")
     return None if found is None else found[1]
 
