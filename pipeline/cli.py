@@ -29,6 +29,7 @@ from pipeline.cli_shared import (
     stop,
     table_console,
 )
+from pipeline.cli_tensorboard import app as tensorboard_commands
 
 app = typer.Typer(
     help="Keeps a Keras recommender fresh: each day warm-starts yesterday's model, and only what holds up is pushed.",
@@ -40,6 +41,7 @@ app.add_typer(nightly_commands)
 app.add_typer(report_commands)
 app.add_typer(serving_commands)
 app.add_typer(housekeeping_commands)
+app.add_typer(tensorboard_commands)
 
 
 @app.command()

@@ -90,6 +90,8 @@ def create_pipeline(
         span=span,
         history_length=config.history.length,
         older_held_out=champion.outputs.get("older_held_out"),
+        vocabulary=transform.outputs["vocabulary"],
+        cold_below=config.gate.cold_below,
     )
 
     # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.

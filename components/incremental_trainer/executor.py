@@ -18,17 +18,19 @@ from components.properties import set_finite
 from components.splits import split_files
 from components.update_decider.decision import Decision
 from serving.servable import Catalogue
+from trainer.health import measure
 from trainer.input import read_held_out, read_sequences
 from trainer.logs import TrainingLog
 from trainer.models.base import TableSizes
 from trainer.stability.replay import ReplayMemory
-from trainer.state import ModelState
+from trainer.state import ModelState, StateError
 from trainer.update import Span, Update, update
 from trainer.vocabulary import Vocabulary
 
 STATE_FOLDER = "state"
 SERVING_FOLDER = "Format-Serving"  # where TFX's own parts look for a model
 REFERENCE_FILE = "reference.json"  # what the bundle must answer, see `serving.reference`
+HEALTH_FILE = "health.json"  # figures of the model that need no label, see `trainer.health`
 MEMORY_FILE = "memory.npz"
 
 
@@ -57,15 +59,18 @@ class Executor(base_executor.BaseExecutor):
         columns, available = item_columns(items.ids, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
+        start = ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None
+        popularity = np.concatenate([np.zeros(items.first_row), items.recent])
+
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
                 spec=settings.model,
                 sizes=TableSizes(items.size, keys.size, items.first_row),
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=held_out,
-                popularity=np.concatenate([np.zeros(items.first_row), items.recent]),
+                popularity=popularity,
                 policy=settings.policy,
-                base=ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None,
+                base=start,
                 on_step=log.step,
                 on_epoch=log.epoch,
                 memory=ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
@@ -81,6 +86,18 @@ class Executor(base_executor.BaseExecutor):
             "learned": list(result.state.learned),
             "vocabulary": {"items": items.fingerprint, "keys": keys.fingerprint},
         }
+        before = start or _in_service(champion)
+        health = measure(
+            result.model,
+            result.state.weights,
+            None if before is None else before.weights,
+            held_out,
+            popularity,
+            settings.k,
+            settings.exclude_seen,
+            available,
+        )
+        health.save(Path(model.uri) / HEALTH_FILE)
         exported = export(
             result.model,
             catalogue,
@@ -100,6 +117,14 @@ class Executor(base_executor.BaseExecutor):
 def _spans(decision: Decision, found: list[artifact.Artifact]) -> list[Span]:
     by_span = {one.get_int_custom_property("span"): one for one in found}
     return [Span(number, read_sequences(split_files(by_span[number], "train"))) for number in decision.train_on]
+
+
+def _in_service(champion: list[artifact.Artifact]) -> ModelState | None:
+    """The state that a model from fresh weights is compared with."""
+    try:
+        return ModelState.load(Path(champion[0].uri) / STATE_FOLDER) if champion else None
+    except StateError:  # may be why it is replaced
+        return None
 
 
 def _describe(

@@ -12,18 +12,23 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.artifacts import NextSpanEvaluation
+from components.artifacts import NextSpanEvaluation, Vocabulary
 from components.incremental_trainer.executor import SERVING_FOLDER
+from components.next_span_evaluator.slices import by_slice, trained_before
 from components.properties import OLDER, set_finite
 from components.splits import split_files
 from trainer.input import Positions, read_held_out, read_sequences
 from trainer.metrics import ROOT_OF_MEAN
 
+SLICES_FILE = "slices.json"
 _BATCH = 1024
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes `metrics.json`: metric to mean over all of the span's events, and `events`. Empty without a champion."""
+    """Writes `metrics.json`: metric to mean over all of the span's events, and `events`. Empty without a champion.
+
+    `slices.json` holds the same by slice.
+    """
 
     def Do(
         self,
@@ -34,12 +39,19 @@ class Executor(base_executor.BaseExecutor):
         (output,) = output_dict["evaluation"]
         champion = input_dict.get("model") or []
         metrics: dict[str, float] = {}
+        slices: dict[str, dict[str, float]] = {}
         if champion:
-            train = read_sequences(split_files(input_dict["sequences"][0], "train")).positions(today_only=True)
-            held_out, _ = read_held_out(split_files(input_dict["held_out"][0], "eval"))
+            sequences = read_sequences(split_files(input_dict["sequences"][0], "train"))
+            train = sequences.positions(today_only=True)
+            held_out, of_held_out = read_held_out(split_files(input_dict["held_out"][0], "eval"))
             saved = tf.saved_model.load(str(Path(champion[0].uri) / SERVING_FOLDER))
             signature, length = saved.signatures["evaluate_rows"], exec_properties["history_length"]
-            metrics = evaluate(signature, (train, held_out), length)
+            values = per_position(signature, (train, held_out), length)
+            metrics = means(values, len(train) + len(held_out))
+            if vocabulary := input_dict.get("vocabulary"):
+                of_train = trained_before(sequences, train, vocabulary[0].uri, exec_properties["cold_below"])
+                labels = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in of_train}
+                slices = by_slice(labels, lambda here: means({name: one[here] for name, one in values.items()}))
             older = {
                 one.get_int_custom_property("span"): evaluate(
                     signature, (read_held_out(split_files(one, "eval"))[0],), length
@@ -49,22 +61,32 @@ class Executor(base_executor.BaseExecutor):
             output.set_string_custom_property(OLDER, json.dumps(older))
             output.set_int_custom_property("champion_version", champion[0].get_int_custom_property("version"))
         (Path(output.uri) / "metrics.json").write_text(json.dumps(metrics, indent=1))
+        (Path(output.uri) / SLICES_FILE).write_text(json.dumps(slices, indent=1, sort_keys=True))
         output.set_int_custom_property("span", exec_properties["span"])
         set_finite(output, metrics)
 
 
 def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, float]:
     """The `evaluate_rows` signature's metrics averaged over all positions, and `events`, their number."""
-    totals: dict[str, float] = {}
-    events = 0
+    return means(per_position(signature, parts, history_length), sum(map(len, parts)))
+
+
+def per_position(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, np.ndarray]:
+    """What the `evaluate_rows` signature says of each position, float64 [p] a metric."""
+    found: dict[str, list[np.ndarray]] = {}
     for positions in parts:
-        events += len(positions)
         for batch in positions.dataset(_BATCH, history_length):
             for name, value in signature(**batch).items():
-                totals[name] = totals.get(name, 0.0) + float(np.sum(value.numpy(), dtype=np.float64))
-    means = {name: total / events for name, total in totals.items()}
-    roots = {name: math.sqrt(mean) for name, mean in means.items() if name in ROOT_OF_MEAN}
-    return {"events": float(events), **means, **roots}
+                found.setdefault(name, []).append(np.asarray(value.numpy(), np.float64))
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def means(values: dict[str, np.ndarray], events: int | None = None) -> dict[str, float]:
+    """`events`, the number of positions, and the mean of each metric; of a squared error its root."""
+    count = max((len(one) for one in values.values()), default=0) if events is None else events
+    found = {name: float(np.mean(one)) for name, one in values.items() if len(one)}
+    roots = {name: math.sqrt(mean) for name, mean in found.items() if name in ROOT_OF_MEAN}
+    return {"events": float(count), **found, **roots}
 
 
 class _Spec(component_spec.ComponentSpec):
@@ -73,11 +95,13 @@ class _Spec(component_spec.ComponentSpec):
         "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "older_held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "vocabulary": component_spec.ChannelParameter(type=Vocabulary, optional=True),
     }
     OUTPUTS = {"evaluation": component_spec.ChannelParameter(type=NextSpanEvaluation)}
     PARAMETERS = {
         "span": component_spec.ExecutionParameter(type=int),
         "history_length": component_spec.ExecutionParameter(type=int),
+        "cold_below": component_spec.ExecutionParameter(type=int, optional=True),
     }
 
 
@@ -86,7 +110,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
 
     Not TFX's Evaluator: that one can't run without a model, which is the first day's case, and takes as long as the
     rest of the day's evaluation; this one asks the served graph in batches. The champion is tested on the held-out
-    events of older spans as well, where they are given.
+    events of older spans as well, where they are given. With the span's `vocabulary` the figures come by slice too:
+    new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them.
     """
 
     SPEC_CLASS = _Spec
@@ -100,6 +125,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
         span: int,
         history_length: int,
         older_held_out: channel.BaseChannel | None = None,
+        vocabulary: channel.BaseChannel | None = None,
+        cold_below: int | None = None,
     ) -> None:
         super().__init__(
             _Spec(
@@ -107,8 +134,10 @@ class NextSpanEvaluator(base_component.BaseComponent):
                 held_out=held_out,
                 model=model,
                 older_held_out=older_held_out,
+                vocabulary=vocabulary,
                 evaluation=channel_utils.as_channel([NextSpanEvaluation()]),
                 span=span,
                 history_length=history_length,
+                cold_below=cold_below,
             )
         )

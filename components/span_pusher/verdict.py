@@ -46,7 +46,10 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
         for key, outputs in result.slicing_metrics:
             where = slice_name(key)
             for output, values in outputs.items():
-                metrics.setdefault(where, {}).setdefault(output or only, {})[model] = _average(values[""])
+                average = _average(values[""])
+                if average is None:
+                    continue
+                metrics.setdefault(where, {}).setdefault(output or only, {})[model] = average
                 if bounds := _difference(values[""]):
                     intervals.setdefault(where, {})[output or only] = bounds
                 if _COUNT in values[""]:
@@ -57,8 +60,9 @@ def read_verdict(evaluation_uri: str, blessed: bool) -> Verdict:
     return Verdict(blessed, sentence, metrics, events, intervals)
 
 
-def _average(values: dict[str, Any]) -> float:
-    return next(_number(values[name]) for name in _AVERAGES if name in values)
+def _average(values: dict[str, Any]) -> float | None:
+    """None for no metric: where a slice is too small for an interval, TFMA puts a word on that beside the metrics."""
+    return next((_number(values[name]) for name in _AVERAGES if name in values), None)
 
 
 def _difference(values: dict[str, Any]) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ from components.update_decider.signals import read_signals
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes `decision.json`, and the action and its reason as properties of the artifact."""
+    """Writes `decision.json` and `signals.json`, and the action and its reason as properties of the artifact."""
 
     def Do(
         self,
@@ -27,6 +27,7 @@ class Executor(base_executor.BaseExecutor):
         (held_out,) = input_dict["held_out"]
         champion = input_dict.get("model") or []
         span, rules = exec_properties["span"], Rules.from_json(exec_properties.get("rules") or Rules().to_json())
+        signals = read_signals(rules, span, input_dict)
         decision = decide(
             span=span,
             champion_span=champion[0].get_int_custom_property("span") if champion else None,
@@ -37,11 +38,12 @@ class Executor(base_executor.BaseExecutor):
             max_owed=exec_properties["max_owed"],
             retrain_spans=exec_properties["retrain_spans"],
             rules=rules,
-            signals=read_signals(rules, span, input_dict),
+            signals=signals,
             overrule=exec_properties.get("overrule") or None,
         )
         (output,) = output_dict["decision"]
         decision.write(output.uri)
+        signals.write(output.uri)
         output.set_int_custom_property("span", span)
         output.set_string_custom_property("action", decision.action)
         output.set_string_custom_property("reason", decision.reason)

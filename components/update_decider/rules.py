@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any, Literal
 
+SIGNALS_FILE = "signals.json"
 Measure = Literal["jensen_shannon", "infinity_norm"]
 
 
@@ -116,3 +118,6 @@ class Signals:
     new_keys: float | None = None
     retrained: int | None = None
     tried: int | None = None
+
+    def write(self, folder: str) -> None:
+        (Path(folder) / SIGNALS_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))

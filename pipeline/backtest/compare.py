@@ -18,7 +18,7 @@ from pipeline.backtest.row import Row, write_rows
 from pipeline.backtest.spans import PreparedSpan, prepare
 from pipeline.backtest.summary import summarize, write_summary
 from pipeline.backtest.table import comparison
-from pipeline.backtest.tensorboard import write_events
+from pipeline.backtest.tensorboard import write_events, write_experiment
 from pipeline.backtest.winner import Winner, find_winner
 from pipeline.config import Config
 from pipeline.deliveries import read_deliveries
@@ -98,6 +98,7 @@ def backtest(
             rows += baseline.most_popular(config, prepared, lambda name: _step(bar, f"{baseline.NAME} {name}"))
             write_events(folder / EVENTS, rows, metrics, naming)
             bar.remove()
+        differences = write_experiment(folder / EVENTS, policies, metrics)
         runs = [
             (policy, seed, PolicyRun(policy, seed, prepared, _run_folder(folder, policy, seed), retention_spans))
             for policy in policies
@@ -114,7 +115,7 @@ def backtest(
             )
             rows += own
             write_rows(folder / CSV_FILE, rows, metrics)
-            write_events(folder / EVENTS, own, metrics, naming)
+            write_events(folder / EVENTS, own, metrics, naming, differences)
     full = next((policy.name for policy in policies if policy.learn == "retrain"), None)
     lines = summarize(rows, metrics, full)
     write_summary(folder / SUMMARY_FILE, lines, metrics)

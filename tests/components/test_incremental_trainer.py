@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.incremental_trainer.executor import REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.incremental_trainer.executor import HEALTH_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
 from components.incremental_trainer.item_columns import ItemsFileError
 from components.incremental_trainer.settings import Settings
 from components.lineage import RevokedError
@@ -71,7 +71,8 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     assert third.get_string_custom_property("action") == "fine_tune"
     for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
-    assert {path.name for path in Path(third.uri).iterdir()} == {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE}
+    parts = {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE, HEALTH_FILE}
+    assert {path.name for path in Path(third.uri).iterdir()} == parts
 
 
 def test_a_revoked_model_is_no_base_although_it_was_found_before_it_was_revoked(

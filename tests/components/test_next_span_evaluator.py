@@ -107,3 +107,23 @@ def test_without_a_champion_there_is_nothing_to_test(tmp_path: Path) -> None:
     output, metrics = evaluate(tmp_path / "evaluation", make_day(tmp_path / "days", 8, 4, [(2, [2, 3], 0)]), None)
     assert metrics == {}
     assert not output.has_custom_property("champion_version")
+
+
+def test_the_slices_hold_every_event_once(tmp_path: Path, champion: artifact.Artifact) -> None:
+    day = make_day(tmp_path / "days", 8, 5, [(2, [2, 3, 4, 5, 6], 3), (4, [6, 5], 0)])
+    output = made(artifacts.NextSpanEvaluation, tmp_path / "evaluation")
+    inputs = {
+        "sequences": [day.sequences],
+        "held_out": [day.held_out],
+        "model": [champion],
+        "vocabulary": [day.vocabulary],
+    }
+    properties = {"span": 8, "history_length": HISTORY, "cold_below": 5}
+    Executor(Executor.Context()).Do(inputs, {"evaluation": [output]}, properties)
+    slices = json.loads((tmp_path / "evaluation" / "slices.json").read_text())
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    for kind in ("item_slice", "key_slice"):
+        of_kind = [one for where, one in slices.items() if where.startswith(kind)]
+        assert sum(one["events"] for one in of_kind) == metrics["events"]
+        total = sum(one["events"] * one["recall"] for one in of_kind)
+        assert total / metrics["events"] == pytest.approx(metrics["recall"])

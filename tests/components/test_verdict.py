@@ -237,3 +237,12 @@ def test_a_blessed_model_whose_export_is_not_fit_is_refused_in_a_sentence(
     assert pushed.get_string_custom_property("pushed_version") == ""
     assert not json.loads((tmp_path / "pushed" / "verdict.json").read_text())["blessed"]
     assert versions(tmp_path / "served") == [2]
+
+
+def test_a_slice_too_small_for_an_interval_keeps_no_day_from_its_verdict(tmp_path: Path) -> None:
+    few = [event for event in EVENTS if event[1] != b"new"] + [(0.5, b"new")]
+    outcome = judge(tmp_path, {**LOOSE, "confidence_intervals": True}, Scaled(1.0), Scaled(1.0), few)
+    assert outcome.blessed
+    assert outcome.verdict.metrics["item_slice:new"]["recall"] == {"candidate": 0.5, "baseline": 0.5}
+    assert set(outcome.verdict.intervals["overall"]) == {"recall", "ndcg"}
+    assert "item_slice:new" not in outcome.verdict.intervals

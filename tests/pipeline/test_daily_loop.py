@@ -24,6 +24,7 @@ from pipeline.runner import RunError, SpanRun
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
 from tests.pipeline.conftest import settings
+from tests.pipeline.tensorboard_pages import check_agreement
 from trainer.input import read_sequences
 
 # Whole days and killed processes: minutes where two cores are shared.
@@ -71,6 +72,7 @@ def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop):
     assert served(one) == served(other)
     assert [run.pushed for run in read_ledger(one)] == [2024050101, 2024050201, 2024050301]
     assert facts(run(one)) == facts(read_ledger(other)), "a run with nothing to do must change nothing"
+    check_agreement(one)
 
 
 def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_path):
