@@ -61,9 +61,9 @@ def run_demo(folder: Path, days: int, console: Console) -> None:
     console.print(
         "\nNext:\n"
         f"  .venv/bin/warmspan status -c {settings}      this table again\n"
-        f"  .venv/bin/warmspan report -c {settings}      the days as one HTML page\n"
+        f"  {config.root}/report.html                     the days as one page; open it in a browser\n"
         f"  .venv/bin/warmspan serve -c {settings}       keep serving\n"
-        f"  .venv/bin/tensorboard --logdir {folder}/run/logs    every day on one axis\n"
+        f"  .venv/bin/warmspan tensorboard -c {settings} every number of every day on one axis\n"
         "  .venv/bin/warmspan init FOLDER                    settings for your own events",
         highlight=False,
     )
