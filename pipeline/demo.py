@@ -60,11 +60,11 @@ def run_demo(folder: Path, days: int, console: Console) -> None:
     _ask(config, console)
     console.print(
         "\nNext:\n"
-        f"  .venv/bin/warmspan status -c {settings}      this table again\n"
-        f"  {config.root}/report.html                     the days as one page; open it in a browser\n"
-        f"  .venv/bin/warmspan serve -c {settings}       keep serving\n"
-        f"  .venv/bin/warmspan tensorboard -c {settings} every number of every day on one axis\n"
-        "  .venv/bin/warmspan init FOLDER                    settings for your own events",
+        f"  the days as one page    open {config.root}/report.html in a browser\n"
+        f"  every number by day     .venv/bin/warmspan tensorboard -c {settings}\n"
+        f"  this table again        .venv/bin/warmspan status -c {settings}\n"
+        f"  keep serving            .venv/bin/warmspan serve -c {settings}\n"
+        "  your own events         .venv/bin/warmspan init FOLDER",
         highlight=False,
     )
 
