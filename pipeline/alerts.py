@@ -1,4 +1,6 @@
-"""Tells a person what the night brought: a failure, a refused candidate, a gap, drift. Once each.
+"""Tells a person what the night brought: a failure, a refused candidate, a gap, drift, a figure far from what it was.
+
+Once each.
 
 What has been told is kept in ML Metadata, a context of type `WarmspanAlert` an event. Its name says what happened to
 which run, so that a retry or a rerun finds it there. It is written before the alert is sent, and the channels that have
@@ -25,10 +27,11 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.alert_config import Alerts, What
 from pipeline.config import Config
-from pipeline.ledger import Run
+from pipeline.ledger import Run, read_ledger
 from pipeline.plan import GapError, PlanError
 from pipeline.spans import Naming
 from pipeline.store import connect
+from pipeline.unusual import unusual
 
 TYPE = "WarmspanAlert"
 _log = logging.getLogger("warmspan.alerts")
@@ -55,14 +58,23 @@ class DeliveryError(RuntimeError):
     """An alert did not arrive; the message says why."""
 
 
-def events_of(run: Run) -> list[Event]:
-    """What of a run is worth an alert: a refusal, drift."""
+def events_of(run: Run, before: Sequence[Run] = ()) -> list[Event]:
+    """What of a run is worth an alert: a refusal, drift, a figure that is far from those of the runs `before`."""
     found = []
     if run.verdict and run.pushed is None:
         found.append(Event("refused", run.name, f"r{run.revision:02d}", run.verdict))
     if run.drift:
         found.append(Event("drift", run.name, f"r{run.revision:02d}", run.drift))
+    if sentences := unusual(run, before):
+        found.append(Event("unusual", run.name, f"r{run.revision:02d}", " ".join(sentences)))
     return found
+
+
+def tell_of(config: Config, run: Run) -> None:
+    """Tells what of a run is worth an alert, beside the runs of the spans before it."""
+    # Only who has somebody to tell pays for reading the whole ledger.
+    before = [one for one in read_ledger(config) if one.span < run.span] if _channels(config.alerts) else []
+    tell(config, events_of(run, before))
 
 
 def failure(name: str, revision: int, error: Exception) -> list[Event]:

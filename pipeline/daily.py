@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from components.update_decider.decision import Overrule
-from pipeline.alerts import events_of, failure, tell
+from pipeline.alerts import failure, tell, tell_of
 from pipeline.config import Config
 from pipeline.ledger import Run, read_ledger, read_run, run_id
 from pipeline.logfile import logged_to
@@ -36,15 +36,16 @@ def run_steps(
                 _run(SpanRun(config, step.span, step.revision, overrule), console)
             except RunError as error:
                 logging.exception("the run stopped")
-                met = read_run(config, step.span, step.revision)
-                tell(config, [*(events_of(met) if met else ()), *failure(name, step.revision, error)])
+                if met := read_run(config, step.span, step.revision):
+                    tell_of(config, met)
+                tell(config, failure(name, step.revision, error))
                 _report(config, console)
                 raise RunError(
                     f"{error}\nThe champion is still in service. Details: {log}. Run the same command again to go on."
                 ) from error
             ledger = {one.span: one for one in read_ledger(config)}
             write_span(config, ledger[step.span])
-            tell(config, events_of(ledger[step.span]))
+            tell_of(config, ledger[step.span])
             _report(config, console)
         console.print(summary(ledger[step.span], Naming(config.data.dated)))
 

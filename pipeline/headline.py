@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trainer.metrics import ROOT_OF_MEAN
 
@@ -12,6 +12,12 @@ RANKED = frozenset({"recall", "ndcg", "mrr"})
 def headline(metrics: Sequence[str]) -> str:
     """Recall, or the first metric of a model without it."""
     return "recall" if "recall" in metrics else metrics[0]
+
+
+def watched(metrics: Iterable[str]) -> str:
+    """Of what was measured the metric that stands for quality where there is room for one; empty for nothing."""
+    found = list(metrics)
+    return next((name for name in ("recall", "auc", "rmse") if name in found), found[0] if found else "")
 
 
 def title(metric: str, k: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.update_decider.decision import Overrule
-from pipeline.alerts import events_of, failure, not_planned, tell
+from pipeline.alerts import failure, not_planned, tell, tell_of
 from pipeline.config import Config
 from pipeline.deliveries import read_deliveries
 from pipeline.ledger import Run, read_ledger, read_run, run_id
@@ -102,7 +102,7 @@ def run_node(
         try:
             result = _run(config, node, span, revision, overrule)
             if node in (DECIDER, _PUSHER):
-                tell(config, events_of(_read(config, span, revision)))
+                tell_of(config, _read(config, span, revision))
             return result
         except RunError as error:
             logging.exception("the node stopped")

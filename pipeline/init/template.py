@@ -139,7 +139,7 @@ COMMENTS = {
     "alerts": "who is told, once, when something happened; JSON with what, span, sentence and pipeline",
     "alerts.command": "a program that gets it on its standard input, e.g. [notify, --urgent]",
     "alerts.webhook": "an address that it is posted to",
-    "alerts.on": "failure, refused (by the gate), gap (days without files), drift (a limit of policy.drift)",
+    "alerts.on": "failure, refused (by the gate), gap (no files), drift (policy.drift), unusual (far from before)",
     "alerts.timeout": "seconds that either may take",
     "gc": "what `warmspan gc` leaves beyond what is needed (docs/housekeeping.md)",
     "gc.keep_spans": "spans whose decisions, verdicts, statistics and logs stay",

@@ -16,6 +16,7 @@ from components.span_pusher.verdict import OVERALL, Verdict
 from pipeline.config import Config
 from pipeline.disk_use import DiskUse, disk_use
 from pipeline.family import read_family
+from pipeline.headline import watched
 from pipeline.ledger import Run, run_id
 from pipeline.report.columns import Anomaly, Figure, read_anomalies, read_figures
 from pipeline.report.costs import Cost, Training, estimate
@@ -94,8 +95,7 @@ class Facts:
     @property
     def metric(self) -> str:
         """The metric that stands for quality where there is room for one."""
-        found = list(dict.fromkeys(name for run in self.runs for name in (*run.next_span, *run.candidate)))
-        return next((name for name in ("recall", "auc", "rmse") if name in found), found[0] if found else "")
+        return watched(dict.fromkeys(name for run in self.runs for name in (*run.next_span, *run.candidate)))
 
 
 def read_facts(config: Config, runs: Sequence[Run]) -> Facts:

@@ -11,13 +11,12 @@ from pipeline.gate import LOWER_IS_BETTER
 from pipeline.ledger import Run
 from pipeline.report.facts import Facts
 from pipeline.spans import Naming
+from pipeline.unusual import unusual
 
 Mood = Literal["well", "look", "act"]
 
 # What stands in front of the sentence: a word and a sign, so that no colour is needed.
 MOODS: dict[Mood, str] = {"well": "✓ All is well", "look": "! Worth a look", "act": "✗ Needs you"}
-_UNUSUAL = 3.0  # standard deviations from the days before
-_FEWEST = 4  # days before that make a deviation worth the name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,25 +122,8 @@ def _looks(facts: Facts, naming: Naming) -> list[str]:
     if facts.anomalies:
         columns = ", ".join(sorted({one.column for one in facts.anomalies}))
         found.append(f"The span does not fit its schema in {columns}: see the data below.")
-    if (quality := latest.next_span.get(facts.metric)) is not None:
-        past = [run.next_span.get(facts.metric) for run in facts.runs[:-1]]
-        found += _unusual(f"next-span {facts.metric}", quality, past)
-    if latest.events is not None:
-        found += _unusual("the number of events", latest.events, [run.events for run in facts.runs[:-1]])
+    found += unusual(latest, facts.runs[:-1])
     return found
-
-
-def _unusual(what: str, value: float, before: Sequence[float | None]) -> list[str]:
-    """A sentence where a figure is far from those of the days before."""
-    past = [float(one) for one in before if one is not None]
-    if len(past) < _FEWEST:
-        return []
-    mean, spread = statistics.fmean(past), statistics.stdev(past)
-    if not spread or abs(value - mean) < _UNUSUAL * spread:
-        return []
-    side = "above" if value > mean else "below"
-    far = f"{abs(value - mean) / spread:.1f} standard deviations {side} the days before"
-    return [f"{what[0].upper()}{what[1:]} is {far}."]
 
 
 def _usual(values: Sequence[int | None]) -> float | None:

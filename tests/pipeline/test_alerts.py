@@ -205,6 +205,7 @@ def test_a_refusal_and_drift_are_worth_an_alert_and_a_good_day_is_not():
     assert refused.sentence == "Refused on 300 held-out events: recall is 0.1000."
     (drift,) = events_of(make_run("2024-05-02", drift="`item` is far.", revision=2))
     assert (drift.what, drift.of, drift.sentence) == ("drift", "r02", "`item` is far.")
+    assert events_of(make_run("2024-05-09"), [make_run(f"2024-05-0{day}") for day in range(1, 9)]) == []
     assert failure("2024-05-02", 1, RunError("One run at a time may use a pipeline root.")) == []
 
 
