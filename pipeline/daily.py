@@ -46,8 +46,9 @@ def run_steps(
             ledger = {one.span: one for one in read_ledger(config)}
             write_span(config, ledger[step.span])
             tell_of(config, ledger[step.span])
-            _report(config, console)
         console.print(summary(ledger[step.span], Naming(config.data.dated)))
+    if steps:
+        _report(config, console)
 
 
 def _report(config: Config, console: Console) -> None:
