@@ -126,7 +126,7 @@ def redacted(text: str, pattern: re.Pattern[bytes]) -> str:
 def redact(message: Message, pattern: re.Pattern[bytes]) -> None:
     """Takes the ids out of every string and every bytes of a message, in place."""
     for field, value in message.ListFields():
-        repeated = field.label == FieldDescriptor.LABEL_REPEATED
+        repeated = not isinstance(value, (Message, str, bytes))
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             if repeated and hasattr(value, "values"):  # a map
                 for key in list(value):

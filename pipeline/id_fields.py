@@ -49,7 +49,7 @@ def reader_of(path: Path) -> Reader | None:
 def values_of(message: Message) -> Iterator[bytes]:
     """Every string and every bytes of a message, and of those in it."""
     for field, value in message.ListFields():
-        many = field.label == FieldDescriptor.LABEL_REPEATED
+        many = not isinstance(value, (Message, str, bytes))
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             if many and hasattr(value, "values"):  # a map
                 for key, one in value.items():

@@ -43,17 +43,17 @@ def _replace(of: message.Message, old: str, new: str) -> None:
     """Replaces in every text of a message, at any depth."""
     for field, value in of.ListFields():
         if field.type == FieldDescriptor.TYPE_STRING:
-            if field.label == FieldDescriptor.LABEL_REPEATED:
-                value[:] = [text.replace(old, new) for text in value]
-            else:
+            if isinstance(value, str):
                 setattr(of, field.name, value.replace(old, new))
+            else:
+                value[:] = [text.replace(old, new) for text in value]
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             for inner in _messages(field, value):
                 _replace(inner, old, new)
 
 
 def _messages(field: FieldDescriptor, value: Any) -> list[message.Message]:
-    if field.label != FieldDescriptor.LABEL_REPEATED:
+    if isinstance(value, message.Message):
         return [value]
     if field.message_type.GetOptions().map_entry:
         return [one for one in value.values() if isinstance(one, message.Message)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def test_the_store_keeps_its_texts_without_the_id_and_no_free_page_with_it(made:
     (decision,) = made.store.get_artifacts_by_type("WarmspanDecision")
     assert decision.custom_properties["note"].string_value.endswith("asked by [forgotten]")
     assert decision.custom_properties["reason"].string_value == "As told."
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_journal_is_read_back_and_joined_with_the_next(made: MadeStore) -> None:
