@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class DotProduct:
     def __init__(self, items: int, width: int, seed: int) -> None:
         vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
         vectors[:FIRST_ROW] = 0
-        self.table = tf.Variable(vectors / np.sqrt(width))
+        self.table = tf.Variable(vectors / math.sqrt(width))
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         return tf.matmul(self._user(history), self.table, transpose_b=True)
