@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, read_settings, say, stop, table_console
+from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop, table_console
 
 app = typer.Typer()
 
@@ -41,12 +41,8 @@ def gc(
             say(f"Nothing to remove: {human(before)}.")
             return
         say(f"{human(before)} now, {human(before - planned.size)} after it: {human(planned.size)} are not needed.")
-        if dry_run:
-            say("Nothing was removed. Without --dry-run it is.")
+        if not agreed("Remove it?", dry_run, yes):
             return
-        if not yes and not typer.confirm("Remove it?"):
-            say("Nothing was removed.")
-            sys.exit(1)
         carry_out(settings, planned)
     except (GcError, LockedError) as error:
         stop(error)
@@ -73,25 +69,19 @@ def forget(
     from pipeline.rollback import RollbackError
     from pipeline.spans import SpanNameError
 
-    def agreed() -> bool:
-        if dry_run:
-            say("Nothing was changed. Without --dry-run it is done.")
-        elif yes or typer.confirm("Forget, for good?"):
-            return True
-        else:
-            say("Nothing was changed.")
-        return False
+    def ask() -> bool:
+        return agreed("Forget, for good?", dry_run, yes)
 
     try:
         ids = [*(user or []), *(users_in(file) if file else [])]
         if span is not None and ids:
             raise ForgetError("`--span` must stand alone. Received: with users. Give two commands.")
         if ids:
-            clean = forget_users(settings, ids, say, agreed)
+            clean = forget_users(settings, ids, say, ask)
         elif span is not None:
-            clean = forget_span(settings, span, say, agreed)
+            clean = forget_span(settings, span, say, ask)
         else:
-            clean = forget_rest(settings, say, agreed)
+            clean = forget_rest(settings, say, ask)
         for line in due_lines(read_due(settings), settings):
             say(line)
     except (ForgetError, ForgottenError, JournalError, LockedError, RollbackError, SpanNameError) as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, read_settings, say, stop
+from pipeline.cli_shared import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop
 
 app = typer.Typer()
 
@@ -38,12 +37,8 @@ def rollback(
         if planned.empty:
             say("Nothing to do: all of this is so already.")
             return
-        if dry_run:
-            say("Nothing was changed. Without --dry-run it is done.")
+        if not agreed("Roll back?", dry_run, yes):
             return
-        if not yes and not typer.confirm("Roll back?"):
-            say("Nothing was changed.")
-            sys.exit(1)
         if planned.labels and seconds:
             say(f"The servers get {seconds:g} s to see the labels move.")
         carry_out(settings, planned, reason, seconds)

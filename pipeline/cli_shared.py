@@ -57,6 +57,17 @@ def say(line: str) -> None:
     Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def agreed(question: str, dry_run: bool, yes: bool) -> bool:
+    """Whether what was shown is to be done: not in a dry run. A person who says no ends the command with status 1."""
+    if dry_run:
+        say("Nothing was changed. Without --dry-run it is done.")
+        return False
+    if not yes and not typer.confirm(question):
+        say("Nothing was changed.")
+        sys.exit(1)
+    return True
+
+
 def overrule_of(decide: Wish | None) -> Overrule | None:
     """What `--decide` asks for, as the decision has it."""
     return None if decide is None else cast("Overrule", decide.value.replace("-", "_"))
