@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ml_metadata.metadata_store import metadata_store
@@ -103,13 +103,17 @@ def read_runs(config: Config) -> list[Run]:
     store = open_store(config)
     if store is None:
         return []
-    naming, kinds = Naming(config.data.dated), _Kinds.read(store)
+    kinds = _Kinds.read(store)
+    return [_read(store, kinds, *one) for one in run_contexts(config, store)]
+
+
+def run_contexts(config: Config, store: metadata_store.MetadataStore) -> Iterator[tuple[int, int, str, int]]:
+    """Of every run the id of its context in ML Metadata, the span's number and name, and the revision."""
+    naming = Naming(config.data.dated)
     expression = re.compile(re.escape(config.name) + r"\.(.+)\.r(\d\d)")
-    runs = []
     for context in store.get_contexts_by_type("pipeline_run"):
         if match := expression.fullmatch(context.name):
-            runs.append(_read(store, kinds, context.id, naming.parse(match[1]), match[1], int(match[2])))
-    return runs
+            yield context.id, naming.parse(match[1]), match[1], int(match[2])
 
 
 def read_run(config: Config, span: int, revision: int | None = None) -> Run | None:

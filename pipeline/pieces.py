@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config
-from pipeline.spans import Naming
+from pipeline.ledger import run_contexts
 
 LIVE = metadata_store_pb2.Artifact.LIVE
 MARKED = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
@@ -118,14 +117,11 @@ def _runs(
     config: Config, store: metadata_store.MetadataStore
 ) -> dict[tuple[int, int], tuple[frozenset[int], frozenset[int]]]:
     """Of every run the artifacts in its context, and its executions."""
-    naming = Naming(config.data.dated)
-    expression = re.compile(re.escape(config.name) + r"\.(.+)\.r(\d\d)")
     found = {}
-    for context in store.get_contexts_by_type("pipeline_run"):
-        if match := expression.fullmatch(context.name):
-            artifacts = frozenset(one.id for one in store.get_artifacts_by_context(context.id))
-            executions = frozenset(one.id for one in store.get_executions_by_context(context.id))
-            found[naming.parse(match[1]), int(match[2])] = artifacts, executions
+    for context, span, _, revision in run_contexts(config, store):
+        artifacts = frozenset(one.id for one in store.get_artifacts_by_context(context))
+        executions = frozenset(one.id for one in store.get_executions_by_context(context))
+        found[span, revision] = artifacts, executions
     return found
 
 
