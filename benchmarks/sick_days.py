@@ -165,7 +165,7 @@ def _at(config: Config, root: Path) -> Config:
 def _say(
     console: Console, name: str, config: Config, run: Run, good: Sequence[Run], later: Run | None
 ) -> None:
-    alerts = [one.what for one in events_of(run)]
+    alerts = [one.what for one in events_of(run, good)]
     console.rule(name, align="left")
     lines = [
         f"decision  {run.action}: {run.reason}",

@@ -13,7 +13,7 @@ from components.span_pusher.push import versions
 from pipeline.config import Config
 from pipeline.family import Family
 from pipeline.rollback import read_models
-from pipeline.trained import Ids, Trained, load_ids, load_trained, newest, read_history
+from pipeline.trained import Ids, Trained, load_ids, load_trained, newest_folder, read_history
 from serving.bundle import BundleError, Manifest
 from serving.explanation import Ask, asking, item_vectors, nearest, place_of, scores_without
 from serving.saved_model import SavedModel
@@ -312,14 +312,14 @@ def _trained(config: Config, family: Family, version: int, ids: Ids) -> tuple[Tr
 
 
 def _ids(config: Config) -> Ids:
-    folder = newest(config, "WarmspanVocabulary")
+    folder = newest_folder(config, "WarmspanVocabulary")
     if folder is None:
         raise ExplainError("An explanation must have a run behind it. Received: none. Start with `warmspan run`.")
     return load_ids(config, folder)
 
 
 def _history(config: Config, user: bytes) -> tuple[list[bytes], list[int]]:
-    folder: Path | None = newest(config, "WarmspanKeyHistory")
+    folder: Path | None = newest_folder(config, "WarmspanKeyHistory")
     history, times = ([], []) if folder is None else read_history(folder, user)
     if not history:
         raise ExplainError(

@@ -13,6 +13,7 @@ from components.incremental_trainer.executor import STATE_FOLDER
 from components.incremental_trainer.item_columns import ItemsFileError, item_columns
 from components.span_transform.history import shards_in
 from pipeline.config import Config
+from pipeline.pieces import LIVE
 from pipeline.store import connect
 from pipeline.wiring import model_spec, trainer_settings
 from serving.servable import UNAVAILABLE
@@ -145,8 +146,8 @@ def read_history(folder: Path, user: bytes) -> tuple[list[bytes], list[int]]:
     return [], []
 
 
-def newest(config: Config, kind: str) -> Path | None:
-    """The folder of the newest artifact of a type: that of the last span, of its last run."""
+def newest_folder(config: Config, kind: str) -> Path | None:
+    """The folder of the newest artifact of a type whose files are there: that of the last span, of its last run."""
     store = connect(config)
     context = store.get_context_by_type_and_name("pipeline", config.name)
     types = {one.id for one in store.get_artifact_types() if one.name == kind}
@@ -157,5 +158,5 @@ def newest(config: Config, kind: str) -> Path | None:
         return one.custom_properties["span"].int_value, one.id
 
     found = [one for one in store.get_artifacts_by_context(context.id) if one.type_id in types]
-    found = [one for one in found if "span" in one.custom_properties]
+    found = [one for one in found if "span" in one.custom_properties and one.state == LIVE]
     return Path(max(found, key=order).uri) if found else None

@@ -24,7 +24,7 @@ from pipeline.report.lineage import Version, read_lineage
 from pipeline.report.people import People, read_people
 from pipeline.standing import Standing, read_standing
 from pipeline.store import connect
-from pipeline.trained import newest
+from pipeline.trained import newest_folder
 from serving.bundle import BundleError, Manifest
 
 
@@ -128,7 +128,8 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
             family,
             served,
             None if pushed is None else _uri(store, config, pushed, "Examples", "events"),
-            _uri(store, config, latest, "WarmspanVocabulary", "item_rows") or newest(config, "WarmspanVocabulary"),
+            _uri(store, config, latest, "WarmspanVocabulary", "item_rows")
+            or newest_folder(config, "WarmspanVocabulary"),
         ),
         disk=disk_use(config),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from pipeline.pieces import DELETED, MARKED, read_pieces
 from pipeline.rollback import RollbackError, make_rollback, read_models
 from pipeline.rollback import carry_out as roll_back
 from pipeline.standing import read_standing
+from pipeline.trained import newest_folder
 from tests.pipeline.made_store import MadeStore
 
 ONE, TWO, THREE, FOUR, FIVE = (2024050001 + 100 * day for day in range(1, 6))
@@ -189,6 +191,16 @@ def test_a_span_does_not_begin_from_nothing_where_the_state_before_it_was_remove
     history.custom_properties["forgotten"].int_value = 1
     made.store.put_artifacts([history])
     assert PreviousState(8, "shop").resolve_artifacts(made.store, {"history": []}) == {"history": []}
+
+
+def test_what_was_removed_is_not_the_newest(made: MadeStore) -> None:
+    for span in (7, 8):
+        made._make_one("SpanTransform", [made._pipeline], [], "WarmspanKeyHistory", {"span": span}, "history")
+    earlier, later = sorted(made.store.get_artifacts_by_type("WarmspanKeyHistory"), key=lambda one: one.id)
+    assert newest_folder(made.config, "WarmspanKeyHistory") == Path(later.uri)
+    later.state = DELETED
+    made.store.put_artifacts([later])
+    assert newest_folder(made.config, "WarmspanKeyHistory") == Path(earlier.uri)
 
 
 def test_of_a_span_the_newest_counts(made: MadeStore) -> None:
