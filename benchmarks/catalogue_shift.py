@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.backtest import backtest, find_policies
-from pipeline.backtest.row import Row
+from pipeline.backtest.results import Row
 from pipeline.config import load_config
-from pipeline.simulator import simulate
+from pipeline.demo.simulator import simulate
 
 FIRST_DAY = datetime.date(2024, 5, 1)
 SEED = 7

@@ -29,12 +29,12 @@ import numpy as np
 
 from benchmarks.session_policies import POLICIES, SessionPolicy
 from benchmarks.session_spans import SessionSpans, read_spans
-from trainer.input import Positions, concatenate
+from trainer.input_pipeline import Positions, concatenate
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of
 from trainer.models.base import Recommender, TableSizes
-from trainer.stability.replay import ReplayMemory
-from trainer.state import ModelState
+from trainer.stability.replay_memory import ReplayMemory
+from trainer.train_state import ModelState
 from trainer.update import Span, Update, update
 
 _HELD_OUT = 0.1

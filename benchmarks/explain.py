@@ -23,9 +23,9 @@ from rich.table import Table
 
 from components.span_transform.history import shards_in
 from pipeline.config import load_config
-from pipeline.explain import Explainer, served_explainer
-from pipeline.trained import Trained, newest
-from serving.servable import UNAVAILABLE
+from pipeline.explain.explainer import Explainer, served_explainer
+from pipeline.explain.trained_model import Trained, newest_folder
+from serving.bundle.protocols import UNAVAILABLE
 
 _NAMED, _LEAST = 3, 4  # events that are named, and that a history must have so that there are others
 
@@ -39,7 +39,7 @@ def main() -> None:
     config = load_config(arguments.settings)
     explainer = served_explainer(config)
     assert explainer.trained is not None, "the served version's state must be there"
-    folder = newest(config, "WarmspanKeyHistory")
+    folder = newest_folder(config, "WarmspanKeyHistory")
     assert folder is not None
     people = [row for path in shards_in(folder) for row in pq.read_table(path, columns=["key", "items"]).to_pylist()]
     people = [row for row in people if len(row["items"]) >= _LEAST]

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import Manifest, write_bundle
-from serving.index import IndexSettings
-from serving.reference import Reference, make_reference
-from serving.saved_model import SavedModel
-from serving.servable import Catalogue
-from serving.signatures import Signatures
+from serving.bundle.protocols import Catalogue
+from serving.bundle.reference_answers import Reference, make_reference
+from serving.bundle.retrieval_index import IndexSettings
+from serving.bundle.saved_model import SavedModel
+from serving.bundle.signatures import Signatures
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.models.two_tower import TwoTower

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.flat_cost import SETTINGS, thin
-from pipeline.simulator import simulate
+from pipeline.demo.simulator import simulate
 
 
 def run_warmspan(root: Path, spans: list[str]) -> None:
@@ -33,7 +33,7 @@ def run_warmspan(root: Path, spans: list[str]) -> None:
     from absl import logging
 
     from pipeline.config import load_config
-    from pipeline.runner import SpanRun
+    from pipeline.orchestration.span_run import SpanRun
     from pipeline.spans import Naming
 
     logging.set_verbosity(logging.ERROR)

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import load_config
-from pipeline.daily import run_steps
-from pipeline.deliveries import read_deliveries
-from pipeline.ledger import Run, read_ledger
-from pipeline.plan import make_plan
-from pipeline.simulator import simulate
+from pipeline.demo.simulator import simulate
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 
 SETTINGS = """\

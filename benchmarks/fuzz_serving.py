@@ -20,11 +20,11 @@ from pathlib import Path
 from benchmarks.mutated_requests import Mutator
 from benchmarks.serving_model import item_id, requests, write_model
 from benchmarks.serving_process import ServerProcess
-from serving.load_client import Connections
+from serving.load_test_connection import Connections
 
 ITEMS = 1000
 SLOW_CLIENTS = 300
-# The server says this of itself alone: see `serving.rest_api`.
+# The server says this of itself alone: see `serving.server.rest_api`.
 _OWN_FAULT = b"The server failed at this request"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.serving_model import requests, write_model
 from benchmarks.serving_process import ServerProcess
-from serving.load_client import Connections
+from serving.load_test_connection import Connections
 
 
 async def ask(url: str, bodies: list[bytes], rate: float, seconds: float) -> Counter[str]:

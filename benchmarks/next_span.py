@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config, load_config
-from pipeline.ledger import read_ledger
+from pipeline.ledger.runs import read_ledger
 from pipeline.spans import Naming
 
 WINDOW = 7
@@ -72,9 +72,9 @@ def popular_recall(days: list[list[Event]], k: int, history: int) -> list[float]
 
 
 def _run(config: Config, first: str | None, last: str | None) -> None:
-    from pipeline.daily import run_steps
-    from pipeline.deliveries import read_deliveries
-    from pipeline.plan import make_plan
+    from pipeline.orchestration.daily_run import run_steps
+    from pipeline.planning.deliveries import read_deliveries
+    from pipeline.planning.run_plan import make_plan
 
     naming = Naming(config.data.dated)
     begin, end = (None if name is None else naming.parse(name) for name in (first, last))
@@ -86,7 +86,7 @@ def _events(config: Config, span: int) -> Iterator[Event]:
     import tensorflow as tf
     from ml_metadata.metadata_store import metadata_store
 
-    from pipeline.store import connection_config
+    from pipeline.metadata_store.connection import connection_config
 
     store = metadata_store.MetadataStore(connection_config(config))
     found = [

@@ -33,9 +33,9 @@ from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from pipeline.wiring import LOCAL_BEAM
+from pipeline.parameters.components import LOCAL_BEAM
 from trainer.keras2 import keras, tf
-from trainer.update import Policy
+from trainer.settings import Policy
 
 K = 20
 _FEATURES = {"user_id": tf.io.FixedLenFeature([], tf.string), "item_id": tf.io.FixedLenFeature([], tf.string)}

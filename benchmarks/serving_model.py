@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving.bundle import write_bundle
-from serving.servable import Catalogue
-from serving.signatures import Signatures
+from serving.bundle.protocols import Catalogue
+from serving.bundle.signatures import Signatures
 
 FIRST_ROW = 2
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.stability import EwcSettings, Stability
-from trainer.update import ModelSpec, Policy
+from trainer.settings import EwcSettings, ModelSpec, Policy, Stability
 
 _LENGTH = 20
 _UPDATE = Policy(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from trainer.input import Positions, Sequences
+from trainer.input_pipeline import Positions, Sequences
 
 _FIRST_ROW = 2  # after padding and one out-of-vocabulary row
 _KEY = 1  # sessions do not come back: none has a row of its own

@@ -29,13 +29,13 @@ from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from pipeline.alerts import events_of
 from pipeline.config import Config, load_config, override
-from pipeline.daily import run_steps
-from pipeline.deliveries import read_deliveries
-from pipeline.ledger import Run, read_ledger
-from pipeline.plan import make_plan
-from pipeline.simulator import simulate
+from pipeline.demo.simulator import simulate
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.monitoring.alerts import events_of
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 
 FIRST_DAY = datetime.date(2024, 5, 1)

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.session_spans import read_spans
-from trainer.input import Sequences
+from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import TableSizes
 from trainer.optimizers import make_optimizer
+from trainer.sequence_windows import Windows
 from trainer.stability.base import NEW, Learner
-from trainer.windows import Windows
 
 _BATCH = 256
 _PARAMS = {"dimension": 128, "blocks": 1, "negatives": 2048, "neighbours": 0}

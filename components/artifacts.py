@@ -1,6 +1,10 @@
 """The artifact types that carry warmspan's state from one span to the next."""
 
-from tfx.types import artifact
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfx.types import artifact, artifact_utils
 
 
 class Vocabulary(artifact.Artifact):
@@ -31,3 +35,19 @@ class NextSpanEvaluation(artifact.Artifact):
     """The champion's metrics on a span before anything trains on it (`metrics.json`)."""
 
     TYPE_NAME = "WarmspanNextSpanEvaluation"
+
+
+# The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
+OLDER = "older"
+
+
+def set_finite(target: artifact.Artifact, numbers: Mapping[str, float]) -> None:
+    """Sets float custom properties. What is not finite is left out: ML Metadata fails on it when it is stored."""
+    for name, value in numbers.items():
+        if math.isfinite(value):
+            target.set_float_custom_property(name, value)
+
+
+def split_files(examples: artifact.Artifact, split: str) -> list[str]:
+    """The record files of one split, in name order."""
+    return sorted(str(path) for path in Path(artifact_utils.get_split_uri([examples], split)).glob("*.gz"))

@@ -14,17 +14,18 @@ from tfx.types.channel import Channel
 from components.artifacts import KeyHistory, ReplayMemory, Vocabulary
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
-from components.lineage import Champion, PreviousState
 from components.next_span_evaluator import NextSpanEvaluator
+from components.resolvers import Champion, PreviousState
 from components.span_example_gen import SpanExampleGen
 from components.span_pusher import SpanPusher
 from components.span_transform import SpanTransform
 from components.update_decider import UpdateDecider
 from components.update_decider.decision import Overrule
-from pipeline import rules, store, wiring
 from pipeline.config import Config
-from pipeline.gate import eval_config
-from pipeline.schema import write_schema
+from pipeline.metadata_store import connection
+from pipeline.parameters import components, update_policy
+from pipeline.parameters.eval_config import eval_config
+from pipeline.parameters.event_schema import write_schema
 from pipeline.spans import Naming
 
 
@@ -43,7 +44,7 @@ def create_pipeline(
 
     # The day's files become clean events, the last of them held out.
     events = SpanExampleGen(
-        str(config.data.path), wiring.data(config), span, config.data.pattern, config.split.eval_fraction
+        str(config.data.path), components.data(config), span, config.data.pattern, config.split.eval_fraction
     )
     statistics = StatisticsGen(examples=events.outputs["examples"])
     schema = ImportSchemaGen(schema_file=str(write_schema(config)))
@@ -61,13 +62,13 @@ def create_pipeline(
         vocabulary=yesterday.outputs["vocabulary"],
         history=yesterday.outputs["history"],
         span=span,
-        settings=wiring.transform_settings(config),
+        settings=components.transform_settings(config),
     )
 
     # The model in service is tested on what it has not seen, and what it owes is found.
     champion = Resolver(
         strategy_class=Champion,
-        config={"span": span, "most": wiring.most_spans(config), "window": rules.window(config)},
+        config={"span": span, "most": components.most_spans(config), "window": update_policy.window(config)},
         model=Channel(
             type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"
         ),
@@ -81,7 +82,7 @@ def create_pipeline(
         sequences=Channel(
             type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
         ),
-        **rules.channels(config),
+        **update_policy.channels(config),
     ).with_id("Champion")
     next_span = NextSpanEvaluator(
         sequences=transform.outputs["sequences"],
@@ -104,9 +105,9 @@ def create_pipeline(
         min_held_out=config.gate.min_events,
         max_owed=config.update.max_owed_spans,
         retrain_spans=config.update.retrain_spans,
-        rules=rules.rules(config),
+        rules=update_policy.rules(config),
         overrule=overrule,
-        **rules.signals(
+        **update_policy.signals(
             config, champion.outputs, {**next_span.outputs, **statistics.outputs, **transform.outputs}
         ),
     )
@@ -121,13 +122,13 @@ def create_pipeline(
             base_memory=champion.outputs["memory"],
             span=span,
             version=version,
-            settings=wiring.trainer_settings(config),
+            settings=components.trainer_settings(config),
         )
         gate = Gate(
             examples=transform.outputs["held_out"],
             model=trainer.outputs["model"],
             baseline_model=champion.outputs["model"],
-            eval_config=eval_config(config, wiring.metric_names(config)),
+            eval_config=eval_config(config, components.metric_names(config)),
         ).with_id("Evaluator")
         pusher = SpanPusher(
             model=trainer.outputs["model"],
@@ -142,11 +143,11 @@ def create_pipeline(
     return pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.artifacts_path),
-        metadata_connection_config=store.connection_config(config),
+        metadata_connection_config=connection.connection_config(config),
         components=[
             events, statistics, schema, validator, yesterday, transform, champion, next_span, decider,
             trainer, gate, pusher,
         ],
         enable_cache=config.cache,
-        beam_pipeline_args=wiring.beam_args(config),
+        beam_pipeline_args=components.beam_args(config),
     )  # fmt: skip

@@ -6,9 +6,10 @@ import argparse
 import logging
 import sys
 
-from serving.rest_server import DEFAULT_PORT, MAX_BODY_BYTES, RestServer
-from serving.server_options import batching_option, monitoring_option
-from serving.text_config import ServerConfigError
+from serving.server.flags import batching_option
+from serving.server.rest_server import DEFAULT_PORT, MAX_BODY_BYTES, RestServer
+from serving.tfs_config.monitoring_config import monitoring_option
+from serving.tfs_config.text_format import ServerConfigError
 
 
 def main() -> int:

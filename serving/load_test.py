@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.load_client import Connections
+from serving.load_test_connection import Connections
 
 # A rate counts as kept up with when this share of its requests was answered in its time.
 KEPT_UP = 0.95

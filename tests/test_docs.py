@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from pipeline.cli import app
+from pipeline.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
@@ -55,10 +55,10 @@ def documented() -> list[str]:
 @pytest.mark.filterwarnings("default")
 def test_every_tag_is_defined(tmp_path):
     from pipeline.config import Config
-    from pipeline.tensorboard import write_details
+    from pipeline.monitoring.tensorboard.span_writer import write_details
     from tests.pipeline.hand_made_ledger import make_run
+    from tests.pipeline.monitoring.test_tensorboard_pages import DETAILS
     from tests.pipeline.tensorboard_pages import RUNS, Pages
-    from tests.pipeline.test_tensorboard_pages import DETAILS
 
     columns = {"key": "user_id", "item": "item_id", "timestamp": "timestamp"}
     config = Config.model_validate({"name": "shop", "root": tmp_path, "data": {"path": "x", "columns": columns}})

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from trainer.keras2 import keras, tf
-
-OptimizerName = Literal["adagrad", "adam"]
+from trainer.settings import OptimizerName
 
 
 class _RateByVariable(keras.optimizers.Optimizer):

@@ -9,77 +9,31 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.feed import Feed, feed_of
-from trainer.input import Positions, Sequences, concatenate
-from trainer.keep_best import KeepBest, OnEpoch, OnStep, TrainingError, Watch, Watched
+from trainer.early_stopping import KeepBest, OnEpoch, OnStep, TrainingError, Watched
+from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
+from trainer.learning_rate import WithinSpan, enter_span, on_plateau
+from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model
-from trainer.models.base import Recommender, TableSizes
-from trainer.optimizers import OptimizerName, make_optimizer
-from trainer.probe import choose_rate
-from trainer.schedule import Schedule, WithinSpan, enter_span, on_plateau
-from trainer.stability import Stability
-from trainer.stability.assembly import Assembly
+from trainer.models.base import Recommender, TableSizes, table_of
+from trainer.optimizers import make_optimizer
+from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
 from trainer.stability.base import NEW, Learner, Part
-from trainer.stability.partial import frozen, rates
-from trainer.stability.replay import MemoryFileError, ReplayMemory
+from trainer.stability.builder import Assembly
+from trainer.stability.freezing import frozen, rates
+from trainer.stability.replay_memory import MemoryFileError, ReplayMemory
 from trainer.stability.selection import Selection
 from trainer.stability.shrink_perturb import shrink_perturb
-from trainer.state import ModelState, StateError, Trainable, named_variables
-from trainer.warm_start import NewRows, table_of, warm_start
+from trainer.train_state import ModelState, StateError, Trainable, named_variables
+from trainer.training_batches import Feed, feed_of
+from trainer.warm_start import warm_start
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments."""
-
-    type: str
-    params: dict
-    history_length: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """How a span changes a model; the `update` section of the settings.
-
-    `initial_accumulator` is Adagrad's: a row's first steps are as long as the learning rate where it is far below the
-    row's squared gradients, which are small under a mean over the batch; at Keras's 0.1 a seldom row hardly moves.
-    `weight_decay` is of all that is no table (see `make_optimizer`).
-    `cold_epochs` are those of a span that is learned from nothing, which takes more; None for as many as `epochs`.
-    `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
-    """
-
-    epochs: int = 5
-    cold_epochs: int | None = None
-    batch_size: int = 256
-    optimizer: OptimizerName = "adagrad"
-    learning_rate: float = 0.1
-    initial_accumulator: float = 0.1
-    clip_norm: float | None = 10.0
-    weight_decay: float = 0.0
-    patience: int = 1
-    watch: Watch = "loss"
-    new_rows: NewRows = "cooccurrence"
-    seed: int = 1
-    stability: Stability = dataclasses.field(default_factory=Stability)
-    schedule: Schedule = dataclasses.field(default_factory=Schedule)
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Policy:
-        """Reads what `dataclasses.asdict` gives; what is not given has its default."""
-        parts = {
-            "stability": Stability.from_dict(raw.get("stability", {})),
-            "schedule": Schedule.from_dict(raw.get("schedule", {})),
-        }
-        return cls(**{**raw, **parts})
 
 
 @dataclasses.dataclass(frozen=True)

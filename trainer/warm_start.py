@@ -6,16 +6,13 @@ new row starts.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import scipy.sparse
 
-from trainer.input import Sequences
-from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.state import Arrays, ModelState, StateError, Trainable
-
-NewRows = Literal["cooccurrence", "mean", "random"]
+from trainer.input_pipeline import Sequences
+from trainer.models.base import Recommender, TableSizes, VocabularyName, table_of
+from trainer.settings import NewRows
+from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
 
 def warm_start(
@@ -59,11 +56,6 @@ def warm_start(
                 fresh[: len(old)] = old
     trainable.write(weights, slots)
     trainable.count_steps(base.iterations if base.counted is None else base.counted, base.iterations)
-
-
-def table_of(model: Recommender, path: str) -> VocabularyName | None:
-    """The vocabulary whose rows the variable at `path` holds, if any."""
-    return next((name for table, name in model.tables.items() if path == table or path.startswith(table + "/")), None)
 
 
 def _check_sizes(old: TableSizes, new: TableSizes) -> None:

@@ -35,9 +35,9 @@ class _Spec(component_spec.ComponentSpec):
 class IncrementalTrainer(base_component.BaseComponent):
     """Warm-starts the champion, trains it on every span that it owes, and exports the candidate as a bundle.
 
-    The `model` artifact holds `Format-Serving/`, the bundle (`serving/bundle.py`), and `state/`, the weights and
-    optimizer slots of the next warm start (`trainer/state.py`). The `memory` artifact holds the replay memory of all
-    spans that this model has learned, an empty one without replay.
+    The `model` artifact holds `Format-Serving/`, the bundle (`serving/bundle/`), and `state/`, the weights and the
+    optimizer slots of the next warm start (`trainer/train_state.py`). The `memory` artifact holds the replay memory of
+    all spans that this model has learned, an empty one without replay.
 
     Args:
       decision: what to train on, from `UpdateDecider`.

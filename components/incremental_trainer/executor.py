@@ -10,28 +10,28 @@ import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
+from components.artifacts import set_finite, split_files
+from components.incremental_trainer.artifact_files import (
+    HEALTH_FILE,
+    MEMORY_FILE,
+    REFERENCE_FILE,
+    SERVING_FOLDER,
+    STATE_FOLDER,
+)
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.settings import Settings
-from components.lineage import RETRAINED, refuse_revoked, retrained
-from components.properties import set_finite
-from components.splits import split_files
+from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
-from serving.servable import Catalogue
-from trainer.health import measure
-from trainer.input import read_held_out, read_sequences
-from trainer.logs import TrainingLog
+from serving.bundle.protocols import Catalogue
+from trainer.diagnostics import measure
+from trainer.input_pipeline import read_held_out, read_sequences
 from trainer.models.base import TableSizes
-from trainer.stability.replay import ReplayMemory
-from trainer.state import ModelState, StateError
+from trainer.stability.replay_memory import ReplayMemory
+from trainer.train_state import ModelState, StateError
+from trainer.training_log import TrainingLog
 from trainer.update import Span, Update, update
 from trainer.vocabulary import Vocabulary
-
-STATE_FOLDER = "state"
-SERVING_FOLDER = "Format-Serving"  # where TFX's own parts look for a model
-REFERENCE_FILE = "reference.json"  # what the bundle must answer, see `serving.reference`
-HEALTH_FILE = "health.json"  # figures of the model that need no label, see `trainer.health`
-MEMORY_FILE = "memory.npz"
 
 
 class Executor(base_executor.BaseExecutor):

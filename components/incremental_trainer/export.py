@@ -12,11 +12,11 @@ import numpy as np
 
 from components.incremental_trainer.settings import Settings
 from serving.bundle import Manifest, write_bundle
-from serving.index import ApproximateIndex, describe
-from serving.reference import Reference, make_reference
-from serving.servable import Catalogue
-from serving.signatures import Signatures
-from trainer.input import Positions
+from serving.bundle.protocols import Catalogue
+from serving.bundle.reference_answers import Reference, make_reference
+from serving.bundle.retrieval_index import ApproximateIndex, describe
+from serving.bundle.signatures import Signatures
+from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 

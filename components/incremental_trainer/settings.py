@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from serving.index import IndexSettings
-from trainer.update import ModelSpec, Policy
+from serving.bundle.retrieval_index import IndexSettings
+from trainer.settings import ModelSpec, Policy
 
 
 @dataclasses.dataclass(frozen=True)

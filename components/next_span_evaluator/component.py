@@ -12,12 +12,10 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.artifacts import NextSpanEvaluation, Vocabulary
-from components.incremental_trainer.executor import SERVING_FOLDER
+from components.artifacts import OLDER, NextSpanEvaluation, Vocabulary, set_finite, split_files
+from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.slices import by_slice, trained_before
-from components.properties import OLDER, set_finite
-from components.splits import split_files
-from trainer.input import Positions, read_held_out, read_sequences
+from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.metrics import ROOT_OF_MEAN
 
 SLICES_FILE = "slices.json"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from trainer.input import Positions, Sequences
+from trainer.input_pipeline import Positions, Sequences
 from trainer.vocabulary import Vocabulary
 
 _SLICES = np.array([b"new", b"cold", b"warm"], object)

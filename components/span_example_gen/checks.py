@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_example_gen.batch import RawBatch
 from components.span_example_gen.casts import cast_or_null, shortened, text_of
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.forgotten import FORGOTTEN, Forgotten
+from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.settings import Rule, Settings
 from components.span_example_gen.times import to_milliseconds
+from components.suppression_list import FORGOTTEN, Forgotten
 
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
 OUTSIDE_SPAN, BAD_WEIGHT = "outside_span", "bad_weight"

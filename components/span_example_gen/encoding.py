@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_example_gen.batch import Kind
+from components.span_example_gen.readers.raw_batch import Kind
 
 # Tags of the protocol (tensorflow/core/example/feature.proto): field number * 8 + wire type 2, "bytes with a length".
 _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"

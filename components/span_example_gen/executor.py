@@ -20,17 +20,17 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.span_example_gen.batch import group_pieces
-from components.span_example_gen.cleaning import CleanPieces
+from components.span_example_gen.clean_fn import CleanPieces
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files, read_file, remove_tree, write_file
-from components.span_example_gen.forgotten import Forgotten
-from components.span_example_gen.planning import SPLITS, VERDICT, Verdict, plan
-from components.span_example_gen.readers import reader_of
-from components.span_example_gen.refusal import explain
+from components.span_example_gen.readers.raw_batch import group_pieces
+from components.span_example_gen.readers.registry import reader_of
+from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import read_rejects
-from components.span_example_gen.writing import WriteExamples
+from components.span_example_gen.write_fn import WriteExamples
+from components.span_example_gen.write_plan import SPLITS, VERDICT, Verdict, plan
+from components.suppression_list import Forgotten
 
 REJECTS_FILE = "rejects.csv"
 _REJECTS_HEADER = b"file,line,reason,value\n"

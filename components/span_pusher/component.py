@@ -10,14 +10,14 @@ from typing import Any
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.incremental_trainer.executor import REFERENCE_FILE, SERVING_FOLDER
-from components.lineage import refuse_revoked
-from components.properties import set_finite
-from components.span_pusher.labels import MODELS_CONFIG, read_labels
-from components.span_pusher.push import drop_old, push
+from components.artifacts import set_finite
+from components.incremental_trainer.artifact_files import REFERENCE_FILE, SERVING_FOLDER
+from components.resolvers import refuse_revoked
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
-from serving.reference import Reference
-from serving.validation import validate
+from components.span_pusher.version_folder import drop_old, push
+from components.span_pusher.version_labels import MODELS_CONFIG, read_labels
+from serving.bundle.reference_answers import Reference
+from serving.bundle.validation import validate
 
 
 class Executor(base_executor.BaseExecutor):

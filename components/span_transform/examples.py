@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from components.span_transform.growth import Vocabularies
 from components.span_transform.sequences import Cuts, Integers, Timelines, spread
+from components.span_transform.vocabulary_growth import Vocabularies
 from trainer.keras2 import tf
 from trainer.vocabulary import Vocabulary
 

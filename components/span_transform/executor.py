@@ -17,8 +17,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.span_transform import events as events_lib
-from components.span_transform import growth, shard
 from components.span_transform import history as history_lib
+from components.span_transform import shard, vocabulary_growth
 from components.span_transform.settings import Settings
 from trainer.vocabulary import read_header
 
@@ -130,12 +130,12 @@ class _Read(beam.DoFn):
 
     def process(self, task: _Task) -> Iterator[Any]:
         if task.split is None:
-            counted = growth.count_released(history_lib.read_held_out(task.path))
+            counted = vocabulary_growth.count_released(history_lib.read_held_out(task.path))
             yield beam.pvalue.TaggedOutput(_COUNTED, _pack(counted))
             return
         events = events_lib.read_events(task.path)
         if task.split == TRAIN:
-            yield beam.pvalue.TaggedOutput(_COUNTED, _pack(growth.count_train(events, task.number)))
+            yield beam.pvalue.TaggedOutput(_COUNTED, _pack(vocabulary_growth.count_train(events, task.number)))
         for number, part in events_lib.partition(events, self._shards).items():
             yield number, (task.split, task.number, events_lib.to_bytes(part))
 
@@ -147,8 +147,8 @@ class _Grow(beam.DoFn):
         self._span, self._folders, self._settings = span, folders, settings
 
     def process(self, _: None, counted: list[dict[str, bytes]]) -> Iterator[bool]:
-        yesterday = growth.Vocabularies.load(self._folders.yesterday_vocabulary, self._settings.oov_rows)
-        today = growth.grow(yesterday, map(_unpack, counted), self._span, self._settings)
+        yesterday = vocabulary_growth.Vocabularies.load(self._folders.yesterday_vocabulary, self._settings.oov_rows)
+        today = vocabulary_growth.grow(yesterday, map(_unpack, counted), self._span, self._settings)
         today.save(self._folders.vocabulary)
         yield True
 
@@ -158,15 +158,15 @@ class _TransformShard(beam.DoFn):
 
     def __init__(self, shards: int, span: int, folders: shard.Folders, settings: Settings):
         self._shards, self._span, self._folders, self._settings = shards, span, folders, settings
-        self._vocabularies: tuple[growth.Vocabularies, growth.Vocabularies] | None = None
+        self._vocabularies: tuple[vocabulary_growth.Vocabularies, vocabulary_growth.Vocabularies] | None = None
 
     def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | None]], grown: bool) -> None:
         number, parts = element
         if self._vocabularies is None:
             folders, oov_rows = self._folders, self._settings.oov_rows
             self._vocabularies = (
-                growth.Vocabularies.load(folders.vocabulary, oov_rows),
-                growth.Vocabularies.load(folders.yesterday_vocabulary, oov_rows),
+                vocabulary_growth.Vocabularies.load(folders.vocabulary, oov_rows),
+                vocabulary_growth.Vocabularies.load(folders.yesterday_vocabulary, oov_rows),
             )
         today, yesterday = self._vocabularies
         in_order = sorted(part for part in parts if part is not None)
@@ -210,7 +210,7 @@ def _check_state(folders: shard.Folders, span: int, settings: Settings) -> histo
             "Transform the span before this one again."
         )
     counts = history_lib.counts_in(history)
-    for kind in growth.KINDS:
+    for kind in vocabulary_growth.KINDS:
         known = read_header(vocabulary, kind)
         if known.oov_rows != settings.oov_rows:
             raise ValueError(
@@ -232,11 +232,13 @@ def _check_state(folders: shard.Folders, span: int, settings: Settings) -> histo
 
 def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Folders, settings: Settings) -> None:
     counts = history_lib.counts_in(folders.history)
-    items, keys = (read_header(folders.vocabulary, kind).size for kind in growth.KINDS)
+    items, keys = (read_header(folders.vocabulary, kind).size for kind in vocabulary_growth.KINDS)
     if folders.yesterday_vocabulary is None:
         items_before = keys_before = 1 + settings.oov_rows
     else:
-        items_before, keys_before = (read_header(folders.yesterday_vocabulary, kind).size for kind in growth.KINDS)
+        items_before, keys_before = (
+            read_header(folders.yesterday_vocabulary, kind).size for kind in vocabulary_growth.KINDS
+        )
     sizes = {"item_rows": items, "key_rows": keys}
     properties = {
         "sequences": {

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from components.span_transform import examples, sequences
 from components.span_transform import history as history_lib
-from components.span_transform.growth import Vocabularies
 from components.span_transform.settings import Settings
+from components.span_transform.vocabulary_growth import Vocabularies
 
 
 @dataclasses.dataclass(frozen=True)

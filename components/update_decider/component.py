@@ -10,7 +10,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 
 from components import artifacts
 from components.update_decider.decision import decide
-from components.update_decider.rules import Rules
+from components.update_decider.policy import Rules
 from components.update_decider.signals import read_signals
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from components.update_decider.findings import Finding, findings
-from components.update_decider.maintenance import as_sentence, drift_found, may_rest, retrain_due, waiting
-from components.update_decider.rules import Rules, Signals
+from components.update_decider.limit_checks import Finding, findings
+from components.update_decider.policy import Rules, Signals
+from components.update_decider.triggers import as_sentence, drift_found, may_rest, retrain_due, waiting
 
 Action = Literal["skip", "fine_tune", "cold_start", "retrain"]
 Overrule = Literal["skip", "fine_tune", "retrain"]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from components.update_decider.rules import DriftRule, Measure
+from components.update_decider.policy import DriftRule, Measure
 
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 

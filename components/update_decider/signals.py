@@ -9,10 +9,10 @@ from typing import Any
 
 from tfx.types import artifact, artifact_utils
 
-from components.lineage import retrained
-from components.properties import OLDER
+from components.artifacts import OLDER
+from components.resolvers import retrained
 from components.update_decider.decision import FROM_NOTHING
-from components.update_decider.rules import Measure, Rules, Signals
+from components.update_decider.policy import Measure, Rules, Signals
 from trainer.vocabulary import share_new
 
 _STATISTICS_FILE, _SPLIT = "FeatureStats.pb", "train"

@@ -10,22 +10,22 @@ import numpy as np
 import pyarrow as pa
 from tfx.proto import example_gen_pb2, range_config_pb2
 
-from components.span_example_gen.batch import Kind
 from components.span_example_gen.checks import check
+from components.span_example_gen.dedup_and_split import EVAL, TRAIN, select
 from components.span_example_gen.driver import SpanInputProcessor
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files
-from components.span_example_gen.forgotten import Forgotten
 from components.span_example_gen.hashing import hash_events
-from components.span_example_gen.planning import KINDS, Verdict
-from components.span_example_gen.readers import reader_of
-from components.span_example_gen.refusal import explain
-from components.span_example_gen.selection import EVAL, TRAIN, select
+from components.span_example_gen.readers.raw_batch import Kind
+from components.span_example_gen.readers.registry import reader_of
+from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings, make_settings
 from components.span_example_gen.shards import Summary, reject_lines
+from components.span_example_gen.write_plan import KINDS, Verdict
 from components.span_transform.events import SCHEMA
-from pipeline import wiring
+from components.suppression_list import Forgotten
 from pipeline.config import Config
+from pipeline.parameters import components
 
 _REJECTS_HEADER = "file,line,reason,value\n"
 
@@ -45,7 +45,7 @@ class Events:
 
 def ingest_settings(config: Config) -> Settings:
     """How a row becomes an event, as the pipeline reads it."""
-    return make_settings(wiring.data(config), config.data.pattern, config.split.eval_fraction)
+    return make_settings(components.data(config), config.data.pattern, config.split.eval_fraction)
 
 
 def ingest(config: Config, span: int, rejects_folder: Path) -> Events:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from components.next_span_evaluator.component import evaluate
-from pipeline.backtest.spans import PreparedSpan
+from pipeline.backtest.prepared_spans import PreparedSpan
 from trainer.keras2 import tf
 
 Metrics = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from pipeline.config import Config, ConfigError, override
-from pipeline.policy import Maintenance
+from pipeline.config.policy import Maintenance
 
 Learn = Literal["fine_tune", "retrain", "never"]
 _LEARN: tuple[Learn, ...] = ("fine_tune", "retrain", "never")

@@ -14,20 +14,20 @@ from typing import Any
 
 from components.next_span_evaluator.component import evaluate
 from components.update_decider.decision import Decision, decide
-from components.update_decider.rules import Rules, Signals
-from pipeline import wiring
+from components.update_decider.policy import Rules, Signals
 from pipeline.backtest import retention
 from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.policies import Policy
-from pipeline.backtest.row import Row
+from pipeline.backtest.prepared_spans import PreparedSpan
+from pipeline.backtest.results import Row
 from pipeline.backtest.signals import signals
-from pipeline.backtest.spans import PreparedSpan
-from pipeline.headline import headline
-from pipeline.rules import rules
+from pipeline.metrics import headline
+from pipeline.parameters import components
+from pipeline.parameters.update_policy import rules
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
-from trainer.stability.replay import ReplayMemory
-from trainer.state import ModelState
+from trainer.stability.replay_memory import ReplayMemory
+from trainer.train_state import ModelState
 from trainer.update import Span, rebuild, update
 
 _STATE, _MEMORY, _ABOUT = "state", "memory.npz", "rows.json"
@@ -60,8 +60,8 @@ class PolicyRun:
         self._policy, self._seed, self._spans, self._folder = policy, seed, spans, folder
         self._retention_spans = retention_spans
         config = policy.config
-        self._spec = wiring.model_spec(config)
-        self._training = dataclasses.replace(wiring.policy(config), seed=seed)
+        self._spec = components.model_spec(config)
+        self._training = dataclasses.replace(components.policy(config), seed=seed)
         gate, push = config.gate, config.push
         bounds = (config.update.max_owed_spans, config.update.retrain_spans, gate.min_events, gate.k, push.exclude_seen)
         self._rules = rules(config) if policy.learn == "fine_tune" else Rules()
@@ -139,7 +139,7 @@ class PolicyRun:
 
     def _test_sample(self, learned: _Learned, span: PreparedSpan) -> float | None:
         found = evaluate(self._signature(learned), retention.sample(span), self._spec.history_length)
-        return found.get(headline(wiring.metric_names(self._policy.config)))
+        return found.get(headline(components.metric_names(self._policy.config)))
 
     def _signature(self, learned: _Learned) -> Any:
         gate, push = self._policy.config.gate, self._policy.config.push
@@ -164,7 +164,7 @@ class PolicyRun:
     def _decide(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Decision:
         config, index = self._policy.config, len(rows)
         span = self._spans[index]
-        past = [one.number for one in self._spans[:index]][-wiring.most_spans(config) :]
+        past = [one.number for one in self._spans[:index]][-components.most_spans(config) :]
         champion = learned.state.learned[-1] if learned is not None else None
         if champion is not None and self._policy.learn == "never":
             return Decision("skip", "The policy learns the first span alone.", ())

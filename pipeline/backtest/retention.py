@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.backtest.row import Row
-from pipeline.backtest.spans import PreparedSpan
-from trainer.input import Positions
+from pipeline.backtest.prepared_spans import PreparedSpan
+from pipeline.backtest.results import Row
+from trainer.input_pipeline import Positions
 
 DEFAULT_SPANS = 16
 EVENTS = 1000

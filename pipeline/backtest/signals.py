@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from components.update_decider.decision import FROM_NOTHING
-from components.update_decider.rules import Measure, Rules, Signals
-from pipeline import rules as rules_of
-from pipeline.backtest.row import Row
-from pipeline.backtest.spans import PreparedSpan
+from components.update_decider.policy import Measure, Rules, Signals
+from pipeline.backtest.prepared_spans import PreparedSpan
+from pipeline.backtest.results import Row
 from pipeline.config import Config
+from pipeline.parameters import update_policy as rules_of
 from trainer.vocabulary import share_new
 
 # The champion's metrics on the held-out events of an older span.

@@ -11,7 +11,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.span_example_gen.encoding import encode_examples
 from pipeline.backtest.ingest import Events, ingest_all
-from pipeline.backtest.spans import PreparedSpan
+from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.config import Config
 
 _FILE = "statistics.pb"

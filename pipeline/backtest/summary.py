@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pipeline.backtest import retention
-from pipeline.backtest.row import Row, figure, write_csv
+from pipeline.backtest.results import Row, figure, write_csv
 
 
 @dataclasses.dataclass(frozen=True)

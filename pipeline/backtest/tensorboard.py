@@ -12,11 +12,11 @@ from tensorboard.plugins.hparams.summary import session_end_pb
 
 from pipeline.backtest import retention
 from pipeline.backtest.policies import Policy
-from pipeline.backtest.row import Row
-from pipeline.headline import headline
+from pipeline.backtest.results import Row
+from pipeline.metrics import headline
+from pipeline.monitoring.tensorboard.event_files import event, scalar, wall_time
+from pipeline.monitoring.tensorboard.event_files import write_events as write_file
 from pipeline.spans import Naming
-from pipeline.tensorboard_events import event, scalar, wall_time
-from pipeline.tensorboard_events import write_events as write_file
 
 _FILE = "events.out.tfevents.backtest"
 _SECTIONS = {"update", "model", "policy"}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from pipeline.init.errors import InitError
-from pipeline.init.layout import Format
+from pipeline.init.span_layout import Format
 
 ROWS_A_FILE = 2000
 

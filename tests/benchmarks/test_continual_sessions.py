@@ -17,7 +17,7 @@ from benchmarks.session_policies import POLICIES, SessionPolicy
 from benchmarks.session_results import gather, table
 from benchmarks.session_spans import read_spans
 from benchmarks.training_speed import one_a_prefix
-from trainer.windows import Windows
+from trainer.sequence_windows import Windows
 
 COLUMNS = ("session_id", "item_id", "timestamp")
 TINY = {"dimension": 8, "negatives": 20, "neighbours": 4}

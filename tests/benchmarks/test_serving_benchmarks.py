@@ -15,8 +15,8 @@ from benchmarks.fuzz_serving import ITEMS, fuzz, valid_bodies
 from benchmarks.mutated_requests import Mutator
 from benchmarks.serving_model import item_id, requests, write_model
 from benchmarks.serving_process import ServerProcess
-from serving.batching_config import BatchingConfig
-from serving.rest_server import RestServer
+from serving.server.rest_server import RestServer
+from serving.tfs_config.batching_config import BatchingConfig
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.span_pusher.labels import write_labels
-from components.span_pusher.push import PushError, drop_old, push, take_out
+from components.span_pusher.version_folder import PushError, drop_old, push, take_out
+from components.span_pusher.version_labels import write_labels
 from serving.bundle import Manifest, fingerprints
-from serving.model_config import ModelConfigError
+from serving.tfs_config.model_config import ModelConfigError
 
 # The versions that are there before each change, and those after it.
 CHANGES = {

@@ -11,11 +11,11 @@ from tfx.types import artifact, artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.gate.component import Executor
-from components.incremental_trainer.executor import SERVING_FOLDER
+from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.span_pusher.verdict import Verdict, read_verdict
 from pipeline.config import Config
-from pipeline.gate import eval_config
-from pipeline.wiring import LOCAL_BEAM
+from pipeline.parameters.components import LOCAL_BEAM
+from pipeline.parameters.eval_config import eval_config
 from trainer.keras2 import tf
 
 METRICS = ("recall", "ndcg")

@@ -11,7 +11,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.runners.portability import fn_api_runner
 
-from components.span_transform import Settings, events, growth, history, shard
+from components.span_transform import Settings, events, history, shard, vocabulary_growth
 from components.span_transform.executor import transform
 from tests.components.span_transform_reference import Event, HeldOut, Sequence
 from trainer.keras2 import tf
@@ -53,12 +53,12 @@ def folders(root: Path, day: int, yesterday: int | None) -> shard.Folders:
 def run_inner(files: dict[str, list[str]], shards: int, span: int, where: shard.Folders, settings: Settings) -> None:
     """What `executor.transform` does, without Beam."""
     tables = {split: [events.read_events(path) for path in files[split]] for split in files}
-    counted = [growth.count_train(table, number) for number, table in enumerate(tables["train"])]
+    counted = [vocabulary_growth.count_train(table, number) for number, table in enumerate(tables["train"])]
     if where.yesterday_history is not None:
         for path in history.shards_in(where.yesterday_history):
-            counted.append(growth.count_released(history.read_held_out(path)))
-    yesterday = growth.Vocabularies.load(where.yesterday_vocabulary, settings.oov_rows)
-    today = growth.grow(yesterday, counted, span, settings)
+            counted.append(vocabulary_growth.count_released(history.read_held_out(path)))
+    yesterday = vocabulary_growth.Vocabularies.load(where.yesterday_vocabulary, settings.oov_rows)
+    today = vocabulary_growth.grow(yesterday, counted, span, settings)
     today.save(where.vocabulary)
     cut = {split: [events.partition(table, shards) for table in tables[split]] for split in tables}
     for number in range(shards):

@@ -7,7 +7,7 @@ import itertools
 from tfx.types import artifact, standard_artifacts
 
 from components.artifacts import ReplayMemory
-from components.lineage import Champion
+from components.resolvers import Champion
 
 
 def made(kind: type[artifact.Artifact], number: int, **properties: int) -> artifact.Artifact:

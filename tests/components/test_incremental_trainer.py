@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.incremental_trainer.executor import HEALTH_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.incremental_trainer.artifact_files import HEALTH_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
 from components.incremental_trainer.item_columns import ItemsFileError
 from components.incremental_trainer.settings import Settings
-from components.lineage import RevokedError
+from components.resolvers import RevokedError
 from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
-from serving.index import IndexSettings, IndexSettingsError
-from serving.reference import Reference
-from serving.validation import validate
+from serving.bundle.reference_answers import Reference
+from serving.bundle.retrieval_index import IndexSettings, IndexSettingsError
+from serving.bundle.validation import validate
 from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
 from trainer.keras2 import tf
-from trainer.schedule import Schedule
-from trainer.state import ModelState, StateError
-from trainer.update import ModelSpec
+from trainer.settings import ModelSpec, Schedule
+from trainer.train_state import ModelState, StateError
 from trainer.vocabulary import Vocabulary
 
 

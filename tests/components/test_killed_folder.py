@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from components.span_pusher.labels import read_labels, write_labels
-from components.span_pusher.push import PushError, push, versions
+from components.span_pusher.version_folder import PushError, push, versions
+from components.span_pusher.version_labels import read_labels, write_labels
 from serving.bundle import check_bundle
 from tests.components import folder_changes
 from tests.components.folder_changes import CHANGES, make_bundle

@@ -10,14 +10,14 @@ import pytest
 from tfx.types import artifact
 
 from components import artifacts
-from components.incremental_trainer.executor import STATE_FOLDER
+from components.incremental_trainer.artifact_files import STATE_FOLDER
 from components.next_span_evaluator.component import Executor
 from components.update_decider.decision import Decision
 from tests.components.trained_days import HISTORY, Day, made, make_day, train
-from trainer.input import Positions, read_held_out, read_sequences
+from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.keras2 import keras, tf
 from trainer.models import build_model
-from trainer.state import ModelState, Trainable
+from trainer.train_state import ModelState, Trainable
 
 
 def evaluate(folder: Path, day: Day, champion: artifact.Artifact | None) -> tuple[artifact.Artifact, dict]:

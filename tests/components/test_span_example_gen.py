@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tfx.dsl.components.base import base_beam_executor
 
-from components.span_example_gen import SpanError, SpanExampleGen, batch, driver, files, shards, writing
+from components.span_example_gen import SpanError, SpanExampleGen, driver, files, shards, write_fn
+from components.span_example_gen.dedup_and_split import DUPLICATE, EVAL, TRAIN, select
 from components.span_example_gen.executor import Executor
-from components.span_example_gen.selection import DUPLICATE, EVAL, TRAIN, select
+from components.span_example_gen.readers import raw_batch
 from tests.components.span_example_gen_ingest import (
     COLUMNS,
     DAY,
@@ -62,7 +63,7 @@ def test_the_last_events_by_time_are_held_out(tmp_path: Path) -> None:
 def test_a_stable_sort_over_files_in_name_order_gives_time_then_place_in_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "PIECE_BYTES", 200)
+    monkeypatch.setattr(raw_batch, "PIECE_BYTES", 200)
     draw = np.random.default_rng(4)
     rows = [(f"u{number}", "i", START + int(draw.integers(0, 30))) for number in range(300)]
     for number in range(3):
@@ -123,7 +124,7 @@ def test_events_of_one_time_stay_on_one_side_of_the_cut() -> None:
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "PIECE_BYTES", 2_000)
+    monkeypatch.setattr(raw_batch, "PIECE_BYTES", 2_000)
     deliver(tmp_path, lines(*((f"u{n % 37}", f"i{n % 11}", START + n % 500) for n in range(1000))))
     first = ingest(tmp_path, tmp_path / "a", eval_fraction=0.1)
     second = ingest(tmp_path, tmp_path / "b", eval_fraction=0.1)
@@ -262,7 +263,7 @@ def test_a_cut_gzip_file_is_an_error(tmp_path: Path) -> None:
     assert list((tmp_path / "out" / "examples" / "1").iterdir()) == []
 
 
-@pytest.mark.parametrize("half", [files, writing], ids=["shards", "splits"])
+@pytest.mark.parametrize("half", [files, write_fn], ids=["shards", "splits"])
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: ModuleType
 ) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.span_example_gen import SpanError, batch, csv_reader, text
+from components.span_example_gen import SpanError
+from components.span_example_gen.readers import csv_reader, line_chunks, raw_batch
 from tests.components.span_example_gen_ingest import DAY, FILE, HEADER, START, deliver, ingest, keys
 
 
@@ -59,8 +60,8 @@ def test_lines_are_physical_after_values_of_several_lines(tmp_path: Path) -> Non
 
 
 def test_lines_go_on_over_pieces_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "PIECE_BYTES", 500)
-    monkeypatch.setattr(batch, "PIECE_BYTES", 700)
+    monkeypatch.setattr(line_chunks, "PIECE_BYTES", 500)
+    monkeypatch.setattr(raw_batch, "PIECE_BYTES", 700)
     bad = {7, 20, 21, 99}
     rows = [f"u{line},i,{'noon' if line in bad else START}" for line in range(2, 101)]
     deliver(tmp_path, HEADER + "\n".join(rows), "a.csv")
@@ -151,7 +152,7 @@ def test_whatever_csv_writes_is_read_back_with_its_lines(
     path = folder / "x.csv"
     path.write_bytes(stream.getvalue().encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "PIECE_BYTES", size)
+        patch.setattr(line_chunks, "PIECE_BYTES", size)
         pieces = csv_reader.plan(str(path), "x.csv", ("a", "b", "c"))
         batches = [raw for piece in pieces for raw in csv_reader.read(piece, ("a", "b", "c"))]
     found = []

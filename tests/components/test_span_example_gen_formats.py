@@ -14,8 +14,9 @@ import pyarrow.parquet
 import pytest
 import tensorflow as tf
 
-from components.span_example_gen import SpanError, batch, text
-from components.span_example_gen.batch import Piece
+from components.span_example_gen import SpanError
+from components.span_example_gen.readers import line_chunks, raw_batch
+from components.span_example_gen.readers.raw_batch import Piece
 from tests.components.span_example_gen_ingest import COLUMNS, FILE, HEADER, START, deliver, ingest, keys
 
 ODD_IDS = [
@@ -266,8 +267,8 @@ def test_csv_context_is_bytes_and_an_empty_field_is_missing(tmp_path: Path) -> N
 def test_json_numbers_with_and_without_fraction_are_one_float_feature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text, "PIECE_BYTES", 60)
-    monkeypatch.setattr(batch, "PIECE_BYTES", 60)
+    monkeypatch.setattr(line_chunks, "PIECE_BYTES", 60)
+    monkeypatch.setattr(raw_batch, "PIECE_BYTES", 60)
     rows = [
         json.dumps({"user": f"u{n}", "film": "i", "at": START + n, "price": n if n < 9 else n + 0.5}) for n in range(12)
     ]
@@ -278,6 +279,6 @@ def test_json_numbers_with_and_without_fraction_are_one_float_feature(
 
 
 def test_small_files_share_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "PIECE_BYTES", 100)
-    tasks = batch.group_pieces([Piece("p", "p", size=size) for size in (40, 40, 40, 300, 10)])
+    monkeypatch.setattr(raw_batch, "PIECE_BYTES", 100)
+    tasks = raw_batch.group_pieces([Piece("p", "p", size=size) for size in (40, 40, 40, 300, 10)])
     assert [[piece.size for piece in task] for task in tasks] == [[40, 40], [40], [300], [10]]

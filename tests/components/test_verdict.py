@@ -14,11 +14,11 @@ from tfx.types import standard_artifacts
 
 from components.gate.component import refused_for_empty_slices_alone
 from components.span_pusher.component import Executor as Pusher
-from components.span_pusher.push import versions
 from components.span_pusher.verdict import slice_name
+from components.span_pusher.version_folder import versions
 from serving.bundle import Manifest, fingerprints, write_bundle
 from tests.components.gate_runs import EVENTS, Outcome, Scaled, judge
-from tests.serving.test_bundle import Doubling
+from tests.serving.bundle.test_manifest import Doubling
 
 # TFMA takes single numbers out of arrays in a way that NumPy deprecates.
 pytestmark = pytest.mark.filterwarnings(

@@ -14,7 +14,7 @@ from components.incremental_trainer.executor import Executor
 from components.incremental_trainer.settings import Settings
 from components.update_decider.decision import Decision
 from trainer.keras2 import tf
-from trainer.update import ModelSpec, Policy
+from trainer.settings import ModelSpec, Policy
 from trainer.vocabulary import Vocabulary
 
 HISTORY = 4

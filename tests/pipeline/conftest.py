@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.config import Config, load_config
-from pipeline.simulator import simulate
+from pipeline.demo.simulator import simulate
 
 if TYPE_CHECKING:
     from tests.pipeline.made_store import MadeStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pipeline.ledger import Run
+from pipeline.ledger.runs import Run
 from pipeline.spans import Naming
 
 DAYS = Naming(dated=True)

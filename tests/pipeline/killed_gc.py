@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pipeline.gc_rules  # noqa: F401  imported before the process is forked
+import pipeline.operations.retention_policy  # noqa: F401  imported before the process is forked
 from pipeline.config import load_config
-from pipeline.gc import carry_out, make_cleanup
+from pipeline.operations.garbage_collection import carry_out, make_cleanup
 
 
 def clean(base: str) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pipeline.standing  # noqa: F401  imported before the process is forked
+import pipeline.ledger.serving_state  # noqa: F401  imported before the process is forked
 from pipeline.config import load_config
-from pipeline.rollback import carry_out, make_rollback
+from pipeline.operations.rollback import carry_out, make_rollback
 
 BAD = 2024050301
 

@@ -15,7 +15,7 @@ import sys
 from tfx.orchestration.portable import launcher
 
 from pipeline.config import load_config
-from pipeline.runner import SpanRun
+from pipeline.orchestration.span_run import SpanRun
 
 
 def main(settings: str, span: str, revision: str, victim: str = "") -> None:

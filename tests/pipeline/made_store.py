@@ -10,12 +10,12 @@ from typing import Any
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.span_pusher.push import push
+from components.span_pusher.version_folder import push
 from pipeline.config import Config
-from pipeline.ledger import run_id
-from pipeline.rollback import BUNDLE_FOLDER
+from pipeline.ledger.runs import run_id
+from pipeline.metadata_store.connection import connection_config
+from pipeline.operations.rollback import BUNDLE_FOLDER
 from pipeline.spans import Naming
-from pipeline.store import connection_config
 from tests.components.folder_changes import make_bundle
 from tests.pipeline.conftest import settings
 

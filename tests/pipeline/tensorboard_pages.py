@@ -15,8 +15,8 @@ from tensorboard.plugins.projector import projector_config_pb2
 from tensorboard.util.tensor_util import make_ndarray
 
 from pipeline.config import Config
-from pipeline.ledger import read_ledger
-from pipeline.report.facts import read_facts
+from pipeline.ledger.runs import read_ledger
+from pipeline.monitoring.report.report_data import read_facts
 
 RUNS = ("span", "candidate", "champion")
 

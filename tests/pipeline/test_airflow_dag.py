@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.ledger import read_ledger
+from pipeline.ledger.runs import read_ledger
 from pipeline.node_order import GROUPINGS, NODES
 
 ROOT = Path(__file__).resolve().parents[2]

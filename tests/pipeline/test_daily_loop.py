@@ -16,16 +16,16 @@ import pytest
 from rich.console import Console
 
 from pipeline.config import Config, load_config
-from pipeline.daily import run_steps
-from pipeline.deliveries import read_deliveries
-from pipeline.ledger import Run, read_ledger
-from pipeline.plan import PlanError, make_plan
-from pipeline.runner import RunError, SpanRun
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.orchestration.span_run import RunError, SpanRun
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import PlanError, make_plan
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
 from tests.pipeline.conftest import settings
 from tests.pipeline.tensorboard_pages import check_agreement
-from trainer.input import read_sequences
+from trainer.input_pipeline import read_sequences
 
 # Whole days and killed processes: minutes where two cores are shared.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]

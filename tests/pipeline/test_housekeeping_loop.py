@@ -17,30 +17,31 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from components.span_example_gen.forgotten import Forgotten
-from components.span_pusher.push import push, versions
-from components.span_transform.forgetting import forget_in_history
-from pipeline import forget, forget_journal
-from pipeline import gc as housekeeping
+from components.span_pusher.version_folder import push, versions
+from components.span_transform.erasure import forget_in_history
+from components.suppression_list import Forgotten
 from pipeline.config import Config, override
-from pipeline.daily import run_steps
-from pipeline.deliveries import read_deliveries
-from pipeline.disk_use import disk_use
-from pipeline.erasure import read_due, take_older_back
-from pipeline.gc_rules import MODEL, STATES
-from pipeline.ledger import Run, open_store, read_ledger
-from pipeline.pieces import read_pieces
-from pipeline.plan import Step, make_plan
-from pipeline.rollback import carry_out as roll_back
-from pipeline.rollback import make_rollback
-from pipeline.runner import SpanRun
-from pipeline.simulator import simulate
-from pipeline.standing import read_standing
+from pipeline.demo.simulator import simulate
+from pipeline.erasure import journal
+from pipeline.erasure import users as forget
+from pipeline.erasure.pending import read_due, take_older_back
+from pipeline.ledger.artifacts import MODEL, STATES, read_pieces
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.ledger.serving_state import read_standing
+from pipeline.metadata_store.connection import open_store
+from pipeline.operations import garbage_collection as housekeeping
+from pipeline.operations.disk_usage import disk_use
+from pipeline.operations.rollback import carry_out as roll_back
+from pipeline.operations.rollback import make_rollback
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.orchestration.span_run import SpanRun
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import Step, make_plan
 from serving.bundle import check_bundle
-from serving.saved_model import SavedModel
+from serving.bundle.saved_model import SavedModel
 from tests.pipeline.conftest import FIRST_DAY, settings
 from tests.pipeline.hand_made_ledger import DAYS
-from trainer.state import ModelState
+from trainer.train_state import ModelState
 from trainer.vocabulary import Vocabulary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
@@ -151,7 +152,7 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert list(left) == ["logs/runs/a.log"], "another's id that begins with his"
     assert (config.logs_path / "runs" / "a.log").read_text() == "read '[forgotten]', then u000571\n"
     (config.logs_path / "runs" / "a.log").unlink()
-    assert not forget_journal.journal_path(config).exists()
+    assert not journal.journal_path(config).exists()
     assert Forgotten.load(config.forgotten_path).holds(USER.encode())
     assert rows_of_user(config) == {}
     assert not any(np.any(row) for row in own_rows(config, key_rows).values())

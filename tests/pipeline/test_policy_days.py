@@ -11,18 +11,18 @@ from typer.testing import CliRunner
 
 from pipeline.backtest import find_policies
 from pipeline.backtest.policy_run import PolicyRun
-from pipeline.backtest.spans import prepare
-from pipeline.cli import app
+from pipeline.backtest.prepared_spans import prepare
+from pipeline.cli.app import app
 from pipeline.config import Config, load_config
-from pipeline.daily import run_steps
-from pipeline.deliveries import read_deliveries
-from pipeline.ledger import Run, read_ledger
-from pipeline.plan import make_plan
-from pipeline.runner import RunError, SpanRun
-from pipeline.simulator import simulate
+from pipeline.demo.simulator import simulate
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.orchestration.span_run import RunError, SpanRun
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 from tests.pipeline.conftest import FIRST_DAY
-from tests.pipeline.test_alerts import keep_in, told
+from tests.pipeline.monitoring.test_alerts import keep_in, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from serving.bundle import write_bundle
-from serving.index import IndexSettings
-from serving.saved_model import SavedModel
-from serving.servable import UNAVAILABLE, Catalogue
-from serving.signatures import Signatures
+from serving.bundle.protocols import UNAVAILABLE, Catalogue
+from serving.bundle.retrieval_index import IndexSettings
+from serving.bundle.saved_model import SavedModel
+from serving.bundle.signatures import Signatures
 from tests.trainer.small_model import random_sequences
 from trainer.keras2 import tf
 from trainer.models import build_model

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from serving.client import Client, ClientError, ModelVersion, Recommendation
-from serving.model_config import ModelConfig
-from serving.rest_server import RestServer
+from serving.server.rest_server import RestServer
+from serving.tfs_config.model_config import ModelConfig
 from tests.serving import rest_models
 from tests.serving.recommenders import export, make_shop
 

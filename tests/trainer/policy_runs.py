@@ -13,22 +13,24 @@ from pathlib import Path
 import numpy as np
 
 from tests.trainer.small_model import HISTORY, SPEAKING, held_out, random_sequences, sequences
-from trainer.input import Sequences
+from trainer.input_pipeline import Sequences
 from trainer.models.base import TableSizes
-from trainer.schedule import Schedule
-from trainer.stability import (
+from trainer.settings import (
     AveragingSettings,
     DistillationSettings,
     EwcSettings,
+    ModelSpec,
     PartialSettings,
+    Policy,
     ProximalSettings,
     ReplaySettings,
+    Schedule,
     ShrinkSettings,
     Stability,
 )
-from trainer.stability.replay import ReplayMemory
-from trainer.state import ModelState
-from trainer.update import ModelSpec, Policy, Span, Update, update
+from trainer.stability.replay_memory import ReplayMemory
+from trainer.train_state import ModelState
+from trainer.update import Span, Update, update
 
 SIZES = [TableSizes(12, 8, 2), TableSizes(15, 10, 2)]  # on the first and on the second day
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from trainer.input import Positions, Sequences
+from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import Recommender, TableSizes, VocabularyName
 

@@ -13,7 +13,7 @@ from tests.trainer.small_model import HISTORY, Small
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 from trainer.optimizers import Adagrad, LazyAdam, make_optimizer
-from trainer.state import Trainable
+from trainer.train_state import Trainable
 
 ROWS, WIDTH = 777, 3
 STEPS = ("adam", "adagrad")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.policy_runs import EMPTY, ONLY_NEW_ITEMS, POLICIES, SIZES, day, load, run, save
-from trainer.stability.replay import ReplayMemory
-from trainer.state import ModelState
+from trainer.stability.replay_memory import ReplayMemory
+from trainer.train_state import ModelState
 from trainer.update import TrainingError, Update, rebuild
 
 pytestmark = pytest.mark.parametrize("name", POLICIES)

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
-from trainer.input import Positions, Sequences
-from trainer.keep_best import OnEpoch, OnStep, TrainingError, held_out_loss
+from trainer.early_stopping import OnEpoch, OnStep, TrainingError, held_out_loss
+from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.state import ModelState, StateError
-from trainer.update import ModelSpec, Policy, Span, Update, update
+from trainer.settings import ModelSpec, Policy
+from trainer.train_state import ModelState, StateError
+from trainer.update import Span, Update, update
 
 SIZES = TableSizes(items=40, keys=20, first_row=2)
 SPEC = ModelSpec(SMALL, {}, HISTORY)
@@ -90,7 +91,7 @@ def test_training_lowers_the_loss() -> None:
 def held_out_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Early stopping sees `losses`, whatever the model's are."""
     given = iter(losses)
-    monkeypatch.setattr("trainer.keep_best.Watched.value", lambda _: next(given))
+    monkeypatch.setattr("trainer.early_stopping.Watched.value", lambda _: next(given))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tests.trainer.small_model import HISTORY, Small, random_sequences, sequences
-from trainer.input import Sequences
+from trainer.input_pipeline import Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
-from trainer.state import ModelState, StateError, Trainable
-from trainer.warm_start import NewRows, warm_start
+from trainer.settings import NewRows
+from trainer.train_state import ModelState, StateError, Trainable
+from trainer.warm_start import warm_start
 
 FIRST = 3  # padding and two out-of-vocabulary rows
 SIZES = [TableSizes(items, keys, FIRST) for items, keys in ((12, 8), (13, 8), (19, 15), (30, 16))]

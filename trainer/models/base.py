@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import tensorflow_recommenders as tfrs
 
-from trainer.input import Positions, Sequences
+from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
-from trainer.models.served import DotProduct
-from trainer.models.shares import Shares
+from trainer.models.attribution import Shares
+from trainer.models.frozen_items import DotProduct
 
 VocabularyName = Literal["items", "keys"]
 
@@ -41,7 +41,7 @@ class Recommender(tfrs.Model, abc.ABC):
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
     while training: `history` [b, l] (row 0 behind) and, for each of its steps, the `item` [b, l] to predict, 0 where
-    none is, and its `weight` [b, l] (see `trainer.windows`).
+    none is, and its `weight` [b, l] (see `trainer.sequence_windows`).
     """
 
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
@@ -131,3 +131,8 @@ class Recommender(tfrs.Model, abc.ABC):
     def known(rows: tf.Tensor, size: int) -> tf.Tensor:
         """Rows that came into the vocabulary after this model was trained become the out-of-vocabulary row."""
         return tf.where(rows < size, rows, tf.ones_like(rows))
+
+
+def table_of(model: Recommender, path: str) -> VocabularyName | None:
+    """The vocabulary whose rows the variable at `path` holds, if any."""
+    return next((name for table, name in model.tables.items() if path == table or path.startswith(table + "/")), None)

@@ -10,8 +10,8 @@ import tensorflow_recommenders as tfrs
 from trainer.keras2 import keras, tf
 from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.served import gather
-from trainer.models.tables import HistoryPooling, item_table, key_table
+from trainer.models.frozen_items import gather
+from trainer.models.layers import HistoryPooling, item_table, key_table
 
 Objective = Literal["rating", "click"]
 

@@ -6,15 +6,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from trainer.input import Positions, Sequences
+from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
 from trainer.models import sampled_softmax
+from trainer.models.attribution import Shares
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.mixture import Evidence, Mixture
-from trainer.models.served import DotProduct, ServedItems
-from trainer.models.shares import Shares
-from trainer.models.tables import Popularity, item_table
+from trainer.models.frozen_items import DotProduct, ServedItems
+from trainer.models.layers import Popularity, item_table
+from trainer.models.stacking import Evidence, Mixture
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import Few, Transitions
 

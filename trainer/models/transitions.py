@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
-from trainer.input import Sequences
+from trainer.input_pipeline import Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 

@@ -9,10 +9,10 @@ import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
+from trainer.models.attribution import Shares
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.served import DotProduct, ServedItems
-from trainer.models.shares import Shares
-from trainer.models.tables import HistoryPooling, Popularity, item_table, key_table
+from trainer.models.frozen_items import DotProduct, ServedItems
+from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 
 
 class TwoTower(Recommender):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.models.base import TableSizes
-from trainer.state import Arrays, Trainable
-from trainer.warm_start import table_of
+from trainer.models.base import TableSizes, table_of
+from trainer.train_state import Arrays, Trainable
 
 
 def average(trainable: Trainable, before: Arrays, carried: TableSizes, share: float) -> None:

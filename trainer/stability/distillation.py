@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, TableSizes
+from trainer.settings import DistilledBatches
 from trainer.stability.base import NEW, REPLAYED, Batches, Part
 
-DistilledBatches = Literal["replayed", "new", "both"]
 _WEIGHT = "distillation"
 
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from trainer.keras2 import tf
-from trainer.models.base import Recommender
+from trainer.models.base import Recommender, table_of
 from trainer.stability.base import NEW, Batches, Part
-from trainer.stability.rows import used_rows
-from trainer.state import Arrays
-from trainer.warm_start import table_of
+from trainer.stability.batch_rows import used_rows
+from trainer.train_state import Arrays
 
 FISHER_BATCH = 16  # positions whose gradients are squared together
 

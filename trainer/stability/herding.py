@@ -9,10 +9,9 @@ import numpy as np
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.base import PolicyError
-from trainer.stability.replay import ReplayMemory
-from trainer.stability.selection import Selection, by_label_share
+from trainer.stability.selection import Pool, Selection, by_label_share
 
-Represent = Callable[[ReplayMemory], np.ndarray]
+Represent = Callable[[Pool], np.ndarray]
 """float32 [s, d], the vector of each sequence before its last item."""
 
 _BATCH = 1024
@@ -26,7 +25,7 @@ def herding(represent: Represent) -> Selection:
     first to go when a budget shrinks are the last chosen.
     """
 
-    def numbers(pool: ReplayMemory) -> np.ndarray:
+    def numbers(pool: Pool) -> np.ndarray:
         labels = pool.labels
         vectors = represent(pool)
         norm = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -75,11 +74,11 @@ def representations(model: Recommender, history_length: int) -> Represent:
         )
     step = tf.function(model.represent, reduce_retracing=True)
 
-    def represent(pool: ReplayMemory) -> np.ndarray:
+    def represent(pool: Pool) -> np.ndarray:
         begin, end = pool.sequences.splits[:-1], pool.sequences.splits[1:] - 1
         items = np.append(pool.sequences.items, 0)
         vectors = []
-        for start in range(0, len(pool), _BATCH):
+        for start in range(0, len(pool.span), _BATCH):
             part = slice(start, start + _BATCH)
             at = end[part, None] + np.arange(-history_length, 0)
             history = np.where(at >= begin[part, None], items[np.maximum(at, 0)], 0)

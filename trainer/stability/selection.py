@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from trainer.stability.replay import ReplayMemory
+from trainer.input_pipeline import Sequences
+from trainer.settings import SelectionName
 
-SelectionName = Literal["reservoir", "recency", "frequency", "herding"]
-Selection = Callable[["ReplayMemory"], np.ndarray]
-"""float64 [s] for the s sequences of a pool, the memory's and the new ones."""
+
+class Pool(Protocol):
+    """What a rule sees: the s sequences of a replay memory, the new ones among them.
+
+    Attributes:
+      budget: how many of them stay.
+      sequences: themselves.
+      span, draw, labels: int64 [s], uint64 [s] and int64 [s], see `ReplayMemory`.
+    """
+
+    @property
+    def budget(self) -> int: ...
+
+    @property
+    def sequences(self) -> Sequences: ...
+
+    @property
+    def span(self) -> np.ndarray: ...
+
+    @property
+    def draw(self) -> np.ndarray: ...
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
+Selection = Callable[[Pool], np.ndarray]
+"""float64 [s] for the s sequences of a pool."""
 
 _DRAWS = 2.0**63  # a draw is an integer below
 
 
-def reservoir(pool: ReplayMemory) -> np.ndarray:
+def reservoir(pool: Pool) -> np.ndarray:
     """Every sequence of every span is as likely to be kept.
 
     Reservoir sampling (Vitter, "Random sampling with a reservoir", ACM TOMS 11, 1985) by random keys: each sequence
@@ -35,14 +60,14 @@ def recency(half_life: float) -> Selection:
     a number never changes, so the memory depends neither on the order of the spans nor on how they were batched.
     """
 
-    def numbers(pool: ReplayMemory) -> np.ndarray:
+    def numbers(pool: Pool) -> np.ndarray:
         uniform = (pool.draw.astype(np.float64) + 0.5) / _DRAWS
         return np.log2(-np.log1p(-uniform)) - pool.span / half_life
 
     return numbers
 
 
-def frequency(pool: ReplayMemory) -> np.ndarray:
+def frequency(pool: Pool) -> np.ndarray:
     """An item's share of the memory follows how often it is the label in the pool; which of them is drawn.
 
     ADER (Mi, Lin and Faltings, RecSys 2020, algorithm 1): an item's exemplars are proportional to its frequency among

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.models.base import Recommender
-from trainer.stability import ShrinkSettings
-from trainer.stability.partial import matching
-from trainer.state import Trainable
-from trainer.warm_start import table_of
+from trainer.models.base import Recommender, table_of
+from trainer.settings import ShrinkSettings
+from trainer.stability.freezing import matching
+from trainer.train_state import Trainable
 
 
 def shrink_perturb(trainable: Trainable, how: ShrinkSettings, seed: int) -> None:

@@ -1,0 +1,62 @@
+"""The first half, a task at a time: read, check, hash, write a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from components.span_example_gen.checks import check
+from components.span_example_gen.errors import SpanError
+from components.span_example_gen.hashing import hash_events
+from components.span_example_gen.readers.raw_batch import Piece
+from components.span_example_gen.readers.registry import reader_of
+from components.span_example_gen.settings import Settings
+from components.span_example_gen.shards import SHARD_ROWS, Summary, reject_lines, write_shard
+from components.suppression_list import Forgotten
+
+Task = tuple[int, tuple[Piece, ...]]
+
+
+class CleanPieces(beam.DoFn):
+    """Reads a task's pieces and yields the summary of each shard written for it."""
+
+    def __init__(
+        self, settings: Settings, window: tuple[int, int] | None, folder: str, forgotten: Forgotten | None = None
+    ) -> None:
+        self._settings, self._window, self._folder, self._forgotten = settings, window, folder, forgotten
+
+    def process(self, task: Task) -> Iterator[Summary]:
+        number, pieces = task
+        try:
+            yield from self._clean(number, pieces)
+        except SpanError as error:
+            # Not raised: Beam would hide the message in a trace. The plan raises it, in the caller's process.
+            yield Summary(number, error=str(error))
+
+    def _clean(self, number: int, pieces: tuple[Piece, ...]) -> Iterator[Summary]:
+        _, read = reader_of(self._settings.format)
+        summary = Summary(number)
+        events: list[pa.RecordBatch] = []
+        hashes: list[np.ndarray] = []
+        rejects: list[str] = []
+        for piece in pieces:
+            for raw in read(piece, self._settings.columns):
+                clean, found = check(raw, self._settings, self._window, self._forgotten)
+                summary.read += len(raw.rows) + len(raw.malformed)
+                summary.count(piece.name, found)
+                summary.unite({name: raw.kinds.get(name, "bytes") for name in self._settings.context})
+                rejects.append(reject_lines(piece.name, found))
+                if clean.num_rows:
+                    summary.events += clean.num_rows
+                    events.append(clean)
+                    hashes.append(hash_events(clean))
+                if summary.read >= SHARD_ROWS:
+                    write_shard(self._folder, summary, events, hashes, "".join(rejects))
+                    yield summary
+                    summary, events, hashes, rejects = Summary(number, summary.part + 1), [], [], []
+        if summary.read:
+            write_shard(self._folder, summary, events, hashes, "".join(rejects))
+            yield summary

@@ -1,0 +1,1 @@
+"""From files to batches of raw columns, a file a format."""

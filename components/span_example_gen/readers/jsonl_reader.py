@@ -1,0 +1,100 @@
+"""Rows of JSON lines, numbers kept as the text that stands in the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.span_example_gen.errors import SpanError
+from components.span_example_gen.readers.line_chunks import BOM, cut_at_lines, first_line, line_chunks
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, Kind, Piece, RawBatch
+from components.span_example_gen.readers.required_columns import require_columns
+
+# Digits and sign of an integer that surely fits into 64 bits.
+LONGEST_INT = 18
+
+
+class _Int(str):
+    """The text of a JSON number without a fraction."""
+
+
+class _Float(str):
+    """The text of any other JSON number."""
+
+
+# Numbers stay text: an id 0017850.0 or a 20-digit one would not survive a float.
+_DECODER = json.JSONDecoder(parse_int=_Int, parse_float=_Float, parse_constant=_Float)
+
+
+def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
+    """Cuts the file into pieces.
+
+    Raises:
+      SpanError: the file is empty, or its first line is an object that lacks one of `columns`. (Later lines may: a
+        missing value is judged row by row.)
+    """
+    line = first_line(path).removeprefix(BOM)
+    try:
+        row = _DECODER.decode(line.decode("utf-8"))
+    except ValueError:
+        row = None
+    if isinstance(row, dict):
+        require_columns(name, columns, list(row))
+    elif not line.strip():
+        raise SpanError(f"{name} must hold one JSON object a line. Received: an empty first line or file.")
+    return cut_at_lines(Piece(path, name))
+
+
+def read(piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
+    """Yields the piece's rows; lines that are no JSON object are malformed, blank lines are passed over."""
+    values: dict[str, list[Any]] = {name: [] for name in columns}
+    rows: list[int] = []
+    malformed: list[tuple[int, str]] = []
+    number = piece.first_row - 1
+    for chunk in line_chunks(piece):
+        if number == 0:
+            chunk = chunk.removeprefix(BOM)
+        for line in chunk.removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                record = _DECODER.decode(line.decode("utf-8"))
+                found = [record.get(name) for name in columns]
+                "".join(value for value in found if isinstance(value, str)).encode("utf-8")
+            except (ValueError, AttributeError, RecursionError):
+                malformed.append((number, line.rstrip(b"\r").decode("utf-8", "replace")))
+                continue
+            rows.append(number)
+            for name, value in zip(columns, found, strict=True):
+                values[name].append(value)
+            if len(rows) == BATCH_ROWS:
+                yield _batch(values, rows, malformed)
+                values, rows, malformed = {name: [] for name in columns}, [], []
+    if rows or malformed:
+        yield _batch(values, rows, malformed)
+
+
+def _batch(values: dict[str, list[Any]], rows: list[int], malformed: list[tuple[int, str]]) -> RawBatch:
+    columns = {name: pa.array([_text(value) for value in column], pa.string()) for name, column in values.items()}
+    kinds = {name: _kind(column) for name, column in values.items()}
+    return RawBatch(columns, np.asarray(rows, dtype=np.int64), malformed, kinds)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _kind(values: list[Any]) -> Kind:
+    types = {type(value) for value in values} - {type(None)}
+    if not types:
+        return None
+    if types == {_Int} and all(len(value) <= LONGEST_INT for value in values if value is not None):
+        return "int"
+    return "float" if types <= {_Int, _Float} else "bytes"

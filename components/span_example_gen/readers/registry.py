@@ -1,0 +1,22 @@
+"""The one table of formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from components.span_example_gen.readers import csv_reader, jsonl_reader, parquet_reader
+from components.span_example_gen.readers.raw_batch import Piece, RawBatch
+
+Plan = Callable[[str, str, Sequence[str]], list[Piece]]
+Read = Callable[[Piece, Sequence[str]], Iterator[RawBatch]]
+
+
+def reader_of(format: str) -> tuple[Plan, Read]:
+    """How a file of this format is cut into pieces, and how a piece is read."""
+    if format == "tfrecord":
+        # The only reader that needs TensorFlow's decoder.
+        from components.span_example_gen.readers import tfrecord_reader
+
+        return tfrecord_reader.plan, tfrecord_reader.read
+    reader = {"csv": csv_reader, "jsonl": jsonl_reader, "parquet": parquet_reader}[format]
+    return reader.plan, reader.read

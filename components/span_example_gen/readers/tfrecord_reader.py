@@ -1,0 +1,92 @@
+"""Rows of TFRecord files of tf.Example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tfx.dsl.io import fileio
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+from components.span_example_gen.errors import SpanError
+from components.span_example_gen.readers.parquet_reader import kind_of
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, Piece, RawBatch
+from components.span_example_gen.readers.required_columns import require_columns
+
+
+def plan(path: str, name: str, columns: Sequence[str]) -> list[Piece]:
+    """One piece a file: only from its start can its records be found.
+
+    Raises:
+      SpanError: the file is cut or empty, or its first record lacks one of `columns`.
+    """
+    for records in _records(path, name, 1):
+        try:
+            found = tf.train.Example.FromString(records[0]).features.feature
+        except DecodeError:
+            break
+        require_columns(name, columns, sorted(found))
+        break
+    else:
+        raise SpanError(f"{name} must hold records of tf.Example. Received: an empty file.")
+    return [Piece(path, name, size=int(fileio.stat(path).length) * (4 if path.endswith(".gz") else 1))]
+
+
+def read(piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
+    """Yields the file's rows; a record that is no tf.Example, or has several values in a column, is malformed."""
+    decoder = ExamplesToRecordBatchDecoder()
+    first = piece.first_row
+    for records in _records(piece.path, piece.name, BATCH_ROWS):
+        rows = np.arange(first, first + len(records), dtype=np.int64)
+        first += len(records)
+        malformed: list[tuple[int, str]] = []
+        try:
+            batch = decoder.DecodeBatch(records)
+        except RuntimeError:
+            whole = np.array([_parses(record) for record in records])
+            malformed = [(int(row), "") for row in rows[~whole]]
+            rows = rows[whole]
+            records = [record for record, good in zip(records, whole, strict=True) if good]
+            try:
+                batch = decoder.DecodeBatch(records)
+            except RuntimeError as error:
+                raise SpanError(f"{piece.name}: a feature must have one type in all records. {error}") from None
+        single = np.ones(len(rows), dtype=bool)
+        for name in columns:
+            at = batch.schema.get_field_index(name)
+            if at >= 0 and not pa.types.is_null(batch.schema.field(at).type):
+                single &= batch.column(at).value_lengths().fill_null(0).to_numpy(zero_copy_only=False) <= 1
+        malformed += [(int(row), "several values in one column") for row in rows[~single]]
+        arrays = {name: _first_values(batch, name).filter(pa.array(single)) for name in columns}
+        kinds = {name: kind_of(array.type, piece.name, name) for name, array in arrays.items()}
+        yield RawBatch(arrays, rows[single], sorted(malformed), kinds)
+
+
+def _records(path: str, name: str, size: int) -> Iterator[list[bytes]]:
+    data = tf.data.TFRecordDataset(path, "GZIP" if path.endswith(".gz") else "")
+    try:
+        for batch in data.batch(size).as_numpy_iterator():
+            yield batch.tolist()
+    except tf.errors.DataLossError as error:
+        raise SpanError(f"{name} must be a whole TFRecord file. {error.message}. Deliver the file again.") from None
+
+
+def _parses(record: bytes) -> bool:
+    try:
+        tf.train.Example.FromString(record)
+    except DecodeError:
+        return False
+    return True
+
+
+def _first_values(batch: pa.RecordBatch, name: str) -> pa.Array:
+    at = batch.schema.get_field_index(name)
+    if at < 0 or pa.types.is_null(batch.schema.field(at).type):
+        return pa.nulls(batch.num_rows)
+    column = batch.column(at)
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else np.zeros(0, np.int64)
+    return column.flatten().take(pa.array(starts, mask=lengths == 0))

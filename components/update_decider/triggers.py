@@ -1,0 +1,81 @@
+"""When a policy asks for a full retrain, and when it lets a span wait; the answers are sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from components.update_decider.limit_checks import DRIFT, Finding
+from components.update_decider.policy import Rules, Signals
+
+
+def retrain_due(span: int, rules: Rules, signals: Signals, found: Sequence[Finding]) -> str:
+    """Why a full retrain is due; empty if none is."""
+    if rules.schedule is not None:
+        due = rules.schedule.last_due(span)
+        # A retrain that the gate refused is not tried again before the next date; one that fell out is made up for.
+        if due > max(_known(signals.tried), _known(signals.retrained)):
+            late = f", {_count(span - due, rules.unit)} late" if due < span else ""
+            return f"A full retrain is due by the schedule ({rules.schedule.text}{late})."
+    if _cooling(span, rules, signals):
+        return ""
+    if _too_old(span, rules, signals):
+        age = _count(span - _known(signals.retrained), rules.unit)
+        return f"The last full retrain was {age} ago (policy.max_age {rules.max_age})."
+    return as_sentence([one for one in found if one.asks_retrain], "retrain")
+
+
+def may_rest(owed: int, rules: Rules, found: Sequence[Finding]) -> str:
+    """Why the span can wait; empty if it can't."""
+    if owed >= rules.rest_spans or any(one.asks_update for one in found):
+        return ""
+    measured = as_sentence(found)
+    return (
+        f"Nothing calls for an update. {measured}{' ' * bool(measured)}The span is left for later: {owed} of at most "
+        f"{rules.rest_spans} are (policy.rest_spans)."
+    )
+
+
+def waiting(span: int, rules: Rules, signals: Signals, found: Sequence[Finding]) -> str:
+    """Why a full retrain that is asked for is not made; empty if none is asked for."""
+    asked = any(one.asks_retrain for one in found) or _too_old(span, rules, signals)
+    if not asked or not _cooling(span, rules, signals):
+        return ""
+    return (
+        f"A full retrain was tried {_count(span - _known(signals.tried), rules.unit)} ago and is not tried again yet "
+        f"(policy.cooldown {rules.cooldown})."
+    )
+
+
+def drift_found(found: Sequence[Finding]) -> str:
+    """What drifted beyond one of its limits, in a sentence; empty if nothing did."""
+    return as_sentence([one for one in found if one.kind == DRIFT and one.value is not None and one.asks_update])
+
+
+def as_sentence(found: Sequence[Finding], limit: str = "") -> str:
+    """The figures of `found`, each with the limit it reached, or with the limit called `limit`."""
+    text = "; ".join(f"{one.text}{_limit(one, limit)}" for one in found)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _limit(finding: Finding, name: str) -> str:
+    name = name or ("retrain" if finding.asks_retrain else "fine_tune" if finding.asks_update else "")
+    value = getattr(finding.limit, name) if name else None
+    if value is None or finding.value is None:
+        return ""
+    return f" (policy.{finding.kind} {name} {value:g})"
+
+
+def _cooling(span: int, rules: Rules, signals: Signals) -> bool:
+    return signals.tried is not None and span - signals.tried <= rules.cooldown
+
+
+def _too_old(span: int, rules: Rules, signals: Signals) -> bool:
+    return rules.max_age is not None and signals.retrained is not None and span - signals.retrained >= rules.max_age
+
+
+def _known(span: int | None) -> float | int:
+    return float("-inf") if span is None else span
+
+
+def _count(number: float, unit: str) -> str:
+    return f"{number:g} {unit}{'s' * (number != 1)}"

@@ -1,0 +1,151 @@
+"""The spans of a backtest: what `SpanTransform` would make of each, kept on disk for all policies and later runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.span_transform import history as history_lib
+from components.span_transform import shard, vocabulary_growth
+from components.span_transform.events import SCHEMA, partition
+from components.span_transform.settings import Settings
+from components.suppression_list import Forgotten
+from pipeline.backtest.ingest import Events, ingest, ingest_settings
+from pipeline.config import Config
+from pipeline.parameters import components
+from pipeline.planning.run_plan import Delivery
+from pipeline.spans import Naming
+from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
+from trainer.models.base import TableSizes
+
+_ABOUT = "about.json"
+_IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and again
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedSpan:
+    """One span's sequences, held-out positions and vocabulary.
+
+    `fingerprint` says what it was made from, all earlier spans included.
+    """
+
+    number: int
+    name: str
+    folder: Path
+    fingerprint: str
+
+    @property
+    def sequences(self) -> Sequences:
+        return _sequences(self.folder)
+
+    @property
+    def held_out(self) -> Positions:
+        return _held_out(self.folder)
+
+    @functools.cached_property
+    def _vocabularies(self) -> vocabulary_growth.Vocabularies:
+        return vocabulary_growth.Vocabularies.load(self.folder / "vocabulary", 1)
+
+    @property
+    def sizes(self) -> TableSizes:
+        items, keys = self._vocabularies.items, self._vocabularies.keys
+        return TableSizes(items.size, keys.size, items.first_row)
+
+    @property
+    def popularity(self) -> np.ndarray:
+        """As the trainer is told, see `Recommender.set_popularity`."""
+        items = self._vocabularies.items
+        return np.concatenate([np.zeros(items.first_row), items.recent])
+
+
+def prepare(
+    config: Config, deliveries: Mapping[int, Delivery], folder: Path, on_span: Callable[[str], None]
+) -> list[PreparedSpan]:
+    """Transforms all `deliveries` in order, the first from no state; what lies in `folder` unchanged is kept.
+
+    Raises:
+      SpanError: a span can't be used.
+    """
+    prepared: list[PreparedSpan] = []
+    naming = Naming(config.data.dated)
+    settings = components.transform_settings(config)
+    forgotten = Forgotten.load(config.forgotten_path)
+    how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
+    if forgotten is not None:
+        how += sorted(forgotten.users)
+    for number, delivery in deliveries.items():
+        name = naming.format(number)
+        on_span(name)
+        before = prepared[-1].fingerprint if prepared else None
+        made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before])
+        span = PreparedSpan(number, name, folder / name, hashlib.sha256(made_from.encode()).hexdigest())
+        if _fingerprint(span.folder) != span.fingerprint:
+            _write(span, ingest(config, number, folder.parent / "refused"), prepared[-1:], settings)
+        prepared.append(span)
+    return prepared
+
+
+def _write(span: PreparedSpan, events: Events, yesterday: Sequence[PreparedSpan], settings: Settings) -> None:
+    partial = span.folder.with_name(f".{span.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    made = [partial / name for name in ("sequences", "held_out", "vocabulary", "history")]
+    for folder in made:
+        folder.mkdir(parents=True)
+    state = [str(yesterday[0].folder / name) if yesterday else None for name in ("vocabulary", "history")]
+    transform(events, span.number, shard.Folders(*map(str, made), *state), settings)
+    (partial / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
+    shutil.rmtree(span.folder, ignore_errors=True)
+    partial.rename(span.folder)
+    _sequences.cache_clear()
+    _held_out.cache_clear()
+
+
+def transform(events: Events, span: int, folders: shard.Folders, settings: Settings) -> None:
+    """What `span_transform.executor.transform` does with Beam, a shard after the other in this process."""
+    yesterday = vocabulary_growth.Vocabularies.load(folders.yesterday_vocabulary, settings.oov_rows)
+    counted = [vocabulary_growth.count_train(events.train, 0)]
+    known = 0
+    if folders.yesterday_history is not None:
+        paths = history_lib.shards_in(folders.yesterday_history)
+        counted += [vocabulary_growth.count_released(history_lib.read_held_out(path)) for path in paths]
+        known = history_lib.counts_in(folders.yesterday_history).events
+    today = vocabulary_growth.grow(yesterday, counted, span, settings)
+    today.save(folders.vocabulary)
+    shards = 1
+    while shards * settings.rows_per_shard < known + len(events.train) + len(events.held_out):
+        shards *= 2
+    train, held_out = partition(events.train, shards), partition(events.held_out, shards)
+    nothing = SCHEMA.empty_table()
+    for number in range(shards):
+        shard.transform_shard(
+            train.get(number, nothing), held_out.get(number, nothing),
+            number, shards, span, folders, settings, today, yesterday,
+        )  # fmt: skip
+
+
+def _fingerprint(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / _ABOUT).read_text())["fingerprint"]
+    except FileNotFoundError:
+        return None
+
+
+@functools.lru_cache(_IN_MEMORY)
+def _sequences(folder: Path) -> Sequences:
+    return read_sequences(_files(folder / "sequences" / "Split-train"))
+
+
+@functools.lru_cache(_IN_MEMORY)
+def _held_out(folder: Path) -> Positions:
+    return read_held_out(_files(folder / "held_out" / "Split-eval"))[0]
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.glob("*.gz"))

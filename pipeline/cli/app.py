@@ -1,0 +1,38 @@
+"""`warmspan …`: the command line, put together from a file a family of commands.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import typer
+
+from pipeline.cli import backtest, forget, gc, plan, report, run, serve, start, tensorboard, versions
+from pipeline.cli.options import stop
+
+app = typer.Typer(
+    help="Keeps a Keras recommender fresh: each day warm-starts yesterday's model, and only what holds up is pushed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for commands in (start, run, plan, report, backtest, versions, serve, tensorboard, gc, forget):
+    app.add_typer(commands.app)
+
+
+def main() -> None:
+    """The console script."""
+    # TFX's dependencies warn of each other's futures at import; a run's own warnings and logs go to its log file.
+    warnings.simplefilter("ignore")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        app()
+    except ValueError as error:
+        from pipeline.config import ConfigError
+
+        if not isinstance(error, ConfigError):
+            raise
+        stop(error)  # a store that does not answer, in whatever command

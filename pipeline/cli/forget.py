@@ -1,0 +1,54 @@
+"""`warmspan forget`: what the law asks for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop
+
+app = typer.Typer()
+
+
+@app.command()
+def forget(
+    config: ConfigPath = DEFAULT_CONFIG,
+    user: Annotated[list[str] | None, typer.Option(help="A user's id; give it again for several.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file with an id a line.")] = None,
+    span: Annotated[str | None, typer.Option(help="A day, like 2024-05-03: all that it brought.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Erase users, or a day, from everything under the root, for good. Without either: end what is still to be done."""
+    settings = read_settings(config)
+    from components.suppression_list import ForgottenError
+    from pipeline.cli.forget_dialog import forget_rest, forget_span, forget_users, users_in
+    from pipeline.erasure.errors import ForgetError
+    from pipeline.erasure.journal import JournalError
+    from pipeline.erasure.pending import due_lines, read_due
+    from pipeline.metadata_store.root_lock import LockedError
+    from pipeline.operations.rollback import RollbackError
+    from pipeline.spans import SpanNameError
+
+    def ask() -> bool:
+        return agreed("Forget, for good?", dry_run, yes)
+
+    try:
+        ids = [*(user or []), *(users_in(file) if file else [])]
+        if span is not None and ids:
+            raise ForgetError("`--span` must stand alone. Received: with users. Give two commands.")
+        if ids:
+            clean = forget_users(settings, ids, say, ask)
+        elif span is not None:
+            clean = forget_span(settings, span, say, ask)
+        else:
+            clean = forget_rest(settings, say, ask)
+        for line in due_lines(read_due(settings), settings):
+            say(line)
+    except (ForgetError, ForgottenError, JournalError, LockedError, RollbackError, SpanNameError) as error:
+        stop(error)
+    if not clean:
+        sys.exit(1)

@@ -1,0 +1,108 @@
+"""`warmspan serve`, `recommend` and `deploy-config`: the model over REST."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    read_settings,
+    stop,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    config: ConfigPath = DEFAULT_CONFIG,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 8501,
+    model_config_file: Annotated[
+        Path | None,
+        typer.Option("--model_config_file", "--model-config-file", help="Serve this models.config, not --config."),
+    ] = None,
+    enable_batching: Annotated[
+        bool, typer.Option("--enable_batching", "--enable-batching", help="Compute concurrent requests together.")
+    ] = False,
+    batching_parameters_file: Annotated[
+        Path | None,
+        typer.Option("--batching_parameters_file", "--batching-parameters-file", help="For --enable_batching."),
+    ] = None,
+    monitoring_config_file: Annotated[
+        Path | None,
+        typer.Option("--monitoring_config_file", "--monitoring-config-file", help="Metrics are on without it."),
+    ] = None,
+    cors: Annotated[
+        bool, typer.Option("--rest_api_enable_cors_support", help="Let the pages of any web site ask.")
+    ] = False,
+) -> None:
+    """Serve the newest version over TF Serving's REST contract, and take up new ones."""
+    settings = None if model_config_file else read_settings(config)
+    if settings is not None and settings.models_config_path.exists():
+        model_config_file = settings.models_config_path  # labels were given
+    from serving.server.flags import batching_option
+    from serving.server.rest_server import RestServer
+    from serving.tfs_config.monitoring_config import monitoring_option
+    from serving.tfs_config.text_format import ServerConfigError
+
+    try:
+        RestServer(
+            model_config_file or {settings.name: settings.serving_path},  # type: ignore[union-attr]
+            *(host, port),
+            cors=cors,
+            metrics_path=monitoring_option(monitoring_config_file),
+            batching=batching_option(enable_batching, batching_parameters_file),
+        ).serve_forever()
+    except ServerConfigError as error:
+        stop(error)
+    except OSError as error:
+        stop(OSError(f"`--host` and `--port` must be free to listen on. Received: {host}:{port} ({error.strerror})."))
+
+
+@app.command("deploy-config")
+def deploy_config(
+    config: ConfigPath = DEFAULT_CONFIG,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("deploy"),
+    force: Annotated[bool, typer.Option(help="Write over files that are there.")] = False,
+) -> None:
+    """Write what the official TensorFlow Serving needs: compose, Kubernetes, Prometheus and Grafana files."""
+    settings = read_settings(config)
+    from pipeline.operations.deployment import write_deployment
+    from serving.deploy.deployment import DeployError
+
+    try:
+        paths = write_deployment(settings, out, force=force)
+    except DeployError as error:
+        stop(error)
+    for path in paths:
+        Console().print(str(path), highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="The user's id; '' for somebody unknown.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    history: Annotated[str, typer.Option(help="Items of the user, oldest first, with commas between.")] = "",
+    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+    url: Annotated[str, typer.Option(help="Where the model is served.")] = "http://127.0.0.1:8501",
+) -> None:
+    """Ask the served model for a user's items."""
+    settings = read_settings(config)
+    from rich.table import Table
+
+    from serving.client import Client, ClientError
+
+    try:
+        found = Client(url, settings.name).recommend(user, [one for one in history.split(",") if one], k=k)
+    except ClientError as error:
+        stop(error)
+    table = Table("item", "score", "title", show_edge=False)
+    for one in found:
+        table.add_row(one.item, f"{one.score:.3f}", one.title or "")
+    Console().print(table)

@@ -1,0 +1,112 @@
+"""One frozen, typed settings object, read once from one YAML file.
+
+Unknown keys are refused and the nearest known one is named; every value is checked where it is read, so that a
+mistake is a sentence at the start of a run and not a stack trace in the middle of the night.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from pipeline.config.alerts import Alerts
+from pipeline.config.data import Data, Split
+from pipeline.config.gate import Gate, Push
+from pipeline.config.policy import Maintenance
+from pipeline.config.section import Section
+from pipeline.config.serving import Serving
+from pipeline.config.update import Update
+
+
+class ConfigError(ValueError):
+    """The settings file can't be used; the message says which key, the rule and what was received."""
+
+
+class Vocabulary(Section):
+    """Which ids get a row of their own."""
+
+    item_min_count: int = pydantic.Field(default=1, ge=1)
+    key_min_count: int = pydantic.Field(default=1, ge=1)
+    oov_rows: int = pydantic.Field(default=1, ge=1)
+    half_life_spans: float = pydantic.Field(default=7.0, gt=0)
+
+
+class History(Section):
+    """How many of a key's last events are kept, and seen by the model."""
+
+    length: int = pydantic.Field(default=50, ge=1)
+
+
+class Model(Section):
+    """`type` is `two_tower`, `ranking`, or the dotted path of your own `tfrs.Model`."""
+
+    type: str = "two_tower"
+    params: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+
+class Gc(Section):
+    """What `warmspan gc` leaves beyond what is needed: the papers and logs of the last `keep_spans` spans."""
+
+    keep_spans: int = pydantic.Field(default=30, ge=1)
+
+
+class Beam(Section):
+    """Passed to Beam untouched. Without any, spans are processed in this process by Beam's FnApiRunner."""
+
+    args: tuple[str, ...] = ()
+
+
+class Config(Section):
+    """All settings of one recommender. Relative paths start at the folder of the YAML file."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    root: Path = Path("run")
+    metadata: str | None = None
+    cache: bool = True
+    data: Data
+    split: Split = Split()
+    vocabulary: Vocabulary = Vocabulary()
+    history: History = History()
+    model: Model = Model()
+    update: Update = Update()
+    gate: Gate = Gate()
+    push: Push = Push()
+    serving: Serving = Serving()
+    policy: Maintenance = Maintenance()
+    alerts: Alerts = Alerts()
+    gc: Gc = Gc()
+    beam: Beam = Beam()
+
+    @pydantic.model_validator(mode="after")
+    def _policy_fits(self) -> Config:
+        columns = ("key", "item", "weight", *self.data.columns.context)
+        if problem := self.policy.problem(self.data.dated, columns, self.update.max_owed_spans):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def serving_path(self) -> Path:
+        """TF Serving's folder of this model: one sub-folder a version."""
+        return self.root / "serving" / self.name
+
+    @property
+    def models_config_path(self) -> Path:
+        """The models.config that the servers read, once versions have labels."""
+        return self.root / "serving" / "models.config"
+
+    @property
+    def forgotten_path(self) -> Path:
+        """What must not come back: written by `warmspan forget`."""
+        return self.root / "forgotten.json"
+
+    @property
+    def artifacts_path(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def logs_path(self) -> Path:
+        return self.root / "logs"
+
+

@@ -1,0 +1,35 @@
+"""The sections `gate` and `push` of the settings: what a candidate must show, and how it gets into service."""
+
+from __future__ import annotations
+
+import pydantic
+
+from pipeline.config.section import Section
+
+
+class Threshold(Section):
+    """`floor`: the metric must reach it. `max_drop`: it may fall this far below the champion's (absolute)."""
+
+    floor: float | None = None
+    max_drop: float | None = pydantic.Field(default=None, ge=0)
+
+
+class Gate(Section):
+    """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
+
+    k: int = pydantic.Field(default=20, ge=1)
+    min_events: int = pydantic.Field(default=20, ge=1)
+    cold_below: int = pydantic.Field(default=5, ge=1)
+    thresholds: dict[str, Threshold] = pydantic.Field(
+        default_factory=lambda: {"recall": Threshold(floor=0.0, max_drop=0.02)}
+    )
+    slice_thresholds: dict[str, dict[str, Threshold]] = pydantic.Field(default_factory=dict)
+    confidence_intervals: bool = False
+
+
+class Push(Section):
+    """How a blessed model reaches TF Serving's folder."""
+
+    keep_versions: int = pydantic.Field(default=7, ge=1)
+    max_k: int = pydantic.Field(default=100, ge=1)
+    exclude_seen: bool = True

@@ -1,0 +1,123 @@
+"""Reads the settings file; a mistake in it is a sentence that names the key, the rule and what was received."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from pipeline.config.config import Config, ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently keep the last, and takes `on:` for a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":  # as YAML 1.1 has it: yes, no, on, off
+                key.tag = "tag:yaml.org,2002:str"
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.composer.ComposerError(
+                    "a key must be given once", node.start_mark, f"received `{key.value}` twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads the YAML file at `path`.
+
+    Raises:
+      ConfigError: the file is missing, not YAML, or has a key or value that can't be used.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"The settings file must exist. Received: {str(path)!r}. Write one with `warmspan init`."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} must be a YAML file that can be read. {error}") from None
+    if not isinstance(raw, dict):
+        received = "an empty file" if raw is None else type(raw).__name__
+        raise ConfigError(f"{path} must hold keys and values. Received: {received}.")
+    try:
+        config = Config.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{path} can't be used:\n" + "\n".join(_explain(error))) from None
+    return _absolute(config, path.resolve().parent)
+
+
+def override(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+    """The settings with some replaced, section by section, and checked as when they are read.
+
+    Args:
+      config: the settings.
+      changes: nested settings, as in the YAML file.
+      source: where the changes come from, for the message.
+
+    Raises:
+      ConfigError: a key or value that can't be used.
+    """
+    try:
+        return Config.model_validate(_merged(config.model_dump(), changes))
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{source} can't be used:\n" + "\n".join(_explain(error))) from None
+
+
+def _merged(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(settings)
+    for name, value in changes.items():
+        inner = settings.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    data = config.data.model_copy(
+        update={
+            "path": base / config.data.path,
+            "items": None if config.data.items is None else base / config.data.items,
+        }
+    )
+    return config.model_copy(update={"root": base / config.root, "data": data})
+
+
+def _explain(error: pydantic.ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = _nearest(str(problem["loc"][-1]), _known_keys(problem["loc"][:-1]))
+            lines.append(f"  `{where}` is not a setting. Did you mean `{near}`?")
+        elif problem["type"] == "missing":
+            lines.append(f"  `{where}` must be given.")
+        else:
+            message = problem["msg"].removeprefix("Value error, ").removesuffix(".")
+            received = "" if "Received" in message else f" Received: {problem['input']!r}."
+            lines.append(f"  `{where}`: {message}.{received}")
+    return lines
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    # A settings file is written by hand: capitals and hyphens are the commonest slips.
+    return difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.0)[0]
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The settings of the section at `location`, through the lists and mappings that hold sections."""
+    annotation: Any = Config
+    for part in location:
+        if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+            annotation = annotation.model_fields[str(part)].annotation
+        else:
+            annotation = next(inner for inner in reversed(typing.get_args(annotation)) if inner is not Ellipsis)
+    return list(annotation.model_fields)

@@ -1,0 +1,1 @@
+"""The daily loop on a simulated shop (`warmspan demo`)."""

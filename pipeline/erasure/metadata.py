@@ -1,0 +1,52 @@
+"""Takes users out of ML Metadata: out of texts that quote them, and out of pages that SQLite has set free."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+from ml_metadata.metadata_store import metadata_store
+
+from pipeline.config import Config
+from pipeline.erasure.redaction import redact
+
+
+def forget_in_store(config: Config, store: metadata_store.MetadataStore, pattern: re.Pattern[bytes]) -> int:
+    """Rewrites the properties that hold an id; returns how many artifacts, executions and contexts that were.
+
+    SQLite is written anew, so that no free page keeps what was there. What a database server keeps in its own logs
+    and backups is for who runs it.
+    """
+    changed = 0
+    for found, put in (
+        (store.get_artifacts(), store.put_artifacts),
+        (store.get_executions(), store.put_executions),
+        (store.get_contexts(), store.put_contexts),
+    ):
+        touched = [one for one in found if _changed(one, pattern)]
+        if touched:
+            put(touched)
+            changed += len(touched)
+    if config.metadata is None:
+        _vacuum(config)
+    return changed
+
+
+def _changed(one: Any, pattern: re.Pattern[bytes]) -> bool:
+    before = one.SerializeToString(deterministic=True)
+    values: Sequence[Message] = [*one.properties.values(), *one.custom_properties.values()]
+    for value in values:
+        redact(value, pattern)
+    return one.SerializeToString(deterministic=True) != before
+
+
+def _vacuum(config: Config) -> None:
+    connection = sqlite3.connect(config.root / "metadata.sqlite", timeout=60)
+    try:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("VACUUM")
+    finally:
+        connection.close()

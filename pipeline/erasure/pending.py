@@ -1,0 +1,144 @@
+"""What is left to be done after somebody, or a day, was forgotten.
+
+The weights of a model can't unlearn. Until one was trained from fresh weights without the forgotten, the champion is
+one that learned from them; then the older ones are taken back and their files go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+from components.suppression_list import Forgotten
+from pipeline.config import Config
+from pipeline.erasure.journal import journal_path
+from pipeline.ledger.artifacts import MEMORY, MODEL, Pieces, read_pieces
+from pipeline.ledger.models import LEARNED, Family, Model, read_family
+from pipeline.metadata_store.connection import open_store
+from pipeline.metadata_store.root_lock import alone
+from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.operations.rollback import SEEN_AFTER, Rollback, RollbackError, plan_without, take_back
+from pipeline.spans import Naming
+
+_REASON = "learned from somebody who was forgotten"
+_STATE = "SpanTransform/history"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """What is left to be done.
+
+    Attributes:
+      champion: the champion, if it learned from somebody who was forgotten.
+      older: models that did and can be taken back, because the champion did not.
+      again: spans that stood on a forgotten one and have to be run again, oldest first.
+      last: the last span that was run.
+    """
+
+    champion: Model | None
+    older: tuple[Model, ...]
+    again: tuple[int, ...]
+    last: int | None
+
+    @property
+    def empty(self) -> bool:
+        return self.champion is None and not self.older and not self.again
+
+
+def read_due(config: Config) -> Due:
+    """Reads it from ML Metadata; nothing was ever forgotten is nothing due."""
+    forgotten, store = Forgotten.load(config.forgotten_path), open_store(config)
+    if forgotten is None or store is None:
+        return Due(None, (), (), None)
+    pieces, family = read_pieces(config, store), read_family(store, config.name)
+    return _due(pieces, family, forgotten)
+
+
+def due_lines(due: Due, config: Config) -> list[str]:
+    """The same for a person, with the command that does it."""
+    naming = Naming(config.data.dated)
+    lines = []
+    if journal_path(config).exists():
+        lines.append(f"{'erasure':10}One was cut off, ids are still there: `warmspan forget` or the next run ends it.")
+    if due.again:
+        first, last = (naming.format(span) for span in (due.again[0], due.again[-1]))
+        which = first if first == last else f"{first} to {last}"
+        lines.append(f"{'erasure':10}{which} stood on a day that was forgotten: `warmspan run --from {first} --redo`.")
+    elif due.champion is not None and due.last is not None:
+        again = f"`warmspan run --span {naming.format(due.last)} --redo --decide retrain`"
+        lines.append(
+            f"{'erasure':10}Champion {due.champion.version} learned from somebody who was forgotten. To train one that "
+            f"did not: {again}."
+        )
+    elif due.older:
+        named = ", ".join(str(one.version) for one in due.older)
+        lines.append(f"{'erasure':10}Learned from somebody who was forgotten: {named}. `warmspan forget` removes them.")
+    return lines
+
+
+def take_older_back(config: Config) -> tuple[int, ...]:
+    """Revokes the older models and removes their files, once the champion is one that did not learn from the forgotten.
+
+    Returns:
+      Their versions.
+
+    Raises:
+      RollbackError: the served folder can't be changed.
+      LockedError: a run is going on.
+    """
+    with alone(config.root), alone_in_store(config):
+        forgotten, store = Forgotten.load(config.forgotten_path), open_store(config)
+        if forgotten is None or store is None:
+            return ()
+        pieces, family = read_pieces(config, store), read_family(store, config.name)
+        due = _due(pieces, family, forgotten)
+        if due.champion is not None or not due.older:
+            return ()
+        from pipeline.operations.garbage_collection import remove
+
+        planned = _rollback(config, family, due.older)
+        take_back(config, planned, {one.id: _REASON for one in planned.revoke}, SEEN_AFTER)
+        versions = {one.version for one in due.older}
+        gone = [one for one in (*pieces.of(MODEL), *pieces.of(MEMORY)) if one.version in versions]
+        remove(config, store, gone)
+        return tuple(sorted(versions))
+
+
+def _due(pieces: Pieces, family: Family, forgotten: Forgotten) -> Due:
+    learned = _learned(pieces)
+    champion = family.champion()
+    tainted = champion is not None and champion.id in learned
+    older = [one for one in family.models if one.id in learned and one.kept]
+    states = [one for one in pieces.all if one.kind == _STATE]
+    live = {one.span for one in states if one.live}
+    begin = min(forgotten.spans, default=None)
+    again = {one.span for one in states} - live - set(forgotten.spans)
+    spans = {one.span for one in states} - set(forgotten.spans)
+    return Due(
+        champion=champion if tainted else None,
+        older=() if tainted or champion is None else tuple(older),
+        again=tuple(sorted(span for span in again if begin is not None and span > begin)),
+        last=max(spans, default=None),
+    )
+
+
+def _learned(pieces: Pieces) -> set[int]:
+    """Ids of the models that learned from the forgotten, themselves or through the model that they started from."""
+    models = [one for one in pieces.all if one.kind == MODEL]
+    found = {one.id for one in models if one.properties.get(LEARNED)}
+    versions = {one.version for one in models if one.id in found}
+    for one in models:  # in the order in which they were trained
+        if one.properties.get("parent") and one.properties["parent"] in versions:
+            found.add(one.id)
+            versions.add(one.version)
+    return found
+
+
+def _rollback(config: Config, family: Family, models: Sequence[Model]) -> Rollback:
+    try:
+        return plan_without(config, family, models, models)
+    except RollbackError as error:
+        raise RollbackError(f"Models that learned from the forgotten can't be taken back yet. {error}") from None

@@ -1,0 +1,137 @@
+"""Erases a day: all that it brought, and all that stands on it.
+
+What later days made is made from its events too: their histories, vocabularies and models. So all of it goes, the
+models are taken back, and the days after are run again from the state of the day before. The tombstone is written
+first; as long as a file of the day itself is there this is not at its end, and the next run goes on with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from ml_metadata.metadata_store import metadata_store
+
+from components.resolvers import FORGOTTEN
+from components.suppression_list import Forgotten
+from pipeline.config import Config
+from pipeline.erasure.errors import ForgetError
+from pipeline.ledger.artifacts import Piece, Pieces, read_pieces
+from pipeline.ledger.models import Model, read_family
+from pipeline.ledger.runs import run_id
+from pipeline.metadata_store.connection import open_store
+from pipeline.metadata_store.root_lock import alone
+from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.operations.garbage_collection import remove
+from pipeline.operations.rollback import SEEN_AFTER, Rollback, plan_without, take_back
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.spans import Naming, delivered
+
+_SCHEMA = "ImportSchemaGen/schema"  # of the settings, not of any day
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanErasure:
+    """What forgetting a day does.
+
+    Attributes:
+      span: its number.
+      rollback: the models that are taken back, what is served then.
+      pieces: artifacts whose files go.
+      again: later spans that were run and have to be run again.
+      own: the day's own files, outside of the root; they are left alone and never read again.
+    """
+
+    span: int
+    rollback: Rollback
+    pieces: tuple[Piece, ...]
+    again: tuple[int, ...]
+    own: tuple[str, ...]
+
+
+def make_span_erasure(config: Config, name: str) -> SpanErasure:
+    """Looks at what a day brought; changes nothing.
+
+    Raises:
+      SpanNameError: the name can't be read.
+      ForgetError: it was never run, or a later day can't be run again.
+      RollbackError: nothing would be left to serve.
+    """
+    naming, store = Naming(config.data.dated), open_store(config)
+    span = naming.parse(name)
+    pieces = None if store is None else read_pieces(config, store)
+    if store is None or pieces is None or not any(one.span == span for one in pieces.all):
+        raise ForgetError(f"`--span` must be a span that was run. Received: {name}. `warmspan status` lists them.")
+    going = _standing_on(pieces, span)
+    again = tuple(sorted({one.span for one in going if one.span > span}))
+    there = read_deliveries(config)
+    lost = [naming.format(one) for one in again if one not in there]
+    if lost:
+        raise ForgetError(
+            f"The days after `--span` must still have files, because they are run again without it. Received: none for "
+            f"{', '.join(lost)}. Put them back into the data folder."
+        )
+    planned = _rollback(config, store, span)
+    own = [str(config.data.path)] if span in delivered(config.data.path, config.data.pattern) else []
+    return SpanErasure(span, planned, tuple(going), again, tuple(own))
+
+
+def carry_out(config: Config, planned: SpanErasure) -> None:
+    """Does what was planned.
+
+    Raises:
+      RollbackError: the served folder can't be changed.
+      LockedError: a run is going on.
+    """
+    with alone(config.root), alone_in_store(config):
+        forgotten = Forgotten.load(config.forgotten_path) or Forgotten.new()
+        forgotten.with_spans([planned.span]).save(config.forgotten_path)
+        finish(config)
+
+
+def finish(config: Config) -> None:
+    """Ends the erasure of days that was cut off, if there is one. The caller holds the locks."""
+    forgotten, store = Forgotten.load(config.forgotten_path), open_store(config)
+    if forgotten is None or store is None or not forgotten.spans:
+        return
+    pieces = read_pieces(config, store)
+    for span in sorted(forgotten.spans):
+        if not any(one.span == span and one.live and one.kind != _SCHEMA for one in pieces.all):
+            continue
+        planned = _rollback(config, store, span)
+        why = f"stands on {Naming(config.data.dated).format(span)}, which was forgotten"
+        take_back(config, planned, {one.id: why for one in planned.revoke}, SEEN_AFTER)
+        going = _standing_on(pieces, span)
+        # The day itself at last: as long as it is there this is not done.
+        remove(config, store, [one for one in going if one.span > span])
+        for path in _papers(config, span):
+            path.unlink(missing_ok=True)
+        _mark(store, [one for one in going if one.span == span])
+        remove(config, store, [one for one in going if one.span == span])
+        pieces = read_pieces(config, store)
+
+
+def _standing_on(pieces: Pieces, span: int) -> list[Piece]:
+    return [one for one in pieces.all if one.live and one.span >= span and one.kind != _SCHEMA]
+
+
+def _rollback(config: Config, store: metadata_store.MetadataStore, span: int) -> Rollback:
+    family = read_family(store, config.name)
+    gone: list[Model] = [one for one in family.models if one.span >= span]
+    return plan_without(config, family, gone, gone)
+
+
+def _papers(config: Config, span: int) -> Iterable[Path]:
+    name = Naming(config.data.dated).format(span)
+    yield from (config.logs_path / "runs").glob(f"{run_id(config.name, name, 1)[:-2]}*.log")
+    yield from (config.logs_path / "spans").glob(f"*/events.out.tfevents.{span:010d}")
+    yield config.artifacts_path / "SpanExampleGen" / "refused" / f"{name}.csv"
+
+
+def _mark(store: metadata_store.MetadataStore, found: Iterable[Piece]) -> None:
+    artifacts = store.get_artifacts_by_id([one.id for one in found])
+    for one in artifacts:
+        one.custom_properties[FORGOTTEN].int_value = 1
+    if artifacts:
+        store.put_artifacts(artifacts)

@@ -1,0 +1,1 @@
+"""Which of a user's events carried a score (`warmspan explain`)."""

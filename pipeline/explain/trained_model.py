@@ -1,0 +1,162 @@
+"""A trained model as its artifact keeps it, asked with raw ids, without loading its SavedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_metadata.proto import metadata_store_pb2
+
+from components.incremental_trainer.artifact_files import STATE_FOLDER
+from components.incremental_trainer.item_columns import ItemsFileError, item_columns
+from components.span_transform.history import shards_in
+from pipeline.config import Config
+from pipeline.ledger.artifacts import LIVE
+from pipeline.metadata_store.connection import connect
+from pipeline.parameters.components import model_spec, trainer_settings
+from serving.bundle.protocols import UNAVAILABLE
+from trainer.models.attribution import Shares
+from trainer.models.base import Recommender
+from trainer.train_state import ModelState
+from trainer.update import rebuild
+from trainer.vocabulary import Vocabulary, hash_buckets
+
+
+@dataclasses.dataclass(frozen=True)
+class Ids:
+    """The ids behind the rows, those of the newest span: rows are never given away, so older models know fewer.
+
+    Attributes:
+      items, keys: the vocabularies.
+      titles: item id to its title, where the items file has one.
+      available: bool [items], whether an item may be recommended.
+    """
+
+    items: Vocabulary
+    keys: Vocabulary
+    titles: dict[bytes, str]
+    available: np.ndarray
+
+    def title(self, item: bytes) -> str:
+        return self.titles.get(item, "")
+
+
+class Trained:
+    """A model rebuilt from its state."""
+
+    def __init__(self, model: Recommender, ids: Ids) -> None:
+        self.model, self.ids = model, ids
+
+    def __call__(self, user: bytes, histories: Sequence[Sequence[bytes]], items: Sequence[bytes]) -> np.ndarray:
+        """As `serving.bundle.attribution.Ask`; of what no served model recommends the scores are -1e30 too."""
+        import tensorflow as tf
+
+        history = np.concatenate([self.history_rows(one) for one in histories])
+        rows = _rows(self.ids.items, items, self.model.sizes.items)
+        key = np.repeat(self.key_row(user), len(histories))
+        asked = np.broadcast_to(rows, (len(histories), len(rows)))
+        scores = self.model.score(tf.constant(key), tf.constant(history), tf.constant(asked)).numpy()
+        shown = rows >= self.model.sizes.first_row
+        shown[shown] &= self.ids.available[rows[shown] - self.model.sizes.first_row]
+        return np.where(shown, scores, UNAVAILABLE)
+
+    @property
+    def items(self) -> list[bytes]:
+        """The items that it has a row of its own for, in the order of the rows."""
+        return self.ids.items.ids.slice(0, self.model.sizes.items - self.model.sizes.first_row).to_pylist()
+
+    def shares(self, user: bytes, history: Sequence[bytes], item: bytes) -> Shares | None:
+        """What the item's score is the sum of; the shares are those of `history`, oldest first."""
+        import tensorflow as tf
+
+        row = _rows(self.ids.items, [item], self.model.sizes.items)
+        found = self.model.shares(
+            tf.constant(self.key_row(user)), tf.constant(self.history_rows(history)), tf.constant(row)
+        )
+        if found is None:
+            return None
+        recent = found.events[len(found.events) - len(history) :]
+        return dataclasses.replace(found, events=recent)
+
+    def vectors(self) -> np.ndarray | None:
+        """float32 [items, d], the table of items that the model has trained; None where it has none."""
+        for path, kind in self.model.tables.items():
+            table: object = self.model
+            for name in path.split("/"):
+                table = getattr(table, name, None)
+            values = getattr(table, "embeddings", None)
+            if kind == "items" and values is not None and values.shape[1] > 1:
+                return values.numpy()[self.model.sizes.first_row :]
+        return None
+
+    def key_row(self, user: bytes) -> np.ndarray:
+        """int64 [1]."""
+        return _rows(self.ids.keys, [user], self.model.sizes.keys)
+
+    def history_rows(self, history: Sequence[bytes]) -> np.ndarray:
+        """int64 [1, history_length], 0 in front."""
+        rows = np.zeros((1, self.model.history_length), np.int64)
+        recent = list(history)[-self.model.history_length :]
+        if recent:
+            rows[0, -len(recent) :] = _rows(self.ids.items, recent, self.model.sizes.items)
+        return rows
+
+
+def _rows(vocabulary: Vocabulary, ids: Sequence[bytes], size: int) -> np.ndarray:
+    """int64 [n]. What came into the vocabulary after the model was trained is unknown to it, as it is to its bundle."""
+    rows = vocabulary.lookup(list(ids)) if len(ids) else np.zeros(0, np.int64)
+    late = np.flatnonzero(rows >= size)
+    if len(late):
+        rows[late] = 1 + hash_buckets([ids[place] for place in late], vocabulary.oov_rows)
+    return rows
+
+
+def load_trained(config: Config, uri: str, ids: Ids) -> Trained:
+    """The model whose artifact lies at `uri`.
+
+    Raises:
+      StateError, ModelError: it is not there, or of another model than the settings have.
+    """
+    return Trained(rebuild(model_spec(config), ModelState.load(Path(uri) / STATE_FOLDER)), ids)
+
+
+def load_ids(config: Config, vocabulary: Path) -> Ids:
+    """Reads a vocabulary artifact, and what the items file says of its items."""
+    items, keys = Vocabulary.load(vocabulary, "items"), Vocabulary.load(vocabulary, "keys")
+    names = items.ids.to_pylist()
+    try:
+        columns, available = item_columns(items.ids, trainer_settings(config))
+    except ItemsFileError:
+        columns, available = {}, None  # a title is worth having, and no reason to stop
+    texts = columns.get("titles", [])
+    titles = {one: text for one, text in zip(names, texts, strict=False) if text}
+    return Ids(items, keys, titles, np.ones(len(names), bool) if available is None else available)
+
+
+def read_history(folder: Path, user: bytes) -> tuple[list[bytes], list[int]]:
+    """A key's last events, oldest first: item ids, and times in milliseconds since 1970. Empty for one without any."""
+    import pyarrow.parquet as pq
+
+    for shard in shards_in(folder):
+        found = pq.read_table(shard, columns=["items", "timestamps"], filters=[("key", "==", user)])
+        if len(found):
+            return found["items"][0].as_py(), found["timestamps"][0].as_py()
+    return [], []
+
+
+def newest_folder(config: Config, kind: str) -> Path | None:
+    """The folder of the newest artifact of a type whose files are there: that of the last span, of its last run."""
+    store = connect(config)
+    context = store.get_context_by_type_and_name("pipeline", config.name)
+    types = {one.id for one in store.get_artifact_types() if one.name == kind}
+    if context is None or not types:
+        return None
+
+    def order(one: metadata_store_pb2.Artifact) -> tuple[int, int]:
+        return one.custom_properties["span"].int_value, one.id
+
+    found = [one for one in store.get_artifacts_by_context(context.id) if one.type_id in types]
+    found = [one for one in found if "span" in one.custom_properties and one.state == LIVE]
+    return Path(max(found, key=order).uri) if found else None

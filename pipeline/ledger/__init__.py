@@ -1,0 +1,1 @@
+"""What ML Metadata says, typed: runs, artifacts, models, what is in service."""

@@ -1,0 +1,219 @@
+"""Every model that was trained, and which came from which: read from ML Metadata, where a model is also revoked.
+
+A model descends from another when its training took the other's weights (`base_model`) or was mixed with exemplars from
+the other's replay memory (`base_memory`). A full retrain takes no weights: it descends from nothing unless there is a
+replay memory. The property `revoked` of a model artifact is what the pipeline's resolver `Champion` goes by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.config import Config
+from pipeline.metadata_store.connection import open_store
+
+# The property of a model whose weights learned from somebody who was forgotten since.
+LEARNED = "learned_forgotten"
+
+REVOKED, REASON, TIME = "revoked", "revoked_reason", "revoked_at"
+_TRAINER = "IncrementalTrainer"
+_GONE = (metadata_store_pb2.Artifact.MARKED_FOR_DELETION, metadata_store_pb2.Artifact.DELETED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One trained model.
+
+    Attributes:
+      id: of its artifact.
+      version, span: what it is pushed as, and the last span that it learned.
+      uri: its artifact's folder.
+      blessed: whether the last verdict on it, the gate's and that before the push, was to push it.
+      pushed: what a push of it has added to its manifest; None if it was never pushed.
+      revoked, reason: whether it was taken back, and why.
+      bases: ids of the models that its training took something from.
+      kept: whether its files are there: `warmspan gc` removes those that nothing needs.
+    """
+
+    id: int
+    version: int
+    span: int
+    uri: str
+    blessed: bool
+    pushed: Mapping[str, Any] | None
+    revoked: bool
+    reason: str
+    bases: frozenset[int]
+    kept: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The models of one pipeline, oldest first, and the spans whose training sequences are at hand."""
+
+    models: tuple[Model, ...]
+    spans: tuple[int, ...]
+
+    def champion(self, without: Collection[int] = ()) -> Model | None:
+        """The model that the next span starts from; by the rule of `components.resolvers.Champion`.
+
+        Args:
+          without: ids of models that are taken for revoked too.
+        """
+        clean = [one for one in self.models if not one.revoked and one.kept and one.id not in without]
+        newest = {one.span: one for one in sorted(clean, key=lambda one: one.id)}
+        return max((one for one in newest.values() if one.blessed), key=lambda one: one.span, default=None)
+
+    def served(self, without: Collection[int] = ()) -> Model | None:
+        """The newest clean model that was pushed: what the folder's highest version must be."""
+        clean = [one for one in self.models if one.pushed is not None and not one.revoked and one.kept]
+        clean = [one for one in clean if one.id not in without]
+        return max(clean, key=lambda one: (one.version, one.id), default=None)
+
+    def owed(self, champion: Model) -> tuple[int, ...]:
+        """Spans that were run and that `champion` has not learned, oldest first."""
+        return tuple(span for span in self.spans if span > champion.span)
+
+    def of_version(self, version: int) -> list[Model]:
+        return [one for one in self.models if one.version == version]
+
+    def with_descendants(self, roots: Iterable[Model]) -> list[Model]:
+        """`roots` and every model that descends from one of them, oldest first."""
+        found = {one.id for one in roots}
+        grown = True
+        while grown:
+            more = {one.id for one in self.models if one.bases & found} - found
+            found |= more
+            grown = bool(more)
+        return [one for one in self.models if one.id in found]
+
+    @property
+    def revoked_versions(self) -> frozenset[int]:
+        return frozenset(one.version for one in self.models if one.revoked)
+
+
+def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
+    """The models of `pipeline`; others may share the store."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    if context is None:
+        return Family((), ())
+    kinds = {one.id: one.name for one in store.get_artifact_types()}
+    by_kind: dict[str, list[metadata_store_pb2.Artifact]] = {}
+    for one in sorted(store.get_artifacts_by_context(context.id), key=lambda one: one.id):
+        by_kind.setdefault(kinds[one.type_id], []).append(one)
+    blessed = {
+        _number(one, "current_model_id"): _number(one, "blessed") == 1 for one in by_kind.get("ModelBlessing", [])
+    }
+    pushed = {
+        _text(one, "pushed_version"): _about(one) for one in by_kind.get("PushedModel", []) if _number(one, "pushed")
+    }
+    # What the gate has blessed may still have been refused when it was asked before the push.
+    fit = {_number(one, "version"): _number(one, "pushed") == 1 for one in by_kind.get("PushedModel", [])}
+    # An attempt at training that was cut off has left an artifact that nothing is known of.
+    trained = [one for one in by_kind.get("Model", []) if "version" in one.custom_properties]
+    bases = _bases(store, context.id, trained, by_kind.get("WarmspanReplayMemory", []))
+    models = [
+        Model(
+            id=one.id,
+            version=_number(one, "version"),
+            span=_number(one, "span"),
+            uri=one.uri,
+            blessed=blessed.get(one.id, False) and fit.get(_number(one, "version"), True),
+            pushed=pushed.get(str(_number(one, "version"))),
+            revoked=_number(one, REVOKED) == 1,
+            reason=_text(one, REASON),
+            bases=bases.get(one.id, frozenset()),
+            kept=one.state not in _GONE,
+        )
+        for one in trained
+    ]
+    made = [one for one in by_kind.get("Examples", []) if one.state not in _GONE]
+    spans = {_number(one, "span") for one in made if "new_events" in one.custom_properties}
+    return Family(tuple(models), tuple(sorted(spans)))
+
+
+def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when: str) -> None:
+    """Marks models as revoked, all of them or, if this is cut off, none.
+
+    Args:
+      store: ML Metadata.
+      reasons: model id to the reason.
+      when: the time, in ISO 8601.
+    """
+    artifacts = store.get_artifacts_by_id(list(reasons))
+    for one in artifacts:
+        one.custom_properties[REVOKED].int_value = 1
+        one.custom_properties[REASON].string_value = reasons[one.id]
+        one.custom_properties[TIME].string_value = when
+    # One call is one transaction.
+    store.put_artifacts(artifacts)
+
+
+def _bases(
+    store: metadata_store.MetadataStore,
+    context: int,
+    trained: Collection[metadata_store_pb2.Artifact],
+    memories: Collection[metadata_store_pb2.Artifact],
+) -> dict[int, frozenset[int]]:
+    """Model id to the ids of the models that it was trained from."""
+    types = {one.id for one in store.get_execution_types() if one.name.rsplit(".", 1)[-1] == _TRAINER}
+    trainings = [one.id for one in store.get_executions_by_context(context) if one.type_id in types]
+    taken: dict[int, list[tuple[str, int]]] = {}
+    made: dict[int, list[int]] = {}
+    for event in store.get_events_by_execution_ids(trainings) if trainings else []:
+        if event.type == metadata_store_pb2.Event.INPUT:
+            taken.setdefault(event.execution_id, []).extend((step.key, event.artifact_id) for step in event.path.steps)
+        elif event.type == metadata_store_pb2.Event.OUTPUT:
+            made.setdefault(event.execution_id, []).append(event.artifact_id)
+    models = {one.id: one for one in trained}
+    exemplars = {one.id: _number(one, "sequences") for one in memories}
+    made_with = {
+        memory: model
+        for outputs in made.values()
+        for memory in outputs
+        for model in outputs
+        if memory in exemplars and model in models
+    }
+    bases: dict[int, frozenset[int]] = {}
+    for execution, outputs in made.items():
+        inputs = taken.get(execution, [])
+        for model in set(outputs) & set(models):
+            parent = _number(models[model], "parent")
+            found = {
+                one
+                for key, one in inputs
+                # A full retrain is handed the champion too, and takes nothing from it.
+                if key == "base_model" and one in models and _number(models[one], "version") == parent
+            }
+            remembered = [one for key, one in inputs if key == "base_memory" and exemplars.get(one)]
+            found |= {made_with[one] for one in remembered if one in made_with}
+            bases[model] = frozenset(found)
+    return bases
+
+
+def _about(pushed: metadata_store_pb2.Artifact) -> dict[str, Any]:
+    metrics = {
+        name.removeprefix("candidate_"): value.double_value
+        for name, value in pushed.custom_properties.items()
+        if name.startswith("candidate_")
+    }
+    return {"verdict": _text(pushed, "verdict"), "metrics": metrics}
+
+
+def _number(one: metadata_store_pb2.Artifact, name: str) -> int:
+    return one.custom_properties[name].int_value if name in one.custom_properties else 0
+
+
+def _text(one: metadata_store_pb2.Artifact, name: str) -> str:
+    return one.custom_properties[name].string_value if name in one.custom_properties else ""
+
+
+def read_models(config: Config) -> Family:
+    """The models of this pipeline; none before the first run."""
+    store = open_store(config)
+    return Family((), ()) if store is None else read_family(store, config.name)

@@ -1,0 +1,1 @@
+"""ML Metadata: the connection (SQLite, MySQL, PostgreSQL) and the locks."""

@@ -1,0 +1,176 @@
+"""Tells a person what the night brought: a failure, a refused candidate, a gap, drift, a figure far from what it was.
+
+Once each.
+
+What has been told is kept in ML Metadata, a context of type `WarmspanAlert` an event. Its name says what happened to
+which run, so that a retry or a rerun finds it there. It is written before the alert is sent, and the channels that have
+it are struck off one by one: what could not be sent is sent by the next run. A process that is killed between a
+receiver's answer and the note of it sends that one again, under the same `id`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import logging
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import ml_metadata
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.config import Config
+from pipeline.config.alerts import Alerts, What
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.metadata_store.connection import connect
+from pipeline.monitoring.outliers import unusual
+
+TYPE = "WarmspanAlert"
+_log = logging.getLogger("warmspan.alerts")
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something to tell.
+
+    Attributes:
+      what: its kind.
+      span: the span's name, empty where it is of none.
+      of: what makes it the same event when it is met again, beside `what` and `span`.
+      sentence: the message.
+    """
+
+    what: What
+    span: str
+    of: str
+    sentence: str
+
+
+class DeliveryError(RuntimeError):
+    """An alert did not arrive; the message says why."""
+
+
+def events_of(run: Run, before: Sequence[Run] = ()) -> list[Event]:
+    """What of a run is worth an alert: a refusal, drift, a figure that is far from those of the runs `before`."""
+    found = []
+    if run.verdict and run.pushed is None:
+        found.append(Event("refused", run.name, f"r{run.revision:02d}", run.verdict))
+    if run.drift:
+        found.append(Event("drift", run.name, f"r{run.revision:02d}", run.drift))
+    if sentences := unusual(run, before):
+        found.append(Event("unusual", run.name, f"r{run.revision:02d}", " ".join(sentences)))
+    return found
+
+
+def tell_of(config: Config, run: Run) -> None:
+    """Tells what of a run is worth an alert, beside the runs of the spans before it."""
+    # Only who has somebody to tell pays for reading the whole ledger.
+    before = [one for one in read_ledger(config) if one.span < run.span] if _channels(config.alerts) else []
+    tell(config, events_of(run, before))
+
+
+def tell(config: Config, events: Sequence[Event] = ()) -> None:
+    """Sends `events` that were not told before, and what an earlier run could not send.
+
+    Never fails: what goes wrong is logged, and tried again by the next call.
+    """
+    settings = config.alerts
+    channels = _channels(settings)
+    wanted = [event for event in events if event.what in settings.on]
+    # Without an event there is something to do only where an earlier run has left a store.
+    if not channels or not (wanted or config.metadata is not None or (config.root / "metadata.sqlite").exists()):
+        return
+    try:
+        with _one_at_a_time(config.root):
+            store = connect(config)
+            kind = store.put_context_type(metadata_store_pb2.ContextType(name=TYPE), can_add_fields=True)
+            for event in wanted:
+                _note(store, kind, config.name, event, list(channels))
+            _send(store, config.name, channels)
+    except Exception:
+        _log.exception("The alerts could not be looked up or kept; the next run tries again.")
+
+
+def _note(
+    store: metadata_store.MetadataStore, kind: int, pipeline: str, event: Event, channels: Sequence[str]
+) -> None:
+    """Keeps an event that is to be told; one that is kept already stays as it is."""
+    key = ".".join(part for part in (pipeline, event.what, event.span, event.of) if part)
+    context = metadata_store_pb2.Context(type_id=kind, name=key)
+    body = {"id": key, "pipeline": pipeline, "what": event.what, "span": event.span, "sentence": event.sentence}
+    _set(context, pipeline=pipeline, body=json.dumps(body, ensure_ascii=False), left=json.dumps(channels), error="")
+    # ML Metadata refuses a second context of that name, also where two processes come at once.
+    with contextlib.suppress(ml_metadata.errors.AlreadyExistsError):
+        store.put_contexts([context])
+
+
+def _send(
+    store: metadata_store.MetadataStore, pipeline: str, channels: dict[str, Callable[[bytes], None]]
+) -> None:
+    failed: set[str] = set()
+    for context in sorted(store.get_contexts_by_type(TYPE), key=lambda one: one.id):
+        properties = {name: value.string_value for name, value in context.custom_properties.items()}
+        left = json.loads(properties["left"])
+        if properties["pipeline"] != pipeline:
+            continue
+        # A channel that is no longer in the settings is not waited for, and one that is down is asked once a run.
+        for name in [one for one in left if one in channels and one not in failed]:
+            try:
+                channels[name](properties["body"].encode())
+            except DeliveryError as error:
+                failed.add(name)
+                _log.warning("%s was not told by %s: %s The next run tries again.", context.name, name, error)
+                _set(context, error=str(error))
+            else:
+                left.remove(name)
+                _set(context, left=json.dumps(left))
+            store.put_contexts([context])
+
+
+def _set(context: metadata_store_pb2.Context, **properties: str) -> None:
+    for name, value in properties.items():
+        context.custom_properties[name].string_value = value
+
+
+def _channels(settings: Alerts) -> dict[str, Callable[[bytes], None]]:
+    found: dict[str, Callable[[bytes], None]] = {}
+    if settings.argv:
+        found["command"] = lambda body: _run(settings.argv, body, settings.timeout)
+    if settings.webhook is not None:
+        address = settings.webhook
+        found["webhook"] = lambda body: _post(address, body, settings.timeout)
+    return found
+
+
+def _run(argv: Sequence[str], body: bytes, timeout: float) -> None:
+    try:
+        done = subprocess.run(argv, input=body, capture_output=True, timeout=timeout, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DeliveryError(f"{error}.") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise DeliveryError(f"{argv[0]} ended with {done.returncode}{': ' if said else ''}{''.join(said)}.")
+
+
+def _post(address: str, body: bytes, timeout: float) -> None:
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout):
+            pass
+    except (OSError, ValueError) as error:  # URLError, HTTPError and a timeout are OSErrors
+        # The address may hold a token and stays out of the log.
+        raise DeliveryError(f"{error}.") from None
+
+
+@contextlib.contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Holds a lock, so that two processes do not send the same; the system drops it with the process."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "alerts.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

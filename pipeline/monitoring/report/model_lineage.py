@@ -1,0 +1,89 @@
+"""Which model was trained from which, and what became of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pipeline.ledger.models import Family, Model
+from pipeline.operations.rollback import BUNDLE_FOLDER
+from serving.bundle import BundleError, Manifest
+
+Fate = Literal["served", "kept", "retired", "refused", "revoked"]
+
+# What each is called on the page.
+FATES: dict[Fate, str] = {
+    "served": "served",
+    "kept": "kept in the folder",
+    "retired": "was served, left the folder",
+    "refused": "refused",
+    "revoked": "revoked",
+}
+_MOST = 40  # versions in a graph; more could not be told apart
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A trained model.
+
+    Attributes:
+      version, span: what it is pushed as, and the last span it learned.
+      bases: versions that it was trained from; empty where training began with fresh weights.
+      learned: how many spans it and its bases have trained on since the last fresh weights; None where it is not known.
+      fate: what became of it.
+      reason: why it was revoked; else empty.
+    """
+
+    version: int
+    span: int
+    bases: tuple[int, ...]
+    learned: int | None
+    fate: Fate
+    reason: str
+
+
+def read_lineage(family: Family, present: Sequence[int], first: int) -> tuple[Version, ...]:
+    """The models of the spans from `first` on with those that they come from, oldest first.
+
+    Args:
+      family: all models.
+      present: versions in TF Serving's folder, oldest first.
+      first: the first span of the report.
+    """
+    by_id = {one.id: one for one in family.models}
+    chosen = {one.id for one in family.models if one.span >= first}
+    for one in sorted(chosen):
+        chosen |= by_id[one].bases & by_id.keys()
+    models = [one for one in family.models if one.id in chosen][-_MOST:]
+    served = present[-1] if present else None
+    return tuple(
+        Version(
+            version=one.version,
+            span=one.span,
+            bases=tuple(sorted(by_id[base].version for base in one.bases if base in by_id)),
+            learned=None if (spans := learned_spans(one)) is None else len(spans),
+            fate=_fate(one, served, present),
+            reason=one.reason,
+        )
+        for one in models
+    )
+
+
+def _fate(one: Model, served: int | None, present: Collection[int]) -> Fate:
+    if one.revoked:
+        return "revoked"
+    if one.pushed is None:
+        return "refused"
+    if one.version == served:
+        return "served"
+    return "kept" if one.version in present else "retired"
+
+
+def learned_spans(one: Model) -> tuple[int, ...] | None:
+    """The spans that a model and its bases have trained on, as its bundle says; None once that is gone."""
+    try:
+        return tuple(Manifest.read(Path(one.uri) / BUNDLE_FOLDER).about.get("learned", ()))
+    except BundleError:
+        return None

@@ -1,0 +1,149 @@
+"""Puts the page together and writes it."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from components.span_pusher.verdict import BASELINE, CANDIDATE
+from pipeline.config import Config
+from pipeline.explain.explainer import METHODS
+from pipeline.explain.rendering import signed
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.metrics import LOWER_IS_BETTER
+from pipeline.monitoring.report.glossary import DEFINITIONS
+from pipeline.monitoring.report.lineage_plot import draw_lineage
+from pipeline.monitoring.report.model_lineage import FATES
+from pipeline.monitoring.report.plots import draw_plots, draw_slices
+from pipeline.monitoring.report.report_data import Facts, read_facts
+from pipeline.monitoring.report.summary import good_morning, what_changed
+from pipeline.operations.disk_usage import human
+from pipeline.spans import Naming
+
+NIGHTLY = "report.html"
+_log = logging.getLogger("warmspan.report")
+_ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start"}
+
+
+class ReportError(ValueError):
+    """There is nothing to report, or no place to write it; the message says which."""
+
+
+def write_report(config: Config, out: Path, days: int = 30) -> Path:
+    """Writes the last `days` (at least 1) spans of the ledger to `out`, as one HTML page that needs no network.
+
+    Raises:
+      ReportError: no span has been run, or `out` can't be written.
+    """
+    runs = read_ledger(config)[-days:]
+    if not runs:
+        raise ReportError(
+            "A report must have at least one span. Received: none in the ledger. Start with `warmspan run`."
+        )
+    page = render(read_facts(config, runs), Naming(config.data.dated), datetime.datetime.now(datetime.timezone.utc))
+    beside = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(page, encoding="utf-8")
+        os.replace(beside, out)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ReportError(f"`--out` must be a file that can be written. Received: {out} ({error.strerror}).") from None
+    return out
+
+
+def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
+    """The page's HTML; everything from the data is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
+    environment.filters.update(figure=_figure, bytes=human, signed=signed)
+    used: list[str] = []
+
+    def note(word: str) -> int:
+        """The number of a definition, in the order in which the page first needs it."""
+        if word not in used:
+            used.append(word)
+        return used.index(word) + 1
+
+    slices = {} if facts.verdict is None else {name: _slice(name) for name in facts.verdict.metrics}
+    # The last macro call of the page lists what `note` has collected.
+    return environment.get_template("page.html.j2").render(
+        facts=facts,
+        latest=facts.runs[-1],
+        morning=good_morning(facts, naming),
+        changes=what_changed(facts, naming),
+        plots=draw_plots(facts, naming),
+        slices=slices,
+        slice_plot=None if facts.verdict is None else draw_slices(facts.verdict, facts.metric, slices),
+        lineage_plot=draw_lineage(facts.lineage, naming),
+        fates=FATES,
+        methods=METHODS,
+        explained=[] if facts.people is None else [one for one in facts.people.people if one.why is not None],
+        metrics=_metrics(facts.runs),
+        lower_is_better=LOWER_IS_BETTER,
+        candidate=CANDIDATE,
+        champion=BASELINE,
+        written=written.strftime("%Y-%m-%d %H:%M UTC"),
+        note=note,
+        used=used,
+        definitions=DEFINITIONS,
+    )
+
+
+def write_nightly(config: Config) -> str:
+    """Writes the report to `NIGHTLY` under the pipeline root. A report that can't be written must not fail a night.
+
+    Returns:
+      Why it was not written, in a sentence; empty if it was.
+    """
+    try:
+        write_report(config, config.root / NIGHTLY)
+    except Exception as error:  # whatever it is, the span is done
+        _log.warning("The report was not written", exc_info=True)
+        return f"The report was not written ({type(error).__name__}: {error}). The span is done all the same."
+    return ""
+
+
+def _metrics(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in (*run.next_span, *run.candidate)))
+
+
+def _slice(name: str) -> str:
+    return name.replace("_slice:", ": ")
+
+
+def _action(action: str) -> str:
+    return _ACTIONS.get(action, action) or "-"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _change(value: float, lower_is_better: bool) -> str:
+    """A difference with a word for its sense, for those who do not see a colour."""
+    if abs(value) < 0.00005:
+        return "same"
+    better = (value < 0) == lower_is_better
+    return f"{value:+.4f} {'better' if better else 'worse'}"
+
+
+def _figure(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"

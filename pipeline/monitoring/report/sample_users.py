@@ -1,0 +1,178 @@
+"""What some users were recommended before the last push and are after it, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.explain.explainer import Explainer, ExplainError, Explanation, bases_of
+from pipeline.explain.trained_model import Ids, Trained, load_ids, load_trained
+from pipeline.ledger.models import Family, Model
+from pipeline.monitoring.report.model_lineage import learned_spans
+from serving.bundle.protocols import UNAVAILABLE
+from trainer.input_pipeline import Positions, read_held_out
+from trainer.models import ModelError
+from trainer.train_state import StateError
+
+USERS, ITEMS, EXPLAINED = 3, 5, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A recommended item, its title, and its place before the push from 1; None where it had none among the first."""
+
+    id: str
+    title: str
+    place_before: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A user with held-out events.
+
+    Attributes:
+      user: the id.
+      history: items that the model looks at, oldest first, with titles.
+      next: the item that came next, which no model had seen, and its title.
+      before, after: the best items by the model before the push, empty without one, and by the pushed one.
+      why: of the first of `after`; None where there is no room or nothing to say.
+    """
+
+    user: str
+    history: tuple[tuple[str, str], ...]
+    next: tuple[str, str]
+    before: tuple[Item, ...]
+    after: tuple[Item, ...]
+    why: Explanation | None
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """Some users.
+
+    Attributes:
+      before, after: versions; `before` is None where nothing was in service, or it is not at hand any more.
+      people: the users.
+      note: why there are none; else empty.
+    """
+
+    before: int | None
+    after: int | None
+    people: tuple[Person, ...]
+    note: str = ""
+
+
+def read_people(
+    config: Config, family: Family, served: int | None, held_out: Path | None, vocabulary: Path | None
+) -> People:
+    """Asks the served version and the one before it, both as they were trained.
+
+    Args:
+      config: settings.
+      family: all models.
+      served: the version.
+      held_out: the held-out positions of the span that it was pushed on.
+      vocabulary: the newest.
+    """
+    pushed = [one for one in family.models if one.version == served and one.pushed is not None]
+    if not pushed or held_out is None or vocabulary is None:
+        return People(None, served, (), "Nothing is served, or its held-out events are not kept any more.")
+    before = _before(family, pushed[-1])
+    try:
+        ids = load_ids(config, vocabulary)
+        new = load_trained(config, pushed[-1].uri, ids)
+        old = None if before is None else _if_there(config, before, ids)
+        files = sorted(map(str, (held_out / "Split-eval").glob("*.gz")))
+        positions, _ = read_held_out(files)
+    except (StateError, ModelError, OSError, ValueError) as error:
+        return People(None, served, (), f"The models could not be asked: {error}")
+    version, spans = pushed[-1].version, learned_spans(pushed[-1]) or ()
+    explainer = Explainer(version, new, new, ids, new.items, None, spans, bases_of(family, version))
+    people = [
+        _person(config, explainer, old, new, ids, positions, at, explained=number < EXPLAINED)
+        for number, at in enumerate(_chosen(positions, ids))
+    ]
+    note = "" if people else "No held-out event is of a user with a history."
+    return People(None if before is None or old is None else before.version, served, tuple(people), note)
+
+
+def _if_there(config: Config, model: Model, ids: Ids) -> Trained | None:
+    """None where the artifact was removed, or is of another model than the settings now have."""
+    try:
+        return load_trained(config, model.uri, ids)
+    except (StateError, ModelError):
+        return None
+
+
+def _before(family: Family, pushed: Model) -> Model | None:
+    """The model that was in service before: the last clean one of an earlier span."""
+    clean = [one for one in family.models if one.pushed is not None and not one.revoked and one.span < pushed.span]
+    return max(clean, key=lambda one: (one.span, one.version), default=None)
+
+
+def _chosen(positions: Positions, ids: Ids) -> list[int]:
+    """The first held-out position of a few users, spread over those with the longest histories: always the same."""
+    first = ids.keys.first_row
+    found: dict[int, int] = {}
+    lengths = positions.end - positions.begin
+    for at in np.argsort(positions.timestamp, kind="stable"):
+        key = int(positions.key[at])
+        if first <= key < ids.keys.size and lengths[at] > 0:
+            found.setdefault(key, int(at))
+    longest = sorted(found.values(), key=lambda at: (-lengths[at], at))
+    return longest[: 3 * USERS : 3] if len(longest) >= 3 * USERS else longest[:USERS]
+
+
+def _person(
+    config: Config,
+    explainer: Explainer,
+    old: Trained | None,
+    new: Trained,
+    ids: Ids,
+    positions: Positions,
+    at: int,
+    explained: bool,
+) -> Person:
+    user = ids.keys.ids_of([positions.key[at]])[0].as_py()
+    rows = positions.items[positions.begin[at] : positions.end[at]][-config.history.length :]
+    history = [one for one in ids.items.ids_of(rows[rows < ids.items.size]).to_pylist() if one is not None]
+    seen = set(history) if config.push.exclude_seen else set()
+    earlier = [] if old is None else _best(old, user, history, seen)
+    places = {one: place for place, one in enumerate(earlier, 1)}
+    best = _best(new, user, history, seen)[:ITEMS]
+
+    def shown(items: Sequence[bytes]) -> tuple[Item, ...]:
+        return tuple(Item(_text(one), ids.title(one), places.get(one)) for one in items)
+
+    why = None
+    if explained and best:
+        try:
+            times = [0] * len(history)
+            why = explainer.explain(user, best[0], history, times, config.history.length, count=0)
+        except ExplainError:
+            why = None
+    wanted = ids.items.ids_of([positions.target[at]])[0].as_py() or b""
+    return Person(
+        user=_text(user),
+        history=tuple((_text(one), ids.title(one)) for one in history),
+        next=(_text(wanted), ids.title(wanted)),
+        before=shown(earlier[:ITEMS]),
+        after=shown(best),
+        why=why,
+    )
+
+
+def _best(model: Trained, user: bytes, history: Sequence[bytes], seen: set[bytes]) -> list[bytes]:
+    """Every item that can be recommended, best first."""
+    items = model.items
+    scores = model(user, [history], items)[0]
+    order = np.argsort(-scores, kind="stable")
+    return [items[at] for at in order if scores[at] > UNAVAILABLE and items[at] not in seen]
+
+
+def _text(one: bytes) -> str:
+    return one.decode("utf-8", "replace")

@@ -1,0 +1,69 @@
+"""The ledger as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from pipeline.config import Config
+from pipeline.erasure.pending import due_lines, read_due
+from pipeline.ledger.runs import Run
+from pipeline.ledger.serving_state import read_standing, standing_lines
+from pipeline.operations.disk_usage import disk_lines, disk_use
+
+_ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
+
+
+def shown(runs: Sequence[Run]) -> list[Run]:
+    """Of every run the latest of each span, and earlier ones whose version was taken back; in order."""
+    latest = {run.span: run.revision for run in sorted(runs, key=lambda one: one.revision)}
+    kept = [run for run in runs if run.revision == latest[run.span] or (run.pushed and run.revoked)]
+    return sorted(kept, key=lambda one: (one.span, one.revision))
+
+
+def status_table(ledger: Sequence[Run]) -> Table:
+    """One row a span: what came in, what was decided, how good it is, what is served."""
+    names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
+    main = next((name for name in ("recall", "auc", "rmse") if name in names), names[0] if names else "metric")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    left = {"span", "decision", "verdict"}
+    for title in (
+        *("span", "events", "rejects", "new\nitems", "new\nkeys", "decision"),
+        *(f"next-span\n{main}", f"candidate\n{main}", f"champion\n{main}", "verdict", "pushed", "seconds"),
+    ):
+        table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
+    for run in ledger:
+        table.add_row(
+            run.name if run.revision == 1 else f"{run.name} r{run.revision}",
+            *(_count(value) for value in (run.events, run.rejects, run.new_items, run.new_keys)),
+            _ACTIONS.get(run.action, "-") if run.state == "done" else f"[red]{run.state}[/red]",
+            *(_number(of.get(main)) for of in (run.next_span, run.candidate, run.champion)),
+            _verdict(run),
+            str(run.pushed) if run.pushed else "-",
+            f"{sum(run.seconds.values()):.1f}",
+        )
+    return table
+
+
+def _verdict(run: Run) -> str:
+    if not run.verdict:
+        return "-"
+    if run.pushed and run.revoked:
+        return "[red]revoked[/red]"
+    return "[green]blessed[/green]" if run.pushed else "[yellow]refused[/yellow]"
+
+
+def status_lines(config: Config) -> list[str]:
+    """What stands below the table: what is served and owed, what an erasure needs, what the root takes on the disk."""
+    standing, due = standing_lines(read_standing(config), config), due_lines(read_due(config), config)
+    return [*standing, *due, *disk_lines(disk_use(config))]
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""Every span as TensorBoard events, on one axis."""

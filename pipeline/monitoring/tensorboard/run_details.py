@@ -1,0 +1,154 @@
+"""What the nodes of a run left behind beyond the ledger: figures by slice, the model's health, bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components.incremental_trainer.artifact_files import HEALTH_FILE
+from components.next_span_evaluator.component import SLICES_FILE
+from components.update_decider.policy import SIGNALS_FILE
+from pipeline.config import Config
+from pipeline.ledger.runs import Run, run_id
+from pipeline.metadata_store.connection import open_store
+from trainer.diagnostics import Health
+
+_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+_MODEL = {"train_loss": "loss", "watched": "held_out", "examples": "examples", "epochs": "epochs"}
+
+Artifacts = dict[tuple[str, str], list[metadata_store_pb2.Artifact]]
+ByMetric = Mapping[str, Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Details:
+    """What the ledger has no room for. What a run did not come to is empty or None.
+
+    Attributes:
+      verdict: `verdict.json` as it is: `metrics`, `events` and `intervals` by slice.
+      next_span: by slice the champion's metrics on the new span, and `events`.
+      health: of the trained model.
+      drift: of each column and measure that the policy looks at, the distance to the nearest of the spans before.
+      anomalies: what ExampleValidator found, in all splits.
+      owed: how many spans the champion had not learned at the end of the run.
+      update: `loss`, `held_out`, `examples`, `epochs` of the training.
+      bytes: what each node wrote, as `seconds` of the ledger names the nodes.
+      model, vocabulary: folders of what the run made.
+    """
+
+    verdict: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    next_span: ByMetric = dataclasses.field(default_factory=dict)
+    health: Health | None = None
+    drift: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    anomalies: int | None = None
+    owed: int | None = None
+    update: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    bytes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    model: Path | None = None
+    vocabulary: Path | None = None
+
+
+def read_details(config: Config, run: Run) -> Details:
+    """Reads what `run` left behind; needs no model, and asks none."""
+    store = open_store(config)
+    context = None
+    if store is not None:
+        name = run_id(config.name, run.name, run.revision)
+        context = store.get_context_by_type_and_name("pipeline_run", name)
+    if store is None or context is None:
+        return Details()
+    taken, made = _events(store, context.id)
+    model = _folder(made, "IncrementalTrainer", "model")
+    signals = _json(_folder(made, "UpdateDecider", "decision"), SIGNALS_FILE)
+    health = None if model is None else model / HEALTH_FILE
+    return Details(
+        verdict=_json(_folder(made, "SpanPusher", "pushed"), "verdict.json"),
+        next_span=_json(_folder(made, "NextSpanEvaluator", "evaluation"), SLICES_FILE),
+        health=Health.load(health) if health is not None and health.exists() else None,
+        drift={f"{column}_{measure}": value for column, measure, value in signals.get("drift", ())},
+        anomalies=_anomalies(_folder(made, "ExampleValidator", "anomalies")),
+        owed=_owed(run, taken),
+        update=_update(made.get(("IncrementalTrainer", "model"), [])),
+        bytes=_bytes(made),
+        model=model,
+        vocabulary=_folder(made, "SpanTransform", "vocabulary"),
+    )
+
+
+def _events(store: metadata_store.MetadataStore, context: int) -> tuple[Artifacts, Artifacts]:
+    """What the run's nodes took and made, by node and the name that the node has for it."""
+    kinds = {one.id: one.name.rsplit(".", 1)[-1] for one in store.get_execution_types()}
+    done = sorted(
+        (one for one in store.get_executions_by_context(context) if one.last_known_state in _DONE),
+        key=lambda one: one.id,
+    )
+    if not done:
+        return {}, {}
+    nodes = {one.id: kinds[one.type_id] for one in done}
+    events = store.get_events_by_execution_ids(list(nodes))
+    found = {one.id: one for one in store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))}
+    taken: Artifacts = {}
+    made: Artifacts = {}
+    for event in sorted(events, key=lambda event: (event.execution_id, event.artifact_id)):
+        into = {event.INPUT: taken, event.OUTPUT: made}.get(event.type)
+        if into is not None and event.artifact_id in found:
+            key = nodes[event.execution_id], event.path.steps[0].key
+            into.setdefault(key, []).append(found[event.artifact_id])
+    return taken, made
+
+
+def _folder(made: Artifacts, node: str, key: str) -> Path | None:
+    found = made.get((node, key))
+    return Path(found[-1].uri) if found else None
+
+
+def _json(folder: Path | None, name: str) -> dict[str, Any]:
+    path = None if folder is None else folder / name
+    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
+
+
+def _anomalies(folder: Path | None) -> int | None:
+    files = [] if folder is None else sorted(folder.glob("Split-*/SchemaDiff.pb"))
+    if not files:
+        return None
+    found = [anomalies_pb2.Anomalies.FromString(file.read_bytes()) for file in files]
+    return sum(len(one.anomaly_info) + one.HasField("dataset_anomaly_info") for one in found)
+
+
+def _owed(run: Run, taken: Artifacts) -> int | None:
+    if run.pushed is not None:
+        return 0
+    champion = taken.get(("UpdateDecider", "model"))
+    if run.state != "done" or not champion:
+        return None
+    last = champion[-1].custom_properties["span"].int_value
+    before = taken.get(("UpdateDecider", "past_sequences"), [])
+    return 1 + len({one.custom_properties["span"].int_value for one in before if _after(one, last)})
+
+
+def _after(one: metadata_store_pb2.Artifact, span: int) -> bool:
+    return one.custom_properties["span"].int_value > span
+
+
+def _update(models: list[metadata_store_pb2.Artifact]) -> dict[str, float]:
+    properties = models[-1].custom_properties if models else {}
+    return {
+        name: float(getattr(properties[key], properties[key].WhichOneof("value")))
+        for key, name in _MODEL.items()
+        if key in properties
+    }
+
+
+def _bytes(made: Artifacts) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (node, _), artifacts in made.items():
+        size = sum(file.stat().st_size for one in artifacts for file in Path(one.uri).rglob("*") if file.is_file())
+        found[node] = found.get(node, 0) + size
+    return found

@@ -1,0 +1,1 @@
+"""What is done by hand to a root: rollback, labels, garbage collection, deployment files."""

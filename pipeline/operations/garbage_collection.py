@@ -1,0 +1,207 @@
+"""Removes the artifacts that nothing needs, what killed attempts have left, and old logs.
+
+ML Metadata is told first: an artifact that is marked for deletion is chosen by no resolver and by no cache. Then its
+folder is renamed away and removed, and at last it is marked as deleted, as TFX does it. What is cut off in between is
+ended by the next gc. Executions and properties stay: the ledger is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ml_metadata.metadata_store import metadata_store
+
+from components.span_pusher.version_folder import clear_leftovers
+from pipeline.config import Config
+from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, Piece, Pieces, read_pieces
+from pipeline.ledger.models import read_family
+from pipeline.ledger.runs import read_runs
+from pipeline.metadata_store.connection import open_store
+from pipeline.metadata_store.root_lock import alone
+from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.operations.disk_usage import human, tree_bytes
+from pipeline.operations.retention_policy import NeedError, needed, needed_models
+from pipeline.spans import Naming
+
+_REMOVED = ".removed"  # below the artifacts, what is on its way out
+
+
+class GcError(RuntimeError):
+    """Nothing can be removed now; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Artifacts of one output that share a fate.
+
+    Attributes:
+      kind: node and output.
+      kept: whether they stay.
+      why: what they are needed for; empty for those that go.
+      pieces: themselves, oldest first.
+      size: their bytes.
+    """
+
+    kind: str
+    kept: bool
+    why: str
+    pieces: tuple[Piece, ...]
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cleanup:
+    """What a gc does.
+
+    Attributes:
+      rows: all artifacts, with what becomes of them.
+      leftovers: folders and files of attempts that were killed, with their bytes.
+      logs: logs of older spans, with their bytes.
+    """
+
+    rows: tuple[Row, ...]
+    leftovers: tuple[tuple[Path, int], ...]
+    logs: tuple[tuple[Path, int], ...]
+
+    @property
+    def going(self) -> tuple[Piece, ...]:
+        return tuple(one for row in self.rows if not row.kept for one in row.pieces)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it frees."""
+        artifacts = sum(row.size for row in self.rows if not row.kept)
+        return artifacts + sum(size for _, size in (*self.leftovers, *self.logs))
+
+    @property
+    def empty(self) -> bool:
+        return not (self.going or self.leftovers or self.logs)
+
+
+def make_cleanup(config: Config) -> Cleanup:
+    """Says what a gc would remove; changes nothing.
+
+    Raises:
+      GcError: what is needed can't be told.
+    """
+    store = open_store(config)
+    if store is None:
+        return Cleanup((), (), ())
+    return _plan(config, store)
+
+
+def carry_out(config: Config, planned: Cleanup) -> None:
+    """Does what was planned. Cut off anywhere, the next gc ends it.
+
+    Raises:
+      GcError: something has changed since it was planned.
+      LockedError: a run is going on.
+    """
+    with alone(config.root), alone_in_store(config):
+        store = open_store(config)
+        if store is None:
+            return
+        now = _plan(config, store)
+        if [one.id for one in now.going] != [one.id for one in planned.going]:
+            raise GcError("The ledger or the served folder has changed since this was planned. Run the command again.")
+        remove(config, store, now.going)
+        for path, _ in (*now.leftovers, *now.logs):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        clear_leftovers(config.serving_path)
+
+
+def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[Piece]) -> None:
+    """Removes the files of artifacts and tells ML Metadata. The caller holds the locks."""
+    _tell(store, going, MARKED)
+    bin_ = config.artifacts_path / _REMOVED
+    for one in going:
+        if one.folder.exists():
+            bin_.mkdir(parents=True, exist_ok=True)
+            away = bin_ / f"{one.node}-{one.key}-{one.id}"
+            shutil.rmtree(away, ignore_errors=True)
+            os.rename(one.folder, away)
+    shutil.rmtree(bin_, ignore_errors=True)
+    _tell(store, going, DELETED)
+
+
+def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str, str]]:
+    """Rows of a table: what, of which spans, how many, bytes, and why it stays or that it goes."""
+    naming = Naming(config.data.dated)
+    found = [
+        (row.kind, _spans(row.pieces, naming), str(len(row.pieces)), human(row.size), row.why or "removed")
+        for row in planned.rows
+    ]
+    for name, paths in (("left by killed runs", planned.leftovers), ("logs", planned.logs)):
+        if paths:
+            found.append((name, "", str(len(paths)), human(sum(size for _, size in paths)), "removed"))
+    return found
+
+
+def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
+    pieces, family = read_pieces(config, store), read_family(store, config.name)
+    runs = read_runs(config)
+    try:
+        reasons = needed(config, pieces, family, runs, needed_models(config, family))
+    except NeedError as error:
+        raise GcError(f"What is needed must be known. {error}") from None
+    groups: dict[tuple[str, str], list[Piece]] = {}
+    for one in pieces.all:
+        if one.live or one.state == MARKED:
+            groups.setdefault((one.kind, reasons.get(one.id, "")), []).append(one)
+    rows = [
+        Row(kind, bool(why), why, tuple(found), sum(tree_bytes(one.folder) for one in found))
+        for (kind, why), found in groups.items()
+    ]
+    rows.sort(key=lambda row: (row.kind != MODEL, row.kind, row.kept, row.pieces[0].span, row.pieces[0].id))
+    left = tuple((path, tree_bytes(path)) for path in leftovers(config, pieces))
+    spans = sorted({run.span for run in runs})[-config.gc.keep_spans :]
+    names = {Naming(config.data.dated).format(span) for span in spans}
+    return Cleanup(tuple(rows), left, tuple(old_logs(config, names)))
+
+
+def leftovers(config: Config, pieces: Pieces) -> list[Path]:
+    """Folders of executions that never came to their end, and files that were being written."""
+    known = pieces.folders | {one.folder for one in pieces.all if one.state == MARKED}
+    found = [path for path in (config.artifacts_path / _REMOVED,) if path.exists()]
+    for folder in sorted(config.artifacts_path.glob("*/*/*")):
+        of_node = re.fullmatch(r"\d+", folder.name) and folder.parent.parent.name != ".system"
+        if of_node and folder.is_dir() and folder not in known:
+            found.append(folder)
+    for folder in sorted(config.artifacts_path.glob("*/.system/*/*")):
+        if any(path.is_file() for path in folder.rglob("*")):
+            found.append(folder)
+    found += sorted(config.root.glob(".tensorboard-*"))
+    served = config.serving_path
+    return [*found, *sorted(served.glob(".*.partial")), *sorted(served.glob(".*.removed"))]
+
+
+def _tell(store: metadata_store.MetadataStore, going: Iterable[Piece], state: int) -> None:
+    artifacts = store.get_artifacts_by_id([one.id for one in going])
+    for one in artifacts:
+        one.state = state  # type: ignore[assignment]
+    if artifacts:
+        store.put_artifacts(artifacts)  # one call is one transaction
+
+
+def _spans(found: Sequence[Piece], naming: Naming) -> str:
+    spans = sorted({one.span for one in found})
+    return " to ".join(dict.fromkeys(naming.format(span) for span in (spans[0], spans[-1])))
+
+
+def old_logs(config: Config, kept: Collection[str]) -> Iterator[tuple[Path, int]]:
+    """Logs of runs, and training curves, of other spans than those named in `kept`, with their bytes."""
+    naming = Naming(config.data.dated)
+    run = re.compile(re.escape(config.name) + r"\.(.+)\.r\d\d\.log")
+    for path in sorted((config.logs_path / "runs").glob("*.log")):
+        if (match := run.fullmatch(path.name)) and match[1] not in kept:
+            yield path, path.stat().st_size
+    versions = {str(naming.version(naming.parse(name), 1))[:-2] for name in kept}
+    for path in sorted((config.logs_path / "training").glob("*.tfevents.*")):
+        version = path.name.rpartition(".")[2]
+        if version.isdecimal() and version[:-2] not in versions:
+            yield path, path.stat().st_size

@@ -1,0 +1,102 @@
+"""Gives the labels `stable` and `canary` to versions, and moves them."""
+
+from __future__ import annotations
+
+from components.span_pusher.version_labels import CANARY, STABLE, knows, read_labels, write_labels
+from pipeline.config import Config
+from pipeline.ledger.models import Family, read_models
+from pipeline.metadata_store.root_lock import alone
+from pipeline.operations.rollback import RollbackError, pushed_version, restore
+from serving.tfs_config.model_config import ModelConfigError
+
+
+class ReleaseError(ValueError):
+    """A label can't be moved; the message says why. Nothing was changed."""
+
+
+def move(config: Config, label: str, version: int | None = None) -> dict[str, int]:
+    """Gives `label` to `version`: by default the canary if that is not the stable one, else the newest that was pushed.
+
+    Returns:
+      All labels with their versions.
+
+    Raises:
+      ReleaseError: the version was never pushed, was revoked, or can't be brought back into the folder; or a canary is
+        asked for before there is a `stable`.
+      LockedError: a run is going on.
+    """
+    with alone(config.root):
+        family, labels = read_models(config), _labels(config)
+        if label == CANARY and STABLE not in labels:
+            raise ReleaseError(
+                f"`stable` must name a version before `canary` does. Received: no label for {config.name} in "
+                f"{config.models_config_path}. Run `warmspan promote VERSION` with the version that all others get."
+            )
+        if version is None and labels.get(CANARY) != labels.get(STABLE):
+            version = labels.get(CANARY)
+        chosen = _newest(family) if version is None else version
+        try:
+            pushed_version(family, "VERSION", chosen)
+            model = family.of_version(chosen)[-1]
+            if model.revoked:
+                raise ReleaseError(f"`VERSION` must not be revoked. Received: {chosen}, revoked: {model.reason}.")
+            # Also brings back what `push.keep_versions` has let go.
+            restore(config, model)
+        except RollbackError as error:
+            raise ReleaseError(str(error)) from None
+        return _write(config, {**labels, label: chosen})
+
+
+def take_off(config: Config, label: str) -> dict[str, int]:
+    """Takes a label away; `stable` takes `canary` with it, and the newest version is served again.
+
+    Returns and raises as `move`.
+    """
+    with alone(config.root):
+        labels = _labels(config)
+        return _write(config, {} if label == STABLE else {one: labels[one] for one in labels if one != label})
+
+
+def begin(config: Config) -> None:
+    """Makes a models.config for the official server, unless there is one that knows the model.
+
+    Both labels get the newest version. Before the first push there are none.
+
+    Raises:
+      ReleaseError: the file is there and can't be used.
+      LockedError: a run is going on.
+    """
+    if _known(config):
+        return
+    with alone(config.root):
+        newest = read_models(config).served()
+        _write(config, {} if newest is None else {STABLE: newest.version, CANARY: newest.version})
+
+
+def _newest(family: Family) -> int:
+    newest = family.served()
+    if newest is None:
+        raise ReleaseError("A version must have been pushed. Received: none that is not revoked. Run `warmspan run`.")
+    return newest.version
+
+
+def _known(config: Config) -> bool:
+    try:
+        return knows(config.models_config_path, config.name)
+    except ModelConfigError as error:
+        raise ReleaseError(str(error)) from None
+
+
+def _labels(config: Config) -> dict[str, int]:
+    try:
+        return read_labels(config.models_config_path, config.name)
+    except ModelConfigError as error:
+        raise ReleaseError(str(error)) from None
+
+
+def _write(config: Config, labels: dict[str, int]) -> dict[str, int]:
+    try:
+        write_labels(config.models_config_path, config.name, config.serving_path, labels)
+    except ModelConfigError as error:
+        raise ReleaseError(str(error)) from None
+    return labels

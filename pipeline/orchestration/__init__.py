@@ -1,0 +1,1 @@
+"""Runs a day, a node, several days."""

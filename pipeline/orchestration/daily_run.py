@@ -1,0 +1,89 @@
+"""Runs planned spans one after the other and says what came of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from components.update_decider.decision import Overrule
+from pipeline.config import Config
+from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
+from pipeline.orchestration.callbacks import default_callbacks
+from pipeline.orchestration.run_log import logged_to
+from pipeline.orchestration.span_run import RunError, SpanRun
+from pipeline.planning.run_plan import Step
+from pipeline.spans import Naming
+
+
+def run_steps(
+    config: Config, steps: Sequence[Step], console: Console, overrule: Overrule | None = None
+) -> None:
+    """Runs `steps` in order and stops at the first failure; `overrule` goes before the policy's decisions.
+
+    Raises:
+      RunError: a node failed. The champion is still in service, and the same command goes on where it stopped.
+    """
+    callbacks = default_callbacks(config, lambda problem: _warn(console, problem))
+    for step in steps:
+        name = Naming(config.data.dated).format(step.span)
+        log = config.logs_path / "runs" / f"{run_id(config.name, name, step.revision)}.log"
+        with logged_to(log):
+            callbacks.on_run_begin()
+            try:
+                _run(SpanRun(config, step.span, step.revision, overrule), console)
+            except RunError as error:
+                logging.exception("the run stopped")
+                if met := read_run(config, step.span, step.revision):
+                    callbacks.on_result(met)
+                callbacks.on_run_error(name, step.revision, error)
+                callbacks.on_exit()
+                raise RunError(
+                    f"{error}\nThe champion is still in service. Details: {log}. Run the same command again to go on."
+                ) from error
+            done = {run.span: run for run in read_ledger(config)}[step.span]
+            callbacks.on_result(done)
+            callbacks.on_run_end(done)
+        console.print(summary(done, Naming(config.data.dated)))
+    if steps:
+        callbacks.on_exit()
+
+
+def _warn(console: Console, problem: str) -> None:
+    console.print(problem, style="yellow", highlight=False, markup=False)
+
+
+def _run(run: SpanRun, console: Console) -> None:
+    name = TextColumn("{task.fields[span]} {task.description}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=len(run.nodes), span=run.name)
+        started = 0
+
+        def on_node(node: str) -> None:
+            nonlocal started
+            progress.update(task, completed=started, description=node)
+            started += 1
+
+        run.run(on_node)
+
+
+def summary(run: Run, naming: Naming) -> str:
+    """A day in a few lines."""
+    seconds = sum(run.seconds.values())
+    counts = f"{run.events:,} events, {run.rejects:,} rejects, {run.new_items:,} new items, {run.new_keys:,} new keys"
+    lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
+    if run.next_span:
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))
+        lines.append(f"  champion on the new span: {numbers}")
+    start = f" from {run.base_version}" if run.base_version else ""
+    lines.append(f"  {run.action.replace('_', '-')}{start}: {run.reason}")
+    if len(run.trained_on) > 1:
+        lines.append(f"  trained on {', '.join(map(naming.format, run.trained_on))}")
+    if run.verdict:
+        lines.append(f"  {run.verdict}")
+    if run.pushed:
+        lines.append(f"  pushed as {run.pushed}")
+    return "\n".join(lines)

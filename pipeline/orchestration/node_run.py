@@ -1,0 +1,186 @@
+"""One node of one span, or a few in a row, in a process of their own: how a scheduler drives the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from components.update_decider.decision import Overrule
+from pipeline.config import Config
+from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
+from pipeline.node_order import DECIDER, NODES
+from pipeline.orchestration.callbacks import Callback, default_callbacks
+from pipeline.orchestration.run_log import logged_to
+from pipeline.orchestration.span_run import RunError, SpanRun
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import PlanError, make_plan
+from pipeline.spans import Naming
+
+Outcome = Literal["ran", "done already", "passed over"]
+
+_PUSHER = "SpanPusher"
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeResult:
+    """What came of one node.
+
+    Attributes:
+      node, name: which node of which span.
+      outcome: `passed over` when the span is skipped, or the gate refused the push.
+      why: the decision's or the gate's reason for passing it over; else empty.
+      seconds: how long the node took; 0 if it did not run.
+    """
+
+    node: str
+    name: str
+    outcome: Outcome
+    why: str
+    seconds: float
+
+
+def run_nodes(
+    config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+) -> Iterator[NodeResult]:
+    """Runs `nodes` one after the other as `run_node` does, and stops at the first that fails.
+
+    Raises:
+      RunError: also if `nodes` are not in the order of `NODES`; then nothing was run.
+    """
+    places = [NODES.index(node) if node in NODES else -1 for node in nodes]
+    if any(after <= before for before, after in itertools.pairwise(places) if -1 not in (before, after)):
+        raise RunError(
+            f"Nodes must be given once each, in the order that `warmspan nodes` prints. Received: {', '.join(nodes)}."
+        )
+    if -1 in places:
+        raise _unknown(nodes[places.index(-1)])
+    if overrule is not None and DECIDER not in nodes:
+        raise _not_decided(", ".join(nodes))
+    for node in nodes:
+        yield run_node(config, node, name, allow_gaps, overrule if node == DECIDER else None)
+
+
+def run_node(
+    config: Config, node: str, name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+) -> NodeResult:
+    """Runs exactly `node` in the latest run of the span called `name`; the first node of all begins that run.
+
+    A node that is done in that run is left alone. A run begins under the rules of `make_plan`: days in order, without
+    gaps, and a new delivery of the last day under the next revision.
+
+    Args:
+      config: settings.
+      node: one of `NODES`.
+      name: the span, like 2024-05-03.
+      allow_gaps: begin although days since the last span have no files.
+      overrule: what `UpdateDecider` does with the span instead of what the policy decides.
+
+    Raises:
+      SpanNameError, PlanError: the span can't be read, or can't be run now.
+      RunError: the node is unknown, comes too early, or failed.
+    """
+    if node not in NODES:
+        raise _unknown(node)
+    if overrule is not None and node != DECIDER:
+        raise _not_decided(node)
+    span = Naming(config.data.dated).parse(name)
+    callbacks = default_callbacks(config)
+    try:
+        revision = _revision(config, node, name, span, allow_gaps)
+    except PlanError as error:
+        callbacks.on_plan_error(error)
+        raise
+    log = log_path(config, name, revision)
+    with logged_to(log):
+        if node == NODES[0]:
+            callbacks.on_run_begin()
+        try:
+            result = _run(config, node, span, revision, overrule, callbacks)
+            if node in (DECIDER, _PUSHER):
+                callbacks.on_result(_read(config, span, revision))
+            return result
+        except RunError as error:
+            logging.exception("the node stopped")
+            callbacks.on_run_error(name, revision, error)
+            callbacks.on_exit()
+            raise RunError(f"{error} Details: {log}.") from error
+
+
+def _unknown(node: str) -> RunError:
+    return RunError(f"`node` must be one of {', '.join(NODES)}. Received: {node!r}.")
+
+
+def _not_decided(nodes: str) -> RunError:
+    return RunError(f"`--decide` must go with {DECIDER}, which takes the decision. Received: {nodes}.")
+
+
+def log_path(config: Config, name: str, revision: int) -> Path:
+    """Where the log of a span's run lies; its nodes write one after the other."""
+    return config.logs_path / "runs" / f"{run_id(config.name, name, revision)}.log"
+
+
+def _revision(config: Config, node: str, name: str, span: int, allow_gaps: bool) -> int:
+    if node == NODES[0]:
+        steps = make_plan(
+            read_ledger(config), read_deliveries(config), Naming(config.data.dated), span, span, allow_gaps
+        )
+        if steps:
+            return steps[0].revision
+    latest = read_run(config, span)
+    if latest is None:
+        raise RunError(f"A run of a span must begin with {NODES[0]}. Received: {node} of {name}, which has not begun.")
+    if latest.void:
+        raise RunError(
+            f"A run must not go on with a model that was revoked. Received: {node} of {name}, which began before a "
+            f"rollback. Run the day again from its first node, {NODES[0]}: it begins the next revision."
+        )
+    return latest.revision
+
+
+def _run(
+    config: Config, node: str, span: int, revision: int, overrule: Overrule | None, callbacks: Callback
+) -> NodeResult:
+    run = SpanRun(config, span, revision, overrule)
+    before = read_run(config, span, revision)
+    skipped = before is not None and before.action == "skip"
+    if run.conditional(node) and skipped:
+        result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
+    else:
+        if waiting := [one for one in run.upstream(node) if not run.done(one)]:
+            raise RunError(
+                f"{node} must come after {', '.join(waiting)}. Received: {run.name}, where they are not done."
+            )
+        result = _launch(config, run, node)
+    if node == NODES[-1] or result.outcome == "passed over":
+        # The day is over: nothing after this node will run.
+        callbacks.on_run_end(_read(config, run.span, run.revision))
+        callbacks.on_exit()
+    return result
+
+
+def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
+    of_node = run.run_node(node)
+    outcome: Outcome = "ran" if of_node.ran else "done already" if run.done(node) else "passed over"
+    why = ""
+    if node == _PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:
+        # It ran, to write the verdict, but there was nothing to push.
+        outcome, why = "passed over", _why(after)
+    return NodeResult(node, run.name, outcome, why, of_node.seconds if of_node.ran else 0.0)
+
+
+def _read(config: Config, span: int, revision: int) -> Run:
+    found = read_run(config, span, revision)
+    if found is None:
+        name = Naming(config.data.dated).format(span)
+        raise RunError(
+            f"A run that has begun must be in the ledger. Received: none for {run_id(config.name, name, revision)}."
+        )
+    return found
+
+
+def _why(run: Run | None) -> str:
+    return "" if run is None else run.verdict or f"The decision is to {run.action} the span: {run.reason}"

@@ -1,0 +1,39 @@
+"""Where TFX, Beam and TensorFlow may be as loud as they like: a log file a run, instead of the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import logging as absl_logging
+
+_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Sends everything that is logged, and Python's warnings, to `path`, and nothing of it to the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(_FORM))
+    absl_logging.use_absl_handler()
+    root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
+    before, level = list(root.handlers), root.level
+    own, propagate = list(tensorflow.handlers), tensorflow.propagate
+    root.handlers, tensorflow.handlers, tensorflow.propagate = [handler], [], True
+    verbosity = absl_logging.get_verbosity()
+    root.setLevel(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers, tensorflow.handlers, tensorflow.propagate = before, own, propagate
+        root.setLevel(level)
+        absl_logging.set_verbosity(verbosity)
+        handler.close()
+
+

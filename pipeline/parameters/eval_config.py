@@ -1,0 +1,88 @@
+"""The gate's thresholds and slices as TFMA's EvalConfig."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from google.protobuf import wrappers_pb2
+from tensorflow_model_analysis.proto import config_pb2 as tfma
+
+from components.span_pusher.verdict import BASELINE, CANDIDATE
+from pipeline.config import Config, ConfigError, Threshold
+from pipeline.metrics import LOWER_IS_BETTER
+from trainer.metrics import ROOT_OF_MEAN
+
+SLICES = ("item_slice", "key_slice")
+
+
+def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
+    """The configuration of the standard Evaluator.
+
+    The model's `evaluate` signature computes each metric for every held-out position; TFMA averages, slices and
+    compares them.
+
+    Args:
+      config: settings.
+      metrics: what the model's `evaluate` signature returns.
+
+    Raises:
+      ConfigError: a threshold names a metric that the model does not have, or there is none at all.
+    """
+    gate = config.gate
+    named = {*gate.thresholds, *(name for of_slice in gate.slice_thresholds.values() for name in of_slice)}
+    if unknown := sorted(named - set(metrics)):
+        raise ConfigError(
+            f"`gate.thresholds` must name metrics of `{config.model.type}`: {', '.join(metrics)}. Received: {unknown}."
+        )
+    if not any(threshold.floor is not None or threshold.max_drop is not None for threshold in gate.thresholds.values()):
+        raise ConfigError(
+            "`gate.thresholds` must give at least one `floor` or `max_drop`: without any nothing is ever blessed."
+        )
+    spec: dict[str, Any] = {"signature_name": "evaluate"}
+    if len(metrics) == 1:  # TFMA takes the name from an only output
+        spec |= {"prediction_key": metrics[0], "label_key": "label"}
+    else:
+        spec |= {"prediction_keys": {name: name for name in metrics}, "label_keys": dict.fromkeys(metrics, "label")}
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(name=CANDIDATE, **spec),
+            tfma.ModelSpec(name=BASELINE, is_baseline=True, **spec),
+        ],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in SLICES)],
+        metrics_specs=[
+            _metric(config, name, [name] if len(metrics) > 1 else [], counted=name == metrics[0]) for name in metrics
+        ],
+        options=tfma.Options(compute_confidence_intervals=wrappers_pb2.BoolValue(value=gate.confidence_intervals)),
+    )
+
+
+def _metric(config: Config, name: str, outputs: list[str], counted: bool) -> tfma.MetricsSpec:
+    # Each threshold names its slice: TFMA applies one without to every slice.
+    by_slice = {"": config.gate.thresholds, **config.gate.slice_thresholds}
+    thresholds = [
+        tfma.PerSliceMetricThreshold(
+            slicing_specs=[tfma.SlicingSpec(feature_values=dict([of_slice.split(":", 1)]) if of_slice else {})],
+            threshold=_threshold(of_metric[name], name),
+        )
+        for of_slice, of_metric in by_slice.items()
+        if name in of_metric
+    ]
+    average = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
+    if name in ROOT_OF_MEAN:
+        average.class_name, average.module = "RootMean", "components.gate.root_mean"
+    count = [tfma.MetricConfig(class_name="ExampleCount")] if counted else []  # it is the same for every output
+    return tfma.MetricsSpec(output_names=outputs, metrics=[*count, average])
+
+
+def _threshold(threshold: Threshold, name: str) -> tfma.MetricThreshold:
+    lower = name in LOWER_IS_BETTER
+    result = tfma.MetricThreshold()
+    # Always a bound: without a champion TFX drops `max_drop`, and blesses nothing that has no threshold left.
+    bound = result.value_threshold.upper_bound if lower else result.value_threshold.lower_bound
+    bound.value = threshold.floor if threshold.floor is not None else (math.inf if lower else -math.inf)
+    if threshold.max_drop is not None:
+        change = result.change_threshold
+        change.direction = tfma.LOWER_IS_BETTER if lower else tfma.HIGHER_IS_BETTER
+        change.absolute.value = threshold.max_drop if lower else -threshold.max_drop
+    return result

@@ -1,0 +1,157 @@
+"""Which spans are run next, and what stands against it: gaps, late days, changed days."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+
+from pipeline.ledger.runs import Run
+from pipeline.spans import Naming
+
+_MOST_NAMED = 10
+
+
+class PlanError(ValueError):
+    """The spans asked for can't be run as asked; the message says which, why, and what to do."""
+
+
+class GapError(PlanError):
+    """Spans in between have no files; `missing` are their numbers."""
+
+    def __init__(self, missing: Sequence[int], message: str) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One span to run under one revision; a revision above 1 replaces an earlier run."""
+
+    span: int
+    revision: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivery:
+    """What lies in the data folder for one span: its newest version, and a fingerprint of the files."""
+
+    version: int | None
+    fingerprint: str
+
+
+def make_plan(
+    ledger: Sequence[Run],
+    delivered: Mapping[int, Delivery],
+    naming: Naming,
+    first: int | None = None,
+    last: int | None = None,
+    allow_gaps: bool = False,
+    redo: bool = False,
+) -> list[Step]:
+    """Plans the spans from `first` to `last`, both included; without them every span that is not done.
+
+    A span that is done and unchanged is left out. A run that was cut off is taken up under its own revision,
+    or, when a model that it goes on with was revoked since, begun anew under the next.
+
+    Args:
+      ledger: the latest run of each span.
+      delivered: what lies in the data folder.
+      naming: how spans are written.
+      first, last: the spans asked for; None for no bound.
+      allow_gaps: run although days in between have no files, and leave days that came late out for good.
+      redo: run spans again that are done.
+
+    Raises:
+      PlanError: nothing was delivered, a span is missing, came late, or changed after later ones were trained on it.
+    """
+    runs = {run.span: run for run in ledger}
+    done = {span for span, run in runs.items() if run.state == "done"}
+    newest = max(done, default=None)
+    wanted = [span for span in delivered if (first is None or span >= first) and (last is None or span <= last)]
+    if not wanted:
+        asked = " to ".join(dict.fromkeys(naming.format(span) for span in (first, last) if span is not None))
+        raise PlanError(
+            f"The spans asked for must have files. Received: none for {asked or 'any span'}. Look at `data.path` and "
+            "`data.pattern`."
+        )
+    if redo:
+        if newest is not None and wanted[-1] < newest:
+            raise PlanError(
+                "A redo must go on to the last span that was run, because each day stands on the one before. Received: "
+                f"up to {naming.format(wanted[-1])}, while {naming.format(newest)} has been run. Leave `--to` out."
+            )
+        return [Step(span, next_revision(runs.get(span), again=True)) for span in wanted]
+
+    replaced = [span for span in wanted if span in done and changed(runs[span], delivered[span])]
+    late = [span for span in wanted if newest is not None and span < newest and span not in done]
+    overtaken = sorted([span for span in replaced if span != newest] + ([] if allow_gaps and first is None else late))
+    if overtaken:
+        raise PlanError(_overtaken(overtaken, replaced, done, naming))
+    if not allow_gaps:
+        _refuse_gaps(delivered, runs, newest, wanted, first, last, naming)
+    # Nothing stands on the last day yet, so a new delivery of it can simply replace it.
+    again = [Step(span, next_revision(runs[span], again=True)) for span in replaced]
+    ahead = [span for span in wanted if newest is None or span > newest]
+    return again + [Step(span, next_revision(runs.get(span), again=False)) for span in ahead]
+
+
+def next_revision(run: Run | None, again: bool) -> int:
+    """The revision to run a span under; `again` if a run that is done is to be replaced."""
+    if run is None:
+        return 1
+    return run.revision + 1 if run.void or (again and run.state == "done") else run.revision
+
+
+def changed(run: Run, delivery: Delivery) -> bool:
+    """Whether what lies in the data folder is not what was run."""
+    return (run.delivery, run.fingerprint) != (delivery.version, delivery.fingerprint)
+
+
+def _overtaken(spans: Sequence[int], replaced: Collection[int], done: Collection[int], naming: Naming) -> str:
+    lines = []
+    for span in spans:
+        after = [one for one in sorted(done) if one > span]
+        what = "was delivered again" if span in replaced else "was delivered"
+        lines.append(f"{naming.format(span)} {what} after later spans were run: {named(after, naming)}.")
+    return "\n".join(
+        [
+            *lines,
+            "Nothing was done. To bring it in, every day from it on must be run again, each under its next revision: "
+            f"`warmspan run --from {naming.format(spans[0])} --redo`. To leave late days out for good: `--allow-gaps`.",
+        ]
+    )
+
+
+def _refuse_gaps(
+    delivered: Mapping[int, Delivery],
+    runs: Collection[int],
+    newest: int | None,
+    wanted: Sequence[int],
+    first: int | None,
+    last: int | None,
+    naming: Naming,
+) -> None:
+    # Nothing is done yet: the first day is the one asked for, or one whose run was cut off before it.
+    start = min([wanted[0] if first is None else first, *runs])
+    begin = start if newest is None else newest + 1
+    end = wanted[-1] if last is None else last
+    missing = [span for span in range(begin, end + 1) if span not in delivered]
+    if missing:
+        raise GapError(
+            missing,
+            f"Every span in between must have been delivered. Received: no files for {named(missing, naming)}. Wait "
+            "for them, or pass `--allow-gaps` if there is nothing to come.",
+        )
+    ahead = [span for span in wanted if newest is None or span > newest]
+    passed = [span for span in delivered if begin <= span < ahead[0]] if ahead else []
+    if passed:
+        raise PlanError(
+            f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {named(passed, naming)} have not "
+            f"been run. Start with `--from {naming.format(passed[0])}`, or leave them out for good with `--allow-gaps`."
+        )
+
+
+def named(spans: Sequence[int], naming: Naming) -> str:
+    """The spans' names with commas between; of many only the first."""
+    named = ", ".join(naming.format(span) for span in spans[:_MOST_NAMED])
+    return f"{named}, … ({len(spans)} in all)" if len(spans) > _MOST_NAMED else named

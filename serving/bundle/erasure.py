@@ -1,0 +1,211 @@
+"""Takes users out of a bundle: their ids, their own rows, requests and lists that name them. The manifest follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.bundle.manifest import Manifest, check_bundle, fingerprints
+from serving.bundle.reference_answers import Reference
+from serving.bundle.warmup_requests import WARM_UP_FILE, read_warm_up, write_warm_up
+
+_KEYS, _ITEMS = "keys/ids/.ATTRIBUTES/VARIABLE_VALUE", "items/ids/.ATTRIBUTES/VARIABLE_VALUE"
+_CHECKPOINT = Path("variables") / "variables"
+_NOBODY = b"none of the ids"  # as in the warm-up of a model without keys
+# Not the names of a push or a removal that was cut off: those are cleared away, and never put back.
+BESIDE, AWAY = ".rewritten", ".exchanged"
+
+
+def bundle_names(folder: Path, ids: Collection[bytes]) -> bool:
+    """Whether the bundle holds one of `ids` as a key, in a list of keys or in a request."""
+    keys = _read(folder, _KEYS)
+    if keys is not None and any(one in set(keys.tolist()) for one in ids):
+        return True
+    return _warm_up_names(folder, ids) or any(_named_in(path, ids) for path in _lists(folder))
+
+
+def forget_in_bundle(
+    folder: Path, ids: Mapping[bytes, bytes], rows: Sequence[int], tables: Sequence[np.ndarray] = ()
+) -> bool:
+    """Rewrites the bundle `folder` beside and exchanges it; nothing happens where nothing is to be done.
+
+    Args:
+      folder: of the bundle; its name without a dot in front.
+      ids: the id to what takes its place: the rows of others must not move.
+      rows: of the users in tables of keys, which become zeros.
+      tables: the model's tables of keys as they are in its state; without them the tables are told by their size.
+
+    Returns:
+      Whether anything was changed.
+
+    Raises:
+      BundleError: the parts disagree from the start.
+    """
+    own = _tables_of_keys(folder, tables) if rows else {}
+    filled = {name: value for name, value in own.items() if np.any(value[_within(rows, value)])}
+    if not filled and not bundle_names(folder, list(ids)):
+        return False
+    manifest = check_bundle(folder)
+    beside = folder.with_name(f".{folder.name}{BESIDE}")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(folder, beside)
+    changed: dict[str, np.ndarray] = {}
+    grown = 0
+    keys = _read(folder, _KEYS)
+    if keys is not None and any(one in ids for one in keys.tolist()):
+        changed[_KEYS] = np.array([ids.get(one, one) for one in keys.tolist()], object)
+        grown = sum(map(len, changed[_KEYS])) - sum(map(len, keys))
+    for name, value in filled.items():
+        changed[name] = value.copy()
+        changed[name][_within(rows, value)] = 0
+    if changed:
+        _write(beside, changed)
+    if _warm_up_names(folder, ids):
+        requests = [(name, _without(inputs, ids)) for name, inputs in read_warm_up(folder)]
+        shutil.rmtree(beside / WARM_UP_FILE.parent)
+        write_warm_up(beside, requests)
+    for path in _lists(beside):
+        lines = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join(ids.get(line, line) for line in lines))
+    _describe(beside, manifest, grown)
+    exchange(folder, beside)
+    return True
+
+
+def exchange(folder: Path, beside: Path) -> None:
+    """Puts `beside` in the place of `folder`. Between the two renames there is none: see `mend_exchange`."""
+    away = folder.with_name(f".{folder.name}{AWAY}")
+    shutil.rmtree(away, ignore_errors=True)
+    os.rename(folder, away)
+    os.rename(beside, folder)
+    shutil.rmtree(away)
+
+
+def mend_exchange(folder: Path) -> None:
+    """Ends an exchange that was cut off: the new one where it is whole and the old one is gone, else the old one."""
+    beside, away = (folder.with_name(f".{folder.name}{end}") for end in (BESIDE, AWAY))
+    if not folder.exists() and away.exists():
+        # The old one leaves only when the new one is whole.
+        os.rename(beside if beside.exists() else away, folder)
+    for path in (beside, away):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def forget_in_reference(path: Path, ids: Collection[bytes]) -> int:
+    """Takes the users' positions out of what a model must answer; returns how many there were."""
+    import tensorflow as tf
+
+    if not path.exists():
+        return 0
+    found = Reference.load(path)
+    kept = []
+    for place, user in enumerate(found.users):
+        example = found.examples[place] if place < len(found.examples) else b""
+        keys = tf.train.Example.FromString(example).features.feature["key"].bytes_list.value
+        if user not in ids and not any(key in ids for key in keys):
+            kept.append(place)
+    if len(kept) < len(found):
+        examples = [found.examples[place] for place in kept] if found.examples else []
+        own: dict[str, Any] = {name: [getattr(found, name)[place] for place in kept] for name in _OF_POSITIONS}
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        dataclasses.replace(found, examples=examples, **own).save(beside)
+        os.replace(beside, path)
+    return len(found) - len(kept)
+
+
+_OF_POSITIONS = ("users", "histories", "items", "scores")
+
+
+def _describe(folder: Path, manifest: Manifest, grown: int) -> None:
+    about = dict(manifest.about)
+    if grown and "string" in about.get("tables", {}):
+        about["tables"] = {**about["tables"], "string": about["tables"]["string"] + grown}
+    files = fingerprints(folder)
+    if "bytes" in about:
+        about["bytes"] = sum((folder / name).stat().st_size for name in files)
+    Manifest(about, files).write(folder)
+
+
+def _tables_of_keys(folder: Path, tables: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The bundle's variables that have a row a key, by name."""
+    reader = _reader(folder)
+    if reader is None:
+        return {}
+    shapes = reader.get_variable_to_shape_map()
+    found = {name: reader.get_tensor(name) for name in shapes if name.startswith("parameters/") and shapes[name]}
+    found = {name: value for name, value in found.items() if value.dtype.kind == "f" and value.ndim == 2}
+    if tables:
+        return {name: value for name, value in found.items() if any(_same(value, table) for table in tables)}
+    keys, items = (shapes.get(name, [-1])[0] for name in (_KEYS, _ITEMS))
+    return {} if keys == items else {name: value for name, value in found.items() if len(value) == keys}
+
+
+def _same(value: np.ndarray, table: np.ndarray) -> bool:
+    """Equal but for rows that were made zero, in either of them."""
+    if value.shape != table.shape:
+        return False
+    equal = (value == table).all(axis=1)
+    return bool(np.all(equal | ~value.any(axis=1) | ~table.any(axis=1)) and equal.mean() > 0.5)
+
+
+def _within(rows: Sequence[int], table: np.ndarray) -> list[int]:
+    return [row for row in rows if row < len(table)]
+
+
+def _lists(folder: Path) -> list[Path]:
+    """Vocabularies as text, which bundles of earlier versions held."""
+    return [path for path in sorted((folder / "assets").glob("*.txt")) if "item" not in path.name]
+
+
+def _named_in(path: Path, ids: Collection[bytes]) -> bool:
+    return not set(ids).isdisjoint(path.read_bytes().split(b"\n"))
+
+
+def _warm_up_names(folder: Path, ids: Collection[bytes]) -> bool:
+    return any(
+        not set(ids).isdisjoint(inputs["user_id"].ravel().tolist())
+        for _, inputs in read_warm_up(folder)
+        if "user_id" in inputs
+    )
+
+
+def _without(inputs: Mapping[str, np.ndarray], ids: Collection[bytes]) -> dict[str, np.ndarray]:
+    if "user_id" not in inputs:
+        return dict(inputs)
+    users = [_NOBODY if one in ids else one for one in inputs["user_id"].ravel().tolist()]
+    return {**inputs, "user_id": np.array(users, object).reshape(inputs["user_id"].shape)}
+
+
+def _reader(folder: Path) -> Any:
+    import tensorflow as tf
+
+    if not (folder / f"{_CHECKPOINT}.index").exists():
+        return None
+    return tf.train.load_checkpoint(str(folder / _CHECKPOINT))
+
+
+def _read(folder: Path, name: str) -> np.ndarray | None:
+    reader = _reader(folder)
+    return reader.get_tensor(name) if reader is not None and reader.has_tensor(name) else None
+
+
+def _write(folder: Path, changed: Mapping[str, np.ndarray]) -> None:
+    """Writes the variables again, with some of them changed, under the same names."""
+    import tensorflow as tf
+
+    reader = _reader(folder)
+    names = sorted(reader.get_variable_to_shape_map())
+    kinds = reader.get_variable_to_dtype_map()
+    tensors = [tf.constant(changed.get(name, reader.get_tensor(name)), kinds[name]) for name in names]
+    del reader
+    shutil.rmtree(folder / _CHECKPOINT.parent)
+    (folder / _CHECKPOINT.parent).mkdir()
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / _CHECKPOINT), tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors
+    )

@@ -1,0 +1,260 @@
+"""The questions a served model answers: raw ids and strings in, ids and scores out.
+
+Only TensorFlow's own operations are used, so that the stock TF Serving image loads the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.bundle.id_lookup import IdTable
+from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
+from serving.bundle.quantization import in_precision
+from serving.bundle.retrieval_index import ApproximateIndex, ExactIndex, IndexSettings, check_fits, listed_best
+
+_USER = tf.TensorSpec([None], tf.string, "user_id")
+_HISTORY = tf.TensorSpec([None, None], tf.string, "history")
+_EXCLUDE = tf.TensorSpec([None, None], tf.string, "exclude")
+_CANDIDATES = tf.TensorSpec([None, None], tf.string, "candidates")
+_ITEMS = tf.TensorSpec([None, None], tf.string, "items")
+_K = tf.TensorSpec([None], tf.int32, "k")
+
+
+class Signatures(tf.Module):
+    """A frozen model with its ids, ready to be saved: see `build`."""
+
+    def __init__(
+        self,
+        model: Servable,
+        catalogue: Catalogue,
+        k: int,
+        max_k: int,
+        exclude_seen: bool,
+        index: IndexSettings | None = None,
+        model_name: str = "",
+    ) -> None:
+        """Prepares the graph's tables.
+
+        Args:
+          model: frozen; its table of items is put into the precision of `index`, in place.
+          catalogue: the ids behind its rows.
+          k: cut-off of the `evaluate` metrics.
+          max_k: most items that a request can get.
+          exclude_seen: whether the history's items are left out.
+          index: how items are found; None for exactly.
+          model_name: for messages.
+
+        Raises:
+          IndexSettingsError: the model's scores have no room for that index.
+        """
+        super().__init__()
+        settings = index or IndexSettings()
+        product = model.dot_product
+        check_fits(settings, "none" if product is None else "whole" if product.whole else "part", model_name)
+        if product is not None and (table := in_precision(product.items.embeddings, settings.table)) is not None:
+            product.items.table = table
+        self.items = IdTable(catalogue.items, catalogue.first_row)
+        self.keys = IdTable(catalogue.keys, catalogue.first_row) if _asks_for_keys(model) else None
+        nothing = [b""] * catalogue.first_row
+        self.columns = {
+            name: tf.Variable([*nothing, *(text.encode() for text in texts)], trainable=False, dtype=tf.string)
+            for name, texts in catalogue.columns.items()
+        }
+        self._shown = tf.Variable(catalogue.shown, trainable=False)
+        # Behind functions: the saver follows attributes, and of the model the graph needs what it asks for alone.
+        self._model: Callable[[], Servable] = lambda: model
+        made: Any = (
+            ExactIndex(model, catalogue.shown)
+            if settings.type == "exact" or product is None
+            else ApproximateIndex(product, catalogue.shown, settings.lists, settings.probes or 1)
+        )
+        self._index: Callable[[], Any] = lambda: made
+        self._k, self._exclude_seen = k, exclude_seen
+        self._max_k, self._first_row = min(max_k, catalogue.size), catalogue.first_row
+
+    @property
+    def index(self) -> ExactIndex | ApproximateIndex:
+        return self._index()
+
+    def recommend(self, user_id: tf.Tensor, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best items for string [b] users with string [b, h] histories, oldest first, padded with ''.
+
+        Returns:
+          `item_ids` and a string a column [b, n], `scores` float32 [b, n], best first, where n is max_k or, if that is
+          less, the rows of the item table. '' and a score of -1e30 where there are fewer items than that.
+        """
+        seen = self.items.rows(history)
+        return self._answer(*self._best(user_id, seen, self._hidden(seen)))
+
+    def recommend_among(
+        self, user_id: tf.Tensor, history: tf.Tensor, exclude: tf.Tensor, candidates: tf.Tensor, k: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The same with all that can be asked for, each of it for a request of its own.
+
+        Args:
+          user_id: string [b].
+          history: string [b, h].
+          exclude: string [b, e], items that are left out too; '' pads.
+          candidates: string [b, c], the only items that may be answered; '' pads, and nothing but '' stands for all.
+          k: int32 [b], how many; 0, and what is more than was exported, for as many as were exported.
+        """
+        seen = self.items.rows(history)
+        hidden = self._hidden(seen, self.items.rows(exclude))
+        candidate_rows = self.items.rows(candidates)
+        listed = tf.reduce_any(candidate_rows > 0, axis=1)
+        nothing = tf.zeros([tf.size(user_id), self._max_k], tf.int64)
+
+        def none() -> tuple[tf.Tensor, tf.Tensor]:
+            return nothing, tf.fill(tf.shape(nothing), UNAVAILABLE)
+
+        def among_all() -> tuple[tf.Tensor, tf.Tensor]:
+            return self._best(user_id, seen, hidden)
+
+        def among_listed() -> tuple[tf.Tensor, tf.Tensor]:
+            # Sorted, so that an item that is named twice has its likeness beside it, and ties end as among all.
+            missing = tf.maximum(self._max_k - tf.shape(candidate_rows)[1], 0)
+            rows = tf.sort(tf.pad(candidate_rows, [[0, 0], [0, missing]]), axis=1)
+            again = tf.pad(rows[:, 1:] == rows[:, :-1], [[0, 0], [1, 0]])
+            scores = tf.where(again, UNAVAILABLE, self._scores(user_id, seen, rows))
+            return listed_best(rows, scores, hidden, self._max_k)
+
+        # One or the other costs nothing where no request of the batch is of that kind.
+        from_all = tf.cond(tf.reduce_all(listed), none, among_all)
+        from_listed = tf.cond(tf.reduce_any(listed), among_listed, none)
+        rows, scores = (
+            tf.where(listed[:, None], one, other) for one, other in zip(from_listed, from_all, strict=True)
+        )
+        wanted = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
+        most = tf.reduce_max(tf.concat([wanted, [0]], axis=0))
+        scores = tf.where(tf.range(self._max_k) < wanted[:, None], scores, UNAVAILABLE)
+        return self._answer(rows[:, :most], scores[:, :most])
+
+    def rank(self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores of string [b, c] candidates, float32 [b, c], higher is better.
+
+        -1e30 for '', for unknown items and for those that are not available.
+        """
+        return {"scores": self._scores(user_id, self.items.rows(history), self.items.rows(candidates))}
+
+    def embed(self, user_id: tf.Tensor, history: tf.Tensor, items: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Vectors whose product is what the model learned: of users float32 [b, d], of string [b, c] items [b, c, d].
+
+        Zeros for '' and for unknown items.
+        """
+        product = self._model().dot_product
+        assert product is not None
+        rows = self.items.rows(items)
+        known = tf.cast(rows >= self._first_row, tf.float32)[:, :, None]
+        query = product.query(self._key_rows(user_id), self._recent(self.items.rows(history)))
+        return {"user_vectors": query, "item_vectors": product.items.vectors(rows) * known}
+
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The metrics of string [b] serialised held-out positions, float32 [b, 1] each."""
+        one = tf.io.FixedLenFeature([], tf.int64)
+        parsed = tf.io.parse_example(
+            examples,
+            {
+                "key_row": one,
+                "item_row": one,
+                "history": tf.io.RaggedFeature(tf.int64),
+                "weight": tf.io.FixedLenFeature([], tf.float32),
+            },
+        )
+        history = self._align(parsed["history"])
+        metrics = self.evaluate_rows(parsed["key_row"], history, parsed["item_row"], parsed["weight"])
+        return {name: value[:, None] for name, value in metrics.items()}
+
+    @tf.function(  # a function of its own, so that `evaluate` calls this graph instead of holding a second one
+        input_signature=[
+            tf.TensorSpec([None], tf.int64, "key"),
+            tf.TensorSpec([None, None], tf.int64, "history"),
+            tf.TensorSpec([None], tf.int64, "item"),
+            tf.TensorSpec([None], tf.float32, "weight"),
+        ]
+    )
+    def evaluate_rows(
+        self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The metrics of positions given as rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each."""
+        return self._model().evaluate_positions(key, history, item, weight, self._k, self._exclude_seen)
+
+    def build(self) -> dict[str, Any]:
+        """The signatures by name, as `tf.saved_model.save` takes them; from then on `parameters` are what they use."""
+        built = {
+            "serving_default": _graph(self.recommend, _USER, _HISTORY),
+            "recommend": _graph(self.recommend_among, _USER, _HISTORY, _EXCLUDE, _CANDIDATES, _K),
+            "rank": _graph(self.rank, _USER, _HISTORY, _CANDIDATES),
+            "evaluate": _graph(self.evaluate, tf.TensorSpec([None], tf.string, "examples")),
+            "evaluate_rows": self.evaluate_rows.get_concrete_function(),
+        }
+        if self._model().dot_product is not None:
+            built["embed"] = _graph(self.embed, _USER, _HISTORY, _ITEMS)
+        self.parameters = list({id(one): one for graph in built.values() for one in graph.graph.variables}.values())
+        return built
+
+    def warm_up(self) -> list[tuple[str, Mapping[str, np.ndarray]]]:
+        """Requests that go through all of the graph that a user can ask: signature names with their inputs."""
+        one, other = _some(self.items.ids, self._first_row), b"none of the ids"
+        user = np.array([other if self.keys is None else _some(self.keys.ids, self._first_row)], object)
+        history, nothing = np.array([[other, one]], object), np.array([[b""]], object)
+        pair = {"user_id": user, "history": history}
+        among = {**pair, "exclude": nothing, "candidates": nothing, "k": np.zeros(1, np.int32)}
+        requests: list[tuple[str, Mapping[str, np.ndarray]]] = [
+            ("serving_default", pair),
+            ("recommend", among),
+            ("recommend", {**among, "candidates": history}),
+            ("rank", {**pair, "candidates": history}),
+        ]
+        if self._model().dot_product is not None:
+            requests.append(("embed", {**pair, "items": history}))
+        return requests
+
+    def _best(self, user_id: tf.Tensor, seen: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.index.top(self._key_rows(user_id), self._recent(seen), hidden, self._max_k)
+
+    def _scores(self, user_id: tf.Tensor, seen: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        scores = self._model().score(self._key_rows(user_id), self._recent(seen), rows)
+        return tf.where(tf.gather(self._shown, rows), scores, UNAVAILABLE)
+
+    def _answer(self, rows: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.where(scores > UNAVAILABLE, rows, 0)  # row 0 has no id and no text
+        columns = {name: tf.gather(texts, rows) for name, texts in self.columns.items()}
+        return {"item_ids": tf.gather(self.items.ids, rows), **columns, "scores": scores}
+
+    def _hidden(self, seen: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+        rows = [*([seen] if self._exclude_seen else []), *others]
+        return tf.concat(rows, axis=1) if rows else tf.zeros_like(seen[:, :0])
+
+    def _key_rows(self, user_id: tf.Tensor) -> tf.Tensor:
+        return tf.zeros(tf.shape(user_id), tf.int64) if self.keys is None else self.keys.rows(user_id)
+
+    def _recent(self, rows: tf.Tensor) -> tf.Tensor:
+        return self._align(tf.ragged.boolean_mask(rows, rows > 0))
+
+    def _align(self, history: tf.RaggedTensor) -> tf.Tensor:
+        """The last `history_length` of each row, right-aligned, as the model saw them in training."""
+        length = self._model().history_length
+        newest_first = tf.reverse(history[:, -length:], axis=[1]).to_tensor(shape=[None, length])
+        return tf.reverse(newest_first, axis=[1])
+
+
+def _graph(function: Callable[..., Any], *specs: tf.TensorSpec) -> Any:
+    return tf.function(function).get_concrete_function(*specs)
+
+
+def _asks_for_keys(model: Servable) -> bool:
+    """Whether a score depends on the key: where it does not, no key's id is worth keeping."""
+    graph = tf.function(model.score_all).get_concrete_function(
+        tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, model.history_length], tf.int64)
+    )
+    return bool(graph.inputs[0].consumers())
+
+
+def _some(ids: tf.Variable, first_row: int) -> bytes:
+    """An id in the middle of them, or one that is none."""
+    size = int(ids.shape[0])
+    return ids[first_row + (size - first_row) // 2].numpy() if size > first_row else b"none of the ids"

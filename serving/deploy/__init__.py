@@ -1,0 +1,1 @@
+"""Files that put a model behind the official TensorFlow Serving."""

@@ -1,0 +1,1 @@
+"""An embedded server that answers as TensorFlow Serving's REST API does."""

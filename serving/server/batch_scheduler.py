@@ -1,0 +1,263 @@
+"""Concurrent requests computed together: rows of several requests go through the graph as one batch.
+
+A batch holds requests for one signature of one version, whose inputs have the same inner shapes; what can't share a
+batch is computed alone, and answered as if there were no batching. Queues are bounded: a request that finds its queue
+full is refused at once. A request that the graph refuses fails alone: its companions are computed again without it.
+
+As in TensorFlow Serving, a signature is taken to answer each row by itself. One whose outputs don't have a row for each
+row of the batch is noticed, and computed request by request from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serving.bundle.saved_model import SavedModel
+from serving.errors import ServingError
+from serving.server.prometheus import Metrics
+from serving.tfs_config.batching_config import BatchingConfig
+
+Tensors = Mapping[str, np.ndarray]
+Done = Callable[["dict[str, np.ndarray] | Exception"], None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Task:
+    inputs: Tensors
+    rows: int
+    done: Done
+    began: float
+
+
+@dataclass(eq=False)
+class _Batch:
+    model: SavedModel
+    signature: str
+    # None for a request that shares with no other.
+    shapes: object
+    due: float
+    tasks: list[_Task] = field(default_factory=list)
+    rows: int = 0
+    full: bool = False
+
+    @property
+    def queue(self) -> tuple[int, str]:
+        return id(self.model), self.signature
+
+    def add(self, task: _Task) -> None:
+        self.tasks.append(task)
+        self.rows += task.rows
+
+
+class Batcher:
+    """Threads that compute batches. `submit` may be called from any thread and never waits."""
+
+    def __init__(self, config: BatchingConfig, metrics: Metrics | None = None, timeout_seconds: float = 30.0) -> None:
+        self.config = config
+        self._metrics = metrics or Metrics()
+        self._timeout_seconds = timeout_seconds
+        # In the order of their first requests.
+        self._waiting: list[_Batch] = []
+        self._enqueued: Counter[tuple[int, str]] = Counter()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Starts the batch threads."""
+        self._stopping = False
+        for number in range(self.config.num_batch_threads):
+            thread = threading.Thread(target=self._work, name=f"rest-batch-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Computes what is waiting, and ends the threads."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def submit(self, model: SavedModel, signature: str, inputs: Tensors, done: Done) -> None:
+        """Computes `inputs` by name with others; `done` gets the outputs by name, or the error, in a batch thread.
+
+        Raises:
+          ServingError: UNAVAILABLE when the signature's queue is full, INVALID_ARGUMENT when the request has more rows
+            than a batch may have.
+        """
+        rows = _rows(inputs) if signature in model.batchable else None
+        if rows is not None and rows > self.config.max_batch_size:
+            raise ServingError(
+                "INVALID_ARGUMENT",
+                f"Task size {rows} is larger than maximum input batch size {self.config.max_batch_size}",
+            )
+        now = time.monotonic()
+        task = _Task(inputs, rows or 1, done, now)
+        shapes = None if rows is None else self._shapes(inputs)
+        with self._changed:
+            batch = self._open_batch(model, signature, shapes, task.rows)
+            if batch is None:
+                batch = _Batch(model, signature, shapes, now + self.config.batch_timeout_micros / 1e6)
+                # Counted in rows: requests of many shapes, each in a batch of its own, fill no queue sooner.
+                most = self.config.max_enqueued_batches * self.config.max_batch_size
+                if self._enqueued[batch.queue] + task.rows > most:
+                    raise ServingError(
+                        "UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full"
+                    )
+                self._waiting.append(batch)
+            self._enqueued[batch.queue] += task.rows
+            batch.add(task)
+            batch.full = batch.shapes is None or batch.rows >= self.config.max_batch_size
+            # A thread that waits has to look again at a new batch, and at one that need not wait any longer.
+            if len(batch.tasks) == 1 or batch.full:
+                self._changed.notify()
+
+    def _open_batch(self, model: SavedModel, signature: str, shapes: object, rows: int) -> _Batch | None:
+        if shapes is None:
+            return None
+        for batch in reversed(self._waiting):
+            if batch.model is model and batch.signature == signature and batch.shapes == shapes and not batch.full:
+                if batch.rows + rows <= self.config.max_batch_size:
+                    return batch
+                batch.full = True
+                self._changed.notify()
+                return None
+        return None
+
+    def _shapes(self, inputs: Tensors) -> object:
+        """What the inputs of the requests of a batch have in common."""
+        if self.config.pad_variable_length_inputs:
+            return tuple((name, tensor.ndim) for name, tensor in sorted(inputs.items()))
+        return tuple((name, tensor.shape[1:]) for name, tensor in sorted(inputs.items()))
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            try:
+                self._compute(batch)
+            except Exception as error:
+                # Not a request's fault, and no reason to lose a thread. It came before any of them was told.
+                _log.exception("A batch could not be computed")
+                for task in batch.tasks:
+                    _tell(task, error)
+
+    def _next(self) -> _Batch | None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for place, batch in enumerate(self._waiting):
+                    if batch.full or self._stopping or batch.due <= now:
+                        del self._waiting[place]
+                        self._enqueued[batch.queue] -= batch.rows
+                        if not self._enqueued[batch.queue]:
+                            del self._enqueued[batch.queue]
+                        return batch
+                if self._stopping:
+                    return None
+                due = min((batch.due for batch in self._waiting), default=math.inf)
+                self._changed.wait(None if due == math.inf else max(0.0, due - now))
+
+    def _compute(self, batch: _Batch) -> None:
+        now = time.monotonic()
+        tasks = []
+        for task in batch.tasks:
+            self._metrics.queuing_latency.observe((now - task.began) * 1e6, self.config.thread_pool_name)
+            if now - task.began > self._timeout_seconds:
+                _tell(task, ServingError("DEADLINE_EXCEEDED", "Run() timeout exceeded while waiting in batching queue"))
+            else:
+                tasks.append(task)
+        batch.tasks = tasks
+        if not tasks:
+            return
+        rows = sum(task.rows for task in tasks)
+        size = rows if batch.shapes is None else self.config.rounded(rows)
+        self._measure(tasks, rows, size)
+        if len(tasks) == 1 and size == rows:
+            self._alone(batch, tasks)
+            return
+        try:
+            outputs = batch.model.run(batch.signature, _merged([task.inputs for task in tasks], size - rows))
+        except ServingError as error:
+            if error.code == "DEADLINE_EXCEEDED":
+                # The time of each of them is up.
+                for task in tasks:
+                    _tell(task, error)
+            else:
+                self._alone(batch, tasks)
+            return
+        if any(output.ndim == 0 or output.shape[0] != size for output in outputs.values()):
+            _log.warning(
+                "%s of version %d of %s does not give an output row for each input row: it is not batched",
+                *(batch.signature, batch.model.version, batch.model.name),
+            )
+            batch.model.batchable.discard(batch.signature)
+            self._alone(batch, tasks)
+            return
+        start = 0
+        for task in tasks:
+            end = start + task.rows
+            _tell(task, {name: output[start:end] for name, output in outputs.items()})
+            start = end
+
+    def _alone(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
+        for task in tasks:
+            outcome: dict[str, np.ndarray] | Exception
+            try:
+                outcome = batch.model.run(batch.signature, task.inputs)
+            except Exception as error:
+                outcome = error
+            _tell(task, outcome)
+
+    def _measure(self, tasks: Sequence[_Task], rows: int, size: int) -> None:
+        metrics = self._metrics
+        for task in tasks:
+            metrics.input_batch_size.observe(task.rows)
+        metrics.processed_batch_size.observe(size)
+        metrics.padding_size.observe(size - rows, str(size))
+        metrics.wrapped_run_count.add()
+
+
+def _tell(task: _Task, outcome: dict[str, np.ndarray] | Exception) -> None:
+    try:
+        task.done(outcome)
+    except Exception:
+        # The others of its batch must be told all the same, and none of them twice.
+        _log.exception("An outcome could not be handed over")
+
+
+def _rows(inputs: Tensors) -> int | None:
+    """The first dimension that all inputs share; None when they don't, or when it is 0."""
+    sizes = {tensor.shape[0] if tensor.ndim else 0 for tensor in inputs.values()}
+    return sizes.pop() or None if len(sizes) == 1 else None
+
+
+def _merged(inputs: Sequence[Tensors], padding: int) -> dict[str, np.ndarray]:
+    """One tensor by name, of the rows of all requests in order and `padding` copies of the last one's first row."""
+    merged = {}
+    for name in inputs[0]:
+        tensors = [one[name] for one in inputs]
+        if padding:
+            tensors.append(np.repeat(tensors[-1][:1], padding, axis=0))
+        shapes = {tensor.shape[1:] for tensor in tensors}
+        if len(shapes) > 1:
+            tensors = [_filled(tensor, [max(sizes) for sizes in zip(*shapes, strict=True)]) for tensor in tensors]
+        merged[name] = np.concatenate(tensors)
+    return merged
+
+
+def _filled(tensor: np.ndarray, inner: Sequence[int]) -> np.ndarray:
+    """`tensor` [rows, ...] with zeros or "" after it up to the `inner` sizes."""
+    filled = np.full((tensor.shape[0], *inner), b"" if tensor.dtype == object else 0, tensor.dtype)
+    filled[tuple(slice(size) for size in tensor.shape)] = tensor
+    return filled

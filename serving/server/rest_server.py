@@ -1,0 +1,394 @@
+"""The embedded server: TensorFlow Serving's REST port for laptops, tests and the demo.
+
+The network is asyncio's (aiohttp); models compute in a pool of threads behind a bounded queue. Importing this module
+does not import TensorFlow: that happens when the first model is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import re
+import resource
+import signal
+import threading
+import zlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from serving.server.batch_scheduler import Batcher
+from serving.server.idle_connections import IdleConnections
+from serving.server.json_response import error_body
+from serving.server.model_manager import ModelManager
+from serving.server.prometheus import Metrics
+from serving.server.rest_api import Answer, RestApi
+from serving.tfs_config.batching_config import BatchingConfig
+from serving.tfs_config.model_config import ModelConfig
+from serving.tfs_config.monitoring_config import PROMETHEUS_PATH
+
+DEFAULT_PORT = 8501
+# The parser lets nothing else run meanwhile: this much takes it half a second.
+MAX_BODY_BYTES = 16 << 20
+# As many of the largest bodies are held at once; one more large one gets 503.
+MAX_HELD_BODIES = 8
+BODY_SECONDS = 60.0
+IDLE_SECONDS = 75.0
+# A body up to this size is read in less time than another thread takes to get hold of it.
+INLINE_BYTES = 1 << 14
+STOP_SECONDS = 10.0
+
+_CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+_NOT_FOUND = (
+    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
+    b"<P>Models are served under /v1/models/.</P>\n</BODY></HTML>\n"
+)
+
+_log = logging.getLogger(__name__)
+# What is no HTTP gets its 400; a stack trace for each would let anybody fill the log.
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+
+
+class RestServer:
+    """Serves models over HTTP, on 127.0.0.1 unless told otherwise.
+
+    In a test or a notebook: `with RestServer({"shop": "run/serving/shop"}) as server: requests.get(server.url + ...)`.
+    In a program of its own: `RestServer(...).serve_forever()`, which ends at SIGINT or SIGTERM after the requests in
+    flight.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, str | os.PathLike[str]] | Sequence[ModelConfig] | str | os.PathLike[str],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        poll_seconds: float = 1.0,
+        load_retry_seconds: float = 60.0,
+        threads: int | None = None,
+        max_pending: int = 256,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        timeout_seconds: float = 30.0,
+        cors: bool = False,
+        metrics_path: str | None = PROMETHEUS_PATH,
+        batching: BatchingConfig | None = None,
+    ) -> None:
+        """Reads the settings; nothing is loaded and nothing listens yet.
+
+        Args:
+          models: model name to the folder of its versions; or a list of `ModelConfig`; or the path of a models.config,
+            which is read again when it changes.
+          host: the address to listen on.
+          port: the port; 0 takes a free one, see `port` after `start`.
+          poll_seconds: how often the folders are looked at for new versions.
+          load_retry_seconds: how long a version that could not be loaded waits for its next attempt.
+          threads: how many requests compute at once. Default: twice the number of cores, at least four.
+          max_pending: how many requests may wait or compute; one more gets 503 at once.
+          max_body_bytes: of a request, zipped or not; more gets 413.
+          timeout_seconds: how long the graph may take for one request; longer is 504.
+          cors: whether to answer preflights and send the headers that let any web page call.
+          metrics_path: where Prometheus finds the metrics; None for nowhere.
+          batching: how concurrent requests are computed together; None for each by itself.
+
+        Raises:
+          ModelConfigError: the models.config can't be used.
+        """
+        self.metrics = Metrics()
+        self.manager = ModelManager(
+            _configs(models),
+            metrics=self.metrics,
+            poll_seconds=poll_seconds,
+            load_retry_seconds=load_retry_seconds,
+            timeout_ms=int(timeout_seconds * 1000),
+        )
+        self.host = host
+        self.port = port
+        self._batcher = None if batching is None else Batcher(batching, self.metrics, timeout_seconds)
+        self._api = RestApi(self.manager, self.metrics, self._batcher)
+        self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
+        self._max_pending = max_pending
+        self._max_body = max_body_bytes
+        self._pending = 0
+        self._cors = cors
+        self._metrics_path = metrics_path
+        self._pool: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._runner: web.ServerRunner | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._idle = IdleConnections(IDLE_SECONDS)
+        # Bytes of the bodies that are being read or computed.
+        self._held = 0
+        # Answers of the batch threads, and whether the loop knows that there are some.
+        self._answers: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
+        self._awake = False
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`, once started."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> RestServer:
+        """Loads the versions that are there, then listens. Returns when requests can be sent.
+
+        Raises:
+          OSError: the port is taken, or the host is not one of this machine.
+        """
+        if self._thread is not None:
+            raise RuntimeError("The server runs already.")
+        self.manager.start()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
+        if self._batcher is not None:
+            self._batcher.start()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rest-server", daemon=True)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        except BaseException:
+            self.stop()
+            raise
+        _log.info("Serving on %s", self.url)
+        return self
+
+    def stop(self) -> None:
+        """Takes no more requests, lets those in flight end, and unloads the models."""
+        if self._loop is None or self._thread is None or self._pool is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        # What still computes tells the loop when it is done.
+        self._pool.shutdown()
+        if self._batcher is not None:
+            self._batcher.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.manager.stop()
+        self._loop = self._thread = self._pool = self._runner = self._watch = None
+
+    def serve_forever(self) -> None:
+        """Starts, and blocks until SIGINT or SIGTERM. Call it from the main thread."""
+        # Slow clients hold connections, not threads: allow as many as this process may have.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        done = threading.Event()
+        before = {one: signal.signal(one, lambda *_: done.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.start()
+            # The interpreter is the server's alone here. What was loaded stays: a collection that walks through all of
+            # TensorFlow's objects would stop every request for a third of a second.
+            gc.collect()
+            gc.freeze()
+            done.wait()
+        finally:
+            self.stop()
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def __enter__(self) -> RestServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=self._max_body)
+
+        # No application around the handler: its router and signals would cost as much again as all else of a request.
+        # TF Serving ignores every encoding but gzip, which is undone here with a limit.
+        server = web.Server(
+            self._handle, request_factory=request_of, access_log=None, auto_decompress=False, logger=_http_log
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+        self._watch = asyncio.create_task(self._idle.watch(server))
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        self._idle.begin(request)
+        try:
+            return await self._respond(request)
+        finally:
+            self._idle.end(request)
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        path = _path(request)
+        if self._metrics_path is not None and path.partition("?")[0] == self._metrics_path:
+            if path != self._metrics_path:
+                return web.Response(status=400, text=f"Unexpected path: {path}. Should be {self._metrics_path}")
+            return web.Response(text=self.metrics.page(), content_type="text/plain")
+        if path[:4].lower() != "/v1/":
+            return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
+        answer = await self._answer(request, path)
+        headers = {"Content-Type": answer.content_type}
+        if self._cors:
+            headers |= _CORS_HEADERS
+        if answer.status == 503:
+            headers["Retry-After"] = "1"
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _answer(self, request: web.BaseRequest, path: str) -> Answer:
+        if request.method == "OPTIONS" and self._cors:
+            if re.match("https?://", request.headers.get("Origin", "")):
+                return Answer(200, b"")
+            return Answer(400, error_body("Origin header is missing in CORS preflight"))
+        if request.method != "POST":
+            # What no model computes is answered at once, also when the queue is full.
+            return self._api.answer(request.method, path)
+        length = request.content_length or 0
+        if length > self._max_body:
+            return self._too_large()
+        if length + self._held > MAX_HELD_BODIES * self._max_body:
+            return _full()
+        self._held += length
+        try:
+            return await self._answer_post(request, path)
+        finally:
+            self._held -= length
+
+    async def _answer_post(self, request: web.BaseRequest, path: str) -> Answer:
+        try:
+            # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
+            whole = request.content.is_eof()
+            body = await (request.read() if whole else asyncio.wait_for(self._read(request), BODY_SECONDS))
+        except web.HTTPRequestEntityTooLarge:
+            return self._too_large()
+        except _Full:
+            return _full()
+        except asyncio.TimeoutError:
+            return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
+        # Counted once its body is here, so that slow clients can't fill the queue.
+        if self._pending >= self._max_pending:
+            return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
+        self._pending += 1
+        unannounced = len(body) if request.content_length is None else 0
+        self._held += unannounced
+        try:
+            gzipped = "gzip" in request.headers.get("Content-Encoding", "")
+            loop = asyncio.get_running_loop()
+            if self._batcher is None:
+                return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
+            future: asyncio.Future[Answer] = loop.create_future()
+            if gzipped or len(body) > INLINE_BYTES:
+                await loop.run_in_executor(self._pool, self._submit, path, body, gzipped, future)
+            else:
+                self._submit(path, body, gzipped, future)
+            return await future
+        finally:
+            self._pending -= 1
+            self._held -= unannounced
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        if request.content_length is not None:
+            return await request.read()
+        # A body in chunks does not say how long it will be: it is counted as it comes.
+        body = bytearray()
+        try:
+            async for part in request.content.iter_any():
+                body += part
+                self._held += len(part)
+                if len(body) > self._max_body:
+                    raise web.HTTPRequestEntityTooLarge(self._max_body, len(body))
+                if self._held > MAX_HELD_BODIES * self._max_body:
+                    raise _Full
+            return bytes(body)
+        finally:
+            self._held -= len(body)
+
+    def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
+        try:
+            return self._api.answer("POST", path, _unzipped(body, self._max_body) if gzipped else body)
+        except _TooLarge:
+            return self._too_large()
+
+    def _submit(self, path: str, body: bytes, gzipped: bool, future: asyncio.Future[Answer]) -> None:
+        """Sends a POST to the batcher; the answer comes to `future`, which belongs to the loop."""
+        try:
+            plain = _unzipped(body, self._max_body) if gzipped else body
+        except _TooLarge:
+            self._deliver(future, self._too_large())
+            return
+        self._api.submit(path, plain, lambda answer: self._deliver(future, answer))
+
+    def _too_large(self) -> Answer:
+        return Answer(413, error_body(f"A request body must be at most {self._max_body} bytes."))
+
+    def _deliver(self, future: asyncio.Future[Answer], answer: Answer) -> None:
+        # The answers of a batch come one after the other: the loop is woken once for all that are there.
+        self._answers.append((future, answer))
+        if not self._awake and self._loop is not None:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._awake = False
+        while self._answers:
+            future, answer = self._answers.popleft()
+            if not future.done():
+                future.set_result(answer)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Full(Exception):
+    pass
+
+
+def _configs(models: object) -> Sequence[ModelConfig] | Path:
+    if isinstance(models, str | os.PathLike):
+        return Path(models)
+    if isinstance(models, Mapping):
+        return [ModelConfig(name, Path(path)) for name, path in models.items()]
+    return list(models)  # type: ignore[call-overload]
+
+
+def _path(request: web.BaseRequest) -> str:
+    # As it was sent: a normalised path would let `..` and percent signs reach where the contract refuses them. The
+    # query stays on it, as in TF Serving, which therefore finds no model under an address that has one.
+    path = request.raw_path
+    return path if path.startswith("/") else re.sub("^https?://[^/]*", "", path)
+
+
+def _full() -> Answer:
+    return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
+
+
+def _unzipped(body: bytes, limit: int) -> bytes:
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        plain = unzip.decompress(body, limit)
+    except zlib.error:
+        # TF Serving takes what can't be unzipped for an empty body, and says so.
+        return b""
+    if unzip.unconsumed_tail:
+        raise _TooLarge
+    return plain

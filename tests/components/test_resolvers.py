@@ -1,0 +1,165 @@
+"""Which artifacts a span starts from: the newest of each span before it, and the champion that was not taken back."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from tfx.types import artifact, standard_artifacts
+
+from components import artifacts
+from components.resolvers import Champion, PreviousState, newest_by_span
+
+_ids = itertools.count(1)
+
+
+def made(kind: type = standard_artifacts.Examples, **properties: int) -> artifact.Artifact:
+    """An artifact newer than those made before."""
+    one = kind()
+    one.id = next(_ids)
+    for name, value in properties.items():
+        one.set_int_custom_property(name, value)
+    return one
+
+
+def blessing(model: artifact.Artifact, blessed: int) -> artifact.Artifact:
+    return made(standard_artifacts.ModelBlessing, current_model_id=model.id, blessed=blessed)
+
+
+def shuffled(found: list[artifact.Artifact]) -> list[artifact.Artifact]:
+    """MLMD promises no order."""
+    return random.sample(found, len(found))
+
+
+def ids(found: list[artifact.Artifact]) -> list[int]:
+    return [one.id for one in found]
+
+
+def test_the_newest_artifact_of_a_span_counts_and_spans_are_in_order() -> None:
+    late, first, again, future = made(span=9), made(span=3), made(span=3), made(span=10)
+    negative = made(span=-2)
+    assert ids(newest_by_span(shuffled([late, first, again, future, negative]), below=10)) == ids(
+        [negative, again, late]
+    )
+    assert newest_by_span([], below=10) == []
+
+
+def test_yesterday_is_the_last_span_before_this_one() -> None:
+    found = {
+        "vocabulary": [made(artifacts.Vocabulary, span=span) for span in (3, 7, 5, 8)],
+        "history": [made(artifacts.KeyHistory, span=span) for span in (8, 7, 7)],
+    }
+    resolved = PreviousState(span=8).resolve_artifacts(None, {name: shuffled(all_) for name, all_ in found.items()})
+    assert ids(resolved["vocabulary"]) == ids([found["vocabulary"][1]])
+    assert ids(resolved["history"]) == ids([found["history"][2]])
+
+
+def test_the_first_day_has_no_yesterday() -> None:
+    assert PreviousState(span=3).resolve_artifacts(None, {"vocabulary": [made(span=3)], "history": []}) == {
+        "vocabulary": [],
+        "history": [],
+    }
+
+
+def champion(
+    models: list[artifact.Artifact],
+    blessings: list[artifact.Artifact],
+    span: int = 10,
+    sequences: list[artifact.Artifact] | None = None,
+    memory: list[artifact.Artifact] | None = None,
+    most: int = 3,
+    pushed: list[artifact.Artifact] | None = None,
+) -> dict[str, list[artifact.Artifact]]:
+    found = {
+        "model": shuffled(models),
+        "model_blessing": shuffled(blessings),
+        "sequences": shuffled(sequences or []),
+        "memory": shuffled(memory or []),
+        "verdicts": shuffled(pushed or []),
+    }
+    return Champion(span=span, most=most).resolve_artifacts(None, found)
+
+
+def test_the_champion_is_the_latest_blessed_model_before_the_span() -> None:
+    models = [made(standard_artifacts.Model, span=span) for span in (6, 8, 7, 9, 10)]
+    blessings = [blessing(model, int(model.get_int_custom_property("span") != 9)) for model in models]
+    resolved = champion(models, blessings)
+    assert ids(resolved["model"]) == ids([models[1]])
+    assert ids(resolved["model_blessing"]) == ids([blessings[1]])
+
+
+def test_a_model_without_a_verdict_is_no_champion() -> None:
+    judged, unjudged = (made(standard_artifacts.Model, span=span) for span in (6, 7))
+    assert ids(champion([judged, unjudged], [blessing(judged, 1)])["model"]) == [judged.id]
+
+
+@pytest.mark.parametrize("blessed", [0, 1])
+def test_a_later_verdict_on_the_same_model_counts(blessed: int) -> None:
+    model = made(standard_artifacts.Model, span=6)
+    resolved = champion([model], [blessing(model, 1 - blessed), blessing(model, blessed)])
+    assert ids(resolved["model"]) == [model.id] * blessed
+
+
+def test_revoked_models_are_passed_over() -> None:
+    good, bad, worse = (made(standard_artifacts.Model, span=span) for span in (6, 7, 8))
+    for model in (bad, worse):
+        model.set_int_custom_property("revoked", 1)
+    good.set_int_custom_property("revoked", 0)
+    blessings = [blessing(model, 1) for model in (good, bad, worse)]
+    resolved = champion([good, bad, worse], blessings)
+    assert ids(resolved["model"]) == [good.id]
+    assert ids(resolved["model_blessing"]) == [blessings[0].id]
+    good.set_int_custom_property("revoked", 1)
+    assert champion([good, bad, worse], blessings)["model"] == []
+
+
+def test_of_a_span_that_was_run_again_the_newest_revision_counts() -> None:
+    before, first, second = (made(standard_artifacts.Model, span=span) for span in (5, 6, 6))
+    verdicts = [blessing(before, 1), blessing(first, 1)]
+    assert ids(champion([before, first], verdicts)["model"]) == [first.id]
+    verdicts += [blessing(second, 1)]
+    assert ids(champion([before, first, second], verdicts)["model"]) == [second.id]
+
+
+def test_a_span_that_was_run_again_and_refused_has_no_champion() -> None:
+    before, first, refused = (made(standard_artifacts.Model, span=span) for span in (5, 6, 6))
+    verdicts = [blessing(before, 1), blessing(first, 1), blessing(refused, 0)]
+    # What the first run of it learned has been replaced, and the next span learns what came in its place.
+    assert ids(champion([before, first, refused], verdicts)["model"]) == [before.id]
+    refused.set_int_custom_property("revoked", 1)
+    assert ids(champion([before, first, refused], verdicts)["model"]) == [first.id]
+
+
+def test_the_memory_is_the_one_made_with_the_champion() -> None:
+    models = [made(standard_artifacts.Model, span=span, version=span * 100 + 1) for span in (6, 7)]
+    memory = [made(artifacts.ReplayMemory, span=span, version=span * 100 + 1) for span in (6, 7)]
+    again = made(artifacts.ReplayMemory, span=6, version=601)
+    verdicts = [blessing(models[0], 1), blessing(models[1], 0)]
+    assert ids(champion(models, verdicts, memory=[*memory, again])["memory"]) == [again.id]
+    assert champion(models, [], memory=memory)["memory"] == []
+
+
+def test_the_last_spans_sequences_are_at_hand_with_and_without_a_champion() -> None:
+    sequences = [made(span=span) for span in (5, 6, 7, 8, 9, 10, 11)]
+    again = made(span=8)
+    resolved = champion([], [], sequences=[*sequences, again])
+    assert resolved["model"] == resolved["model_blessing"] == []
+    assert ids(resolved["sequences"]) == ids([sequences[2], again, sequences[4]])
+
+
+def push(model: artifact.Artifact, pushed: int) -> artifact.Artifact:
+    version = model.get_int_custom_property("version")
+    return made(standard_artifacts.PushedModel, version=version, pushed=pushed)
+
+
+def test_a_blessed_model_that_the_pusher_refused_is_no_champion() -> None:
+    first, second = (made(standard_artifacts.Model, span=span, version=100 * span + 1) for span in (7, 8))
+    blessings = [blessing(first, 1), blessing(second, 1)]
+    assert ids(champion([first, second], blessings)["model"]) == [second.id]
+    refused = [push(first, 1), push(second, 0)]
+    assert ids(champion([first, second], blessings, pushed=refused)["model"]) == [first.id]
+    # What counts is the last push of it: a run that is repeated may find the machine less busy.
+    assert ids(champion([first, second], blessings, pushed=[*refused, push(second, 1)])["model"]) == [second.id]
+    # A push from before there was such a property says nothing.
+    assert ids(champion([first], [blessing(first, 1)], pushed=[made(standard_artifacts.PushedModel)])["model"])

@@ -1,0 +1,60 @@
+"""The section `serving`: what it takes, what it refuses, and where it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import ConfigError, load_config
+from pipeline.parameters.components import trainer_settings
+from serving.bundle.retrieval_index import IndexSettings
+from tests.pipeline.config.test_config import config_file
+
+
+def load(folder: Path, **serving: Any):
+    return load_config(config_file(folder, serving=serving))
+
+
+def test_without_it_everything_is_exact_and_titles_come_along(tmp_path: Path) -> None:
+    config = load_config(config_file(tmp_path))
+    told = trainer_settings(config)
+    assert (told.columns, told.available_column, told.index) == (None, None, IndexSettings())
+    assert config.serving.latency_budget_ms == 250
+
+
+def test_the_trainer_is_told(tmp_path: Path) -> None:
+    index = {"type": "approximate", "table": "int8", "lists": 50, "probes": 4, "min_recall": 0.9}
+    told = trainer_settings(load(tmp_path, columns=["title", "genres"], available="sold", index=index))
+    assert told.columns == ("title", "genres")
+    assert told.available_column == "sold"
+    assert told.index == IndexSettings("approximate", "int8", 50, 4, 0.9)
+    assert type(told).from_json(told.to_json()) == told
+
+
+def test_an_index_that_the_model_has_no_room_for_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    for type_, index, words in (
+        ("ranking", {"table": "int8"}, "can be int8 only where .* Received: model ranking"),
+        ("sasrec", {"type": "approximate"}, "whose scores add to a dot product what was counted"),
+    ):
+        config = load_config(config_file(tmp_path, serving={"index": index}, model={"type": type_}))
+        with pytest.raises(ConfigError, match=words):
+            trainer_settings(config)
+    trainer_settings(load_config(config_file(tmp_path, serving={"index": {"table": "int8"}}, model={"type": "sasrec"})))
+
+
+@pytest.mark.parametrize(
+    ("serving", "words"),
+    [
+        ({"columns": ["title", "scores"]}, r"`serving.columns`: must not be named as an answer is .* \['scores'\]"),
+        ({"index": {"probes": 3}}, "`serving.index`: must be `type: approximate` where `lists` or `probes` are given"),
+        ({"index": {"table": "int4"}}, "`serving.index.table`"),
+        ({"index": {"min_recall": 1.5}}, "`serving.index.min_recall`"),
+        ({"latency_budget_ms": 0}, "`serving.latency_budget_ms`"),
+        ({"latency": 3}, "Did you mean `latency_budget_ms`"),
+    ],
+)
+def test_what_can_t_be_used_is_refused(tmp_path: Path, serving: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load(tmp_path, **serving)

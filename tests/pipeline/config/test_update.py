@@ -1,0 +1,94 @@
+"""The section `update`: what can be set, and that all of it reaches the trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from components.incremental_trainer.settings import Settings
+from pipeline.config import Config, ConfigError, override
+from pipeline.parameters import components
+from trainer.settings import Policy
+
+PLAIN = Config.model_validate(
+    {
+        "name": "shop",
+        "root": "run",
+        "data": {"path": "events", "columns": {"key": "u", "item": "i", "timestamp": "t"}},
+    }
+)
+EVERYTHING = {
+    "epochs": 7,
+    "cold_epochs": 9,
+    "batch_size": 64,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "initial_accumulator": 0.2,
+    "clip_norm": None,
+    "weight_decay": 0.01,
+    "patience": 2,
+    "watch": "recall",
+    "new_rows": "mean",
+    "seed": 4,
+    "stability": {
+        "replay": {"budget": 9, "fraction": 0.2, "weight": 0.3, "selection": "herding", "half_life": 3.0},
+        "distillation": {
+            "weight": 0.8, "adaptive": True, "temperature": 2.0, "batches": "replayed", "candidates": 100
+        },
+        "proximal": {"strength": 0.1},
+        "ewc": {"strength": 5.0, "sample": 200},
+        "partial": {"freeze": ["places"], "rates": {"item_embedding/*": 0.1}},
+        "shrink": {"factor": 0.9, "noise": 0.01, "variables": ["blocks/*"]},
+        "averaging": {"share": 0.7},
+    },
+    "schedule": {
+        "within": "plateau", "warm_up": 0.2, "final": 0.1, "slots": "decay", "keep": 0.3, "factor": 0.2, "patience": 2,
+        "rates": [0.001, 0.01], "probe_steps": 5,
+    },
+}  # fmt: skip
+
+
+def flat(value: object, where: str = "") -> dict[str, object]:
+    if isinstance(value, dict) and value and where not in ("stability.partial.rates",):
+        found: dict[str, object] = {}
+        for name, inner in value.items():
+            found |= flat(inner, f"{where}.{name}".strip("."))
+        return found
+    return {where: list(value) if isinstance(value, tuple) else value}
+
+
+def test_every_setting_reaches_the_trainer_and_survives_json():
+    policy = components.policy(override(PLAIN, {"update": EVERYTHING}, "the test"))
+    assert flat(dataclasses.asdict(policy)) == flat(EVERYTHING)
+    defaults = flat(dataclasses.asdict(Policy()))
+    same = [name for name, value in flat(EVERYTHING).items() if value == defaults[name]]
+    assert same == [], "a setting that equals its default would not be seen to be lost"
+    spec = components.model_spec(PLAIN)
+    sent = Settings(spec, policy, 20, 100, True)
+    assert Settings.from_json(sent.to_json()) == sent
+
+
+def test_all_parts_are_off_by_default():
+    assert components.policy(PLAIN).stability == Policy().stability
+    assert components.policy(PLAIN).schedule == Policy().schedule
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"stability": {"averaging": {"share": 0}}}, r"update\.stability\.averaging\.share.*greater than 0"),
+        ({"stability": {"partial": {"rates": {"item*": 0}}}}, r"update\.stability\.partial\.rates\.item\*"),
+        ({"stability": {"replay": {"selection": "random"}}}, r"replay\.selection.*'herding'"),
+        ({"stability": {"distilation": {}}}, r"Did you mean `distillation`"),
+        (
+            {"stability": {"distillation": {"weight": 1.0, "batches": "replayed"}}},
+            r"stability.*needs a memory\. Received: a `replay\.budget` of 0\. Set",
+        ),
+        ({"schedule": {"factor": 1.0}}, r"schedule\.factor.*less than 1"),
+        ({"schedule": {"rates": [0.1, -1]}}, r"schedule\.rates"),
+    ],
+)
+def test_a_value_that_can_not_be_used_is_refused(part, message):
+    with pytest.raises(ConfigError, match=message):
+        override(PLAIN, {"update": part}, "the test")

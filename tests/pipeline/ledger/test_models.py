@@ -1,0 +1,36 @@
+"""Which model the next span starts from, as rollback and the plan see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.ledger.models import Family, Model, read_family
+from tests.pipeline.made_store import MadeStore
+
+
+def model(number: int, span: int, blessed: bool = True, revoked: bool = False) -> Model:
+    return Model(number, span * 100 + number, span, "", blessed, None, revoked, "", frozenset())
+
+
+def champion(*models: Model) -> int | None:
+    found = Family(models, ()).champion()
+    return None if found is None else found.id
+
+
+def test_the_newest_revision_of_the_last_blessed_span():
+    assert champion() is None
+    assert champion(model(1, 5), model(2, 6), model(3, 6), model(4, 7, blessed=False)) == 3
+
+
+def test_a_span_that_was_run_again_and_refused_has_no_champion_unless_that_run_was_taken_back():
+    assert champion(model(1, 5), model(2, 6), model(3, 6, blessed=False)) == 1
+    assert champion(model(1, 5), model(2, 6), model(3, 6, blessed=False, revoked=True)) == 2
+
+
+def test_what_was_blessed_and_then_refused_before_the_push_is_no_champion(tmp_path: Path):
+    made = MadeStore(tmp_path)
+    first = made.day("2024-05-01")
+    made.day("2024-05-02", first, fit=False)
+    found = read_family(made.store, "shop").champion()
+    assert found is not None
+    assert found.version == first

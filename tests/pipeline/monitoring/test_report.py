@@ -1,0 +1,282 @@
+"""The report says what the ledger says, needs nothing from outside, and takes ids for text."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import datetime
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from components.span_pusher.verdict import Verdict
+from pipeline.cli.app import app
+from pipeline.ledger.runs import Run, read_ledger
+from pipeline.monitoring.report import NIGHTLY, ReportError, write_nightly, write_report
+from pipeline.monitoring.report.page import render
+from pipeline.monitoring.report.report_data import Facts, Rejects, Served, count_rejects
+from pipeline.operations.rollback import carry_out, make_rollback
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import make_plan
+from tests.pipeline.hand_made_ledger import DAYS, failed_run, make_run, refused_run, skipped_run
+
+WRITTEN = datetime.datetime(2024, 5, 22, 3, 0, tzinfo=datetime.timezone.utc)
+
+
+class Page(HTMLParser):
+    """A page's tags with their attributes, and its tables' cells as text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self._in_cell = self._in_style = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._in_style = self._in_style or tag == "style"
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = self._in_style and tag != "style"
+        if tag in {"td", "th"}:
+            self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_style:
+            return
+        self.text += data
+        if self._in_cell:
+            self.rows[-1][-1] += data.strip()
+
+    def row(self, first: str, cells: int | None = None) -> list[str]:
+        """The one row that begins so, of those with so many cells."""
+        (found,) = (row for row in self.rows if row[0] == first and len(row) == (cells or len(row)))
+        return found
+
+
+def facts(runs: Sequence[Run], rejects: Sequence[Rejects] = (), verdict: Verdict | None = None) -> Facts:
+    served = [Served(run.pushed, run.span, None, 1, run.candidate) for run in reversed(runs) if run.pushed]
+    return Facts("shop", runs, runs[-1] if verdict else None, verdict, rejects, served)
+
+
+def page(*args: object) -> Page:
+    return Page(render(facts(*args), DAYS, WRITTEN))
+
+
+def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
+    run = make_run("2024-05-03", events=12_345, rejects=6, new_items=7, new_keys=8, revision=2, pushed=2024050302)
+    found = page([make_run("2024-05-02"), run])
+    assert found.row("2024-05-03 r2") == [
+        *("2024-05-03 r2", "12,345", "6", "7", "8", "fine-tune"),
+        *(f"{of['recall']:.4f}" for of in (run.next_span, run.candidate, run.champion)),
+        *("blessed", "2024050302", f"{sum(run.seconds.values()):.1f}"),
+    ]
+
+
+def test_refused_skipped_and_failed_days_say_so():
+    found = page([refused_run("2024-05-01"), skipped_run("2024-05-02"), failed_run("2024-05-03")])
+    assert found.row("2024-05-01")[-3:-1] == ["refused", "-"]
+    assert found.row("2024-05-02")[5:] == ["skip", found.row("2024-05-02")[6], "-", "-", "-", "-", "1.0"]
+    assert found.row("2024-05-03") == ["2024-05-03", "-", "-", "-", "-", "failed", "-", "-", "-", "-", "-", "0.4"]
+    assert "Nothing is served yet. 2024-05-03 is failed" in found.text
+
+
+def test_a_model_that_was_taken_back_says_so_with_its_reason():
+    bad = make_run("2024-05-01", revoked=True, revoked_reason="bots <b>")
+    found = page([bad, make_run("2024-05-02", base_version=2024043001)])
+    assert found.row("2024-05-01")[-3].startswith("revoked")
+    assert found.row("2024-05-01")[-3].endswith("bots <b>")
+    assert found.row("2024-05-02")[-3] == "blessed"
+    assert found.row("2024-05-02")[5] == "fine-tunefrom 2024043001"
+    assert "revoked: Blessed and pushed, and taken back since" in found.text
+
+
+@pytest.mark.parametrize("days", [[failed_run("2024-05-01")], [skipped_run("2024-05-01")], [make_run("2024-05-01")]])
+def test_a_single_day_of_any_kind_makes_a_page(days):
+    assert page(days).text.startswith("\n")
+
+
+def test_the_verdict_is_shown_by_slice_with_the_sense_of_each_change():
+    metrics = {
+        "overall": {"recall": {"candidate": 0.3, "baseline": 0.2}, "rmse": {"candidate": 1.5, "baseline": 1.0}},
+        "item_slice:new": {"recall": {"candidate": 0.1}, "rmse": {"candidate": 1.0, "baseline": 1.0}},
+    }
+    verdict = Verdict(True, "Blessed on 300 held-out events.", metrics, {"overall": 300, "item_slice:new": 20})
+    found = page([make_run("2024-05-03")], (), verdict)
+    better, worse = "champion 0.2000+0.1000 better", "champion 1.0000+0.5000 worse"
+    assert found.row("overall") == ["overall", "300", f"0.3000{better}", f"1.5000{worse}"]
+    assert found.row("item: new") == ["item: new", "20", "0.1000", "1.0000champion 1.0000same"]
+
+
+def test_what_comes_from_the_data_is_text_and_never_markup():
+    evil = "<script>alert('1')</script>&\"'><img src=http://example.com/x>"
+    run = make_run("2024-05-03", reason=evil, verdict=evil)
+    html = render(facts([run], [Rejects(evil, 1, 2, evil)]), DAYS, WRITTEN)
+    found = Page(html)
+    assert not {tag for tag, _ in found.tags} & {"script", "iframe", "object", "link", "base", "form"}
+    assert evil in found.text
+    assert "<script" not in html
+
+
+def test_the_page_asks_for_nothing_from_outside():
+    runs = [make_run(f"2024-05-{day:02d}") for day in range(1, 9)]
+    html = render(facts(runs), DAYS, WRITTEN)
+    for tag, attributes in Page(html).tags:
+        assert (attributes.get("src") or "data:").startswith("data:"), tag
+        assert (attributes.get("href") or "#").startswith("#"), tag
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", html)
+    assert "default-src 'none'" in html
+
+
+def test_the_plots_are_whole_pictures_with_their_numbers_in_words():
+    run = make_run("2024-05-03", events=12_345)
+    images = [attributes for tag, attributes in page([make_run("2024-05-02"), run]).tags if tag == "img"]
+    assert len(images) == 6
+    for image in images:
+        source = str(image["src"]).removeprefix("data:image/svg+xml;base64,")
+        assert ET.fromstring(base64.b64decode(source)).tag.endswith("svg")
+    words = " ".join(str(image["alt"]) for image in images)
+    assert "events 12,345" in words
+    assert f"candidate at the gate {run.candidate['recall']:.4g}" in words
+
+
+def test_every_footnote_that_is_named_is_there():
+    found = page([make_run("2024-05-02"), make_run("2024-05-03")])
+    named = {attributes["href"] for tag, attributes in found.tags if tag == "a"}
+    there = {f"#{attributes['id']}" for tag, attributes in found.tags if tag == "li" and "id" in attributes}
+    assert named == there
+    assert len(there) > 10
+
+
+def test_the_same_facts_make_the_same_page():
+    runs = [make_run("2024-05-02"), refused_run("2024-05-03")]
+    assert render(facts(runs), DAYS, WRITTEN) == render(facts(runs), DAYS, WRITTEN)
+
+
+def test_rejects_are_counted_by_reason(tmp_path):
+    for day, rows in {"one": [("no_item", "a"), ("no_item", "b")], "two": [("no_time", 'x,\n"y')]}.items():
+        (tmp_path / day).mkdir()
+        with (tmp_path / day / "rejects.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("file", "line", "reason", "value"), *(("f", 1, *row) for row in rows)])
+    folders: list[Path | None] = [tmp_path / "one", None, tmp_path / "two"]
+    assert count_rejects(folders) == [Rejects("no_item", 0, 2, "b"), Rejects("no_time", 1, 1, 'x,\n"y')]
+
+
+def test_without_a_span_there_is_a_sentence_and_no_file(make_shop, tmp_path):
+    config = make_shop(1)
+    with pytest.raises(ReportError, match="must have at least one span"):
+        write_report(config, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_night_goes_on_without_its_report(make_shop):
+    config = make_shop(1)
+    assert "The report was not written (ReportError: A report must have at least one span." in write_nightly(config)
+    assert not (config.root / NIGHTLY).exists()
+
+
+def test_the_page_is_shown_where_there_is_a_browser(make_shop, tmp_path, monkeypatch):
+    make_shop(1)
+    opened = []
+    monkeypatch.setattr("pipeline.monitoring.report.write_report", lambda config, out, days: out.write_text("a page"))
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    out, settings = tmp_path / "a page.html", str(tmp_path / "one" / "warmspan.yaml")
+    asked = ["report", "--config", settings, "--out", str(out), "--open"]
+    assert "There is no browser" not in CliRunner().invoke(app, asked).output
+    assert "There is no browser" in CliRunner().invoke(app, asked).output
+    assert opened == [out.as_uri()] * 2
+
+
+def agrees(found: Page, ledger: Sequence[Run]) -> None:
+    """Whether the page says what the ledger says, number by number."""
+    for run in ledger:
+        counts = [f"{count:,}" for count in (run.events, run.rejects, run.new_items, run.new_keys)]
+        start = f"from {run.base_version}" if run.base_version else ""
+        measured = [of.get("recall") for of in (run.next_span, run.candidate, run.champion)]
+        row = found.row(run.name, cells=12)
+        assert row[:5] == [run.name, *counts]
+        assert row[5] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
+        assert row[6:9] == ["-" if value is None else f"{value:.4f}" for value in measured]
+        assert row[9].startswith("revoked" if run.revoked else "blessed")
+        assert run.revoked_reason in row[9]
+        assert row[10:] == [str(run.pushed), f"{sum(run.seconds.values()):.1f}"]
+    last = ledger[-1]
+    assert last.verdict in found.text
+    assert last.reason in found.text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("default")
+def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(make_shop, tmp_path):
+    config = make_shop(2)
+    (file,) = config.data.path.glob("2024-05-02/*.csv")
+    file.write_text(file.read_text() + "u1,,1714608000,1\n")
+    run_steps(config, make_plan(read_ledger(config), read_deliveries(config), DAYS), Console(quiet=True))
+
+    # What the night has written, and what the command writes.
+    nightly, ledger = Page((config.root / NIGHTLY).read_text()), read_ledger(config)
+    agrees(nightly, ledger)
+    first, last = (run.pushed for run in ledger)
+    assert f"Version {last} is served. 2024-05-02: {ledger[-1].verdict}" in nightly.text
+    assert nightly.row("no_item")[1:3] == ["1", "1"]
+    assert nightly.row(f"{last} (served)")[1:4] == ["2024-05-02", str(first), "2"]
+    (lineage,) = (row for row in nightly.rows if row[0] == str(last) and row[-1] == "served")
+    assert lineage[1:3] == [str(first), "2"]
+    assert f"Version {first}" in nightly.text
+    assert "gate.confidence_intervals is off" in nightly.text
+    cost = nightly.row("2024-05-02", cells=6)
+    assert int(cost[1].replace(",", "")) < int(cost[2].replace(",", ""))
+
+    settings, out = str(tmp_path / "one" / "warmspan.yaml"), tmp_path / "new" / "report.html"
+    result = CliRunner().invoke(app, ["report", "--config", settings, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.parent.iterdir()) == ["report.html"]
+    agrees(Page(out.read_text()), ledger)
+
+    # What the page says of a user's first item, the command says too.
+    (title,) = (text for text in re.findall(r"for user (\S+): ", nightly.text)[:1])
+    item = next(row for row in explain_rows(out) if title in row)[title]
+    asked = ["explain", "--config", settings, "--user", title, "--item", item, "--json"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (found["version"], found["learned"], found["bases"]) == (last, ["2024-05-01", "2024-05-02"], [first])
+    assert found["method"] == "linear"
+    total = sum(one["share"] for one in found["events"]) + sum(found["rest"].values())
+    assert total == pytest.approx(found["score"], abs=1e-4)
+    for wrong, message in ((["--user", "nobody"], "Received: 'nobody', of whom there is none"),):
+        result = CliRunner().invoke(app, ["explain", "--config", settings, *wrong, "--item", item])
+        assert result.exit_code == 1
+        assert message in result.output
+
+    carry_out(config, make_rollback(config, bad=last), "bots")
+    assert write_nightly(config) == ""
+    after, ledger = Page((config.root / NIGHTLY).read_text()), read_ledger(config)
+    agrees(after, ledger)
+    assert f"Version {first} is served." in after.text
+    assert f"{last} went into service and was revoked since: bots" in after.text
+    assert [re.sub(r"\d+:", ":", row[-1]) for row in after.rows if row[0] == str(last)] == ["revoked: bots"]
+    assert after.row(f"{first} (served)")[1] == "2024-05-01"
+
+
+def explain_rows(out: Path) -> list[dict[str, str]]:
+    """User to the id of the item that is explained for it."""
+    html = out.read_text()
+    found = re.findall(r'<h3>(?:<span title="([^"]+)">[^<]*</span>|([^<]+)) for user ([^:]+):', html)
+    return [{user: titled or plain} for titled, plain, user in found]

@@ -1,0 +1,68 @@
+"""A gc that is killed anywhere leaves all that is needed, and the next one ends it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from components.span_pusher.version_folder import drop_old
+from pipeline.config import load_config
+from pipeline.ledger.artifacts import DELETED, MARKED, read_pieces
+from pipeline.ledger.models import read_models
+from pipeline.metadata_store.connection import open_store
+from pipeline.operations.rollback import make_rollback
+from serving.bundle import check_bundle
+from tests.fault_injection import DONE, helper
+from tests.pipeline.killed_gc import clean
+from tests.pipeline.made_store import MadeStore
+
+ONE, TWO, THREE, FOUR = (2024050001 + 100 * day for day in range(1, 5))
+
+
+def state(base: Path) -> tuple[list[int], list[int], list[str]]:
+    """Versions of models that are there, states of the others, and folders."""
+    config = load_config(base / "warmspan.yaml")
+    store = open_store(config)
+    assert store is not None
+    every = read_pieces(config, store).all
+    folders = sorted(path.name for path in (config.artifacts_path / "IncrementalTrainer" / "model").iterdir())
+    leftovers = [".removed"] if (config.artifacts_path / ".removed").exists() else []
+    return [one.version for one in every if one.live], [one.state for one in every if not one.live], folders + leftovers
+
+
+ENDED = [THREE, FOUR], [DELETED, DELETED], [str(THREE), str(FOUR)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_gc_killed_at_any_step_is_ended_by_the_next_and_never_takes_what_is_needed(made: MadeStore) -> None:
+    made.chain(4)
+    drop_old(made.config.serving_path, 1)
+    base, start = made.config.root.parent, made.config.root.parent.with_name("start")
+    shutil.copytree(base, start)
+    seen = set()
+    with helper("tests.pipeline.killed_gc") as child:
+        for number in range(1, 1000):
+            shutil.rmtree(base)
+            shutil.copytree(start, base)
+            status = child.call("tests.pipeline.killed_gc:clean", str(base), kill_at=number)
+            found = state(base)
+            config = load_config(base / "warmspan.yaml")
+            for version in (THREE, FOUR):
+                check_bundle(config.artifacts_path / "IncrementalTrainer" / "model" / str(version) / "Format-Serving")
+            assert read_models(config).champion().version == FOUR
+            assert make_rollback(config, bad=FOUR).serves.version == THREE
+            if status == DONE:
+                break
+            assert status == -signal.SIGKILL
+            # No artifact without its files is taken for one that is there.
+            assert {str(one) for one in found[0]} <= set(found[2])
+            seen |= set(found[1])
+            clean(str(base))
+            assert state(base) == ENDED
+    assert state(base) == ENDED
+    assert number > 8
+    assert MARKED in seen

@@ -1,0 +1,172 @@
+"""One node at a time: the same day as `warmspan run`, and a scheduler's exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from pipeline.cli.app import app
+from pipeline.config import Config
+from pipeline.ledger.runs import Run, read_ledger, read_run
+from pipeline.node_order import NODES, PASSED_OVER
+from pipeline.orchestration import node_run
+from pipeline.orchestration.daily_run import run_steps
+from pipeline.orchestration.span_run import RunError, SpanRun
+from pipeline.planning.deliveries import read_deliveries
+from pipeline.planning.run_plan import PlanError, make_plan
+from pipeline.spans import Naming, SpanNameError
+from tests.pipeline.conftest import settings
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+DAYS = Naming(dated=True)
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run_days(config: Config) -> list[Run]:
+    steps = make_plan(read_ledger(config), read_deliveries(config), DAYS)
+    run_steps(config, steps, Console(quiet=True))
+    return read_ledger(config)
+
+
+def facts(ledger: Sequence[Run]) -> list[dict]:
+    """All that a ledger says, but for what may differ from run to run: times, and the files' times of change."""
+    return [{**vars(one), "seconds": sorted(one.seconds), "fingerprint": ""} for one in ledger]
+
+
+def in_a_process(config_path: Path, node: str, span: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+    return subprocess.run(
+        [*command, "run-node", node, "--span", span, "--config", str(config_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_constant_list_is_the_compiled_graphs_order(make_shop):
+    run = SpanRun(make_shop(1), DAYS.parse("2024-05-01"), 1)
+    assert tuple(run.nodes) == NODES
+
+
+def test_nodes_are_printed_in_order():
+    assert CliRunner().invoke(app, ["nodes"]).stdout.split() == list(NODES)
+
+
+def test_bad_requests_are_refused_with_a_sentence(make_shop):
+    config = make_shop(2)
+    with pytest.raises(RunError, match=r"`node` must be one of Champion, .* Received: 'Trainer'"):
+        node_run.run_node(config, "Trainer", "2024-05-01")
+    with pytest.raises(SpanNameError, match=r"must be a date like 2024-05-03"):
+        node_run.run_node(config, "Champion", "1 May")
+    with pytest.raises(PlanError, match="none for 2024-06-01"):
+        node_run.run_node(config, "Champion", "2024-06-01")
+    with pytest.raises(RunError, match="must begin with Champion"):
+        node_run.run_node(config, "SpanTransform", "2024-05-01")
+    with pytest.raises(RunError, match=r"in the order that `warmspan nodes` prints. Received: Yesterday, Champion"):
+        list(node_run.run_nodes(config, ["Yesterday", "Champion"], "2024-05-01"))
+    with pytest.raises(RunError, match=r"Received: 'Trainer'"):
+        list(node_run.run_nodes(config, ["Champion", "Trainer"], "2024-05-01"))
+    assert read_ledger(config) == []
+
+
+def test_several_nodes_are_run_in_one_call_and_a_bad_list_runs_none(make_shop):
+    config = make_shop(1)
+    path = str(config.root.parent / "warmspan.yaml")
+    command = ["run-node", "--span", "2024-05-01", "--config", path]
+    done = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
+    assert done.exit_code == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "2024-05-01 Champion", "2024-05-01 ImportSchemaGen",
+    ]  # fmt: skip
+    again = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
+    assert again.stdout.count("done already") == 2
+    refused = CliRunner().invoke(app, [*command, "Champion", "Champion"])
+    assert refused.exit_code == 1
+
+
+def test_a_node_that_comes_too_early_is_refused_and_leaves_no_execution(make_shop):
+    config = make_shop(1)
+    node_run.run_node(config, "Champion", "2024-05-01")
+    with pytest.raises(RunError, match=r"SpanTransform must come after SpanExampleGen, Yesterday"):
+        node_run.run_node(config, "SpanTransform", "2024-05-01")
+    (run,) = read_ledger(config)
+    assert run.state == "unfinished"
+    assert list(run.seconds) == ["Resolver"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_days_node_by_node_each_in_a_process_give_the_ledger_of_a_run(make_shop, tmp_path):
+    whole, parts = make_shop(2, folder="whole"), make_shop(2, folder="parts")
+    path = tmp_path / "parts" / "warmspan.yaml"
+    run_days(whole)
+    for node in NODES:
+        done = in_a_process(path, node, "2024-05-01")
+        assert done.returncode == 0, done.stderr
+        assert f"2024-05-01 {node}: ran in" in done.stdout
+    once = read_ledger(parts)
+    again = in_a_process(path, "IncrementalTrainer", "2024-05-01")
+    assert (again.returncode, again.stdout.strip()) == (0, "2024-05-01 IncrementalTrainer: done already")
+    assert read_ledger(parts) == once
+    for node in NODES:
+        node_run.run_node(parts, node, "2024-05-02")
+    assert facts(read_ledger(parts)) == facts(read_ledger(whole))
+    assert (
+        sorted(os.listdir(parts.serving_path)) == sorted(os.listdir(whole.serving_path)) == ["2024050101", "2024050201"]
+    )
+    assert sorted(os.listdir(parts.logs_path / "spans")) == sorted(os.listdir(whole.logs_path / "spans"))
+
+
+@pytest.mark.slow
+def test_a_refused_push_and_a_skipped_day_are_passed_over(make_shop, tmp_path):
+    config = make_shop(3, floor=0.99)
+    outcomes = {node: node_run.run_node(config, node, "2024-05-01").outcome for node in NODES}
+    assert outcomes == {**dict.fromkeys(NODES, "ran"), "SpanPusher": "passed over"}
+    refused = in_a_process(tmp_path / "one" / "warmspan.yaml", "SpanPusher", "2024-05-01")
+    assert refused.returncode == PASSED_OVER
+    assert "Refused on" in refused.stdout
+    (run,) = read_ledger(config)
+    assert (run.state, run.pushed) == ("done", None)
+
+    with pytest.raises(PlanError, match="Spans must be run in order"):
+        node_run.run_node(config, "Champion", "2024-05-03")
+    (file,) = config.data.path.glob("2024-05-02/*.csv")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
+    config = settings(tmp_path / "one")
+    outcomes = {node: node_run.run_node(config, node, "2024-05-02").outcome for node in NODES}
+    passed_over = ("IncrementalTrainer", "Evaluator", "SpanPusher")
+    assert outcomes == {**dict.fromkeys(NODES, "ran"), **dict.fromkeys(passed_over, "passed over")}
+    skipped = read_run(config, DAYS.parse("2024-05-02"))
+    assert skipped is not None
+    assert (skipped.state, skipped.action) == ("done", "skip")
+    again = node_run.run_node(config, "Evaluator", "2024-05-02")
+    assert again.why == f"The decision is to skip the span: {skipped.reason}"
+
+
+@pytest.mark.slow
+def test_a_failed_node_names_its_log_and_goes_on_when_mended(make_shop, tmp_path):
+    config = make_shop(1)
+    (file,) = config.data.path.glob("2024-05-01/*.csv")
+    good = file.read_text()
+    file.write_text("a,b\n1,2\n")
+    node_run.run_node(config, "Champion", "2024-05-01")
+    path = tmp_path / "one" / "warmspan.yaml"
+    failed = in_a_process(path, "SpanExampleGen", "2024-05-01")
+    assert failed.returncode == 1
+    assert "SpanExampleGen failed in span 2024-05-01" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    log = node_run.log_path(config, "2024-05-01", 1)
+    assert f"Details: {log}." in failed.stderr
+    assert "Traceback" in log.read_text()
+    file.write_text(good)
+    assert in_a_process(path, "SpanExampleGen", "2024-05-01").returncode == 0

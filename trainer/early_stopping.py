@@ -1,0 +1,128 @@
+"""Early stopping: what is watched on the held-out part, and the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from trainer.input_pipeline import Positions
+from trainer.keras2 import keras
+from trainer.learning_rate import WATCHED
+from trainer.models.base import Recommender
+from trainer.settings import Watch
+from trainer.train_state import Trainable
+
+OnStep = Callable[[int, float], None]
+OnEpoch = Callable[[int, int, float], None]
+
+_K = 20  # of the watched ranking metrics
+_BATCH = 1024
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on; the message says why and what to do."""
+
+
+class Watched:
+    """What is to improve: the mean loss over `positions`, which is to fall, or a ranking metric at 20, to rise.
+
+    A model may go on to rank better long after its loss has begun to rise, as it grows too sure of itself.
+    """
+
+    def __init__(
+        self, model: Recommender, positions: Positions, what: Watch, history_length: int, batch_size: int = _BATCH
+    ) -> None:
+        self.model, self.what = model, what
+        self.sign = 1.0 if what == "loss" else -1.0
+        self.positions = len(positions)
+        self._batches = positions.dataset(batch_size, history_length).cache()  # the same ones after every epoch
+
+    def value(self) -> float:
+        """The mean, of the model as it is now; nan without positions."""
+        graph: Any = self.model.held_out_step
+        how: tuple = ()
+        if self.what != "loss":
+            graph, how = self.model.metrics_step, (self.what, _K)
+        step = graph.get_concrete_function(self._batches.element_spec, *how)  # traced once for batches of every size
+        total, count = 0.0, 0
+        for batch in self._batches:
+            size = int(batch["item"].shape[0])
+            total += float(step(batch, *how)) * size
+            count += size
+        return total / count if count else float("nan")
+
+
+def held_out_loss(model: Recommender, positions: Positions, history_length: int, batch_size: int = _BATCH) -> float:
+    """Mean of the model's loss over `positions`; nan without any."""
+    return Watched(model, positions, "loss", history_length, batch_size).value()
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Stops when what is watched no longer improves, and keeps weights and slots of the best epoch."""
+
+    def __init__(
+        self,
+        trainable: Trainable,
+        watched: Watched,
+        epochs: int,
+        patience: int,
+        span: int,
+        on_step: OnStep | None,
+        on_epoch: OnEpoch | None,
+    ) -> None:
+        super().__init__()
+        self._trainable, self._watched = trainable, watched
+        self._most, self._patience, self._span = epochs, patience, span
+        self._on_step, self._on_epoch = on_step, on_epoch
+        self.best, self.train_loss, self.epochs = float("nan"), float("nan"), 0
+        self._best_state: tuple | None = None
+        self._since_best = 0
+        self._losses: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._losses = []
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        self._check_finite(loss, f"epoch {self.epochs + 1}, batch {batch}")
+        self._losses.append(loss)
+        if self._on_step:
+            self._on_step(self._trainable.iterations, loss)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.epochs = epoch + 1
+        self.train_loss = float(np.mean(self._losses))
+        value, sign = self._watched.value(), self._watched.sign
+        if self._on_epoch:
+            self._on_epoch(self._span, self.epochs, value)
+        if not self._watched.positions:
+            return
+        if logs is not None:
+            logs[WATCHED] = value  # for callbacks that come after
+        # The last step's weights have met no other loss yet.
+        self._check_finite(value, f"epoch {self.epochs}, on the held-out part")
+        if not sign * value >= sign * self.best:
+            self.best, self._since_best = value, 0
+            if self.epochs < self._most:  # after the last epoch there is nothing to come back from
+                self._best_state = (*self._trainable.read(), int(self._trainable.optimizer.iterations.numpy()))
+            return
+        self._since_best += 1
+        if self._since_best > self._patience:
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        """Goes back to the best epoch, unless it was the last."""
+        if self._since_best and self._best_state is not None:
+            weights, slots, iterations = self._best_state
+            self._trainable.write(weights, slots)
+            self._trainable.optimizer.iterations.assign(iterations)
+
+    def _check_finite(self, loss: float, where: str) -> None:
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss must stay finite. Received: {loss} in span {self._span}, {where}. The champion stays in "
+                "service; lower `update.learning_rate` or `update.clip_norm`, and look at the weights of that span's "
+                "events."
+            )

@@ -1,0 +1,84 @@
+"""Puts together the parts that an update's policy names, for each of its spans."""
+
+from __future__ import annotations
+
+from trainer.input_pipeline import Sequences
+from trainer.models.base import Recommender
+from trainer.settings import Stability
+from trainer.stability.base import Part
+from trainer.stability.distillation import Distillation, adaptive_weight
+from trainer.stability.ewc import FISHER_BATCH, Ewc, fisher_diagonal
+from trainer.stability.herding import herding, representations
+from trainer.stability.proximal import Proximal
+from trainer.stability.replay import Replay
+from trainer.stability.selection import Selection, find_selection
+from trainer.train_state import Arrays, ModelState, Trainable
+from trainer.training_batches import Feed, feed_of
+
+
+class Assembly:
+    """The parts of one update that have something to hold on to: there may be no past yet.
+
+    Args:
+      stability: which parts.
+      trainable: the model that learns, still as it was in `base`.
+      base: the state that the update starts from, if any.
+      teacher: the model of that state, where distillation needs one.
+      batch_size: positions in a new batch.
+      history_length: most items that the model sees.
+
+    Raises:
+      PolicyError: the memory's selection needs what the model does not have.
+    """
+
+    def __init__(
+        self,
+        stability: Stability,
+        trainable: Trainable,
+        base: ModelState | None,
+        teacher: Recommender | None,
+        batch_size: int,
+        history_length: int,
+    ) -> None:
+        self._stability, self._trainable, self._base, self._teacher = stability, trainable, base, teacher
+        self._batch_size, self._history_length = batch_size, history_length
+        self._fisher: Arrays | None = None
+        replay = stability.replay
+        self.selection: Selection = find_selection(replay.selection, replay.half_life)
+        if replay.budget and replay.selection == "herding":
+            self.selection = herding(representations(trainable.model, history_length))
+
+    def parts(self, new: Sequences, feed: Feed, remembered: Sequences, seed: int) -> list[Part]:
+        """The parts for a span of `new` sequences, which are fed by `feed`, with `remembered` ones from before it."""
+        model, base, stability = self._trainable.model, self._base, self._stability
+        replay, distil = stability.replay, stability.distillation
+        parts: list[Part] = []
+        exemplars = 0
+        if replay.budget and remembered.new_events:
+            count = len(remembered.positions())
+            size = max(1, min(count, round(replay.fraction * self._batch_size)))
+            old = feed_of(model, remembered, size, self._history_length, seed)
+            exemplars = old.examples
+            if exemplars:
+                parts.append(Replay(old.data, size, replay.weight))
+        if base is None:
+            return parts
+        if self._teacher is not None and (distil.batches != "replayed" or exemplars):
+            weight, first = distil.weight, base.sizes.first_row
+            if distil.adaptive:
+                items = base.sizes.items - first, model.sizes.items - first
+                weight = adaptive_weight(weight, *items, exemplars, feed.examples)
+            parts.append(Distillation(self._teacher, distil.batches, weight, distil.temperature, distil.candidates))
+        if stability.proximal.strength:
+            parts.append(Proximal(model, self._trainable.variables, base.weights, stability.proximal.strength))
+        if stability.ewc.strength:
+            if self._fisher is None:  # before anything is learned, under the weights of `base`
+                self._fisher = self._estimate(remembered if exemplars else new, base, seed)
+            variables = self._trainable.variables
+            parts.append(Ewc(model, variables, base.weights, self._fisher, stability.ewc.strength))
+        return parts
+
+    def _estimate(self, sample: Sequences, base: ModelState, seed: int) -> Arrays:
+        feed = feed_of(self._trainable.model, sample, FISHER_BATCH, self._history_length, seed)
+        batches = feed.data.take(-(-self._stability.ewc.sample // FISHER_BATCH))
+        return fisher_diagonal(self._trainable.model, self._trainable.variables, base.weights, batches)

@@ -1,0 +1,119 @@
+"""The replay memory: training sequences of old spans, within a budget, as they travel from span to span."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from trainer.input_pipeline import Sequences, concatenate
+from trainer.stability.selection import Selection, reservoir
+
+_COLUMNS = ("items", "timestamps", "weights", "splits", "key", "first_new", "first_today")
+
+
+class MemoryFileError(ValueError):
+    """A replay memory can't be read, or does not belong to the model; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayMemory:
+    """Training sequences of the spans that were added, as many as the budget allows, chosen by a `Selection`.
+
+    Each sequence draws a number that depends on the seed, the span and the place in the span alone. So by draw or by
+    recency the memory depends neither on the order of the spans nor on how they were batched, and to add a span a
+    second time changes nothing. Where items have shares it is a choice from what is still there.
+
+    Attributes:
+      budget: most sequences that are kept.
+      sequences: the exemplars, oldest span first; items and keys are rows, which never change.
+      span: int64 [s], the span that each comes from.
+      draw: uint64 [s], the number that each has drawn.
+    """
+
+    budget: int
+    sequences: Sequences
+    span: np.ndarray
+    draw: np.ndarray
+
+    @classmethod
+    def empty(cls, budget: int) -> ReplayMemory:
+        none = np.zeros(0, np.int64)
+        nothing = Sequences(none, none, np.zeros(0, np.float32), np.zeros(1, np.int64), none, none, none)
+        return cls(budget, nothing, none, np.zeros(0, np.uint64))
+
+    def __len__(self) -> int:
+        return len(self.span)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [s], the last item of each sequence, 0 of one without items."""
+        items = np.append(self.sequences.items, 0)
+        return np.where(np.diff(self.sequences.splits) > 0, items[self.sequences.splits[1:] - 1], 0)
+
+    def resized(self, budget: int, selection: Selection = reservoir) -> ReplayMemory:
+        """The memory under another budget. A larger one fills from the next spans on."""
+        return dataclasses.replace(self, budget=budget)._kept(selection)
+
+    def add(self, span: int, sequences: Sequences, seed: int, selection: Selection = reservoir) -> ReplayMemory:
+        """The memory after `span`; sequences of that span that it held before are replaced."""
+        others = self._take(np.flatnonzero(self.span != span))
+        draw = np.random.default_rng([seed, span]).integers(0, 2**63, len(sequences), dtype=np.uint64)
+        return ReplayMemory(
+            self.budget,
+            concatenate([others.sequences, sequences]),
+            np.concatenate([others.span, np.full(len(sequences), span, np.int64)]),
+            np.concatenate([others.draw, draw]),
+        )._kept(selection)
+
+    def before(self, span: int) -> Sequences:
+        """The exemplars of spans before `span`: those that its training may be mixed with."""
+        return self._take(np.flatnonzero(self.span < span)).sequences
+
+    def save(self, path: str | Path) -> None:
+        """Writes one file, beside first."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                columns = {name: getattr(self.sequences, name) for name in _COLUMNS}
+                np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | Path) -> ReplayMemory:
+        """Reads what `save` wrote.
+
+        Raises:
+          MemoryFileError: it is not there, or not a replay memory.
+        """
+        try:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+                sequences = Sequences(**{name: file[name] for name in _COLUMNS})
+                return cls(int(file["budget"]), sequences, file["span"], file["draw"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise MemoryFileError(
+                f"A replay memory must be a file written by warmspan. Received: {path} ({error}). Set "
+                "`update.stability.replay.budget` to 0, or start from an older model."
+            ) from None
+
+    def _kept(self, selection: Selection) -> ReplayMemory:
+        if len(self) <= self.budget:
+            chosen = np.arange(len(self))
+        elif not self.budget:
+            chosen = np.zeros(0, np.int64)
+        else:
+            chosen = np.sort(np.lexsort((self.draw, selection(self)))[: self.budget])
+        # By span, so that the order does not tell in which order the spans were added.
+        return self._take(chosen[np.argsort(self.span[chosen], kind="stable")])
+
+    def _take(self, index: np.ndarray) -> ReplayMemory:
+        return ReplayMemory(self.budget, self.sequences.take(index), self.span[index], self.draw[index])

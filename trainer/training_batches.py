@@ -1,0 +1,40 @@
+"""What a span's sequences are to a model: single positions, or windows with a loss at every step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from trainer.input_pipeline import Sequences
+from trainer.keras2 import tf
+from trainer.models.base import Recommender
+from trainer.sequence_windows import Windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """Training batches in the form that the model asks for.
+
+    Attributes:
+      data: an epoch of batches.
+      examples: positions in an epoch that a loss is taken at.
+      steps: batches in an epoch.
+    """
+
+    data: tf.data.Dataset
+    examples: int
+    steps: int
+
+
+def feed_of(model: Recommender, sequences: Sequences, batch_size: int, history_length: int, seed: int) -> Feed:
+    """Shuffled batches of about `batch_size` positions."""
+    if model.form == "sequences":
+        windows = Windows.of(sequences, history_length)
+        examples = windows.positions
+        steps = windows.batches(batch_size)
+        data = windows.dataset(batch_size, shuffle_seed=seed)
+    else:
+        positions = sequences.positions()
+        examples = len(positions)
+        steps = -(-examples // batch_size)
+        data = positions.dataset(batch_size, history_length, shuffle_seed=seed)
+    return Feed(data, examples, steps)
