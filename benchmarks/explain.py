@@ -24,7 +24,7 @@ from rich.table import Table
 from components.span_transform.history import shards_in
 from pipeline.config import load_config
 from pipeline.explain.explainer import Explainer, served_explainer
-from pipeline.explain.trained_model import Trained, newest_folder
+from pipeline.explain.trained_model import TrainedModel, newest_folder
 from serving.bundle.protocols import UNAVAILABLE
 
 _NAMED, _LEAST = 3, 4  # events that are named, and that a history must have so that there are others
@@ -70,10 +70,10 @@ def measure(explainer: Explainer, people: list[dict], length: int, pairs: int) -
         seconds.append(time.perf_counter() - began)
         done += 1
         methods.add(found.method)
-        out = {one.time for one in found.events[: found.named]}
-        rest = [one.time for one in found.events[found.named :]]
+        out = {event.time for event in found.events[: found.named]}
+        rest = [event.time for event in found.events[found.named :]]
         drawn = set(random.permutation(rest)[: found.named].tolist())
-        gone = [set(), out, drawn, *({one.time} for one in found.events)]
+        gone = [set(), out, drawn, *({event.time} for event in found.events)]
         lists = [_without(history, places) for places in gone]
         scores = trained(user, lists, [item])[:, 0]
         together.append(abs(scores[0] - scores[1] - found.fall))
@@ -82,7 +82,7 @@ def measure(explainer: Explainer, people: list[dict], length: int, pairs: int) -
             named.append(found.fall)
             others.append(float(scores[0] - scores[2]))
         if found.method != "left out":
-            total = sum(one.share or 0.0 for one in found.events) + sum(found.rest.values())
+            total = sum(event.share or 0.0 for event in found.events) + sum(found.rest.values())
             sums.append(abs(total - found.score))
         if found.method == "linear" and done <= 20:
             zeroed.append(_zeroed(trained, user, item, history, found.events))
@@ -106,7 +106,7 @@ def _without(history: list[bytes], places: set[int]) -> list[bytes]:
     return [one for place, one in enumerate(history) if place not in places]
 
 
-def _zeroed(trained: Trained, user: bytes, item: bytes, history: list[bytes], events: tuple) -> float:
+def _zeroed(trained: TrainedModel, user: bytes, item: bytes, history: list[bytes], events: tuple) -> float:
     """The score's fall with one item's vector set to nought, less the shares of its events."""
     gone = next((one for one in history if one != item and one in trained.items), None)
     if gone is None:
@@ -117,7 +117,7 @@ def _zeroed(trained: Trained, user: bytes, item: bytes, history: list[bytes], ev
     table.assign(np.where(np.arange(len(before))[:, None] == row, 0, before))
     fall = full - float(trained(user, [history], [item])[0, 0])
     table.assign(before)
-    return abs(fall - sum(one.share for one in events if one.item == gone.decode()))
+    return abs(fall - sum(event.share for event in events if event.item == gone.decode()))
 
 
 if __name__ == "__main__":

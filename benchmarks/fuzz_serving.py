@@ -138,9 +138,10 @@ def main() -> int:
             began = time.perf_counter()
             seen += asyncio.run(fuzz(server.predict, mutator, arguments.requests - first))
             took, after = time.perf_counter() - began, server.memory
-            print(f"{arguments.requests} requests, the last nine tenths in {took:.0f} s: " + ", ".join(
-                f"{count} x {what}" for what, count in sorted(seen.items())
-            ))
+            print(
+                f"{arguments.requests} requests, the last nine tenths in {took:.0f} s: "
+                + ", ".join(f"{count} x {what}" for what, count in sorted(seen.items()))
+            )
             print(f"memory of the server: {before >> 20} MiB after a tenth of them, {after >> 20} MiB after all")
             for what, result in asyncio.run(awkward(server)).items():
                 print(f"{what}: {result}")

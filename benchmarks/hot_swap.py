@@ -96,9 +96,10 @@ def main() -> int:
             )
             after = server.memory
     failed = sum(count for what, count in seen.items() if what.startswith("failed") or what == "mixed")
-    print(f"{sum(seen.values())} requests, {failed} failed or mixed; answered by " + ", ".join(
-        f"{what} {count}" for what, count in sorted(seen.items(), key=lambda one: (len(one[0]), one[0]))
-    ))
+    print(
+        f"{sum(seen.values())} requests, {failed} failed or mixed; answered by "
+        + ", ".join(f"{what} {count}" for what, count in sorted(seen.items(), key=lambda one: (len(one[0]), one[0])))
+    )
     print(f"memory of the server: {before >> 20} MiB before, {after >> 20} MiB after")
     return 1 if failed or len(seen) < arguments.versions else 0
 

@@ -49,7 +49,7 @@ def main() -> None:
     console = Console(width=100)
     console.print(table)
     champion, popular = (statistics.mean(column) for column in zip(*pairs[-arguments.last :], strict=True))
-    better = sum(one > other for one, other in pairs[-arguments.last :])
+    better = sum(pair > other for pair, other in pairs[-arguments.last :])
     console.print(
         f"mean of the last {arguments.last} days: champion {champion:.4f}, most popular of the last {WINDOW} days "
         f"{popular:.4f}, ratio {champion / popular:.3f}, better on {better} of {arguments.last} days"
@@ -90,9 +90,9 @@ def _events(config: Config, span: int) -> Iterator[Event]:
 
     store = metadata_store.MetadataStore(connection_config(config))
     found = [
-        one
-        for one in store.get_artifacts_by_type("Examples")
-        if one.custom_properties["span"].int_value == span and "rejects" in one.custom_properties
+        artifact
+        for artifact in store.get_artifacts_by_type("Examples")
+        if artifact.custom_properties["span"].int_value == span and "rejects" in artifact.custom_properties
     ]
     files = sorted(str(path) for path in Path(found[-1].uri).glob("Split-*/*.gz"))
     rows = []

@@ -60,8 +60,8 @@ def table(runs: dict[str, list[dict[str, Any]]]) -> Table:
         shown.add_column(name, justify="left" if name == "policy" else "right")
     for policy, seeds in runs.items():
         cycles = [row["cycle"] for row in seeds[0]["cycles"]]
-        quality = [spread([_mean(one, name) for one in seeds]) for name in METRICS]
-        retained = [row["retained"]["recall@20"] for one in seeds for row in one["cycles"] if "retained" in row]
+        quality = [spread([_mean(seed, name) for seed in seeds]) for name in METRICS]
+        retained = [row["retained"]["recall@20"] for seed in seeds for row in seed["cycles"] if "retained" in row]
         seconds, examples = (_total(seeds, name) for name in _COSTS)
         joint = runs.get(_JOINT, [])
         shown.add_row(
@@ -76,14 +76,14 @@ def _mean(run: dict[str, Any], metric: str) -> float:
 
 
 def _total(seeds: list[dict[str, Any]], name: str) -> float:
-    return statistics.fmean(sum(row[name] for row in one["cycles"]) for one in seeds)
+    return statistics.fmean(sum(row[name] for row in seed["cycles"]) for seed in seeds)
 
 
 def _growth(seeds: list[dict[str, Any]]) -> list[float]:
     """What a new event costs in the last cycle against what it costs in the second, one figure a seed."""
     found = []
-    for one in seeds:
-        cost = {row["cycle"]: row["train_processor_seconds"] / row["new_events"] for row in one["cycles"]}
+    for seed in seeds:
+        cost = {row["cycle"]: row["train_processor_seconds"] / row["new_events"] for row in seed["cycles"]}
         if 2 in cost:
             found.append(cost[max(cost)] / cost[2])
     return found
@@ -94,7 +94,7 @@ def _on_cycles_of(joint: list[dict[str, Any]], seeds: list[dict[str, Any]]) -> s
     if not joint:
         return ""
     cycles = {row["cycle"] for row in joint[0]["cycles"]}
-    found = [[row["metrics"]["recall@20"] for row in one["cycles"] if row["cycle"] in cycles] for one in seeds]
+    found = [[row["metrics"]["recall@20"] for row in seed["cycles"] if row["cycle"] in cycles] for seed in seeds]
     return spread([statistics.fmean(one) for one in found if one])
 
 
@@ -146,17 +146,17 @@ def _draw(runs: dict[str, list[dict[str, Any]]], published: dict[str, dict[str, 
                 fontsize=7, color="0.4", va="center",
             )  # fmt: skip
         for number, (policy, seeds) in enumerate(runs.items()):
-            curves = [{row["cycle"]: row["metrics"][metric] for row in one["cycles"]} for one in seeds]
+            curves = [{row["cycle"]: row["metrics"][metric] for row in seed["cycles"]} for seed in seeds]
             cycles = sorted(set.intersection(*map(set, curves)))  # a seed may still be on its way
             columns = [[curve[cycle] for curve in curves] for cycle in cycles]
             colour = _COLOURS[number % len(_COLOURS)]
             label = f"{policy}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
             axis.plot(
-                cycles, [statistics.fmean(one) for one in columns], color=colour, marker=_MARKS[number % len(_MARKS)],
+                cycles, list(map(statistics.fmean, columns)), color=colour, marker=_MARKS[number % len(_MARKS)],
                 markersize=5, linewidth=2 if len(cycles) > 4 else 0, label=label, zorder=3,
             )  # fmt: skip
             if len(seeds) > 1:
-                low_edge, high_edge = ([edge(one) for one in columns] for edge in (min, max))
+                low_edge, high_edge = ([edge(column) for column in columns] for edge in (min, max))
                 axis.fill_between(cycles, low_edge, high_edge, color=colour, alpha=0.2)
         axis.set(xlabel="cycle", ylabel=f"{metric}, percent")
         axis.grid(alpha=0.3)

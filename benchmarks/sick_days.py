@@ -29,10 +29,10 @@ from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from pipeline.config import Config, load_config, override
+from pipeline.config import Config, load_config, with_settings
 from pipeline.demo.simulator import simulate
 from pipeline.ledger.runs import Run, read_ledger
-from pipeline.monitoring.alerts import events_of
+from pipeline.monitoring.alerts import alerts_of
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import make_plan
@@ -122,7 +122,7 @@ def main() -> None:
         with _spoiled(config.data.path / Naming(True).format(day) / "events.csv", spoil):
             if not state.exists():
                 _from(config, good_state)
-                _run(override(config, update, name), day)
+                _run(with_settings(config, update, name), day)
                 _put_away(config, state)
             if asked.after and not after.exists():
                 _from(config, state)
@@ -162,10 +162,8 @@ def _at(config: Config, root: Path) -> Config:
     return config.model_copy(update={"root": root})
 
 
-def _say(
-    console: Console, name: str, config: Config, run: Run, good: Sequence[Run], later: Run | None
-) -> None:
-    alerts = [one.what for one in events_of(run, good)]
+def _say(console: Console, name: str, config: Config, run: Run, good: Sequence[Run], later: Run | None) -> None:
+    alerts = [one.what for one in alerts_of(run, good)]
     console.rule(name, align="left")
     lines = [
         f"decision  {run.action}: {run.reason}",

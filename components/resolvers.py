@@ -54,7 +54,9 @@ def refuse_removed_state(store: Any, pipeline: str, span: int) -> None:
       StateRemovedError: the state was removed; that of a span that was itself forgotten is passed over.
     """
     context = store.get_context_by_type_and_name("pipeline", pipeline)
-    kinds = {one.id for one in store.get_artifact_types() if one.name == KeyHistory.TYPE_NAME}
+    kinds = {
+        artifact_type.id for artifact_type in store.get_artifact_types() if artifact_type.name == KeyHistory.TYPE_NAME
+    }
     states = [] if context is None else store.get_artifacts_by_context(context.id)
     states = [one for one in states if one.type_id in kinds and FORGOTTEN not in one.custom_properties]
     spans = [(one.custom_properties["span"].int_value, one.state) for one in states]

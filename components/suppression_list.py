@@ -21,12 +21,12 @@ _FORMAT = 1
 _FIELDS = re.compile(r"""[\s,;|"'\x00]+""")
 
 
-class ForgottenError(ValueError):
+class SuppressionListError(ValueError):
     """The file can't be used; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Forgotten:
+class SuppressionList:
     """What was forgotten.
 
     Attributes:
@@ -40,11 +40,11 @@ class Forgotten:
     spans: frozenset[int] = frozenset()
 
     @classmethod
-    def new(cls) -> Forgotten:
+    def new(cls) -> SuppressionList:
         return cls(secrets.token_bytes(32))
 
     @classmethod
-    def load(cls, path: str | Path | None) -> Forgotten | None:
+    def load(cls, path: str | Path | None) -> SuppressionList | None:
         """Reads what `save` wrote; None if nothing was ever forgotten.
 
         Raises:
@@ -58,7 +58,7 @@ class Forgotten:
                 raise ValueError(f"format {raw['format']}")
             return cls(bytes.fromhex(raw["salt"]), frozenset(raw["users"]), frozenset(map(int, raw["spans"])))
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ForgottenError(
+            raise SuppressionListError(
                 f"{path} must be a file written by `warmspan forget`. Received: {error!r}. Restore it: without it "
                 "people who asked to be forgotten would come back."
             ) from None
@@ -74,10 +74,10 @@ class Forgotten:
             os.fsync(file.fileno())
         os.replace(beside, path)
 
-    def with_users(self, ids: Iterable[bytes]) -> Forgotten:
+    def with_users(self, ids: Iterable[bytes]) -> SuppressionList:
         return dataclasses.replace(self, users=self.users | {self.digest(one) for one in ids})
 
-    def with_spans(self, spans: Iterable[int]) -> Forgotten:
+    def with_spans(self, spans: Iterable[int]) -> SuppressionList:
         return dataclasses.replace(self, spans=self.spans | set(spans))
 
     def digest(self, id_: bytes) -> str:

@@ -20,7 +20,7 @@ from components.span_example_gen import SpanExampleGen
 from components.span_pusher import SpanPusher
 from components.span_transform import SpanTransform
 from components.update_decider import UpdateDecider
-from components.update_decider.decision import Overrule
+from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.metadata_store import connection
 from pipeline.parameters import components, update_policy
@@ -30,7 +30,7 @@ from pipeline.spans import Naming
 
 
 def create_pipeline(
-    config: Config, span: int, revision: int = 1, overrule: Overrule | None = None
+    config: Config, span: int, revision: int = 1, override: Override | None = None
 ) -> pipeline.Pipeline:
     """One day of one recommender.
 
@@ -38,7 +38,7 @@ def create_pipeline(
       config: settings.
       span: the span's number.
       revision: counts the runs of this span, from 1; a part of the pushed version.
-      overrule: what is done with the span instead of what the policy decides.
+      override: what is done with the span instead of what the policy decides.
     """
     version = Naming(config.data.dated).version(span, revision)
 
@@ -69,15 +69,11 @@ def create_pipeline(
     champion = Resolver(
         strategy_class=Champion,
         config={"span": span, "most": components.most_spans(config), "window": update_policy.window(config)},
-        model=Channel(
-            type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"
-        ),
+        model=Channel(type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"),
         model_blessing=Channel(
             type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
         ),
-        verdicts=Channel(
-            type=standard_artifacts.PushedModel, producer_component_id="SpanPusher", output_key="pushed"
-        ),
+        verdicts=Channel(type=standard_artifacts.PushedModel, producer_component_id="SpanPusher", output_key="pushed"),
         memory=Channel(type=ReplayMemory, producer_component_id="IncrementalTrainer", output_key="memory"),
         sequences=Channel(
             type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
@@ -106,7 +102,7 @@ def create_pipeline(
         max_owed=config.update.max_owed_spans,
         retrain_spans=config.update.retrain_spans,
         rules=update_policy.rules(config),
-        overrule=overrule,
+        override=override,
         **update_policy.signals(
             config, champion.outputs, {**next_span.outputs, **statistics.outputs, **transform.outputs}
         ),

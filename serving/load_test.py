@@ -80,9 +80,7 @@ class Saturation:
         return not self.reports[-1].kept_up
 
 
-def run_load_test(
-    url: str, bodies: Sequence[Any], rate: float, seconds: float, *, timeout: float = 10.0
-) -> LoadReport:
+def run_load_test(url: str, bodies: Sequence[Any], rate: float, seconds: float, *, timeout: float = 10.0) -> LoadReport:
     """Posts `bodies` in turn to `url`, `rate` a second for `seconds`, and waits for the last answers.
 
     Args:
@@ -99,9 +97,7 @@ def run_load_test(
     return asyncio.run(_open_loop(url, _encoded(bodies), rate, seconds, timeout))
 
 
-def run_clients(
-    url: str, bodies: Sequence[Any], clients: int, seconds: float, *, timeout: float = 30.0
-) -> LoadReport:
+def run_clients(url: str, bodies: Sequence[Any], clients: int, seconds: float, *, timeout: float = 30.0) -> LoadReport:
     """Lets `clients` clients ask at once for `seconds`, each sending its next request when the last is answered.
 
     Raises:

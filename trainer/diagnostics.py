@@ -32,7 +32,7 @@ _OUT_OF_REACH = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
-class Health:
+class Diagnostics:
     """Figures of one model, by tag.
 
     Attributes:
@@ -47,7 +47,7 @@ class Health:
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True))
 
     @classmethod
-    def load(cls, path: Path) -> Health:
+    def load(cls, path: Path) -> Diagnostics:
         return cls(**json.loads(path.read_text()))
 
 
@@ -60,7 +60,7 @@ def measure(
     k: int,
     exclude_seen: bool,
     available: np.ndarray | None = None,
-) -> Health:
+) -> Diagnostics:
     """Measures a trained model that is not frozen yet.
 
     Args:
@@ -97,7 +97,7 @@ def measure(
         if len(ranks):
             numbers["held_out/median_rank"] = float(np.median(ranks))
             histograms["held_out/log10_rank"] = histogram(np.log10(1.0 + ranks))
-    return Health({name: float(one) for name, one in numbers.items() if math.isfinite(one)}, histograms)
+    return Diagnostics({name: float(one) for name, one in numbers.items() if math.isfinite(one)}, histograms)
 
 
 def vectors(

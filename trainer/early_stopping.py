@@ -25,7 +25,7 @@ class TrainingError(RuntimeError):
     """Training can't go on; the message says why and what to do."""
 
 
-class Watched:
+class MonitoredMetric:
     """What is to improve: the mean loss over `positions`, which is to fall, or a ranking metric at 20, to rise.
 
     A model may go on to rank better long after its loss has begun to rise, as it grows too sure of itself.
@@ -56,16 +56,16 @@ class Watched:
 
 def held_out_loss(model: Recommender, positions: Positions, history_length: int, batch_size: int = _BATCH) -> float:
     """Mean of the model's loss over `positions`; nan without any."""
-    return Watched(model, positions, "loss", history_length, batch_size).value()
+    return MonitoredMetric(model, positions, "loss", history_length, batch_size).value()
 
 
-class KeepBest(keras.callbacks.Callback):
+class EarlyStopping(keras.callbacks.Callback):
     """Stops when what is watched no longer improves, and keeps weights and slots of the best epoch."""
 
     def __init__(
         self,
         trainable: Trainable,
-        watched: Watched,
+        watched: MonitoredMetric,
         epochs: int,
         patience: int,
         span: int,

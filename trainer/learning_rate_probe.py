@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from trainer.early_stopping import Watched
+from trainer.early_stopping import MonitoredMetric
 from trainer.keras2 import keras, tf
 from trainer.train_state import Trainable
 
@@ -24,7 +24,7 @@ class Choice:
 def choose_rate(
     learner: keras.Model,
     trainable: Trainable,
-    watched: Watched,
+    watched: MonitoredMetric,
     data: Callable[[], tf.data.Dataset],
     rates: Sequence[float],
     steps: int,

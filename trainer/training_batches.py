@@ -11,7 +11,7 @@ from trainer.sequence_windows import Windows
 
 
 @dataclasses.dataclass(frozen=True)
-class Feed:
+class TrainingBatches:
     """Training batches in the form that the model asks for.
 
     Attributes:
@@ -25,7 +25,9 @@ class Feed:
     steps: int
 
 
-def feed_of(model: Recommender, sequences: Sequences, batch_size: int, history_length: int, seed: int) -> Feed:
+def make_training_batches(
+    model: Recommender, sequences: Sequences, batch_size: int, history_length: int, seed: int
+) -> TrainingBatches:
     """Shuffled batches of about `batch_size` positions."""
     if model.form == "sequences":
         windows = Windows.of(sequences, history_length)
@@ -37,4 +39,4 @@ def feed_of(model: Recommender, sequences: Sequences, batch_size: int, history_l
         examples = len(positions)
         steps = -(-examples // batch_size)
         data = positions.dataset(batch_size, history_length, shuffle_seed=seed)
-    return Feed(data, examples, steps)
+    return TrainingBatches(data, examples, steps)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.early_stopping import KeepBest, OnEpoch, OnStep, TrainingError, Watched
+from trainer.early_stopping import EarlyStopping, MonitoredMetric, OnEpoch, OnStep, TrainingError
 from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
@@ -23,14 +23,14 @@ from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
-from trainer.stability.base import NEW, Learner, Part
-from trainer.stability.builder import Assembly
+from trainer.stability.base import NEW, Learner, LossTerm
+from trainer.stability.builder import StabilityBuilder
 from trainer.stability.freezing import frozen, rates
 from trainer.stability.replay_memory import MemoryFileError, ReplayMemory
 from trainer.stability.selection import Selection
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.train_state import ModelState, StateError, Trainable, named_variables
-from trainer.training_batches import Feed, feed_of
+from trainer.training_batches import TrainingBatches, make_training_batches
 from trainer.warm_start import warm_start
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def update(
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
-    course = _Course(model, policy, spec.history_length, held_out, on_step, on_epoch)
+    course = SpanTrainer(model, policy, spec.history_length, held_out, on_step, on_epoch)
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
@@ -132,7 +132,7 @@ def update(
     )
 
 
-class _Course:
+class SpanTrainer:
     """Learns spans one after the other with one model and one optimizer, and keeps count."""
 
     def __init__(
@@ -157,7 +157,7 @@ class _Course:
         """Told what there was before, when the weights are already those of `base`."""
         policy = self._policy
         self._base = base
-        self._assembly = Assembly(
+        self._assembly = StabilityBuilder(
             policy.stability, self.trainable, base, teacher, policy.batch_size, self._history_length
         )
         budget = policy.stability.replay.budget
@@ -182,8 +182,8 @@ class _Course:
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        watched = Watched(self._model, self._held_out, policy.watch, self._history_length)
-        keeper = KeepBest(trainable, watched, most, policy.patience, span.number, self._on_step, self._on_epoch)
+        watched = MonitoredMetric(self._model, self._held_out, policy.watch, self._history_length)
+        keeper = EarlyStopping(trainable, watched, most, policy.patience, span.number, self._on_step, self._on_epoch)
         learner, each = self._learner(parts), sum(part.examples_per_step for part in parts)
         peak = self._peak_rate(span, learner, watched, policy.batch_size + each)
         callbacks = [WithinSpan(policy.schedule, peak, feed.steps * most), keeper]
@@ -199,12 +199,12 @@ class _Course:
             self.watched = watched.value()
         self.memory = self.memory.add(span.number, span.sequences, policy.seed, self._assembly.selection)
 
-    def _material(self, span: Span) -> tuple[Feed, list[Part]]:
+    def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed = self._policy.seed + span.number
-        feed = feed_of(self._model, span.sequences, self._policy.batch_size, self._history_length, seed)
+        feed = make_training_batches(self._model, span.sequences, self._policy.batch_size, self._history_length, seed)
         return feed, self._assembly.parts(span.sequences, feed, self.memory.before(span.number), seed)
 
-    def _learner(self, parts: Sequence[Part]) -> Learner:
+    def _learner(self, parts: Sequence[LossTerm]) -> Learner:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(part) for part in parts)
         if kinds not in self._learners:
@@ -212,7 +212,7 @@ class _Course:
             self._learners[kinds].compile(optimizer=self.trainable.optimizer)
         return self._learners[kinds]
 
-    def _peak_rate(self, span: Span, learner: Learner, watched: Watched, examples_per_step: int) -> float:
+    def _peak_rate(self, span: Span, learner: Learner, watched: MonitoredMetric, examples_per_step: int) -> float:
         schedule = self._policy.schedule
         if not schedule.rates:
             return self._policy.learning_rate
@@ -295,7 +295,7 @@ def _trainable(model: Recommender, policy: Policy) -> Trainable:
     return Trainable(model, optimizer)
 
 
-def _mixed(feed: Feed, parts: Sequence[Part]) -> tf.data.Dataset:
+def _mixed(feed: TrainingBatches, parts: Sequence[LossTerm]) -> tf.data.Dataset:
     data = feed.data.map(lambda batch: {NEW: batch})
     for part in parts:
         data = part.mix(data)

@@ -36,7 +36,9 @@ def refused_for_empty_slices_alone(validation: Any) -> bool:
     An empty specification is the whole of the held-out part: that one must not be empty.
     """
     failed = any(of_slice.failures for of_slice in validation.metric_validations_per_slice)
-    named = [bool(one.feature_keys or one.feature_values) for one in validation.missing_slices]
+    named = [
+        bool(missing_slice.feature_keys or missing_slice.feature_values) for missing_slice in validation.missing_slices
+    ]
     return not (validation.validation_ok or validation.missing_thresholds or failed) and bool(named) and all(named)
 
 

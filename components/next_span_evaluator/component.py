@@ -81,7 +81,7 @@ def per_position(signature: Any, parts: tuple[Positions, ...], history_length: i
 
 def means(values: dict[str, np.ndarray], events: int | None = None) -> dict[str, float]:
     """`events`, the number of positions, and the mean of each metric; of a squared error its root."""
-    count = max((len(one) for one in values.values()), default=0) if events is None else events
+    count = max((len(value) for value in values.values()), default=0) if events is None else events
     found = {name: float(np.mean(one)) for name, one in values.items() if len(one)}
     roots = {name: math.sqrt(mean) for name, mean in found.items() if name in ROOT_OF_MEAN}
     return {"events": float(count), **found, **roots}

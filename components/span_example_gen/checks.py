@@ -14,7 +14,7 @@ from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.settings import Rule, Settings
 from components.span_example_gen.times import to_milliseconds
-from components.suppression_list import FORGOTTEN, Forgotten
+from components.suppression_list import FORGOTTEN, SuppressionList
 
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
 OUTSIDE_SPAN, BAD_WEIGHT = "outside_span", "bad_weight"
@@ -30,7 +30,7 @@ class Reject:
 
 
 def check(
-    raw: RawBatch, settings: Settings, window: tuple[int, int] | None, forgotten: Forgotten | None = None
+    raw: RawBatch, settings: Settings, window: tuple[int, int] | None, forgotten: SuppressionList | None = None
 ) -> tuple[pa.RecordBatch, list[Reject]]:
     """Splits rows into events and rejects. Of a row of somebody who is `forgotten` no value is kept.
 

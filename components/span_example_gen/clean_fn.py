@@ -11,20 +11,20 @@ import pyarrow as pa
 from components.span_example_gen.checks import check
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.hashing import hash_events
-from components.span_example_gen.readers.raw_batch import Piece
+from components.span_example_gen.readers.raw_batch import ArtifactRecord
 from components.span_example_gen.readers.registry import reader_of
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import SHARD_ROWS, Summary, reject_lines, write_shard
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 
-Task = tuple[int, tuple[Piece, ...]]
+Task = tuple[int, tuple[ArtifactRecord, ...]]
 
 
 class CleanPieces(beam.DoFn):
     """Reads a task's pieces and yields the summary of each shard written for it."""
 
     def __init__(
-        self, settings: Settings, window: tuple[int, int] | None, folder: str, forgotten: Forgotten | None = None
+        self, settings: Settings, window: tuple[int, int] | None, folder: str, forgotten: SuppressionList | None = None
     ) -> None:
         self._settings, self._window, self._folder, self._forgotten = settings, window, folder, forgotten
 
@@ -36,7 +36,7 @@ class CleanPieces(beam.DoFn):
             # Not raised: Beam would hide the message in a trace. The plan raises it, in the caller's process.
             yield Summary(number, error=str(error))
 
-    def _clean(self, number: int, pieces: tuple[Piece, ...]) -> Iterator[Summary]:
+    def _clean(self, number: int, pieces: tuple[ArtifactRecord, ...]) -> Iterator[Summary]:
         _, read = reader_of(self._settings.format)
         summary = Summary(number)
         events: list[pa.RecordBatch] = []

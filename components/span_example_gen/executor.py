@@ -29,8 +29,8 @@ from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import read_rejects
 from components.span_example_gen.write_fn import WriteExamples
-from components.span_example_gen.write_plan import SPLITS, VERDICT, Verdict, plan
-from components.suppression_list import Forgotten
+from components.span_example_gen.write_plan import SPLITS, VERDICT, IngestSummary, plan
+from components.suppression_list import SuppressionList
 
 REJECTS_FILE = "rejects.csv"
 _REJECTS_HEADER = b"file,line,reason,value\n"
@@ -76,7 +76,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             examples.set_int_custom_property(name, count)
         examples.set_string_custom_property("reject_reasons", json.dumps(verdict.reasons, sort_keys=True))
 
-    def _write(self, exec_properties: dict[str, Any], uri: str, partial: str) -> Verdict:
+    def _write(self, exec_properties: dict[str, Any], uri: str, partial: str) -> IngestSummary:
         settings = _settings(exec_properties)
         span = int(exec_properties[utils.SPAN_PROPERTY_NAME])
         split = proto_utils.json_to_proto(
@@ -91,7 +91,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for folder in (shards, *(_split_folder(partial, name) for name in SPLITS)):
             fileio.makedirs(folder)
         self._run(list(enumerate(group_pieces(pieces))), settings, settings.window(span), shards, partial)
-        verdict = Verdict(**json.loads(read_file(os.path.join(shards, VERDICT))))
+        verdict = IngestSummary(**json.loads(read_file(os.path.join(shards, VERDICT))))
         if verdict.error:
             raise SpanError(f"Span {settings.label(span)} can't be read. {verdict.error}")
         refused_file = os.path.join(os.path.dirname(os.path.dirname(uri)), "refused", f"{settings.label(span)}.csv")
@@ -113,11 +113,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def _run(
         self, tasks: list[Any], settings: Settings, window: tuple[int, int] | None, shards: str, splits: str
     ) -> None:
-        forgotten = Forgotten.load(settings.forgotten)
+        forgotten = SuppressionList.load(settings.forgotten)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "Pieces" >> beam.Create(tasks)
+                | "PipelineArtifacts" >> beam.Create(tasks)
                 | "SpreadPieces" >> beam.Reshuffle()
                 | "Clean" >> beam.ParDo(CleanPieces(settings, window, shards, forgotten))
                 | "Summaries" >> beam.combiners.ToList()

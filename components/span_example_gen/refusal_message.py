@@ -8,7 +8,7 @@ import pyarrow as pa
 from components.span_example_gen.checks import BAD_WEIGHT, MALFORMED, NO_ITEM, NO_KEY, NO_TIME, OUTSIDE_SPAN
 from components.span_example_gen.settings import UNITS_PER_SECOND, Settings
 from components.span_example_gen.times import to_milliseconds
-from components.span_example_gen.write_plan import Verdict
+from components.span_example_gen.write_plan import IngestSummary
 
 EXAMPLES_SHOWN = 3
 # Where the span does not say which times are likely: the years in which events are collected.
@@ -24,7 +24,7 @@ _ADVICE = {
 }
 
 
-def explain(verdict: Verdict, settings: Settings, span: int, rejects_file: str) -> str:
+def explain(verdict: IngestSummary, settings: Settings, span: int, rejects_file: str) -> str:
     """Counts by reason, the first rows of each, and what to do."""
     label, rejects = settings.label(span), verdict.counts["rejects"]
     if verdict.read == 0:
@@ -51,7 +51,7 @@ def explain(verdict: Verdict, settings: Settings, span: int, rejects_file: str) 
     return "\n".join(lines)
 
 
-def _unit_advice(verdict: Verdict, settings: Settings, span: int) -> str | None:
+def _unit_advice(verdict: IngestSummary, settings: Settings, span: int) -> str | None:
     if settings.timestamp_format:
         return None
     values = [value for reason in (NO_TIME, OUTSIDE_SPAN) for _, _, value in verdict.examples.get(reason, [])]

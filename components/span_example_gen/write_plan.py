@@ -22,7 +22,7 @@ KINDS: dict[str, Kind] = {"key": "bytes", "item": "bytes", "timestamp": "int", "
 
 
 @dataclasses.dataclass
-class Verdict:
+class IngestSummary:
     """What became of a span. With `error` set, or with too many rejects or no events, nothing is written."""
 
     error: str = ""
@@ -53,7 +53,7 @@ def plan(summaries: Sequence[Summary], settings: Settings, folder: str) -> Itera
     """Leaves the verdict in `folder` and yields what is to be written, nothing for a refused span."""
     summaries = sorted(summaries, key=lambda summary: (summary.task, summary.part))
     names = [summary.name for summary in summaries if not summary.error]
-    verdict = Verdict(shards=names, read=sum(summary.read for summary in summaries))
+    verdict = IngestSummary(shards=names, read=sum(summary.read for summary in summaries))
     verdict.error = next((summary.error for summary in summaries if summary.error), "")
     _add_up(verdict, summaries)
     tasks: list[WriteTask] = []
@@ -63,7 +63,7 @@ def plan(summaries: Sequence[Summary], settings: Settings, folder: str) -> Itera
     yield from tasks
 
 
-def _add_up(verdict: Verdict, summaries: Sequence[Summary]) -> None:
+def _add_up(verdict: IngestSummary, summaries: Sequence[Summary]) -> None:
     for summary in summaries:
         for reason, count in summary.reasons.items():
             verdict.reasons[reason] = verdict.reasons.get(reason, 0) + count
@@ -74,7 +74,7 @@ def _add_up(verdict: Verdict, summaries: Sequence[Summary]) -> None:
     verdict.counts = {"events": events, "rejects": sum(verdict.reasons.values())}
 
 
-def _tasks(verdict: Verdict, summaries: Sequence[Summary], settings: Settings, folder: str) -> list[WriteTask]:
+def _tasks(verdict: IngestSummary, summaries: Sequence[Summary], settings: Settings, folder: str) -> list[WriteTask]:
     hashes, times = read_index(folder, verdict.shards)
     choice = select(hashes, times, settings.eval_fraction)
     train, held_out = (int((choice == side).sum()) for side in (TRAIN, EVAL))

@@ -89,7 +89,10 @@ def _failures(
 ) -> list[str]:
     lines = []
     for of_slice in validation.metric_validations_per_slice:
-        key = tuple((one.column, one.bytes_value.decode()) for one in of_slice.slice_key.single_slice_keys)
+        key = tuple(
+            (single_slice_key.column, single_slice_key.bytes_value.decode())
+            for single_slice_key in of_slice.slice_key.single_slice_keys
+        )
         for failure in of_slice.failures:
             name, where = failure.metric_key.output_name or only, slice_name(key)
             values = metrics.get(where, {}).get(name, {})
@@ -100,8 +103,8 @@ def _failures(
 
 def _not_looked_at(validation: Any) -> str:
     empty = [
-        ",".join(f"{column}:{value}" for column, value in one.feature_values.items())
-        for one in validation.missing_slices
+        ",".join(f"{column}:{value}" for column, value in missing_slice.feature_values.items())
+        for missing_slice in validation.missing_slices
     ]
     named = sorted(name for name in empty if name)
     return f" No event fell into {', '.join(named)}: that threshold was not looked at." if named else ""

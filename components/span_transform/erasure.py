@@ -18,7 +18,7 @@ from trainer.vocabulary import Vocabulary
 _NEVER = -1
 
 
-def forget_in_history(path: Path, ids: Collection[bytes]) -> int:
+def erase_in_history(path: Path, ids: Collection[bytes]) -> int:
     """Removes the users' rows from a shard; returns how many there were."""
     table = history_lib.read_file(path)
     theirs = pc.is_in(table["key"], value_set=pa.array(list(ids), pa.binary()))
@@ -84,7 +84,7 @@ def named_in(path: Path, ids: Collection[bytes], count: Callable[[bytes], int]) 
     return found
 
 
-def forget_in_examples(path: Path, ids: Collection[bytes], names: Callable[[bytes], int] | None = None) -> int:
+def erase_in_examples(path: Path, ids: Collection[bytes], names: Callable[[bytes], int] | None = None) -> int:
     """Removes the users' Examples, and of others the columns that name them; returns how many Examples went.
 
     Other Examples keep their bytes. The items' ids are the catalogue's and stay.
@@ -132,9 +132,7 @@ def _is_theirs(record: bytes, ids: Collection[bytes]) -> bool:
 def _cleaned(record: bytes, named: Callable[[bytes], int]) -> bytes:
     example = tf.train.Example.FromString(record)
     features = example.features.feature
-    theirs = [
-        name for name in features if name != "item" and any(map(named, features[name].bytes_list.value))
-    ]
+    theirs = [name for name in features if name != "item" and any(map(named, features[name].bytes_list.value))]
     for name in theirs:
         del features[name]
     return example.SerializeToString(deterministic=True) if theirs else record

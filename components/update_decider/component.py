@@ -10,7 +10,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 
 from components import artifacts
 from components.update_decider.decision import decide
-from components.update_decider.policy import Rules
+from components.update_decider.policy import UpdatePolicy
 from components.update_decider.signals import read_signals
 
 
@@ -26,7 +26,10 @@ class Executor(base_executor.BaseExecutor):
         (sequences,) = input_dict["sequences"]
         (held_out,) = input_dict["held_out"]
         champion = input_dict.get("model") or []
-        span, rules = exec_properties["span"], Rules.from_json(exec_properties.get("rules") or Rules().to_json())
+        span, rules = (
+            exec_properties["span"],
+            UpdatePolicy.from_json(exec_properties.get("rules") or UpdatePolicy().to_json()),
+        )
         signals = read_signals(rules, span, input_dict)
         decision = decide(
             span=span,
@@ -39,7 +42,7 @@ class Executor(base_executor.BaseExecutor):
             retrain_spans=exec_properties["retrain_spans"],
             rules=rules,
             signals=signals,
-            overrule=exec_properties.get("overrule") or None,
+            override=exec_properties.get("overrule") or None,
         )
         (output,) = output_dict["decision"]
         decision.write(output.uri)
@@ -97,7 +100,7 @@ class UpdateDecider(base_component.BaseComponent):
       model: the champion; may resolve to nothing.
       span: the span's number.
       min_held_out, max_owed, retrain_spans, rules: see `decide`.
-      overrule: what the user wants instead of what the policy decides.
+      override: what the user wants instead of what the policy decides.
       signals: what the policy looks at, by the names in `read_signals`; may resolve to nothing.
     """
 
@@ -114,8 +117,8 @@ class UpdateDecider(base_component.BaseComponent):
         min_held_out: int,
         max_owed: int,
         retrain_spans: int,
-        rules: Rules | None = None,
-        overrule: str | None = None,
+        rules: UpdatePolicy | None = None,
+        override: str | None = None,
         **signals: channel.BaseChannel,
     ) -> None:
         super().__init__(
@@ -130,7 +133,7 @@ class UpdateDecider(base_component.BaseComponent):
                 max_owed=max_owed,
                 retrain_spans=retrain_spans,
                 rules=None if rules is None else rules.to_json(),
-                overrule=overrule,
+                overrule=override,
                 **signals,
             )
         )

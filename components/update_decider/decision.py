@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from components.update_decider.limit_checks import Finding, findings
-from components.update_decider.policy import Rules, Signals
+from components.update_decider.policy import Signals, UpdatePolicy
 from components.update_decider.triggers import as_sentence, drift_found, may_rest, retrain_due, waiting
 
 Action = Literal["skip", "fine_tune", "cold_start", "retrain"]
-Overrule = Literal["skip", "fine_tune", "retrain"]
+Override = Literal["skip", "fine_tune", "retrain"]
 
 FROM_NOTHING = ("cold_start", "retrain")
-_NO_RULES, _NO_SIGNALS = Rules(), Signals()
+_NO_RULES, _NO_SIGNALS = UpdatePolicy(), Signals()
 
 
 class DecisionError(ValueError):
@@ -59,9 +59,9 @@ def decide(
     min_held_out: int,
     max_owed: int,
     retrain_spans: int,
-    rules: Rules = _NO_RULES,
+    rules: UpdatePolicy = _NO_RULES,
     signals: Signals = _NO_SIGNALS,
-    overrule: Overrule | None = None,
+    override: Override | None = None,
 ) -> Decision:
     """Decides on one span. Depends on its arguments alone.
 
@@ -79,10 +79,10 @@ def decide(
       retrain_spans: how many spans, this one included, a training from fresh weights uses.
       rules: the maintenance policy; without one every span is fine-tuned on.
       signals: what was measured.
-      overrule: what the user wants instead, None for nothing.
+      override: what the user wants instead, None for nothing.
 
     Raises:
-      DecisionError: `overrule` asks to fine-tune without a model in service, or to train without a held-out event.
+      DecisionError: `override` asks to fine-tune without a model in service, or to train without a held-out event.
     """
     recent = (*past, span)[-retrain_spans:]
     owed = tuple(one for one in past if champion_span is not None and one > champion_span)
@@ -104,8 +104,8 @@ def decide(
     else:
         why = _why_fine_tune(len(owed), found, waiting(span, rules, signals, found))
         own = Decision("fine_tune", why, (*owed, span))
-    if overrule is not None:
-        own = _overruled(own, overrule, champion_span is not None, bool(held_out), recent, (*owed, span))
+    if override is not None:
+        own = _overruled(own, override, champion_span is not None, bool(held_out), recent, (*owed, span))
     return dataclasses.replace(own, drift=drift_found(found))
 
 
@@ -117,7 +117,7 @@ def _why_fine_tune(owed: int, found: Sequence[Finding], waits: str) -> str:
 
 def _overruled(
     own: Decision,
-    wanted: Overrule,
+    wanted: Override,
     champion: bool,
     judged: bool,
     recent: tuple[int, ...],

@@ -65,8 +65,17 @@ def _distance(today: Statistics, before: Statistics, rule: DriftRule) -> float |
     comparator = "jensen_shannon_divergence" if rule.measure == "jensen_shannon" else "infinity_norm"
     getattr(feature.drift_comparator, comparator).threshold = 1.0
     anomalies = tfdv.validate_statistics(today, schema, previous_statistics=before)
-    measurements = [one for info in anomalies.drift_skew_info for one in info.drift_measurements]
-    return next((min(one.value, 1.0) for one in measurements if _MEASURES.get(one.type) == rule.measure), None)
+    measurements = [
+        drift_measurement for info in anomalies.drift_skew_info for drift_measurement in info.drift_measurements
+    ]
+    return next(
+        (
+            min(measurement.value, 1.0)
+            for measurement in measurements
+            if _MEASURES.get(measurement.type) == rule.measure
+        ),
+        None,
+    )
 
 
 def _feature(statistics: Statistics, column: str) -> statistics_pb2.FeatureNameStatistics | None:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import statistics
 
-from components.update_decider.policy import Limit, Measure, Rules, Signals
+from components.update_decider.policy import Limit, Measure, Signals, UpdatePolicy
 
 DRIFT = "drift"
 _MEASURES: dict[Measure, str] = {"jensen_shannon": "Jensen-Shannon", "infinity_norm": "L-infinity"}
@@ -41,7 +41,7 @@ class Finding:
         return unknown or self.asks_retrain or _reached(self.value, self.limit.fine_tune)
 
 
-def findings(rules: Rules, signals: Signals) -> list[Finding]:
+def findings(rules: UpdatePolicy, signals: Signals) -> list[Finding]:
     """Every figure that `rules` sets a limit for."""
     found = [_next_span(rules, signals)]
     measured = {(column, measure): value for column, measure, value in signals.drift}
@@ -62,7 +62,7 @@ def findings(rules: Rules, signals: Signals) -> list[Finding]:
     return [one for one in found if one.limit.set]
 
 
-def _next_span(rules: Rules, signals: Signals) -> Finding:
+def _next_span(rules: UpdatePolicy, signals: Signals) -> Finding:
     band, value = signals.past_next_span[-rules.next_span_spans :], signals.next_span
     name = f"next-span {rules.metric}"
     if value is None:
@@ -83,7 +83,7 @@ def _next_span(rules: Rules, signals: Signals) -> Finding:
     return Finding("next_span", "next_span", deviations, text, rules.next_span)
 
 
-def _retention(rules: Rules, signals: Signals) -> Finding:
+def _retention(rules: UpdatePolicy, signals: Signals) -> Finding:
     pairs = signals.retention
     if not pairs:
         text = f"{rules.metric} on older spans is not known"

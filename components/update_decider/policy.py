@@ -33,7 +33,7 @@ class DriftRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class RetrainCalendar:
     """A full retrain at `start`, in span numbers, and every `period` from there on.
 
     `text` says it to a reader: "every 4th Sunday".
@@ -49,7 +49,7 @@ class Schedule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class UpdatePolicy:
     """A maintenance policy. As it stands it fine-tunes on every span.
 
     Attributes:
@@ -63,7 +63,7 @@ class Rules:
       drift: see `DriftRule`; the spans before are at most `drift_spans`.
       retention: how much worse the metric on older held-out events has become since they were new.
       new_items, new_keys: the share of a span's ids that no earlier span had.
-      schedule: see `Schedule`.
+      schedule: see `RetrainCalendar`.
       unit: what a span number counts, for sentences: "day" or "span".
     """
 
@@ -80,19 +80,19 @@ class Rules:
     retention: Limit = Limit()
     new_items: Limit = Limit()
     new_keys: Limit = Limit()
-    schedule: Schedule | None = None
+    schedule: RetrainCalendar | None = None
     unit: str = "day"
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Rules:
+    def from_json(cls, text: str) -> UpdatePolicy:
         raw: dict[str, Any] = json.loads(text)
         for name in ("next_span", "retention", "new_items", "new_keys"):
             raw[name] = Limit(**raw[name])
         raw["drift"] = tuple(DriftRule(**{**one, "limit": Limit(**one["limit"])}) for one in raw["drift"])
-        raw["schedule"] = None if raw["schedule"] is None else Schedule(**raw["schedule"])
+        raw["schedule"] = None if raw["schedule"] is None else RetrainCalendar(**raw["schedule"])
         return cls(**raw)
 
 

@@ -12,7 +12,7 @@ from tfx.types import artifact, artifact_utils
 from components.artifacts import OLDER
 from components.resolvers import retrained
 from components.update_decider.decision import FROM_NOTHING
-from components.update_decider.policy import Measure, Rules, Signals
+from components.update_decider.policy import Measure, Signals, UpdatePolicy
 from trainer.vocabulary import share_new
 
 _STATISTICS_FILE, _SPLIT = "FeatureStats.pb", "train"
@@ -20,7 +20,7 @@ _STATISTICS_FILE, _SPLIT = "FeatureStats.pb", "train"
 Artifacts = Mapping[str, Sequence[artifact.Artifact]]
 
 
-def read_signals(rules: Rules, span: int, inputs: Artifacts) -> Signals:
+def read_signals(rules: UpdatePolicy, span: int, inputs: Artifacts) -> Signals:
     """Measures what `rules` sets limits for.
 
     Args:
@@ -72,7 +72,7 @@ def _retention(
     """The champion's metric on older held-out events, and that of the candidate which the gate tried on them."""
     text = evaluation.get_string_custom_property(OLDER) if evaluation is not None else ""
     now = {int(span): found for span, found in json.loads(text or "{}").items()}
-    then = {one.get_int_custom_property("span"): _metric(one, f"candidate_{metric}") for one in verdicts}
+    then = {verdict.get_int_custom_property("span"): _metric(verdict, f"candidate_{metric}") for verdict in verdicts}
     return tuple(
         (now[span][metric], value)
         for span in sorted(now)
@@ -80,7 +80,7 @@ def _retention(
     )
 
 
-def _drift(rules: Rules, inputs: Artifacts) -> tuple[tuple[str, Measure, float], ...]:
+def _drift(rules: UpdatePolicy, inputs: Artifacts) -> tuple[tuple[str, Measure, float], ...]:
     today, before = inputs.get("statistics") or [], inputs.get("past_statistics") or []
     if not rules.drift or not today:
         return ()

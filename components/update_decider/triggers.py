@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.update_decider.limit_checks import DRIFT, Finding
-from components.update_decider.policy import Rules, Signals
+from components.update_decider.policy import Signals, UpdatePolicy
 
 
-def retrain_due(span: int, rules: Rules, signals: Signals, found: Sequence[Finding]) -> str:
+def retrain_due(span: int, rules: UpdatePolicy, signals: Signals, found: Sequence[Finding]) -> str:
     """Why a full retrain is due; empty if none is."""
     if rules.schedule is not None:
         due = rules.schedule.last_due(span)
@@ -24,7 +24,7 @@ def retrain_due(span: int, rules: Rules, signals: Signals, found: Sequence[Findi
     return as_sentence([one for one in found if one.asks_retrain], "retrain")
 
 
-def may_rest(owed: int, rules: Rules, found: Sequence[Finding]) -> str:
+def may_rest(owed: int, rules: UpdatePolicy, found: Sequence[Finding]) -> str:
     """Why the span can wait; empty if it can't."""
     if owed >= rules.rest_spans or any(one.asks_update for one in found):
         return ""
@@ -35,7 +35,7 @@ def may_rest(owed: int, rules: Rules, found: Sequence[Finding]) -> str:
     )
 
 
-def waiting(span: int, rules: Rules, signals: Signals, found: Sequence[Finding]) -> str:
+def waiting(span: int, rules: UpdatePolicy, signals: Signals, found: Sequence[Finding]) -> str:
     """Why a full retrain that is asked for is not made; empty if none is asked for."""
     asked = any(one.asks_retrain for one in found) or _too_old(span, rules, signals)
     if not asked or not _cooling(span, rules, signals):
@@ -65,11 +65,11 @@ def _limit(finding: Finding, name: str) -> str:
     return f" (policy.{finding.kind} {name} {value:g})"
 
 
-def _cooling(span: int, rules: Rules, signals: Signals) -> bool:
+def _cooling(span: int, rules: UpdatePolicy, signals: Signals) -> bool:
     return signals.tried is not None and span - signals.tried <= rules.cooldown
 
 
-def _too_old(span: int, rules: Rules, signals: Signals) -> bool:
+def _too_old(span: int, rules: UpdatePolicy, signals: Signals) -> bool:
     return rules.max_age is not None and signals.retrained is not None and span - signals.retrained >= rules.max_age
 
 

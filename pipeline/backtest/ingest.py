@@ -21,9 +21,9 @@ from components.span_example_gen.readers.registry import reader_of
 from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings, make_settings
 from components.span_example_gen.shards import Summary, reject_lines
-from components.span_example_gen.write_plan import KINDS, Verdict
+from components.span_example_gen.write_plan import KINDS, IngestSummary
 from components.span_transform.events import SCHEMA
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.parameters import components
 
@@ -62,7 +62,7 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     """The same with the context columns."""
     settings = ingest_settings(config)
     plan, read = reader_of(settings.format)
-    window, forgotten = settings.window(span), Forgotten.load(settings.forgotten)
+    window, forgotten = settings.window(span), SuppressionList.load(settings.forgotten)
     summary, lines = Summary(0), [_REJECTS_HEADER]
     batches, hashes = [], []
     pieces = [piece for path, name in _files(config, span) for piece in plan(path, name, settings.columns)]
@@ -98,7 +98,7 @@ def _files(config: Config, span: int) -> list[tuple[str, str]]:
 
 
 def _refuse(summary: Summary, settings: Settings, span: int, rejects: str, path: Path) -> None:
-    verdict = Verdict(
+    verdict = IngestSummary(
         read=summary.read,
         counts={"events": summary.events, "rejects": sum(summary.reasons.values())},
         reasons=summary.reasons,

@@ -93,7 +93,7 @@ def _seconds(rows: Sequence[Row], naming: Naming) -> Curve:
 def _line(axes: Axes, label: str, seeds: Sequence[Mapping[int, float]], number: int) -> None:
     colour = _COLOURS[number % len(_COLOURS)]
     spans = sorted(set().union(*seeds))
-    values = np.array([[one.get(span, np.nan) for span in spans] for one in seeds])
+    values = np.array([[seed.get(span, np.nan) for span in spans] for seed in seeds])
     if len(spans):
         axes.plot(
             spans, np.nanmean(values, axis=0), label=label, color=colour, linestyle=_LINES[number % len(_LINES)],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from pipeline.config import Config, ConfigError, override
+from pipeline.config import Config, ConfigError, with_settings
 from pipeline.config.policy import Maintenance
 
 Learn = Literal["fine_tune", "retrain", "never"]
@@ -90,9 +90,7 @@ def _policy(name: str, raw: Any, config: Config) -> Policy:
         raise ConfigError(f"A policy's name must be text without a slash, or a dot in front. Received: {name!r}.")
     raw = {} if raw is None else raw
     if not isinstance(raw, Mapping) or set(raw) - {"learn", *_SECTIONS}:
-        raise ConfigError(
-            f"The policy {name!r} must hold `learn`, `update`, `model` or `policy`. Received: {raw!r}."
-        )
+        raise ConfigError(f"The policy {name!r} must hold `learn`, `update`, `model` or `policy`. Received: {raw!r}.")
     learn = raw.get("learn", "fine_tune")
     if learn not in _LEARN:
         raise ConfigError(f"`learn` of the policy {name!r} must be one of {', '.join(_LEARN)}. Received: {learn!r}.")
@@ -102,4 +100,4 @@ def _policy(name: str, raw: Any, config: Config) -> Policy:
             "Leave one of them out."
         )
     changes = {section: raw[section] for section in _SECTIONS if section in raw}
-    return Policy(name, learn, override(config, changes, f"The policy {name!r}"))
+    return Policy(name, learn, with_settings(config, changes, f"The policy {name!r}"))

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.next_span_evaluator.component import evaluate
 from components.update_decider.decision import Decision, decide
-from components.update_decider.policy import Rules, Signals
+from components.update_decider.policy import Signals, UpdatePolicy
 from pipeline.backtest import retention
 from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.policies import Policy
@@ -64,7 +64,7 @@ class PolicyRun:
         self._training = dataclasses.replace(components.policy(config), seed=seed)
         gate, push = config.gate, config.push
         bounds = (config.update.max_owed_spans, config.update.retrain_spans, gate.min_events, gate.k, push.exclude_seen)
-        self._rules = rules(config) if policy.learn == "fine_tune" else Rules()
+        self._rules = rules(config) if policy.learn == "fine_tune" else UpdatePolicy()
         told = dataclasses.asdict(self._rules)
         how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, told)
         self._how = json.dumps(how, sort_keys=True)

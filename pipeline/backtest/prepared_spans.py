@@ -16,7 +16,7 @@ from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
 from components.span_transform.events import SCHEMA, partition
 from components.span_transform.settings import Settings
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
 from pipeline.config import Config
 from pipeline.parameters import components
@@ -76,7 +76,7 @@ def prepare(
     prepared: list[PreparedSpan] = []
     naming = Naming(config.data.dated)
     settings = components.transform_settings(config)
-    forgotten = Forgotten.load(config.forgotten_path)
+    forgotten = SuppressionList.load(config.suppression_list_path)
     how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
     if forgotten is not None:
         how += sorted(forgotten.users)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from components.update_decider.decision import FROM_NOTHING
-from components.update_decider.policy import Measure, Rules, Signals
+from components.update_decider.policy import Measure, Signals, UpdatePolicy
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.backtest.results import Row
 from pipeline.config import Config
@@ -18,7 +18,7 @@ TestOlder = Callable[[PreparedSpan], dict[str, float]]
 
 def signals(
     config: Config,
-    rules: Rules,
+    rules: UpdatePolicy,
     spans: Sequence[PreparedSpan],
     rows: Sequence[Row],
     metrics: dict[str, float],
@@ -64,7 +64,7 @@ def signals(
 
 
 def _drift(
-    config: Config, rules: Rules, span: PreparedSpan, past: Sequence[PreparedSpan]
+    config: Config, rules: UpdatePolicy, span: PreparedSpan, past: Sequence[PreparedSpan]
 ) -> tuple[tuple[str, Measure, float], ...]:
     if not rules.drift:
         return ()

@@ -24,9 +24,9 @@ def forget(
 ) -> None:
     """Erase users, or a day, from everything under the root, for good. Without either: end what is still to be done."""
     settings = read_settings(config)
-    from components.suppression_list import ForgottenError
+    from components.suppression_list import SuppressionListError
     from pipeline.cli.forget_dialog import forget_rest, forget_span, forget_users, users_in
-    from pipeline.erasure.errors import ForgetError
+    from pipeline.erasure.errors import ErasureError
     from pipeline.erasure.journal import JournalError
     from pipeline.erasure.pending import due_lines, read_due
     from pipeline.metadata_store.root_lock import LockedError
@@ -39,7 +39,7 @@ def forget(
     try:
         ids = [*(user or []), *(users_in(file) if file else [])]
         if span is not None and ids:
-            raise ForgetError("`--span` must stand alone. Received: with users. Give two commands.")
+            raise ErasureError("`--span` must stand alone. Received: with users. Give two commands.")
         if ids:
             clean = forget_users(settings, ids, say, ask)
         elif span is not None:
@@ -48,7 +48,7 @@ def forget(
             clean = forget_rest(settings, say, ask)
         for line in due_lines(read_due(settings), settings):
             say(line)
-    except (ForgetError, ForgottenError, JournalError, LockedError, RollbackError, SpanNameError) as error:
+    except (ErasureError, SuppressionListError, JournalError, LockedError, RollbackError, SpanNameError) as error:
         stop(error)
     if not clean:
         sys.exit(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config import Config
 from pipeline.erasure import spans as span_lib
 from pipeline.erasure import users as user_lib
-from pipeline.erasure.errors import ForgetError
+from pipeline.erasure.errors import ErasureError
 from pipeline.erasure.journal import journal_path
 from pipeline.erasure.pending import read_due, take_older_back
 from pipeline.erasure.users import Erasure
@@ -32,7 +32,7 @@ def users_in(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
     except (OSError, UnicodeDecodeError) as error:
-        raise ForgetError(f"`--file` must be a text file with an id a line. Received: {path} ({error}).") from None
+        raise ErasureError(f"`--file` must be a text file with an id a line. Received: {path} ({error}).") from None
 
 
 def forget_users(config: Config, users: Sequence[str], say: Say, agreed: Agreed) -> bool:
@@ -66,8 +66,8 @@ def forget_span(config: Config, name: str, say: Say, agreed: Agreed) -> bool:
     for line in describe(planned.rollback, config):
         if not line.startswith((" ", "owed")):
             say(line.replace(" (the artifacts stay)", ""))
-    size = sum(tree_bytes(one.folder) for one in planned.pieces)
-    say(f"{'erased':10}{len(planned.pieces)} artifacts of {name} and of the days that stand on it, {human(size)}")
+    size = sum(tree_bytes(record.folder) for record in planned.records)
+    say(f"{'erased':10}{len(planned.records)} artifacts of {name} and of the days that stand on it, {human(size)}")
     if planned.again:
         say(f"{'again':10}{', '.join(map(naming.format, planned.again))} must be run again, without {name}")
     if planned.own:

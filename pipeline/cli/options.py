@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from components.update_decider.decision import Overrule
+    from components.update_decider.decision import Override
     from pipeline.config import Config
-
 
 
 class Wish(str, enum.Enum):
@@ -68,6 +67,6 @@ def agreed(question: str, dry_run: bool, yes: bool) -> bool:
     return True
 
 
-def overrule_of(decide: Wish | None) -> Overrule | None:
+def override_of(decide: Wish | None) -> Override | None:
     """What `--decide` asks for, as the decision has it."""
-    return None if decide is None else cast("Overrule", decide.value.replace("-", "_"))
+    return None if decide is None else cast("Override", decide.value.replace("-", "_"))

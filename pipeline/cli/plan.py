@@ -15,7 +15,7 @@ from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, read_settings, say,
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.planning.reconciliation import Finding, Outlook
+    from pipeline.planning.reconciliation import Finding, Reconciliation
     from pipeline.planning.run_plan import PlanError, Step
     from pipeline.spans import Naming
 
@@ -33,7 +33,7 @@ def plan(
     settings = read_settings(config)
     from pipeline.spans import Naming
 
-    found = read_outlook(settings, allow_gaps)
+    found = read_reconciliation(settings, allow_gaps)
     naming = Naming(settings.data.dated)
     if as_json:
         typer.echo(json.dumps(found.as_dict(naming), indent=1))
@@ -45,7 +45,7 @@ def plan(
     if not found.findings:
         say("Every span is as it should be. Nothing to do.")
         return
-    table_console().print(outlook_table(found.findings, naming))
+    table_console().print(findings_table(found.findings, naming))
     say("")
     if found.steps:
         say(f"`warmspan run --plan` runs, in this order: {', '.join(step_names(found.steps, naming))}.")
@@ -54,24 +54,24 @@ def plan(
     say_waiting(found.waiting)
 
 
-def read_outlook(config: Config, allow_gaps: bool) -> Outlook:
+def read_reconciliation(config: Config, allow_gaps: bool) -> Reconciliation:
     """Compares the ledger with the data folder; ends the command with a sentence if they can't be read."""
     from components.span_example_gen.errors import SpanError
-    from pipeline.ledger.models import read_models
+    from pipeline.ledger.models import read_model_lineage
     from pipeline.ledger.runs import read_ledger, read_order
     from pipeline.planning.deliveries import read_deliveries
-    from pipeline.planning.reconciliation import look_ahead
+    from pipeline.planning.reconciliation import reconcile
     from pipeline.spans import Naming
 
-    family = read_models(config)
-    champion = family.champion()
+    lineage = read_model_lineage(config)
+    champion = lineage.champion()
     try:
-        return look_ahead(
+        return reconcile(
             read_ledger(config),
             read_deliveries(config),
             Naming(config.data.dated),
             read_order(config),
-            () if champion is None else family.owed(champion),
+            () if champion is None else lineage.owed(champion),
             allow_gaps,
         )
     except (SpanError, ValueError) as error:
@@ -89,20 +89,25 @@ def say_waiting(waiting: Sequence[Finding]) -> PlanError:
     return GapError(missing, "\n".join(said)) if missing else PlanError("\n".join(said))
 
 
-def outlook_table(findings: Iterable[Finding], naming: Naming) -> Table:
+def findings_table(findings: Iterable[Finding], naming: Naming) -> Table:
     """One row a finding: which span, what is found, why, and what is run because of it."""
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("span", "finding", "why", "runs"):
         table.add_column(title, no_wrap=title == "finding", overflow="fold")
-    for one in findings:
-        kind = f"[yellow]{one.kind}[/yellow]" if one.waits else one.kind
-        table.add_row(one.name, kind, escape(one.sentence), _steps(one.run, naming) or ("needs you" * one.waits or "-"))
+    for finding in findings:
+        kind = f"[yellow]{finding.kind}[/yellow]" if finding.waits else finding.kind
+        table.add_row(
+            finding.name,
+            kind,
+            escape(finding.sentence),
+            _steps(finding.run, naming) or ("needs you" * finding.waits or "-"),
+        )
     return table
 
 
 def step_names(steps: Iterable[Step], naming: Naming) -> list[str]:
     """Each step's span, with its revision where it replaces an earlier run."""
-    return [naming.format(one.span) + f" r{one.revision}" * (one.revision > 1) for one in steps]
+    return [naming.format(step.span) + f" r{step.revision}" * (step.revision > 1) for step in steps]
 
 
 def _steps(steps: Sequence[Step], naming: Naming) -> str:

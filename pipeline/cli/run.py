@@ -12,13 +12,13 @@ from pipeline.cli.options import (
     DEFAULT_CONFIG,
     ConfigPath,
     Decide,
-    overrule_of,
+    override_of,
     read_settings,
     say,
     stop,
     table_console,
 )
-from pipeline.cli.plan import read_outlook, say_waiting
+from pipeline.cli.plan import read_reconciliation, say_waiting
 
 app = typer.Typer()
 
@@ -41,7 +41,7 @@ def run(
     from pipeline.spans import Naming
 
     naming = Naming(settings.data.dated)
-    outlook = None
+    reconciliation = None
     try:
         if span is not None and (first is not None or last is not None):
             raise ValueError("`--span` must stand alone. Received: with `--from` or `--to`. Leave one of them out.")
@@ -51,8 +51,8 @@ def run(
         from pipeline.planning.deliveries import read_deliveries
 
         if planned:
-            outlook = read_outlook(settings, allow_gaps)
-            steps = list(outlook.steps)
+            reconciliation = read_reconciliation(settings, allow_gaps)
+            steps = list(reconciliation.steps)
         else:
             steps = make_plan(read_ledger(settings), read_deliveries(settings), naming, begin, end, allow_gaps, redo)
         if decide is not None and len(steps) != 1:
@@ -66,7 +66,7 @@ def run(
         default_callbacks(settings).on_plan_error(error)
         stop(error)
     console = table_console()
-    waiting = outlook.waiting if outlook else ()
+    waiting = reconciliation.waiting if reconciliation else ()
     if not steps and not waiting:
         from pipeline.ledger.serving_state import owed_now
 
@@ -78,7 +78,7 @@ def run(
     from pipeline.orchestration.span_run import RunError
 
     try:
-        run_steps(settings, steps, console, overrule_of(decide))
+        run_steps(settings, steps, console, override_of(decide))
     except RunError as error:
         stop(error)
     if waiting:
@@ -123,7 +123,7 @@ def run_node(
 
     outcome = ""
     try:
-        for result in node_run.run_nodes(settings, nodes, span, allow_gaps, overrule_of(decide)):
+        for result in node_run.run_nodes(settings, nodes, span, allow_gaps, override_of(decide)):
             outcome = result.outcome
             seconds = f" in {result.seconds:.1f} s" if outcome == "ran" else ""
             why = f". {result.why}" if result.why else ""

@@ -3,7 +3,7 @@
 from pipeline.config.config import Config, ConfigError
 from pipeline.config.data import Columns, Data, RejectRule, Split
 from pipeline.config.gate import Gate, Push, Threshold
-from pipeline.config.loading import load_config, override
+from pipeline.config.loading import load_config, with_settings
 
 __all__ = [
     "Columns",
@@ -16,5 +16,5 @@ __all__ = [
     "Split",
     "Threshold",
     "load_config",
-    "override",
+    "with_settings",
 ]

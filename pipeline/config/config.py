@@ -97,7 +97,7 @@ class Config(Section):
         return self.root / "serving" / "models.config"
 
     @property
-    def forgotten_path(self) -> Path:
+    def suppression_list_path(self) -> Path:
         """What must not come back: written by `warmspan forget`."""
         return self.root / "forgotten.json"
 
@@ -108,5 +108,3 @@ class Config(Section):
     @property
     def logs_path(self) -> Path:
         return self.root / "logs"
-
-

@@ -56,7 +56,7 @@ def load_config(path: str | Path) -> Config:
     return _absolute(config, path.resolve().parent)
 
 
-def override(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+def with_settings(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     """The settings with some replaced, section by section, and checked as when they are read.
 
     Args:

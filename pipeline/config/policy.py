@@ -79,7 +79,7 @@ class Share(_Limits):
     retrain: float | None = pydantic.Field(default=None, ge=0, le=1)
 
 
-class Schedule(Section):
+class Calendar(Section):
     """A full retrain every `every` days (of number-patterned spans: spans), or on every such `weekday`.
 
     `start`: the first one, a date like 2024-05-05 or a span number; null: counted from 1970, or from 0.
@@ -96,7 +96,7 @@ class Schedule(Section):
         return value.isoformat() if isinstance(value, datetime.date) else value
 
     @pydantic.model_validator(mode="after")
-    def _known(self) -> Schedule:
+    def _known(self) -> Calendar:
         if self.every is None and (self.weekday is not None or self.start is not None):
             raise ValueError("`every` must be given with `weekday` or `start`. Received: none. Write `every: 1`.")
         if isinstance(self.start, str):
@@ -129,7 +129,7 @@ class Maintenance(Section):
     retention: Retention = Retention()
     new_items: Share = Share()
     new_keys: Share = Share()
-    schedule: Schedule = Schedule()
+    schedule: Calendar = Calendar()
 
     def problem(self, dated: bool, columns: Sequence[str], max_owed: int) -> str:
         """What does not fit the other settings; empty if all fits.

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class ForgetError(ValueError):
+class ErasureError(ValueError):
     """What was asked for can't be done; the message says why. Nothing was changed."""

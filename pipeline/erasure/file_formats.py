@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from components.incremental_trainer.artifact_files import REFERENCE_FILE
 from components.span_transform.erasure import named_in
-from pipeline.erasure.id_matcher import Sought
+from pipeline.erasure.id_matcher import IdMatcher
 from serving.bundle.reference_answers import Reference
 from serving.bundle.warmup_requests import WARM_UP_FILE, read_warm_up
 
@@ -23,7 +23,7 @@ PAGES = {".html", ".log", ".md", ".svg", ".tsv", ".txt"}  # text that a person r
 TEXTS = {".json", ".pbtxt", ".yaml", ".js", ".config"}
 _ITEMS = ("items", "columns")  # names of what belongs to the catalogue
 
-Reader = Callable[[Path, Sought], int]
+Reader = Callable[[Path, IdMatcher], int]
 
 
 def reader_of(path: Path) -> Reader | None:
@@ -64,19 +64,19 @@ def values_of(message: Message) -> Iterator[bytes]:
                 yield one if isinstance(one, bytes) else one.encode("utf-8", "surrogateescape")
 
 
-def _in_examples(path: Path, sought: Sought) -> int:
-    return named_in(path, sought.ids, sought.in_value)
+def _in_examples(path: Path, matcher: IdMatcher) -> int:
+    return named_in(path, matcher.ids, matcher.in_value)
 
 
-def _in_columns(path: Path, sought: Sought) -> int:
+def _in_columns(path: Path, matcher: IdMatcher) -> int:
     """In the columns of a Parquet file, but not in those of items."""
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError):
-        return sought.in_bytes(path.read_bytes())
+        return matcher.in_bytes(path.read_bytes())
     if path.name.startswith(_ITEMS):
         return 0
-    wanted, found = pa.array(sorted(sought.ids), pa.binary()), 0
+    wanted, found = pa.array(sorted(matcher.ids), pa.binary()), 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         for name in table.column_names:
@@ -87,59 +87,59 @@ def _in_columns(path: Path, sought: Sought) -> int:
     return found
 
 
-def _in_strings(path: Path, sought: Sought) -> int:
+def _in_strings(path: Path, matcher: IdMatcher) -> int:
     """In a checkpoint's tensors of strings, which stand in the file without anything between them; not in items'."""
     import tensorflow as tf
 
     try:
         reader = tf.train.load_checkpoint(str(path.with_name("variables")))
     except (tf.errors.OpError, ValueError, RuntimeError):
-        return sought.in_bytes(path.read_bytes())
+        return matcher.in_bytes(path.read_bytes())
     kinds, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     names = [name for name, kind in kinds.items() if kind == tf.string and shapes[name]]
     names = [name for name in names if not name.startswith(("_", *(f"{one}/" for one in _ITEMS)))]
-    return sum(value in sought.ids for name in names for value in reader.get_tensor(name).ravel().tolist())
+    return sum(value in matcher.ids for name in names for value in reader.get_tensor(name).ravel().tolist())
 
 
-def _in_reference(path: Path, sought: Sought) -> int:
+def _in_reference(path: Path, matcher: IdMatcher) -> int:
     """In the positions that a model must answer."""
     import tensorflow as tf
 
     found = Reference.load(path)
-    keys = [tf.train.Example.FromString(one).features.feature["key"].bytes_list.value for one in found.examples]
-    ids = sought.ids
+    keys = [tf.train.Example.FromString(example).features.feature["key"].bytes_list.value for example in found.examples]
+    ids = matcher.ids
     return sum(user in ids for user in found.users) + sum(key in ids for of in keys for key in of)
 
 
-def _in_warm_up(path: Path, sought: Sought) -> int:
+def _in_warm_up(path: Path, matcher: IdMatcher) -> int:
     inputs = [tensors for _, tensors in read_warm_up(path.parents[1]) if "user_id" in tensors]
-    return sum(one in sought.ids for tensors in inputs for one in tensors["user_id"].ravel().tolist())
+    return sum(one in matcher.ids for tensors in inputs for one in tensors["user_id"].ravel().tolist())
 
 
-def _in_cells(path: Path, sought: Sought) -> int:
+def _in_cells(path: Path, matcher: IdMatcher) -> int:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         cells = (cell.encode("utf-8", "surrogateescape") for row in csv.reader(file) for cell in row)
-        return sum(map(sought.in_value, cells))
+        return sum(map(matcher.in_value, cells))
 
 
-def _in_statistics(path: Path, sought: Sought) -> int:
+def _in_statistics(path: Path, matcher: IdMatcher) -> int:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     found = 0
     for dataset in statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets:
         for feature in dataset.features:
             if "item" not in (feature.name, *feature.path.step):
-                found += sum(map(sought.in_value, values_of(feature)))
+                found += sum(map(matcher.in_value, values_of(feature)))
     return found
 
 
-def _in_anomalies(path: Path, sought: Sought) -> int:
+def _in_anomalies(path: Path, matcher: IdMatcher) -> int:
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-    return sum(map(sought.in_text, values_of(anomalies_pb2.Anomalies.FromString(path.read_bytes()))))
+    return sum(map(matcher.in_text, values_of(anomalies_pb2.Anomalies.FromString(path.read_bytes()))))
 
 
-def _in_events(path: Path, sought: Sought) -> int:
+def _in_events(path: Path, matcher: IdMatcher) -> int:
     import tensorflow as tf
     from tensorflow.core.util import event_pb2
 
@@ -147,14 +147,14 @@ def _in_events(path: Path, sought: Sought) -> int:
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             # Most hold numbers alone.
-            if any(one in record for one in sought.ids):
-                found += sum(map(sought.in_text, values_of(event_pb2.Event.FromString(record))))
+            if any(one in record for one in matcher.ids):
+                found += sum(map(matcher.in_text, values_of(event_pb2.Event.FromString(record))))
     except (tf.errors.OpError, DecodeError):  # a file that was cut off
-        return sought.in_bytes(path.read_bytes())
+        return matcher.in_bytes(path.read_bytes())
     return found
 
 
-def _in_store(path: Path, sought: Sought) -> int:
+def _in_store(path: Path, matcher: IdMatcher) -> int:
     """In the cells of all tables, and in pages that are free."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
     connection.text_factory = bytes
@@ -163,8 +163,8 @@ def _in_store(path: Path, sought: Sought) -> int:
         found = 0
         for (table,) in tables:
             for row in connection.execute(f'SELECT * FROM "{table.decode()}"'):
-                found += sum(sought.in_text(value) for value in row if isinstance(value, bytes))
+                found += sum(matcher.in_text(value) for value in row if isinstance(value, bytes))
         ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
     finally:
         connection.close()
-    return found or (sought.in_bytes(path.read_bytes()) if free else 0)
+    return found or (matcher.in_bytes(path.read_bytes()) if free else 0)

@@ -11,7 +11,7 @@ _LONG_NUMBER = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Sought:
+class IdMatcher:
     """Ids to look for.
 
     An id that is a short number can't be told from any other number in running text: it is looked for only where a
@@ -30,7 +30,7 @@ class Sought:
     words: re.Pattern[bytes] | None
 
     @classmethod
-    def of(cls, ids: Iterable[bytes]) -> Sought:
+    def of(cls, ids: Iterable[bytes]) -> IdMatcher:
         found = frozenset(ids)
         numbers = frozenset(one for one in found if one.isdigit() and len(one) < _LONG_NUMBER)
         return cls(found, numbers, _expression(found - numbers), _expression(numbers))

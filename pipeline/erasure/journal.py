@@ -41,8 +41,7 @@ class Journal:
         if other is None:
             return self
         rows = {
-            one: tuple(sorted({*self.rows.get(one, ()), *other.rows.get(one, ())}))
-            for one in {*self.rows, *other.rows}
+            one: tuple(sorted({*self.rows.get(one, ()), *other.rows.get(one, ())})) for one in {*self.rows, *other.rows}
         }
         return Journal(
             tuple(sorted({*self.users, *other.users})),
@@ -56,7 +55,7 @@ class Journal:
         beside = path.with_name(f"{path.name}.{os.getpid()}")
         raw = {
             "format": _FORMAT,
-            "users": [one.decode("latin-1") for one in self.users],
+            "users": [user.decode("latin-1") for user in self.users],
             "rows": {str(one): list(rows) for one, rows in self.rows.items()},
             "times": list(self.times),
             "learned": list(self.learned),

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.erasure.redaction import redact
 
 
-def forget_in_store(config: Config, store: metadata_store.MetadataStore, pattern: re.Pattern[bytes]) -> int:
+def erase_in_store(config: Config, store: metadata_store.MetadataStore, pattern: re.Pattern[bytes]) -> int:
     """Rewrites the properties that hold an id; returns how many artifacts, executions and contexts that were.
 
     SQLite is written anew, so that no free page keeps what was there. What a database server keeps in its own logs

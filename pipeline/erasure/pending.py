@@ -10,11 +10,11 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.erasure.journal import journal_path
-from pipeline.ledger.artifacts import MEMORY, MODEL, Pieces, read_pieces
-from pipeline.ledger.models import LEARNED, Family, Model, read_family
+from pipeline.ledger.artifacts import MEMORY, MODEL, PipelineArtifacts, read_artifacts
+from pipeline.ledger.models import LEARNED, Model, ModelLineage, model_lineage_in
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.root_lock import alone
 from pipeline.metadata_store.run_lock import alone_in_store
@@ -50,11 +50,11 @@ class Due:
 
 def read_due(config: Config) -> Due:
     """Reads it from ML Metadata; nothing was ever forgotten is nothing due."""
-    forgotten, store = Forgotten.load(config.forgotten_path), open_store(config)
+    forgotten, store = SuppressionList.load(config.suppression_list_path), open_store(config)
     if forgotten is None or store is None:
         return Due(None, (), (), None)
-    pieces, family = read_pieces(config, store), read_family(store, config.name)
-    return _due(pieces, family, forgotten)
+    records, lineage = read_artifacts(config, store), model_lineage_in(store, config.name)
+    return _due(records, lineage, forgotten)
 
 
 def due_lines(due: Due, config: Config) -> list[str]:
@@ -90,33 +90,33 @@ def take_older_back(config: Config) -> tuple[int, ...]:
       LockedError: a run is going on.
     """
     with alone(config.root), alone_in_store(config):
-        forgotten, store = Forgotten.load(config.forgotten_path), open_store(config)
+        forgotten, store = SuppressionList.load(config.suppression_list_path), open_store(config)
         if forgotten is None or store is None:
             return ()
-        pieces, family = read_pieces(config, store), read_family(store, config.name)
-        due = _due(pieces, family, forgotten)
+        records, lineage = read_artifacts(config, store), model_lineage_in(store, config.name)
+        due = _due(records, lineage, forgotten)
         if due.champion is not None or not due.older:
             return ()
         from pipeline.operations.garbage_collection import remove
 
-        planned = _rollback(config, family, due.older)
+        planned = _rollback(config, lineage, due.older)
         take_back(config, planned, {one.id: _REASON for one in planned.revoke}, SEEN_AFTER)
         versions = {one.version for one in due.older}
-        gone = [one for one in (*pieces.of(MODEL), *pieces.of(MEMORY)) if one.version in versions]
+        gone = [one for one in (*records.of(MODEL), *records.of(MEMORY)) if one.version in versions]
         remove(config, store, gone)
         return tuple(sorted(versions))
 
 
-def _due(pieces: Pieces, family: Family, forgotten: Forgotten) -> Due:
-    learned = _learned(pieces)
-    champion = family.champion()
+def _due(records: PipelineArtifacts, lineage: ModelLineage, forgotten: SuppressionList) -> Due:
+    learned = _learned(records)
+    champion = lineage.champion()
     tainted = champion is not None and champion.id in learned
-    older = [one for one in family.models if one.id in learned and one.kept]
-    states = [one for one in pieces.all if one.kind == _STATE]
-    live = {one.span for one in states if one.live}
+    older = [model for model in lineage.models if model.id in learned and model.kept]
+    states = [one for one in records.all if one.kind == _STATE]
+    live = {state.span for state in states if state.live}
     begin = min(forgotten.spans, default=None)
-    again = {one.span for one in states} - live - set(forgotten.spans)
-    spans = {one.span for one in states} - set(forgotten.spans)
+    again = {state.span for state in states} - live - set(forgotten.spans)
+    spans = {state.span for state in states} - set(forgotten.spans)
     return Due(
         champion=champion if tainted else None,
         older=() if tainted or champion is None else tuple(older),
@@ -125,20 +125,20 @@ def _due(pieces: Pieces, family: Family, forgotten: Forgotten) -> Due:
     )
 
 
-def _learned(pieces: Pieces) -> set[int]:
+def _learned(records: PipelineArtifacts) -> set[int]:
     """Ids of the models that learned from the forgotten, themselves or through the model that they started from."""
-    models = [one for one in pieces.all if one.kind == MODEL]
-    found = {one.id for one in models if one.properties.get(LEARNED)}
-    versions = {one.version for one in models if one.id in found}
-    for one in models:  # in the order in which they were trained
-        if one.properties.get("parent") and one.properties["parent"] in versions:
-            found.add(one.id)
-            versions.add(one.version)
+    models = [one for one in records.all if one.kind == MODEL]
+    found = {model.id for model in models if model.properties.get(LEARNED)}
+    versions = {model.version for model in models if model.id in found}
+    for model in models:  # in the order in which they were trained
+        if model.properties.get("parent") and model.properties["parent"] in versions:
+            found.add(model.id)
+            versions.add(model.version)
     return found
 
 
-def _rollback(config: Config, family: Family, models: Sequence[Model]) -> Rollback:
+def _rollback(config: Config, lineage: ModelLineage, models: Sequence[Model]) -> Rollback:
     try:
-        return plan_without(config, family, models, models)
+        return plan_without(config, lineage, models, models)
     except RollbackError as error:
         raise RollbackError(f"Models that learned from the forgotten can't be taken back yet. {error}") from None

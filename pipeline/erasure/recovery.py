@@ -18,5 +18,5 @@ def end_erasures(config: Config) -> None:
         _log.warning("Ended an erasure that was cut off.")
         if left:
             _log.error("These files still hold the id: %s", ", ".join(map(str, left)))
-    if config.forgotten_path.exists():
+    if config.suppression_list_path.exists():
         spans.finish(config)

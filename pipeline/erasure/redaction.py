@@ -15,9 +15,9 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from components.span_transform.erasure import forget_in_examples, forget_in_history
+from components.span_transform.erasure import erase_in_examples, erase_in_history
 from pipeline.erasure.file_formats import PAGES, TEXTS, values_of
-from pipeline.erasure.id_matcher import Sought
+from pipeline.erasure.id_matcher import IdMatcher
 from pipeline.erasure.search import count_in
 from trainer.keras2 import tf
 from trainer.models import find_model
@@ -27,25 +27,25 @@ from trainer.train_state import ModelState
 STAND_IN = b"[forgotten]"
 
 
-def forget_in_file(path: Path, sought: Sought) -> bool:
+def erase_in_file(path: Path, matcher: IdMatcher) -> bool:
     """Takes the ids out of one file by its kind; False where it does not hold them, or no way is known."""
-    if not count_in(path, sought):
+    if not count_in(path, matcher):
         return False
-    ids, pattern = sought.ids, sought.pattern
+    ids, pattern = matcher.ids, matcher.pattern
     if path.suffix == ".gz" and path.parent.name.startswith("Split-"):
-        forget_in_examples(path, ids, sought.in_value)
+        erase_in_examples(path, ids, matcher.in_value)
     elif path.suffix == ".parquet" and path.name.startswith("history-"):
-        forget_in_history(path, ids)
+        erase_in_history(path, ids)
     elif path.name == "FeatureStats.pb":
         _write(path, _statistics(path.read_bytes(), ids, pattern))
     elif path.name == "SchemaDiff.pb" and pattern:
         _write(path, _anomalies(path.read_bytes(), pattern))
     elif "tfevents" in path.name and pattern:
         _write_records(path, [_event(record, pattern) for record in _records(path)])
-    elif path.suffix in PAGES and sought.words and sought.words.search(path.read_bytes()):
+    elif path.suffix in PAGES and matcher.words and matcher.words.search(path.read_bytes()):
         path.unlink()  # a number among numbers: nobody can tell which of them is the user
     elif path.suffix == ".csv":
-        _write(path, _cells(path, sought))
+        _write(path, _cells(path, matcher))
     elif path.suffix in PAGES | TEXTS and pattern:
         _write(path, pattern.sub(STAND_IN, path.read_bytes()))
     else:
@@ -53,7 +53,7 @@ def forget_in_file(path: Path, sought: Sought) -> bool:
     return True
 
 
-def forget_in_state(folder: Path, model_type: str, rows: Sequence[int]) -> bool:
+def erase_in_state(folder: Path, model_type: str, rows: Sequence[int]) -> bool:
     """Makes the users' own rows, in tables of keys and in their slots, zeros; whether there was anything to do."""
     if not rows or not (folder / "state.json").exists():
         return False
@@ -83,7 +83,7 @@ def tables_of_keys(folder: Path, model_type: str) -> list[np.ndarray]:
     return [value for path, value in weights.items() if _is_of_keys(path, model_type)]
 
 
-def forget_in_memory(path: Path, rows: Collection[int], times: Collection[int], shared: int) -> int:
+def erase_in_memory(path: Path, rows: Collection[int], times: Collection[int], shared: int) -> int:
     """Drops the users' exemplars; returns how many.
 
     Args:
@@ -105,7 +105,7 @@ def forget_in_memory(path: Path, rows: Collection[int], times: Collection[int], 
 
 
 def exemplars_in(path: Path, rows: Collection[int], times: Collection[int], shared: int) -> int:
-    """How many `forget_in_memory` would drop."""
+    """How many `erase_in_memory` would drop."""
     return int(_theirs(ReplayMemory.load(path), rows, times, shared).sum())
 
 
@@ -153,15 +153,15 @@ def _is_of_keys(path: str, model_type: str) -> bool:
     return any(kind == "keys" and path.startswith(name) for name, kind in tables.items())
 
 
-def _cells(path: Path, sought: Sought) -> bytes:
+def _cells(path: Path, matcher: IdMatcher) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         for row in csv.reader(file):
             cells = [cell.encode("utf-8", "surrogateescape") for cell in row]
-            cells = [STAND_IN if cell in sought.ids else cell for cell in cells]
-            if sought.pattern:
-                cells = [sought.pattern.sub(STAND_IN, cell) for cell in cells]
+            cells = [STAND_IN if cell in matcher.ids else cell for cell in cells]
+            if matcher.pattern:
+                cells = [matcher.pattern.sub(STAND_IN, cell) for cell in cells]
             writer.writerow([cell.decode("utf-8", "surrogateescape") for cell in cells])
     return out.getvalue().encode("utf-8", "surrogateescape")
 
@@ -176,11 +176,11 @@ def _statistics(data: bytes, ids: Collection[bytes], pattern: re.Pattern[bytes] 
             if "item" in (feature.name, *feature.path.step):
                 continue
             strings = feature.string_stats
-            top = [one for one in strings.top_values if one.value not in names]
+            top = [top_value for top_value in strings.top_values if top_value.value not in names]
             if len(top) < len(strings.top_values):
                 del strings.top_values[:]
                 strings.top_values.extend(top)
-            buckets = [one for one in strings.rank_histogram.buckets if one.label not in names]
+            buckets = [bucket for bucket in strings.rank_histogram.buckets if bucket.label not in names]
             if len(buckets) < len(strings.rank_histogram.buckets):
                 del strings.rank_histogram.buckets[:]
                 strings.rank_histogram.buckets.extend(buckets)

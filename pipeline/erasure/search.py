@@ -12,35 +12,35 @@ import numpy as np
 
 from pipeline.erasure import file_formats
 from pipeline.erasure.file_formats import PAGES, TEXTS
-from pipeline.erasure.id_matcher import Sought
+from pipeline.erasure.id_matcher import IdMatcher
 
 _CHUNK = 1 << 24
 _EDGE = 4_096
 
 
-def search(root: Path, sought: Sought, skip: Collection[Path] = ()) -> dict[Path, int]:
+def search(root: Path, matcher: IdMatcher, skip: Collection[Path] = ()) -> dict[Path, int]:
     """Files below `root`, or `root` itself, that hold one of the ids, with how often."""
     found = {}
     for path in _files(root):
-        if path not in skip and (count := count_in(path, sought)):
+        if path not in skip and (count := count_in(path, matcher)):
             found[path] = count
     return found
 
 
-def count_in(path: Path, sought: Sought) -> int:
+def count_in(path: Path, matcher: IdMatcher) -> int:
     """How often one file holds one of the ids; 0 for a file that vanished."""
     try:
         if (reader := file_formats.reader_of(path)) is not None:
-            return reader(path, sought)
+            return reader(path, matcher)
         if path.suffix in PAGES:
-            return _in_chunks(_raw(path), sought.in_page)
+            return _in_chunks(_raw(path), matcher.in_page)
         if path.suffix in TEXTS:
-            return _in_chunks(_raw(path), sought.in_text)
+            return _in_chunks(_raw(path), matcher.in_text)
         if path.suffix == ".gz":
-            return _in_chunks(_gunzipped(path), sought.in_bytes)
+            return _in_chunks(_gunzipped(path), matcher.in_bytes)
         if path.suffix == ".npz":
-            return _in_chunks(_arrays(path), sought.in_bytes)
-        return _in_chunks(_raw(path), sought.in_bytes)
+            return _in_chunks(_arrays(path), matcher.in_bytes)
+        return _in_chunks(_raw(path), matcher.in_bytes)
     except FileNotFoundError:
         return 0
 

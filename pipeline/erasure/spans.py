@@ -14,11 +14,11 @@ from pathlib import Path
 from ml_metadata.metadata_store import metadata_store
 
 from components.resolvers import FORGOTTEN
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 from pipeline.config import Config
-from pipeline.erasure.errors import ForgetError
-from pipeline.ledger.artifacts import Piece, Pieces, read_pieces
-from pipeline.ledger.models import Model, read_family
+from pipeline.erasure.errors import ErasureError
+from pipeline.ledger.artifacts import ArtifactRecord, PipelineArtifacts, read_artifacts
+from pipeline.ledger.models import Model, model_lineage_in
 from pipeline.ledger.runs import run_id
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.root_lock import alone
@@ -38,14 +38,14 @@ class SpanErasure:
     Attributes:
       span: its number.
       rollback: the models that are taken back, what is served then.
-      pieces: artifacts whose files go.
+      records: artifacts whose files go.
       again: later spans that were run and have to be run again.
       own: the day's own files, outside of the root; they are left alone and never read again.
     """
 
     span: int
     rollback: Rollback
-    pieces: tuple[Piece, ...]
+    records: tuple[ArtifactRecord, ...]
     again: tuple[int, ...]
     own: tuple[str, ...]
 
@@ -60,15 +60,15 @@ def make_span_erasure(config: Config, name: str) -> SpanErasure:
     """
     naming, store = Naming(config.data.dated), open_store(config)
     span = naming.parse(name)
-    pieces = None if store is None else read_pieces(config, store)
-    if store is None or pieces is None or not any(one.span == span for one in pieces.all):
-        raise ForgetError(f"`--span` must be a span that was run. Received: {name}. `warmspan status` lists them.")
-    going = _standing_on(pieces, span)
+    records = None if store is None else read_artifacts(config, store)
+    if store is None or records is None or not any(one.span == span for one in records.all):
+        raise ErasureError(f"`--span` must be a span that was run. Received: {name}. `warmspan status` lists them.")
+    going = _standing_on(records, span)
     again = tuple(sorted({one.span for one in going if one.span > span}))
     there = read_deliveries(config)
     lost = [naming.format(one) for one in again if one not in there]
     if lost:
-        raise ForgetError(
+        raise ErasureError(
             f"The days after `--span` must still have files, because they are run again without it. Received: none for "
             f"{', '.join(lost)}. Put them back into the data folder."
         )
@@ -85,41 +85,41 @@ def carry_out(config: Config, planned: SpanErasure) -> None:
       LockedError: a run is going on.
     """
     with alone(config.root), alone_in_store(config):
-        forgotten = Forgotten.load(config.forgotten_path) or Forgotten.new()
-        forgotten.with_spans([planned.span]).save(config.forgotten_path)
+        forgotten = SuppressionList.load(config.suppression_list_path) or SuppressionList.new()
+        forgotten.with_spans([planned.span]).save(config.suppression_list_path)
         finish(config)
 
 
 def finish(config: Config) -> None:
     """Ends the erasure of days that was cut off, if there is one. The caller holds the locks."""
-    forgotten, store = Forgotten.load(config.forgotten_path), open_store(config)
+    forgotten, store = SuppressionList.load(config.suppression_list_path), open_store(config)
     if forgotten is None or store is None or not forgotten.spans:
         return
-    pieces = read_pieces(config, store)
+    records = read_artifacts(config, store)
     for span in sorted(forgotten.spans):
-        if not any(one.span == span and one.live and one.kind != _SCHEMA for one in pieces.all):
+        if not any(one.span == span and one.live and one.kind != _SCHEMA for one in records.all):
             continue
         planned = _rollback(config, store, span)
         why = f"stands on {Naming(config.data.dated).format(span)}, which was forgotten"
         take_back(config, planned, {one.id: why for one in planned.revoke}, SEEN_AFTER)
-        going = _standing_on(pieces, span)
+        going = _standing_on(records, span)
         # The day itself at last: as long as it is there this is not done.
         remove(config, store, [one for one in going if one.span > span])
         for path in _papers(config, span):
             path.unlink(missing_ok=True)
         _mark(store, [one for one in going if one.span == span])
         remove(config, store, [one for one in going if one.span == span])
-        pieces = read_pieces(config, store)
+        records = read_artifacts(config, store)
 
 
-def _standing_on(pieces: Pieces, span: int) -> list[Piece]:
-    return [one for one in pieces.all if one.live and one.span >= span and one.kind != _SCHEMA]
+def _standing_on(records: PipelineArtifacts, span: int) -> list[ArtifactRecord]:
+    return [one for one in records.all if one.live and one.span >= span and one.kind != _SCHEMA]
 
 
 def _rollback(config: Config, store: metadata_store.MetadataStore, span: int) -> Rollback:
-    family = read_family(store, config.name)
-    gone: list[Model] = [one for one in family.models if one.span >= span]
-    return plan_without(config, family, gone, gone)
+    lineage = model_lineage_in(store, config.name)
+    gone: list[Model] = [model for model in lineage.models if model.span >= span]
+    return plan_without(config, lineage, gone, gone)
 
 
 def _papers(config: Config, span: int) -> Iterable[Path]:
@@ -129,9 +129,9 @@ def _papers(config: Config, span: int) -> Iterable[Path]:
     yield config.artifacts_path / "SpanExampleGen" / "refused" / f"{name}.csv"
 
 
-def _mark(store: metadata_store.MetadataStore, found: Iterable[Piece]) -> None:
+def _mark(store: metadata_store.MetadataStore, found: Iterable[ArtifactRecord]) -> None:
     artifacts = store.get_artifacts_by_id([one.id for one in found])
-    for one in artifacts:
-        one.custom_properties[FORGOTTEN].int_value = 1
+    for artifact in artifacts:
+        artifact.custom_properties[FORGOTTEN].int_value = 1
     if artifacts:
         store.put_artifacts(artifacts)

@@ -11,14 +11,14 @@ import numpy as np
 
 from components.span_pusher.version_folder import versions
 from pipeline.config import Config
-from pipeline.explain.trained_model import Ids, Trained, load_ids, load_trained, newest_folder, read_history
-from pipeline.ledger.models import Family, read_models
+from pipeline.explain.trained_model import Ids, TrainedModel, load_ids, load_trained_model, newest_folder, read_history
+from pipeline.ledger.models import ModelLineage, read_model_lineage
 from serving.bundle import BundleError, Manifest
 from serving.bundle.attribution import Ask, asking, item_vectors, nearest, place_of, scores_without
 from serving.bundle.protocols import UNAVAILABLE
 from serving.bundle.saved_model import SavedModel
 from trainer.models import ModelError
-from trainer.models.attribution import Shares
+from trainer.models.attribution import Attribution
 from trainer.train_state import StateError
 
 _NOTHING = 5e-5  # what is shown as 0.0000 carries nothing
@@ -128,7 +128,7 @@ class Explainer:
         self,
         version: int,
         ask: Ask,
-        trained: Trained | None,
+        trained: TrainedModel | None,
         ids: Ids,
         items: Sequence[bytes],
         vectors: np.ndarray | None,
@@ -209,7 +209,7 @@ class Explainer:
 
     def _shares(
         self, user: bytes, history: Sequence[bytes], item: bytes, score: float
-    ) -> tuple[Shares | None, str]:
+    ) -> tuple[Attribution | None, str]:
         """The terms of the score; None where there are none, or where they are not those of what is served."""
         shares = None if self.trained is None else self.trained.shares(user, history, item)
         if shares is None or abs(shares.total - score) <= _CLOSE * max(1.0, abs(score)):
@@ -272,8 +272,8 @@ def served_explainer(config: Config, version: int | None = None) -> Explainer:
         about = Manifest.read(folder).about
     except BundleError as error:
         raise ExplainError(str(error)) from None
-    ids, family = _ids(config), read_models(config)
-    trained, note = _trained(config, family, chosen, ids)
+    ids, lineage = _ids(config), read_model_lineage(config)
+    trained, note = _trained(config, lineage, chosen, ids)
     model = SavedModel(config.name, chosen, folder)
     items = ids.items.ids.to_pylist() if trained is None else trained.items
     ask = asking(model)
@@ -284,28 +284,28 @@ def served_explainer(config: Config, version: int | None = None) -> Explainer:
     if vectors is None and trained is not None:
         vectors = trained.vectors()
     return Explainer(
-        chosen, ask, trained, ids, items, vectors, tuple(about.get("learned", ())), bases_of(family, chosen), note
+        chosen, ask, trained, ids, items, vectors, tuple(about.get("learned", ())), bases_of(lineage, chosen), note
     )
 
 
-def bases_of(family: Family, version: int) -> tuple[int, ...]:
+def bases_of(lineage: ModelLineage, version: int) -> tuple[int, ...]:
     """The versions that a version was trained from, the nearest first."""
-    by_id, found = {one.id: one for one in family.models}, []
-    wanted = family.of_version(version)[-1:]
+    by_id, found = {model.id: model for model in lineage.models}, []
+    wanted = lineage.of_version(version)[-1:]
     while wanted:
-        parents = [by_id[one] for one in wanted[0].bases if one in by_id]
+        parents = [by_id[base] for base in wanted[0].bases if base in by_id]
         # Of a replay memory's models and the one that was fine-tuned, the latter is the nearest.
         wanted = sorted(parents, key=lambda one: -one.span)[:1]
         found += [one.version for one in wanted]
     return tuple(found)
 
 
-def _trained(config: Config, family: Family, version: int, ids: Ids) -> tuple[Trained | None, str]:
-    models = [one for one in family.of_version(version) if one.pushed is not None] or family.of_version(version)
+def _trained(config: Config, lineage: ModelLineage, version: int, ids: Ids) -> tuple[TrainedModel | None, str]:
+    models = [one for one in lineage.of_version(version) if one.pushed is not None] or lineage.of_version(version)
     if not models:
         return None, "The model's state is not in the ledger, so events are left out instead of shared."
     try:
-        return load_trained(config, models[-1].uri, ids), ""
+        return load_trained_model(config, models[-1].uri, ids), ""
     except (StateError, ModelError) as error:
         return None, f"Without the model's state events are left out instead of shared: {error}"
 

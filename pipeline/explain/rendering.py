@@ -30,7 +30,7 @@ def carried(found: Explanation) -> str:
         return "The user has no event that the model looks at."
     if not found.named:
         return "No event of the history speaks for this item: each of them lowers its score, or leaves it as it is."
-    *most, last = (named(one.item, one.title) for one in found.events[: found.named])
+    *most, last = (named(event.item, event.title) for event in found.events[: found.named])
     listed = f"{', '.join(most)} and {last}" if most else last
     speak, them = ("speak", "them") if most else ("speaks", "it")
     sense = "falls" if found.fall >= 0 else "rises"
@@ -54,9 +54,9 @@ def event_table(found: Explanation) -> Table:
     table = Table(show_edge=False)
     for column, justify in (("event", "left"), ("time (UTC)", "left"), ("share", "right"), ("without it", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for one in found.events[:_MOST]:
-        share = "-" if one.share is None else signed(one.share)
-        table.add_row(named(one.item, one.title), clock(one.time), share, signed(-one.fall))
+    for event in found.events[:_MOST]:
+        share = "-" if event.share is None else signed(event.share)
+        table.add_row(named(event.item, event.title), clock(event.time), share, signed(-event.fall))
     rest = found.events[_MOST:]
     if rest:
         total = "-" if rest[0].share is None else signed(sum(one.share or 0.0 for one in rest))

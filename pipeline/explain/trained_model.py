@@ -17,7 +17,7 @@ from pipeline.ledger.artifacts import LIVE
 from pipeline.metadata_store.connection import connect
 from pipeline.parameters.components import model_spec, trainer_settings
 from serving.bundle.protocols import UNAVAILABLE
-from trainer.models.attribution import Shares
+from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender
 from trainer.train_state import ModelState
 from trainer.update import rebuild
@@ -43,7 +43,7 @@ class Ids:
         return self.titles.get(item, "")
 
 
-class Trained:
+class TrainedModel:
     """A model rebuilt from its state."""
 
     def __init__(self, model: Recommender, ids: Ids) -> None:
@@ -67,7 +67,7 @@ class Trained:
         """The items that it has a row of its own for, in the order of the rows."""
         return self.ids.items.ids.slice(0, self.model.sizes.items - self.model.sizes.first_row).to_pylist()
 
-    def shares(self, user: bytes, history: Sequence[bytes], item: bytes) -> Shares | None:
+    def shares(self, user: bytes, history: Sequence[bytes], item: bytes) -> Attribution | None:
         """What the item's score is the sum of; the shares are those of `history`, oldest first."""
         import tensorflow as tf
 
@@ -113,13 +113,13 @@ def _rows(vocabulary: Vocabulary, ids: Sequence[bytes], size: int) -> np.ndarray
     return rows
 
 
-def load_trained(config: Config, uri: str, ids: Ids) -> Trained:
+def load_trained_model(config: Config, uri: str, ids: Ids) -> TrainedModel:
     """The model whose artifact lies at `uri`.
 
     Raises:
       StateError, ModelError: it is not there, or of another model than the settings have.
     """
-    return Trained(rebuild(model_spec(config), ModelState.load(Path(uri) / STATE_FOLDER)), ids)
+    return TrainedModel(rebuild(model_spec(config), ModelState.load(Path(uri) / STATE_FOLDER)), ids)
 
 
 def load_ids(config: Config, vocabulary: Path) -> Ids:
@@ -150,13 +150,13 @@ def newest_folder(config: Config, kind: str) -> Path | None:
     """The folder of the newest artifact of a type whose files are there: that of the last span, of its last run."""
     store = connect(config)
     context = store.get_context_by_type_and_name("pipeline", config.name)
-    types = {one.id for one in store.get_artifact_types() if one.name == kind}
+    types = {artifact_type.id for artifact_type in store.get_artifact_types() if artifact_type.name == kind}
     if context is None or not types:
         return None
 
     def order(one: metadata_store_pb2.Artifact) -> tuple[int, int]:
         return one.custom_properties["span"].int_value, one.id
 
-    found = [one for one in store.get_artifacts_by_context(context.id) if one.type_id in types]
+    found = [artifact for artifact in store.get_artifacts_by_context(context.id) if artifact.type_id in types]
     found = [one for one in found if "span" in one.custom_properties and one.state == LIVE]
     return Path(max(found, key=order).uri) if found else None

@@ -21,7 +21,7 @@ DELETED = metadata_store_pb2.Artifact.DELETED
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class ArtifactRecord:
     """One artifact.
 
     Attributes:
@@ -58,7 +58,7 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pieces:
+class PipelineArtifacts:
     """All of them, in the order in which they were made.
 
     Attributes:
@@ -68,17 +68,17 @@ class Pieces:
       folders: every artifact folder that the store knows to be whole, of this pipeline or of another.
     """
 
-    all: tuple[Piece, ...]
+    all: tuple[ArtifactRecord, ...]
     taken: Mapping[int, frozenset[int]]
     runs: Mapping[tuple[int, int], frozenset[int]]
     folders: frozenset[Path]
 
-    def of(self, kind: str) -> list[Piece]:
+    def of(self, kind: str) -> list[ArtifactRecord]:
         """Those of `node/key` that are there, oldest first."""
         return [one for one in self.all if one.kind == kind and one.live]
 
 
-def read_pieces(config: Config, store: metadata_store.MetadataStore) -> Pieces:
+def read_artifacts(config: Config, store: metadata_store.MetadataStore) -> PipelineArtifacts:
     """Reads them; others may share the store."""
     context = store.get_context_by_type_and_name("pipeline", config.name)
     found = [] if context is None else sorted(store.get_artifacts_by_context(context.id), key=lambda one: one.id)
@@ -96,7 +96,7 @@ def read_pieces(config: Config, store: metadata_store.MetadataStore) -> Pieces:
     for artifact, executions in used.items():
         for execution in executions:
             inputs.setdefault(execution, set()).add(artifact)
-    pieces, taken = [], {}
+    records, taken = [], {}
     for one in found:
         place = _place(config, one.uri)
         makers = made.get(one.id, set())
@@ -105,14 +105,14 @@ def read_pieces(config: Config, store: metadata_store.MetadataStore) -> Pieces:
         span, revision = max((of_execution[maker] for maker in makers if maker in of_execution), default=(0, 0))
         taken[one.id] = frozenset(artifact for maker in makers for artifact in inputs.get(maker, ()))
         plain = {name: getattr(value, value.WhichOneof("value")) for name, value in one.custom_properties.items()}
-        pieces.append(
-            Piece(
+        records.append(
+            ArtifactRecord(
                 one.id, *place, span, revision, Path(one.uri), one.state, plain, frozenset(used.get(one.id, ()))
             )
         )
     known = store.get_artifacts()
     folders = frozenset(Path(one.uri) for one in known if one.uri and one.state == LIVE)
-    return Pieces(tuple(pieces), taken, {run: ids for run, (ids, _) in runs.items()}, folders)
+    return PipelineArtifacts(tuple(records), taken, {run: ids for run, (ids, _) in runs.items()}, folders)
 
 
 def _runs(
@@ -121,8 +121,8 @@ def _runs(
     """Of every run the artifacts in its context, and its executions."""
     found = {}
     for context, span, _, revision in run_contexts(config, store):
-        artifacts = frozenset(one.id for one in store.get_artifacts_by_context(context))
-        executions = frozenset(one.id for one in store.get_executions_by_context(context))
+        artifacts = frozenset(artifact.id for artifact in store.get_artifacts_by_context(context))
+        executions = frozenset(execution.id for execution in store.get_executions_by_context(context))
         found[span, revision] = artifacts, executions
     return found
 

@@ -53,7 +53,7 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
+class ModelLineage:
     """The models of one pipeline, oldest first, and the spans whose training sequences are at hand."""
 
     models: tuple[Model, ...]
@@ -65,13 +65,13 @@ class Family:
         Args:
           without: ids of models that are taken for revoked too.
         """
-        clean = [one for one in self.models if not one.revoked and one.kept and one.id not in without]
+        clean = [model for model in self.models if not model.revoked and model.kept and model.id not in without]
         newest = {one.span: one for one in sorted(clean, key=lambda one: one.id)}
         return max((one for one in newest.values() if one.blessed), key=lambda one: one.span, default=None)
 
     def served(self, without: Collection[int] = ()) -> Model | None:
         """The newest clean model that was pushed: what the folder's highest version must be."""
-        clean = [one for one in self.models if one.pushed is not None and not one.revoked and one.kept]
+        clean = [model for model in self.models if model.pushed is not None and not model.revoked and model.kept]
         clean = [one for one in clean if one.id not in without]
         return max(clean, key=lambda one: (one.version, one.id), default=None)
 
@@ -80,32 +80,32 @@ class Family:
         return tuple(span for span in self.spans if span > champion.span)
 
     def of_version(self, version: int) -> list[Model]:
-        return [one for one in self.models if one.version == version]
+        return [model for model in self.models if model.version == version]
 
     def with_descendants(self, roots: Iterable[Model]) -> list[Model]:
         """`roots` and every model that descends from one of them, oldest first."""
-        found = {one.id for one in roots}
+        found = {root.id for root in roots}
         grown = True
         while grown:
-            more = {one.id for one in self.models if one.bases & found} - found
+            more = {model.id for model in self.models if model.bases & found} - found
             found |= more
             grown = bool(more)
-        return [one for one in self.models if one.id in found]
+        return [model for model in self.models if model.id in found]
 
     @property
     def revoked_versions(self) -> frozenset[int]:
-        return frozenset(one.version for one in self.models if one.revoked)
+        return frozenset(model.version for model in self.models if model.revoked)
 
 
-def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
+def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> ModelLineage:
     """The models of `pipeline`; others may share the store."""
     context = store.get_context_by_type_and_name("pipeline", pipeline)
     if context is None:
-        return Family((), ())
-    kinds = {one.id: one.name for one in store.get_artifact_types()}
+        return ModelLineage((), ())
+    kinds = {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()}
     by_kind: dict[str, list[metadata_store_pb2.Artifact]] = {}
-    for one in sorted(store.get_artifacts_by_context(context.id), key=lambda one: one.id):
-        by_kind.setdefault(kinds[one.type_id], []).append(one)
+    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda one: one.id):
+        by_kind.setdefault(kinds[artifact.type_id], []).append(artifact)
     blessed = {
         _number(one, "current_model_id"): _number(one, "blessed") == 1 for one in by_kind.get("ModelBlessing", [])
     }
@@ -134,7 +134,7 @@ def read_family(store: metadata_store.MetadataStore, pipeline: str) -> Family:
     ]
     made = [one for one in by_kind.get("Examples", []) if one.state not in _GONE]
     spans = {_number(one, "span") for one in made if "new_events" in one.custom_properties}
-    return Family(tuple(models), tuple(sorted(spans)))
+    return ModelLineage(tuple(models), tuple(sorted(spans)))
 
 
 def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when: str) -> None:
@@ -146,10 +146,10 @@ def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when
       when: the time, in ISO 8601.
     """
     artifacts = store.get_artifacts_by_id(list(reasons))
-    for one in artifacts:
-        one.custom_properties[REVOKED].int_value = 1
-        one.custom_properties[REASON].string_value = reasons[one.id]
-        one.custom_properties[TIME].string_value = when
+    for artifact in artifacts:
+        artifact.custom_properties[REVOKED].int_value = 1
+        artifact.custom_properties[REASON].string_value = reasons[artifact.id]
+        artifact.custom_properties[TIME].string_value = when
     # One call is one transaction.
     store.put_artifacts(artifacts)
 
@@ -161,7 +161,11 @@ def _bases(
     memories: Collection[metadata_store_pb2.Artifact],
 ) -> dict[int, frozenset[int]]:
     """Model id to the ids of the models that it was trained from."""
-    types = {one.id for one in store.get_execution_types() if one.name.rsplit(".", 1)[-1] == _TRAINER}
+    types = {
+        execution_type.id
+        for execution_type in store.get_execution_types()
+        if execution_type.name.rsplit(".", 1)[-1] == _TRAINER
+    }
     trainings = [one.id for one in store.get_executions_by_context(context) if one.type_id in types]
     taken: dict[int, list[tuple[str, int]]] = {}
     made: dict[int, list[int]] = {}
@@ -213,7 +217,7 @@ def _text(one: metadata_store_pb2.Artifact, name: str) -> str:
     return one.custom_properties[name].string_value if name in one.custom_properties else ""
 
 
-def read_models(config: Config) -> Family:
+def read_model_lineage(config: Config) -> ModelLineage:
     """The models of this pipeline; none before the first run."""
     store = open_store(config)
-    return Family((), ()) if store is None else read_family(store, config.name)
+    return ModelLineage((), ()) if store is None else model_lineage_in(store, config.name)

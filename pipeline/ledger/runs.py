@@ -139,7 +139,7 @@ def read_order(config: Config) -> dict[int, tuple[int, int]]:
     order = {}
     for run in read_ledger(config):
         context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
-        ids = [one.id for one in store.get_executions_by_context(context.id)]
+        ids = [execution.id for execution in store.get_executions_by_context(context.id)]
         if ids:
             order[run.span] = min(ids), max(ids)
     return order
@@ -155,15 +155,18 @@ class _Kinds:
     @classmethod
     def read(cls, store: metadata_store.MetadataStore) -> _Kinds:
         return cls(
-            {one.id: one.name.rsplit(".", 1)[-1] for one in store.get_execution_types()},
-            {one.id: one.name for one in store.get_artifact_types()},
+            {
+                execution_type.id: execution_type.name.rsplit(".", 1)[-1]
+                for execution_type in store.get_execution_types()
+            },
+            {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()},
         )
 
 
-def _read(
-    store: metadata_store.MetadataStore, kinds: _Kinds, context: int, span: int, name: str, revision: int
-) -> Run:
-    executions = {kinds.executions[one.type_id]: one for one in store.get_executions_by_context(context)}
+def _read(store: metadata_store.MetadataStore, kinds: _Kinds, context: int, span: int, name: str, revision: int) -> Run:
+    executions = {
+        kinds.executions[execution.type_id]: execution for execution in store.get_executions_by_context(context)
+    }
     found = _Artifacts(store.get_artifacts_by_context(context), kinds.artifacts, span)
     return _run(span, name, revision, executions, found)
 
@@ -171,17 +174,15 @@ def _read(
 class _Artifacts:
     """What a run made, by type and a property that tells artifacts of one type apart."""
 
-    def __init__(
-        self, artifacts: list[metadata_store_pb2.Artifact], kinds: Mapping[int, str], span: int
-    ) -> None:
+    def __init__(self, artifacts: list[metadata_store_pb2.Artifact], kinds: Mapping[int, str], span: int) -> None:
         self._found: list[tuple[str, dict[str, Any]]] = []
         self.base: dict[str, Any] = {}
-        for one in sorted(artifacts, key=lambda one: one.id):
-            properties = {name: _plain(value) for name, value in one.custom_properties.items()}
+        for artifact in sorted(artifacts, key=lambda one: one.id):
+            properties = {name: _plain(value) for name, value in artifact.custom_properties.items()}
             # Inputs from earlier spans belong to the run's context too.
             if properties.get("span") == span:
-                self._found.append((kinds[one.type_id], properties))
-            elif kinds[one.type_id] == "Model":
+                self._found.append((kinds[artifact.type_id], properties))
+            elif kinds[artifact.type_id] == "Model":
                 self.base = properties
 
     def properties(self, kind: str, having: str) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def _run(
     model = made.properties("Model", "version")
     last = executions.get(_LAST_NODE)
     done = decision.get("action") == "skip" or (last is not None and last.last_known_state in _DONE)
-    failed = any(one.last_known_state == metadata_store_pb2.Execution.FAILED for one in executions.values())
+    failed = any(execution.last_known_state == metadata_store_pb2.Execution.FAILED for execution in executions.values())
 
     def metrics(prefix: str) -> dict[str, float]:
         return {key.removeprefix(prefix): value for key, value in pushed.items() if key.startswith(prefix)}

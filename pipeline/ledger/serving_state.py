@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from components.span_pusher.version_folder import versions
 from components.span_pusher.version_labels import read_labels
 from pipeline.config import Config
-from pipeline.ledger.models import Model, read_models
+from pipeline.ledger.models import Model, read_model_lineage
 from pipeline.spans import Naming
 from serving.tfs_config.model_config import ModelConfigError
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class ServingState:
     """How things stand.
 
     Attributes:
@@ -36,54 +36,54 @@ class Standing:
     problem: str = ""
 
 
-def read_standing(config: Config) -> Standing:
+def read_serving_state(config: Config) -> ServingState:
     """Reads the folder, the labels and ML Metadata."""
-    present, family = versions(config.serving_path), read_models(config)
-    champion = family.champion()
-    pushed = [one for one in family.models if one.revoked and one.pushed is not None]
+    present, lineage = versions(config.serving_path), read_model_lineage(config)
+    champion = lineage.champion()
+    pushed = [model for model in lineage.models if model.revoked and model.pushed is not None]
     labels, problem = {}, ""
     try:
         labels = read_labels(config.models_config_path, config.name)
     except ModelConfigError as error:
         problem = str(error)
-    return Standing(
+    return ServingState(
         served=present[-1] if present else None,
         labels=labels,
         champion=champion,
-        owed=() if champion is None else family.owed(champion),
+        owed=() if champion is None else lineage.owed(champion),
         revoked={
             reason: tuple(one.version for one in pushed if one.reason == reason)
             for reason in dict.fromkeys(one.reason for one in pushed)
         },
-        left=tuple(version for version in present if version in family.revoked_versions),
+        left=tuple(version for version in present if version in lineage.revoked_versions),
         problem=problem,
     )
 
 
-def standing_lines(standing: Standing, config: Config) -> list[str]:
+def serving_state_lines(serving_state: ServingState, config: Config) -> list[str]:
     """The standing as lines of text."""
-    if standing.labels:
-        lines = [f"{name:10}{version}" for name, version in sorted(standing.labels.items(), reverse=True)]
-        if standing.served not in standing.labels.values():
-            lines.append(f"{'newest':10}{standing.served}, without a label")
+    if serving_state.labels:
+        lines = [f"{name:10}{version}" for name, version in sorted(serving_state.labels.items(), reverse=True)]
+        if serving_state.served not in serving_state.labels.values():
+            lines.append(f"{'newest':10}{serving_state.served}, without a label")
     else:
-        lines = [f"{'served':10}{standing.served or 'nothing'}"]
-    if standing.champion is not None:
-        lines.append(f"{'champion':10}{standing.champion.version}")
-        lines += owed_lines(standing.champion, standing.owed, config)
-    lines += [f"{'revoked':10}{', '.join(map(str, found))}: {why}" for why, found in standing.revoked.items()]
-    if standing.left:
+        lines = [f"{'served':10}{serving_state.served or 'nothing'}"]
+    if serving_state.champion is not None:
+        lines.append(f"{'champion':10}{serving_state.champion.version}")
+        lines += owed_lines(serving_state.champion, serving_state.owed, config)
+    lines += [f"{'revoked':10}{', '.join(map(str, found))}: {why}" for why, found in serving_state.revoked.items()]
+    if serving_state.left:
         lines.append(
-            f"Still in the folder although revoked: {', '.join(map(str, standing.left))}. A rollback was cut off: give "
-            "the same command again, or the next `warmspan run` ends it."
+            f"Still in the folder although revoked: {', '.join(map(str, serving_state.left))}. A rollback was cut off: "
+            "give the same command again, or the next `warmspan run` ends it."
         )
-    return [*lines, *([standing.problem] if standing.problem else [])]
+    return [*lines, *([serving_state.problem] if serving_state.problem else [])]
 
 
 def owed_now(config: Config) -> list[str]:
     """What the champion owes, and how it is caught up; nothing if it owes nothing."""
-    standing = read_standing(config)
-    return [] if standing.champion is None else owed_lines(standing.champion, standing.owed, config)
+    serving_state = read_serving_state(config)
+    return [] if serving_state.champion is None else owed_lines(serving_state.champion, serving_state.owed, config)
 
 
 def owed_lines(champion: Model, owed: tuple[int, ...], config: Config) -> list[str]:

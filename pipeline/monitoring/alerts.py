@@ -35,7 +35,7 @@ _log = logging.getLogger("warmspan.alerts")
 
 
 @dataclasses.dataclass(frozen=True)
-class Event:
+class Alert:
     """Something to tell.
 
     Attributes:
@@ -55,26 +55,26 @@ class DeliveryError(RuntimeError):
     """An alert did not arrive; the message says why."""
 
 
-def events_of(run: Run, before: Sequence[Run] = ()) -> list[Event]:
+def alerts_of(run: Run, before: Sequence[Run] = ()) -> list[Alert]:
     """What of a run is worth an alert: a refusal, drift, a figure that is far from those of the runs `before`."""
     found = []
     if run.verdict and run.pushed is None:
-        found.append(Event("refused", run.name, f"r{run.revision:02d}", run.verdict))
+        found.append(Alert("refused", run.name, f"r{run.revision:02d}", run.verdict))
     if run.drift:
-        found.append(Event("drift", run.name, f"r{run.revision:02d}", run.drift))
+        found.append(Alert("drift", run.name, f"r{run.revision:02d}", run.drift))
     if sentences := unusual(run, before):
-        found.append(Event("unusual", run.name, f"r{run.revision:02d}", " ".join(sentences)))
+        found.append(Alert("unusual", run.name, f"r{run.revision:02d}", " ".join(sentences)))
     return found
 
 
-def tell_of(config: Config, run: Run) -> None:
+def send_alerts_of(config: Config, run: Run) -> None:
     """Tells what of a run is worth an alert, beside the runs of the spans before it."""
     # Only who has somebody to tell pays for reading the whole ledger.
     before = [one for one in read_ledger(config) if one.span < run.span] if _channels(config.alerts) else []
-    tell(config, events_of(run, before))
+    send_alerts(config, alerts_of(run, before))
 
 
-def tell(config: Config, events: Sequence[Event] = ()) -> None:
+def send_alerts(config: Config, events: Sequence[Alert] = ()) -> None:
     """Sends `events` that were not told before, and what an earlier run could not send.
 
     Never fails: what goes wrong is logged, and tried again by the next call.
@@ -96,9 +96,7 @@ def tell(config: Config, events: Sequence[Event] = ()) -> None:
         _log.exception("The alerts could not be looked up or kept; the next run tries again.")
 
 
-def _note(
-    store: metadata_store.MetadataStore, kind: int, pipeline: str, event: Event, channels: Sequence[str]
-) -> None:
+def _note(store: metadata_store.MetadataStore, kind: int, pipeline: str, event: Alert, channels: Sequence[str]) -> None:
     """Keeps an event that is to be told; one that is kept already stays as it is."""
     key = ".".join(part for part in (pipeline, event.what, event.span, event.of) if part)
     context = metadata_store_pb2.Context(type_id=kind, name=key)
@@ -109,9 +107,7 @@ def _note(
         store.put_contexts([context])
 
 
-def _send(
-    store: metadata_store.MetadataStore, pipeline: str, channels: dict[str, Callable[[bytes], None]]
-) -> None:
+def _send(store: metadata_store.MetadataStore, pipeline: str, channels: dict[str, Callable[[bytes], None]]) -> None:
     failed: set[str] = set()
     for context in sorted(store.get_contexts_by_type(TYPE), key=lambda one: one.id):
         properties = {name: value.string_value for name, value in context.custom_properties.items()}

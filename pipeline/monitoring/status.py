@@ -10,7 +10,7 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.erasure.pending import due_lines, read_due
 from pipeline.ledger.runs import Run
-from pipeline.ledger.serving_state import read_standing, standing_lines
+from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
 from pipeline.operations.disk_usage import disk_lines, disk_use
 
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
@@ -57,8 +57,8 @@ def _verdict(run: Run) -> str:
 
 def status_lines(config: Config) -> list[str]:
     """What stands below the table: what is served and owed, what an erasure needs, what the root takes on the disk."""
-    standing, due = standing_lines(read_standing(config), config), due_lines(read_due(config), config)
-    return [*standing, *due, *disk_lines(disk_use(config))]
+    serving_state, due = serving_state_lines(read_serving_state(config), config), due_lines(read_due(config), config)
+    return [*serving_state, *due, *disk_lines(disk_use(config))]
 
 
 def _count(value: int | None) -> str:

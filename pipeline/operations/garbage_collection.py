@@ -18,8 +18,8 @@ from ml_metadata.metadata_store import metadata_store
 
 from components.span_pusher.version_folder import clear_leftovers
 from pipeline.config import Config
-from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, Piece, Pieces, read_pieces
-from pipeline.ledger.models import read_family
+from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, ArtifactRecord, PipelineArtifacts, read_artifacts
+from pipeline.ledger.models import model_lineage_in
 from pipeline.ledger.runs import read_runs
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.root_lock import alone
@@ -50,7 +50,7 @@ class Row:
     kind: str
     kept: bool
     why: str
-    pieces: tuple[Piece, ...]
+    records: tuple[ArtifactRecord, ...]
     size: int
 
 
@@ -69,8 +69,8 @@ class Cleanup:
     logs: tuple[tuple[Path, int], ...]
 
     @property
-    def going(self) -> tuple[Piece, ...]:
-        return tuple(one for row in self.rows if not row.kept for one in row.pieces)
+    def going(self) -> tuple[ArtifactRecord, ...]:
+        return tuple(record for row in self.rows if not row.kept for record in row.records)
 
     @property
     def size(self) -> int:
@@ -115,7 +115,7 @@ def carry_out(config: Config, planned: Cleanup) -> None:
         clear_leftovers(config.serving_path)
 
 
-def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[Piece]) -> None:
+def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[ArtifactRecord]) -> None:
     """Removes the files of artifacts and tells ML Metadata. The caller holds the locks."""
     _tell(store, going, MARKED)
     bin_ = config.artifacts_path / _REMOVED
@@ -133,7 +133,7 @@ def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str,
     """Rows of a table: what, of which spans, how many, bytes, and why it stays or that it goes."""
     naming = Naming(config.data.dated)
     found = [
-        (row.kind, _spans(row.pieces, naming), str(len(row.pieces)), human(row.size), row.why or "removed")
+        (row.kind, _spans(row.records, naming), str(len(row.records)), human(row.size), row.why or "removed")
         for row in planned.rows
     ]
     for name, paths in (("left by killed runs", planned.leftovers), ("logs", planned.logs)):
@@ -143,30 +143,30 @@ def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str,
 
 
 def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
-    pieces, family = read_pieces(config, store), read_family(store, config.name)
+    records, lineage = read_artifacts(config, store), model_lineage_in(store, config.name)
     runs = read_runs(config)
     try:
-        reasons = needed(config, pieces, family, runs, needed_models(config, family))
+        reasons = needed(config, records, lineage, runs, needed_models(config, lineage))
     except NeedError as error:
         raise GcError(f"What is needed must be known. {error}") from None
-    groups: dict[tuple[str, str], list[Piece]] = {}
-    for one in pieces.all:
+    groups: dict[tuple[str, str], list[ArtifactRecord]] = {}
+    for one in records.all:
         if one.live or one.state == MARKED:
             groups.setdefault((one.kind, reasons.get(one.id, "")), []).append(one)
     rows = [
         Row(kind, bool(why), why, tuple(found), sum(tree_bytes(one.folder) for one in found))
         for (kind, why), found in groups.items()
     ]
-    rows.sort(key=lambda row: (row.kind != MODEL, row.kind, row.kept, row.pieces[0].span, row.pieces[0].id))
-    left = tuple((path, tree_bytes(path)) for path in leftovers(config, pieces))
+    rows.sort(key=lambda row: (row.kind != MODEL, row.kind, row.kept, row.records[0].span, row.records[0].id))
+    left = tuple((path, tree_bytes(path)) for path in leftovers(config, records))
     spans = sorted({run.span for run in runs})[-config.gc.keep_spans :]
     names = {Naming(config.data.dated).format(span) for span in spans}
     return Cleanup(tuple(rows), left, tuple(old_logs(config, names)))
 
 
-def leftovers(config: Config, pieces: Pieces) -> list[Path]:
+def leftovers(config: Config, records: PipelineArtifacts) -> list[Path]:
     """Folders of executions that never came to their end, and files that were being written."""
-    known = pieces.folders | {one.folder for one in pieces.all if one.state == MARKED}
+    known = records.folders | {one.folder for one in records.all if one.state == MARKED}
     found = [path for path in (config.artifacts_path / _REMOVED,) if path.exists()]
     for folder in sorted(config.artifacts_path.glob("*/*/*")):
         of_node = re.fullmatch(r"\d+", folder.name) and folder.parent.parent.name != ".system"
@@ -180,15 +180,15 @@ def leftovers(config: Config, pieces: Pieces) -> list[Path]:
     return [*found, *sorted(served.glob(".*.partial")), *sorted(served.glob(".*.removed"))]
 
 
-def _tell(store: metadata_store.MetadataStore, going: Iterable[Piece], state: int) -> None:
+def _tell(store: metadata_store.MetadataStore, going: Iterable[ArtifactRecord], state: int) -> None:
     artifacts = store.get_artifacts_by_id([one.id for one in going])
-    for one in artifacts:
-        one.state = state  # type: ignore[assignment]
+    for artifact in artifacts:
+        artifact.state = state  # type: ignore[assignment]
     if artifacts:
         store.put_artifacts(artifacts)  # one call is one transaction
 
 
-def _spans(found: Sequence[Piece], naming: Naming) -> str:
+def _spans(found: Sequence[ArtifactRecord], naming: Naming) -> str:
     spans = sorted({one.span for one in found})
     return " to ".join(dict.fromkeys(naming.format(span) for span in (spans[0], spans[-1])))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.span_pusher.version_labels import CANARY, STABLE, knows, read_labels, write_labels
 from pipeline.config import Config
-from pipeline.ledger.models import Family, read_models
+from pipeline.ledger.models import ModelLineage, read_model_lineage
 from pipeline.metadata_store.root_lock import alone
 from pipeline.operations.rollback import RollbackError, pushed_version, restore
 from serving.tfs_config.model_config import ModelConfigError
@@ -26,7 +26,7 @@ def move(config: Config, label: str, version: int | None = None) -> dict[str, in
       LockedError: a run is going on.
     """
     with alone(config.root):
-        family, labels = read_models(config), _labels(config)
+        lineage, labels = read_model_lineage(config), _labels(config)
         if label == CANARY and STABLE not in labels:
             raise ReleaseError(
                 f"`stable` must name a version before `canary` does. Received: no label for {config.name} in "
@@ -34,10 +34,10 @@ def move(config: Config, label: str, version: int | None = None) -> dict[str, in
             )
         if version is None and labels.get(CANARY) != labels.get(STABLE):
             version = labels.get(CANARY)
-        chosen = _newest(family) if version is None else version
+        chosen = _newest(lineage) if version is None else version
         try:
-            pushed_version(family, "VERSION", chosen)
-            model = family.of_version(chosen)[-1]
+            pushed_version(lineage, "VERSION", chosen)
+            model = lineage.of_version(chosen)[-1]
             if model.revoked:
                 raise ReleaseError(f"`VERSION` must not be revoked. Received: {chosen}, revoked: {model.reason}.")
             # Also brings back what `push.keep_versions` has let go.
@@ -69,12 +69,12 @@ def begin(config: Config) -> None:
     if _known(config):
         return
     with alone(config.root):
-        newest = read_models(config).served()
+        newest = read_model_lineage(config).served()
         _write(config, {} if newest is None else {STABLE: newest.version, CANARY: newest.version})
 
 
-def _newest(family: Family) -> int:
-    newest = family.served()
+def _newest(lineage: ModelLineage) -> int:
+    newest = lineage.served()
     if newest is None:
         raise ReleaseError("A version must have been pushed. Received: none that is not revoked. Run `warmspan run`.")
     return newest.version

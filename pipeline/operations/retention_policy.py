@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from components.span_pusher.version_folder import versions
 from components.span_pusher.version_labels import read_labels
 from pipeline.config import Config
-from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, Piece, Pieces
-from pipeline.ledger.models import Family, Model
+from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts
+from pipeline.ledger.models import Model, ModelLineage
 from pipeline.ledger.runs import Run
 from pipeline.parameters import components
 from pipeline.parameters.update_policy import window
@@ -43,7 +43,7 @@ class NeedError(ValueError):
     """What is needed can't be told; the message says why."""
 
 
-def needed_models(config: Config, family: Family) -> dict[int, str]:
+def needed_models(config: Config, lineage: ModelLineage) -> dict[int, str]:
     """Model id to why it is needed.
 
     Raises:
@@ -61,23 +61,23 @@ def needed_models(config: Config, family: Family) -> dict[int, str]:
 
     present = versions(config.serving_path)
     for name, version in sorted(labels.items()):
-        for one in family.of_version(version)[-1:]:
+        for one in lineage.of_version(version)[-1:]:
             keep(one, name)
     for version in reversed(present):
-        for one in family.of_version(version)[-1:]:
+        for one in lineage.of_version(version)[-1:]:
             keep(one, "served" if version == present[-1] else "in the served folder")
-    keep(family.champion(), "champion")
-    keep(family.served(), "served after a restore")
+    keep(lineage.champion(), "champion")
+    keep(lineage.served(), "served after a restore")
     # Whichever of these turns out to be bad: what is then served, and what the next day then starts from.
     for version in present:
-        gone = {one.id for one in family.with_descendants(family.of_version(version))}
-        keep(family.served(gone), f"served after `rollback --bad {version}`")
-        keep(family.champion(gone), f"champion after `rollback --bad {version}`")
+        gone = {one.id for one in lineage.with_descendants(lineage.of_version(version))}
+        keep(lineage.served(gone), f"served after `rollback --bad {version}`")
+        keep(lineage.champion(gone), f"champion after `rollback --bad {version}`")
     return reasons
 
 
 def needed(
-    config: Config, pieces: Pieces, family: Family, runs: Sequence[Run], models: Mapping[int, str]
+    config: Config, records: PipelineArtifacts, lineage: ModelLineage, runs: Sequence[Run], models: Mapping[int, str]
 ) -> Reasons:
     """Artifact id to why it is needed; what is not named may go.
 
@@ -90,82 +90,84 @@ def needed(
     """
     reasons: Reasons = {}
 
-    def keep(found: Iterable[Piece], why: str) -> None:
+    def keep(found: Iterable[ArtifactRecord], why: str) -> None:
         for one in found:
             reasons.setdefault(one.id, why)
 
     latest = {run.span: run for run in sorted(runs, key=lambda one: one.revision)}
     for run in latest.values():
         if run.state != "done":
-            ids = pieces.runs.get((run.span, run.revision), frozenset())
-            keep((one for one in pieces.all if one.id in ids), "its run is not done")
-    for one in pieces.of(MODEL):
+            ids = records.runs.get((run.span, run.revision), frozenset())
+            keep((one for one in records.all if one.id in ids), "its run is not done")
+    for one in records.of(MODEL):
         if one.id in models:
             reasons.setdefault(one.id, models[one.id])
-    kept = [one for one in family.models if one.id in models]
-    horizon = _horizon(pieces, kept)
+    kept = [model for model in lineage.models if model.id in models]
+    horizon = _horizon(records, kept)
     since = "since the oldest version one can go back to"
-    for kind in {one.kind for one in pieces.all} - {MODEL, MEMORY, *PAPERS}:
-        keep((one for one in newest(pieces.of(kind)) if one.span >= horizon), since)
+    for kind in {one.kind for one in records.all} - {MODEL, MEMORY, *PAPERS}:
+        keep((one for one in newest(records.of(kind)) if one.span >= horizon), since)
     # What the days after the horizon look back at.
-    keep(_last(pieces.of("SpanTransform/sequences"), horizon, components.most_spans(config)), "owed or retrained on")
+    keep(_last(records.of("SpanTransform/sequences"), horizon, components.most_spans(config)), "owed or retrained on")
     for name, (count, passed_over) in window(config).items():
-        keep(_last(pieces.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
+        keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
     for kind in PAPERS:
-        shown = newest(pieces.of(kind))[-config.gc.keep_spans :]
-        keep((one for one in pieces.of(kind) if shown and one.span >= shown[0].span), "papers of the last spans")
-    keep(newest(pieces.of("ImportSchemaGen/schema"))[-1:], "schema")
-    _shadow(pieces, reasons)
-    _belonging(pieces, {one.id for one in pieces.of(MODEL) if one.id in reasons}, keep)
+        shown = newest(records.of(kind))[-config.gc.keep_spans :]
+        keep((one for one in records.of(kind) if shown and one.span >= shown[0].span), "papers of the last spans")
+    keep(newest(records.of("ImportSchemaGen/schema"))[-1:], "schema")
+    _shadow(records, reasons)
+    _belonging(records, {one.id for one in records.of(MODEL) if one.id in reasons}, keep)
     return reasons
 
 
-def newest(found: Iterable[Piece]) -> list[Piece]:
+def newest(found: Iterable[ArtifactRecord]) -> list[ArtifactRecord]:
     """The newest of every span, oldest span first; the rule of `components.resolvers.newest_by_span`."""
-    by_span: dict[int, Piece] = {}
+    by_span: dict[int, ArtifactRecord] = {}
     for one in sorted(found, key=lambda one: one.id):
         by_span[one.span] = one
     return [by_span[span] for span in sorted(by_span)]
 
 
-def _horizon(pieces: Pieces, kept: Collection[Model]) -> int:
+def _horizon(records: PipelineArtifacts, kept: Collection[Model]) -> int:
     """The oldest span whose state must be there: any day after it may have to be run again.
 
     Also the last but one: a new delivery of the last day replaces it.
     """
-    states = [one.span for one in newest(pieces.of(STATES[0]))]
+    states = [one.span for one in newest(records.of(STATES[0]))]
     return min([*states[-2:], *(one.span for one in kept)], default=0)
 
 
-def _last(found: Iterable[Piece], horizon: int, count: int) -> list[Piece]:
+def _last(found: Iterable[ArtifactRecord], horizon: int, count: int) -> list[ArtifactRecord]:
     """Those after the horizon, and the last `count` up to it."""
     every = newest(found)
     before = [one for one in every if one.span <= horizon]
     return [*before[max(0, len(before) - count) :], *(one for one in every if one.span > horizon)]
 
 
-def _shadow(pieces: Pieces, reasons: Reasons) -> None:
+def _shadow(records: PipelineArtifacts, reasons: Reasons) -> None:
     """Of one span the newest artifact counts: where an older one is kept, what hides it must not vanish."""
-    for kind in {one.kind for one in pieces.all}:
+    for kind in {one.kind for one in records.all}:
         oldest: dict[int, int] = {}
-        for one in pieces.of(kind):
+        for one in records.of(kind):
             if one.id in reasons:
                 oldest.setdefault(one.span, one.id)
             elif one.span in oldest:
                 reasons[one.id] = "newer than one of its span that is kept"
 
 
-def _belonging(pieces: Pieces, models: Collection[int], keep: Callable[[Iterable[Piece], str], None]) -> None:
+def _belonging(
+    records: PipelineArtifacts, models: Collection[int], keep: Callable[[Iterable[ArtifactRecord], str], None]
+) -> None:
     """What belongs to a model that is kept: its memory, its verdicts, and the vocabulary that its rows mean."""
-    of_model = {one.id: one for one in pieces.of(MODEL) if one.id in models}
+    of_model = {one.id: one for one in records.of(MODEL) if one.id in models}
     kept = {one.version for one in of_model.values()}
-    keep((one for one in pieces.of(MEMORY) if one.version in kept), "memory of a model that is kept")
+    keep((one for one in records.of(MEMORY) if one.version in kept), "memory of a model that is kept")
     verdict = "verdict on a model that is kept"
-    keep((one for one in pieces.of("Evaluator/blessing") if _judged(one) in of_model), verdict)
-    keep((one for one in pieces.of("SpanPusher/pushed") if one.version in kept), verdict)
-    taken = {one for model in of_model for one in pieces.taken.get(model, ())}
-    keep((one for one in pieces.of(STATES[0]) if one.id in taken), "vocabulary of a model that is kept")
+    keep((one for one in records.of("Evaluator/blessing") if _judged(one) in of_model), verdict)
+    keep((one for one in records.of("SpanPusher/pushed") if one.version in kept), verdict)
+    taken = {one for model in of_model for one in records.taken.get(model, ())}
+    keep((one for one in records.of(STATES[0]) if one.id in taken), "vocabulary of a model that is kept")
 
 
-def _judged(blessing: Piece) -> int:
+def _judged(blessing: ArtifactRecord) -> int:
     return int(blessing.properties.get("current_model_id", 0))

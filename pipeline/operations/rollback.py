@@ -16,7 +16,7 @@ from pathlib import Path
 from components.span_pusher.version_folder import PushError, push, take_out, versions
 from components.span_pusher.version_labels import read_labels, write_labels
 from pipeline.config import Config
-from pipeline.ledger.models import Family, Model, read_models, revoke
+from pipeline.ledger.models import Model, ModelLineage, read_model_lineage, revoke
 from pipeline.ledger.serving_state import owed_lines
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.root_lock import alone
@@ -76,21 +76,21 @@ def make_rollback(config: Config, to: int | None = None, bad: int | None = None)
     """
     if (to is None) == (bad is None):
         raise RollbackError("Either `--to` or `--bad` must be given. Received: " + ("both." if to else "neither."))
-    family = read_models(config)
+    lineage = read_model_lineage(config)
     if bad is not None:
-        return _plan(config, family, family.of_version(pushed_version(family, "--bad", bad)))
+        return _plan(config, lineage, lineage.of_version(pushed_version(lineage, "--bad", bad)))
     assert to is not None
-    goal = family.of_version(pushed_version(family, "--to", to))[-1]
+    goal = lineage.of_version(pushed_version(lineage, "--to", to))[-1]
     if goal.revoked:
         raise RollbackError(
-            f"`--to` must be a version that was not revoked. Received: {to}, revoked: {goal.reason}. {_known(family)}"
+            f"`--to` must be a version that was not revoked. Received: {to}, revoked: {goal.reason}. {_known(lineage)}"
         )
     if not goal.kept:
         raise RollbackError(
             f"`--to` must be a version whose files are there. Received: {to}, whose model `warmspan gc` has removed. "
-            f"{_known(family)}"
+            f"{_known(lineage)}"
         )
-    return _plan(config, family, [one for one in family.models if one.version > goal.version])
+    return _plan(config, lineage, [model for model in lineage.models if model.version > goal.version])
 
 
 def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: float = 0.0) -> None:
@@ -107,10 +107,10 @@ def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: floa
       LockedError: a run is going on.
     """
     with alone(config.root), alone_in_store(config):
-        family = read_models(config)
-        if _plan(config, family, [one for version in planned.named for one in family.of_version(version)]) != planned:
+        lineage = read_model_lineage(config)
+        if _plan(config, lineage, [one for version in planned.named for one in lineage.of_version(version)]) != planned:
             raise RollbackError("The ledger or the folder has changed since this was planned. Run the command again.")
-        take_back(config, planned, _reasons(planned, family, reason), wait_seconds)
+        take_back(config, planned, _reasons(planned, lineage, reason), wait_seconds)
 
 
 def take_back(config: Config, planned: Rollback, reasons: Mapping[int, str], wait_seconds: float = 0.0) -> None:
@@ -136,13 +136,13 @@ def finish(config: Config) -> tuple[int, ...]:
     Raises:
       RollbackError: the folder can't be changed.
     """
-    family = read_models(config)
-    if not family.revoked_versions:
+    lineage = read_model_lineage(config)
+    if not lineage.revoked_versions:
         return ()
     held = {*versions(config.serving_path), *_labels(config).values()}
-    if not held & family.revoked_versions:
+    if not held & lineage.revoked_versions:
         return ()
-    planned = _plan(config, family, [])
+    planned = _plan(config, lineage, [])
     restore(config, planned.serves)
     _follow(config, planned)
     return planned.leaving
@@ -162,17 +162,17 @@ def describe(planned: Rollback, config: Config) -> list[str]:
     return [*lines, *owed_lines(planned.champion, planned.owed, config)]
 
 
-def pushed_version(family: Family, option: str, version: int) -> int:
+def pushed_version(lineage: ModelLineage, option: str, version: int) -> int:
     """`version`, if it was ever pushed.
 
     Raises:
       RollbackError: it was not.
     """
-    found = family.of_version(version)
+    found = lineage.of_version(version)
     if any(one.pushed is not None for one in found):
         return version
     why = " That one was trained and never pushed." if found else ""
-    raise RollbackError(f"`{option}` must be a version that was pushed. Received: {version}.{why} {_known(family)}")
+    raise RollbackError(f"`{option}` must be a version that was pushed. Received: {version}.{why} {_known(lineage)}")
 
 
 def restore(config: Config, model: Model) -> None:
@@ -198,27 +198,27 @@ def restore(config: Config, model: Model) -> None:
         ) from None
 
 
-def _plan(config: Config, family: Family, named: list[Model]) -> Rollback:
-    return plan_without(config, family, named, family.with_descendants(named))
+def _plan(config: Config, lineage: ModelLineage, named: list[Model]) -> Rollback:
+    return plan_without(config, lineage, named, lineage.with_descendants(named))
 
 
-def plan_without(config: Config, family: Family, named: Sequence[Model], gone: Sequence[Model]) -> Rollback:
+def plan_without(config: Config, lineage: ModelLineage, named: Sequence[Model], gone: Sequence[Model]) -> Rollback:
     """What taking exactly the models `gone` back would do, of which `named` were asked for.
 
     Raises:
       RollbackError: nothing would be left to serve.
     """
     ids = {one.id for one in gone}
-    champion, serves = family.champion(ids), family.served(ids)
+    champion, serves = lineage.champion(ids), lineage.served(ids)
     if champion is None or serves is None:
         raise RollbackError(
             "A rollback must leave a version to serve. Received: every version that was pushed would be revoked. "
-            f"{_known(family)} Go back to one of them, or push a good one first: `warmspan run --redo`."
+            f"{_known(lineage)} Go back to one of them, or push a good one first: `warmspan run --redo`."
         )
     present = versions(config.serving_path)
-    out = family.revoked_versions | {one.version for one in gone}
+    out = lineage.revoked_versions | {one.version for one in gone}
     leaving = tuple(version for version in present if version in out)
-    strange = [one for one in present if one > serves.version and not family.of_version(one)]
+    strange = [one for one in present if one > serves.version and not lineage.of_version(one)]
     if strange:
         raise RollbackError(
             f"{config.serving_path} must hold nothing above version {serves.version} that this pipeline has not made, "
@@ -233,7 +233,7 @@ def plan_without(config: Config, family: Family, named: Sequence[Model], gone: S
         restore=serves.version not in present,
         leaving=leaving,
         labels={name: (version, serves.version) for name, version in labels if version in out},
-        owed=family.owed(champion),
+        owed=lineage.owed(champion),
     )
 
 
@@ -261,18 +261,18 @@ def _follow(config: Config, planned: Rollback, wait_seconds: float = 0.0) -> Non
         ) from None
 
 
-def _reasons(planned: Rollback, family: Family, reason: str) -> dict[int, str]:
+def _reasons(planned: Rollback, lineage: ModelLineage, reason: str) -> dict[int, str]:
     def why(one: Model) -> str:
-        from_ = _came_from(one, planned, family)
+        from_ = _came_from(one, planned, lineage)
         return reason if one.version in planned.named else f"descends from {from_}: {reason}"
 
     return {one.id: why(one) for one in planned.revoke}
 
 
-def _came_from(one: Model, planned: Rollback, family: Family) -> int:
+def _came_from(one: Model, planned: Rollback, lineage: ModelLineage) -> int:
     """The version named that `one` descends from, the last if there are several."""
     for version in sorted(planned.named, reverse=True):
-        if one.id in {other.id for other in family.with_descendants(family.of_version(version))}:
+        if one.id in {other.id for other in lineage.with_descendants(lineage.of_version(version))}:
             return version
     return planned.named[-1]
 
@@ -282,6 +282,8 @@ def _of(one: Model, planned: Rollback, naming: Naming) -> str:
     return f"{one.version}, of {naming.format(one.span)}{what}{'' if one.pushed is not None else ', never pushed'}"
 
 
-def _known(family: Family) -> str:
-    clean = [str(one.version) for one in family.models if one.pushed is not None and not one.revoked and one.kept]
+def _known(lineage: ModelLineage) -> str:
+    clean = [
+        str(model.version) for model in lineage.models if model.pushed is not None and not model.revoked and model.kept
+    ]
     return f"Pushed and not revoked: {', '.join(clean[-10:]) or 'none'}."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from pipeline.config import Config
 from pipeline.ledger.runs import Run
-from pipeline.monitoring.alerts import Event, tell, tell_of
+from pipeline.monitoring.alerts import Alert, send_alerts, send_alerts_of
 from pipeline.planning.run_plan import GapError, PlanError
 from pipeline.spans import Naming
 
@@ -72,16 +72,16 @@ class AlertCallback(Callback):
         self._config = config
 
     def on_plan_error(self, error: Exception) -> None:
-        tell(self._config, not_planned(error, Naming(self._config.data.dated)))
+        send_alerts(self._config, not_planned(error, Naming(self._config.data.dated)))
 
     def on_run_begin(self) -> None:
-        tell(self._config)  # what an earlier run could not send
+        send_alerts(self._config)  # what an earlier run could not send
 
     def on_result(self, run: Run) -> None:
-        tell_of(self._config, run)
+        send_alerts_of(self._config, run)
 
     def on_run_error(self, name: str, revision: int, error: Exception) -> None:
-        tell(self._config, failure(name, revision, error))
+        send_alerts(self._config, failure(name, revision, error))
 
 
 class TensorBoardCallback(Callback):
@@ -121,20 +121,20 @@ def default_callbacks(config: Config, say: Callable[[str], None] = lambda proble
     return CallbackList([TensorBoardCallback(config), AlertCallback(config), ReportCallback(config, say)])
 
 
-def failure(name: str, revision: int, error: Exception) -> list[Event]:
+def failure(name: str, revision: int, error: Exception) -> list[Alert]:
     """A node's failure: the same however often it is tried. What is no node's, like a lock that is held, is none."""
     # Not at the top: a gap is told without waiting for TFX to be imported.
     from pipeline.orchestration.span_run import NodeError
 
     if not isinstance(error, NodeError):
         return []
-    return [Event("failure", name, f"r{revision:02d}.{error.node}", str(error))]
+    return [Alert("failure", name, f"r{revision:02d}.{error.node}", str(error))]
 
 
-def not_planned(error: Exception, naming: Naming) -> list[Event]:
+def not_planned(error: Exception, naming: Naming) -> list[Alert]:
     """Why a plan could not be made: a gap, the same until its first day is there, or what else stops a run."""
     if isinstance(error, GapError):
-        return [Event("gap", naming.format(error.missing[0]), "", str(error))]
+        return [Alert("gap", naming.format(error.missing[0]), "", str(error))]
     if isinstance(error, PlanError):
-        return [Event("failure", "", hashlib.sha256(str(error).encode()).hexdigest()[:16], str(error))]
+        return [Alert("failure", "", hashlib.sha256(str(error).encode()).hexdigest()[:16], str(error))]
     return []

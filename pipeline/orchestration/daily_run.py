@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from components.update_decider.decision import Overrule
+from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
 from pipeline.orchestration.callbacks import default_callbacks
@@ -18,10 +18,8 @@ from pipeline.planning.run_plan import Step
 from pipeline.spans import Naming
 
 
-def run_steps(
-    config: Config, steps: Sequence[Step], console: Console, overrule: Overrule | None = None
-) -> None:
-    """Runs `steps` in order and stops at the first failure; `overrule` goes before the policy's decisions.
+def run_steps(config: Config, steps: Sequence[Step], console: Console, override: Override | None = None) -> None:
+    """Runs `steps` in order and stops at the first failure; `override` goes before the policy's decisions.
 
     Raises:
       RunError: a node failed. The champion is still in service, and the same command goes on where it stopped.
@@ -33,7 +31,7 @@ def run_steps(
         with logged_to(log):
             callbacks.on_run_begin()
             try:
-                _run(SpanRun(config, step.span, step.revision, overrule), console)
+                _run(SpanRun(config, step.span, step.revision, override), console)
             except RunError as error:
                 logging.exception("the run stopped")
                 if met := read_run(config, step.span, step.revision):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from components.update_decider.decision import Overrule
+from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
 from pipeline.node_order import DECIDER, NODES
@@ -44,7 +44,7 @@ class NodeResult:
 
 
 def run_nodes(
-    config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+    config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False, override: Override | None = None
 ) -> Iterator[NodeResult]:
     """Runs `nodes` one after the other as `run_node` does, and stops at the first that fails.
 
@@ -58,14 +58,14 @@ def run_nodes(
         )
     if -1 in places:
         raise _unknown(nodes[places.index(-1)])
-    if overrule is not None and DECIDER not in nodes:
+    if override is not None and DECIDER not in nodes:
         raise _not_decided(", ".join(nodes))
     for node in nodes:
-        yield run_node(config, node, name, allow_gaps, overrule if node == DECIDER else None)
+        yield run_node(config, node, name, allow_gaps, override if node == DECIDER else None)
 
 
 def run_node(
-    config: Config, node: str, name: str, allow_gaps: bool = False, overrule: Overrule | None = None
+    config: Config, node: str, name: str, allow_gaps: bool = False, override: Override | None = None
 ) -> NodeResult:
     """Runs exactly `node` in the latest run of the span called `name`; the first node of all begins that run.
 
@@ -77,7 +77,7 @@ def run_node(
       node: one of `NODES`.
       name: the span, like 2024-05-03.
       allow_gaps: begin although days since the last span have no files.
-      overrule: what `UpdateDecider` does with the span instead of what the policy decides.
+      override: what `UpdateDecider` does with the span instead of what the policy decides.
 
     Raises:
       SpanNameError, PlanError: the span can't be read, or can't be run now.
@@ -85,7 +85,7 @@ def run_node(
     """
     if node not in NODES:
         raise _unknown(node)
-    if overrule is not None and node != DECIDER:
+    if override is not None and node != DECIDER:
         raise _not_decided(node)
     span = Naming(config.data.dated).parse(name)
     callbacks = default_callbacks(config)
@@ -99,7 +99,7 @@ def run_node(
         if node == NODES[0]:
             callbacks.on_run_begin()
         try:
-            result = _run(config, node, span, revision, overrule, callbacks)
+            result = _run(config, node, span, revision, override, callbacks)
             if node in (DECIDER, _PUSHER):
                 callbacks.on_result(_read(config, span, revision))
             return result
@@ -142,9 +142,9 @@ def _revision(config: Config, node: str, name: str, span: int, allow_gaps: bool)
 
 
 def _run(
-    config: Config, node: str, span: int, revision: int, overrule: Overrule | None, callbacks: Callback
+    config: Config, node: str, span: int, revision: int, override: Override | None, callbacks: Callback
 ) -> NodeResult:
-    run = SpanRun(config, span, revision, overrule)
+    run = SpanRun(config, span, revision, override)
     before = read_run(config, span, revision)
     skipped = before is not None and before.action == "skip"
     if run.conditional(node) and skipped:

@@ -35,5 +35,3 @@ def logged_to(path: Path) -> Iterator[None]:
         root.setLevel(level)
         absl_logging.set_verbosity(verbosity)
         handler.close()
-
-

@@ -21,7 +21,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.resolvers import StateRemovedError, refuse_removed_state
-from components.update_decider.decision import Overrule
+from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.erasure.recovery import end_erasures
 from pipeline.graph import create_pipeline
@@ -62,12 +62,12 @@ class NodeRun:
 
 
 class SpanRun:
-    """One run of the graph for one span and revision; `overrule` is done with it instead of what the policy decides."""
+    """One run of the graph for one span and revision; `override` is done with it instead of what the policy decides."""
 
-    def __init__(self, config: Config, span: int, revision: int, overrule: Overrule | None = None) -> None:
+    def __init__(self, config: Config, span: int, revision: int, override: Override | None = None) -> None:
         self.span, self.revision = span, revision
         self.name = Naming(config.data.dated).format(span)
-        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision, overrule))
+        self._ir = compiler.Compiler().compile(create_pipeline(config, span, revision, override))
         self.run_id = run_id(config.name, self.name, revision)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self.run_id}
@@ -75,7 +75,7 @@ class SpanRun:
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
-        self._config, self._overrule = config, overrule
+        self._config, self._override = config, override
         self._artifacts = config.artifacts_path
 
     @property
@@ -90,7 +90,7 @@ class SpanRun:
           RunError: a node failed; those after it have not run.
         """
         with self._alone():
-            self._refuse_late_overrule()
+            self._refuse_late_override()
             return [self._run_node(node, on_node) for node in self.nodes]
 
     def run_node(self, node: str) -> NodeRun:
@@ -98,15 +98,15 @@ class SpanRun:
         if node not in self.nodes:
             raise RunError(f"`node` must be one of {', '.join(self.nodes)}. Received: {node!r}.")
         with self._alone():
-            self._refuse_late_overrule()
+            self._refuse_late_override()
             return self._run_node(node, None)
 
-    def _refuse_late_overrule(self) -> None:
+    def _refuse_late_override(self) -> None:
         """What the user wants instead must reach the decision; a repeat of the same wish finds it done."""
         taken = [one for one in self._executions(_DECIDER) if one.last_known_state in _DONE]
-        if self._overrule and taken and taken[-1].custom_properties["overrule"].string_value != self._overrule:
+        if self._override and taken and taken[-1].custom_properties["overrule"].string_value != self._override:
             raise RunError(
-                f"`--decide` must come before the decision is taken. Received: {self._overrule.replace('_', '-')} for "
+                f"`--decide` must come before the decision is taken. Received: {self._override.replace('_', '-')} for "
                 f"{self.name}, whose decision is in the ledger. Run the span again with `--redo --decide …`."
             )
 
@@ -131,7 +131,7 @@ class SpanRun:
         return NodeRun(node_id, time.perf_counter() - started, ran)
 
     def _node(self, node_id: str) -> pipeline_pb2.PipelineNode:
-        return next(one.pipeline_node for one in self._ir.nodes if one.pipeline_node.node_info.id == node_id)
+        return next(node.pipeline_node for node in self._ir.nodes if node.pipeline_node.node_info.id == node_id)
 
     def _launch(self, node: pipeline_pb2.PipelineNode) -> bool:
         node_id = node.node_info.id

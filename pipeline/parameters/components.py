@@ -24,7 +24,7 @@ def data(config: Config) -> dict[str, Any]:
 
     Also where nobody is yet: it is read when a span is, and may have been written since.
     """
-    return {**config.data.model_dump(mode="json"), "forgotten": str(config.forgotten_path)}
+    return {**config.data.model_dump(mode="json"), "forgotten": str(config.suppression_list_path)}
 
 
 def transform_settings(config: Config) -> TransformSettings:

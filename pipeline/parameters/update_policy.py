@@ -8,16 +8,15 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 
 from components import artifacts
-from components.update_decider.policy import DriftRule, Limit, Rules, Schedule
+from components.update_decider.policy import DriftRule, Limit, RetrainCalendar, UpdatePolicy
 from pipeline.config import Config, ConfigError
-from pipeline.config.policy import WEEKDAYS
-from pipeline.config.policy import Schedule as ScheduleSettings
+from pipeline.config.policy import WEEKDAYS, Calendar
 from pipeline.metrics import headline, lower_is_better
 from pipeline.parameters import components
 from pipeline.spans import EPOCH, Naming
 
 
-def rules(config: Config) -> Rules:
+def rules(config: Config) -> UpdatePolicy:
     """What the decision is told.
 
     Raises:
@@ -30,7 +29,7 @@ def rules(config: Config) -> Rules:
             f"`policy.next_span.metric` must be a metric of `{config.model.type}`: {', '.join(metrics)}. Received: "
             f"{metric!r}."
         )
-    return Rules(
+    return UpdatePolicy(
         metric=metric,
         lower_is_better=lower_is_better(metric),
         rest_spans=policy.rest_spans,
@@ -47,7 +46,7 @@ def rules(config: Config) -> Rules:
         retention=Limit(policy.retention.fine_tune, policy.retention.retrain),
         new_items=Limit(policy.new_items.fine_tune, policy.new_items.retrain),
         new_keys=Limit(policy.new_keys.fine_tune, policy.new_keys.retrain),
-        schedule=_schedule(policy.schedule, config.data.dated),
+        schedule=_calendar(policy.schedule, config.data.dated),
         unit="day" if config.data.dated else "span",
     )
 
@@ -101,22 +100,22 @@ def signals(
     return earlier | {name: today[name] for name, wanted in own.items() if wanted}
 
 
-def _can_retrain(asked: Rules) -> bool:
+def _can_retrain(asked: UpdatePolicy) -> bool:
     limits = (asked.next_span, asked.retention, asked.new_items, asked.new_keys, *(one.limit for one in asked.drift))
-    return asked.max_age is not None or any(one.retrain is not None for one in limits)
+    return asked.max_age is not None or any(limit.retrain is not None for limit in limits)
 
 
-def _schedule(settings: ScheduleSettings, dated: bool) -> Schedule | None:
+def _calendar(settings: Calendar, dated: bool) -> RetrainCalendar | None:
     if settings.every is None:
         return None
     start = settings.start
     number = 0 if start is None else Naming(dated).parse(start) if isinstance(start, str) else start
     nth = "" if settings.every == 1 else f"{settings.every}{_ending(settings.every)} "
     if settings.weekday is None:
-        return Schedule(number, settings.every, f"every {nth}{'day' if dated else 'span'}")
+        return RetrainCalendar(number, settings.every, f"every {nth}{'day' if dated else 'span'}")
     if start is None:
         number = (WEEKDAYS.index(settings.weekday) - EPOCH.weekday()) % 7
-    return Schedule(number, 7 * settings.every, f"every {nth}{settings.weekday.title()}")
+    return RetrainCalendar(number, 7 * settings.every, f"every {nth}{settings.weekday.title()}")
 
 
 def _ending(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.span_example_gen.driver import SpanInputProcessor
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.planning.run_plan import Delivery
 from pipeline.spans import delivered
@@ -16,7 +16,7 @@ def read_deliveries(config: Config) -> dict[int, Delivery]:
 
     Spans that were forgotten are left out: they count as never delivered.
     """
-    forgotten = Forgotten.load(config.forgotten_path)
+    forgotten = SuppressionList.load(config.suppression_list_path)
     found = delivered(config.data.path, config.data.pattern)
     return {span: _delivery(config, span) for span in found if forgotten is None or span not in forgotten.spans}
 

@@ -39,7 +39,7 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outlook:
+class Reconciliation:
     """All findings in order of their spans, and the steps that mend what can be mended without a person."""
 
     findings: tuple[Finding, ...]
@@ -47,7 +47,7 @@ class Outlook:
 
     @property
     def waiting(self) -> tuple[Finding, ...]:
-        return tuple(one for one in self.findings if one.waits)
+        return tuple(finding for finding in self.findings if finding.waits)
 
     def as_dict(self, naming: Naming) -> dict[str, Any]:
         """For a machine: names of spans as the user writes them."""
@@ -56,20 +56,26 @@ class Outlook:
             return [{"span": naming.format(step.span), "revision": step.revision} for step in steps]
 
         findings = [
-            {"span": one.name, "kind": one.kind, "why": one.sentence, "run": plain(one.run), "waits": one.waits}
-            for one in self.findings
+            {
+                "span": finding.name,
+                "kind": finding.kind,
+                "why": finding.sentence,
+                "run": plain(finding.run),
+                "waits": finding.waits,
+            }
+            for finding in self.findings
         ]
         return {"findings": findings, "steps": plain(self.steps)}
 
 
-def look_ahead(
+def reconcile(
     ledger: Sequence[Run],
     delivered: Mapping[int, Delivery],
     naming: Naming,
     order: Mapping[int, tuple[int, int]] | None = None,
     owed: Sequence[int] = (),
     allow_gaps: bool = False,
-) -> Outlook:
+) -> Reconciliation:
     """Finds every span that is not as it should be, and plans what mends it. Steps stop before what needs a person.
 
     Args:
@@ -80,10 +86,10 @@ def look_ahead(
       owed: spans that the champion has not learned.
       allow_gaps: run although days in between have no files.
     """
-    return _Look(ledger, delivered, naming, order or {}, owed, allow_gaps).outlook()
+    return _Reconciler(ledger, delivered, naming, order or {}, owed, allow_gaps).reconciliation()
 
 
-class _Look:
+class _Reconciler:
     def __init__(
         self,
         ledger: Sequence[Run],
@@ -100,11 +106,11 @@ class _Look:
         # What has changed itself is said rather than that something before it has.
         self._past = self._outdated(order) | self._late() | self._changed()
 
-    def outlook(self) -> Outlook:
+    def reconciliation(self) -> Reconciliation:
         gone = self._gone()
         again = [] if gone else [self._step(span) for span in self._to_redo()]
         gaps = self._gaps([*self._done[-1:], *self._ahead], past=False)
-        stop = min((one.span for one in gaps if one.waits), default=None)
+        stop = min((gap.span for gap in gaps if gap.waits), default=None)
         # A redo that can't be done leaves later spans nothing sound to stand on.
         ahead = [] if gone else [self._step(span) for span in self._ahead if stop is None or span < stop]
         findings = [
@@ -116,7 +122,7 @@ class _Look:
             *self._of_the_owed(),
             *(self._of_what_is_ahead(span, ahead, stop) for span in self._ahead),
         ]
-        return Outlook(tuple(sorted(findings, key=lambda one: one.span)), (*again, *ahead))
+        return Reconciliation(tuple(sorted(findings, key=lambda one: one.span)), (*again, *ahead))
 
     def _changed(self) -> dict[int, tuple[Kind, str]]:
         found: dict[int, tuple[Kind, str]] = {}

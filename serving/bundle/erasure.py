@@ -30,7 +30,7 @@ def bundle_names(folder: Path, ids: Collection[bytes]) -> bool:
     return _warm_up_names(folder, ids) or any(_named_in(path, ids) for path in _lists(folder))
 
 
-def forget_in_bundle(
+def erase_in_bundle(
     folder: Path, ids: Mapping[bytes, bytes], rows: Sequence[int], tables: Sequence[np.ndarray] = ()
 ) -> bool:
     """Rewrites the bundle `folder` beside and exchanges it; nothing happens where nothing is to be done.
@@ -97,7 +97,7 @@ def mend_exchange(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def forget_in_reference(path: Path, ids: Collection[bytes]) -> int:
+def erase_in_reference(path: Path, ids: Collection[bytes]) -> int:
     """Takes the users' positions out of what a model must answer; returns how many there were."""
     import tensorflow as tf
 

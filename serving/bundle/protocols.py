@@ -24,7 +24,7 @@ class ItemTable(Protocol):
         ...
 
 
-class ServedItems(Protocol):
+class FrozenItems(Protocol):
     """The item's half of a dot product, of width d + 1."""
 
     table: ItemTable
@@ -43,7 +43,7 @@ class DotProduct(Protocol):
     """How scores come from vectors; `whole` where nothing is added to their product."""
 
     @property
-    def items(self) -> ServedItems: ...
+    def items(self) -> FrozenItems: ...
 
     @property
     def query(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

@@ -42,9 +42,9 @@ class Reference:
         raw = {
             "k": self.k,
             "users": _text(self.users),
-            "histories": [_text(one) for one in self.histories],
-            "items": [_text(one) for one in self.items],
-            "scores": [list(map(float, one)) for one in self.scores],
+            "histories": [_text(history) for history in self.histories],
+            "items": [_text(item) for item in self.items],
+            "scores": [list(map(float, score)) for score in self.scores],
             "examples": _text(self.examples),
         }
         Path(path).write_text(json.dumps(raw))
@@ -148,8 +148,8 @@ def _names(ids: Sequence[bytes], first_row: int) -> Callable[[int], bytes]:
 
 
 def _text(values: Sequence[bytes]) -> list[str]:
-    return [one.decode("latin-1") for one in values]
+    return [value.decode("latin-1") for value in values]
 
 
 def _ids(values: Sequence[str]) -> list[bytes]:
-    return [one.encode("latin-1") for one in values]
+    return [value.encode("latin-1") for value in values]

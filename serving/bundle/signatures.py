@@ -125,9 +125,7 @@ class Signatures(tf.Module):
         # One or the other costs nothing where no request of the batch is of that kind.
         from_all = tf.cond(tf.reduce_all(listed), none, among_all)
         from_listed = tf.cond(tf.reduce_any(listed), among_listed, none)
-        rows, scores = (
-            tf.where(listed[:, None], one, other) for one, other in zip(from_listed, from_all, strict=True)
-        )
+        rows, scores = (tf.where(listed[:, None], one, other) for one, other in zip(from_listed, from_all, strict=True))
         wanted = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
         most = tf.reduce_max(tf.concat([wanted, [0]], axis=0))
         scores = tf.where(tf.range(self._max_k) < wanted[:, None], scores, UNAVAILABLE)
@@ -193,7 +191,9 @@ class Signatures(tf.Module):
         }
         if self._model().dot_product is not None:
             built["embed"] = _graph(self.embed, _USER, _HISTORY, _ITEMS)
-        self.parameters = list({id(one): one for graph in built.values() for one in graph.graph.variables}.values())
+        self.parameters = list(
+            {id(variable): variable for graph in built.values() for variable in graph.graph.variables}.values()
+        )
         return built
 
     def warm_up(self) -> list[tuple[str, Mapping[str, np.ndarray]]]:

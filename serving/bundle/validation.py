@@ -100,9 +100,7 @@ def _every_signature(model: SavedModel, folder: Path, reference: Reference | Non
                 raise _Refused(f"Every signature must answer with numbers. Received: {output} of `{name}` has others.")
 
 
-def _same_answers(
-    model: SavedModel, reference: Reference, index: IndexSettings, figures: dict[str, float]
-) -> None:
+def _same_answers(model: SavedModel, reference: Reference, index: IndexSettings, figures: dict[str, float]) -> None:
     answers = []
     for position in range(len(reference)):
         answer = model.run("serving_default", reference.request(position))

@@ -133,7 +133,7 @@ def check_paths(deployment: Deployment) -> None:
         configs = read_models_config(file)
     except ServerConfigError as error:
         raise DeployError(str(error)) from None
-    if elsewhere := [str(one.base_path) for one in configs if not one.base_path.is_relative_to(served)]:
+    if elsewhere := [str(config.base_path) for config in configs if not config.base_path.is_relative_to(served)]:
         raise DeployError(
             f"Each `base_path` in {file} must lie in {served}, which the server gets to see. Received: "
             f"{', '.join(elsewhere)}. Correct it there, and run this again."

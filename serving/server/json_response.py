@@ -103,9 +103,7 @@ def _check_batch(outputs: Mapping[str, np.ndarray]) -> None:
         if tensor.shape[0] < 1:
             raise invalid(f"Tensor name: {name} has invalid batch size: {tensor.shape[0]}")
         if batch not in (0, tensor.shape[0]):
-            raise invalid(
-                f"Tensor name: {name} has inconsistent batch size: {tensor.shape[0]} expecting: {batch}"
-            )
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {tensor.shape[0]} expecting: {batch}")
         batch = tensor.shape[0]
 
 

@@ -343,9 +343,7 @@ def find_versions(base_path: Path) -> dict[int, Path]:
 def _fingerprint(path: Path) -> object:
     """Changes when a file of the version is written."""
     return frozenset(
-        (str(file), stat.st_size, stat.st_mtime_ns)
-        for file in path.rglob("*")
-        if (stat := _stat(file)) is not None
+        (str(file), stat.st_size, stat.st_mtime_ns) for file in path.rglob("*") if (stat := _stat(file)) is not None
     )
 
 

@@ -260,8 +260,7 @@ def _classify(outputs: dict[str, np.ndarray], count: int) -> bytes:
             raise invalid(f"Expected {name} output batch size of {count}. Got: {tensor.shape[0]}")
     if classes is not None and scores is not None and classes.shape[1] != scores.shape[1]:
         raise invalid(
-            "Tensors class and score should match in dim_size(1). Got "
-            f"{classes.shape[1]} vs. {scores.shape[1]}"
+            f"Tensors class and score should match in dim_size(1). Got {classes.shape[1]} vs. {scores.shape[1]}"
         )
     return json_response.classifications(classes, scores)
 

@@ -50,14 +50,17 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
 
     about = check_bundle(Path(third.uri) / SERVING_FOLDER).about
     vocabulary = {name: Vocabulary.load(days[2].vocabulary.uri, name).fingerprint for name in ("items", "keys")}
-    assert about.items() >= {
-        "span": 9,
-        "version": 901,
-        "parent": 701,
-        "model": "tests.trainer.small_model.Small",
-        "learned": [7, 8, 9],
-        "vocabulary": vocabulary,
-    }.items()
+    assert (
+        about.items()
+        >= {
+            "span": 9,
+            "version": 901,
+            "parent": 701,
+            "model": "tests.trainer.small_model.Small",
+            "learned": [7, 8, 9],
+            "vocabulary": vocabulary,
+        }.items()
+    )
     assert about["index"] == dataclasses.asdict(IndexSettings())
     assert state_of(first).sizes.items == FIRST + 3
     assert state_of(third).sizes.items == FIRST + 6

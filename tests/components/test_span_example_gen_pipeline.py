@@ -38,11 +38,11 @@ def executions(root: Path) -> tuple[list[str], list[metadata_store_pb2.Artifact]
     """How each execution of SpanExampleGen ended, and the live Examples."""
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(root / "metadata.db"))) as handle:
         name = "components.span_example_gen.component.SpanExampleGen"
-        ends = [one.last_known_state for one in handle.store.get_executions_by_type(name)]
+        ends = [execution.last_known_state for execution in handle.store.get_executions_by_type(name)]
         live = [
-            one
-            for one in handle.store.get_artifacts_by_type("Examples")
-            if one.state == metadata_store_pb2.Artifact.LIVE
+            artifact
+            for artifact in handle.store.get_artifacts_by_type("Examples")
+            if artifact.state == metadata_store_pb2.Artifact.LIVE
         ]
     return [metadata_store_pb2.Execution.State.Name(end) for end in ends], live
 

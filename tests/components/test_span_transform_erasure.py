@@ -8,7 +8,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from components.span_transform import history as history_lib
-from components.span_transform.erasure import forget_in_examples, forget_in_history, forget_in_vocabulary, theirs_in
+from components.span_transform.erasure import erase_in_examples, erase_in_history, forget_in_vocabulary, theirs_in
 from trainer.vocabulary import Vocabulary
 
 GONE, STAND_IN = b"user-4711", b"forgotten-abc"
@@ -48,11 +48,11 @@ def test_a_history_loses_the_row_and_its_counts_follow(tmp_path: Path) -> None:
     path = tmp_path / history_lib.shard_name(0, 1)
     counts = history_lib.Counts(span=7, new_events=2, held_out=1, sequences=2, keys=3, events=3)
     history_lib.write_shard(path, [pa.table(rows, history_lib.SCHEMA)], counts)
-    assert forget_in_history(path, [GONE]) == 1
+    assert erase_in_history(path, [GONE]) == 1
     assert sorted(history_lib.read_file(path)["key"].to_pylist()) == [b"a", b"b"]
     after = history_lib.counts_in(tmp_path)
     assert (after.span, after.keys, after.events, after.held_out) == (7, 2, 1, 0)
-    assert forget_in_history(path, [GONE]) == 0
+    assert erase_in_history(path, [GONE]) == 0
 
 
 def test_examples_of_others_keep_their_bytes_and_lose_only_what_names_him(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_examples_of_others_keep_their_bytes_and_lose_only_what_names_him(tmp_pa
         for record in records:
             writer.write(record)
     assert theirs_in(path, [GONE]) == (1, {17})
-    assert forget_in_examples(path, [GONE]) == 1
+    assert erase_in_examples(path, [GONE]) == 1
     left = list(tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator())
     assert [left[0], *left[2:]] == [records[0], *records[3:]]
     assert set(tf.train.Example.FromString(left[1]).features.feature) == {"key", "item", "timestamps"}
     assert [one.name for one in tmp_path.iterdir()] == ["Split-train"], "nothing is left beside"
-    assert forget_in_examples(path, [GONE]) == 0
+    assert erase_in_examples(path, [GONE]) == 0

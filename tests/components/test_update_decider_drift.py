@@ -19,7 +19,7 @@ from components.resolvers import Champion, retrained
 from components.update_decider.component import Executor
 from components.update_decider.decision import Decision
 from components.update_decider.drift import DriftError, distances
-from components.update_decider.policy import DriftRule, Limit, Rules
+from components.update_decider.policy import DriftRule, Limit, UpdatePolicy
 from components.update_decider.signals import read_signals
 from trainer.vocabulary import Vocabulary
 
@@ -131,7 +131,7 @@ def vocabulary_artifact(folder: Path) -> artifact.Artifact:
     return one
 
 
-RULES = Rules(
+RULES = UpdatePolicy(
     next_span=Limit(None, 3.0),
     drift=(DriftRule("item", "jensen_shannon", Limit(None, 0.5)),),
     retention=Limit(None, 0.1),
@@ -176,8 +176,8 @@ def test_every_figure_comes_from_the_lineage(tmp_path):
 
 
 def test_without_a_lineage_nothing_is_known():
-    assert read_signals(RULES, 10, {}) == read_signals(Rules(), 10, {"model": [], "evaluations": []})
-    assert read_signals(Rules(), 10, {}).retrained is None
+    assert read_signals(RULES, 10, {}) == read_signals(UpdatePolicy(), 10, {"model": [], "evaluations": []})
+    assert read_signals(UpdatePolicy(), 10, {}).retrained is None
 
 
 def test_the_component_decides_by_them_and_keeps_drift_and_the_users_wish(tmp_path):
@@ -188,14 +188,14 @@ def test_the_component_decides_by_them_and_keeps_drift_and_the_users_wish(tmp_pa
         "past_sequences": [made(standard_artifacts.Examples, span=span) for span in (7, 8, 9)],
     }
     settings = {"span": 10, "min_held_out": 20, "max_owed": 3, "retrain_spans": 3, "rules": RULES.to_json()}
-    for number, overrule in enumerate((None, "skip")):
+    for number, override in enumerate((None, "skip")):
         output = artifacts.Decision()
         output.uri = str(tmp_path / str(number))
         Path(output.uri).mkdir()
-        Executor(Executor.Context()).Do(inputs, {"decision": [output]}, {**settings, "overrule": overrule})
+        Executor(Executor.Context()).Do(inputs, {"decision": [output]}, {**settings, "overrule": override})
         decision = Decision.read(output.uri)
         assert decision.drift == output.get_string_custom_property("drift") != ""
-        assert (decision.action, decision.overruled) == (("retrain", "") if overrule is None else ("skip", "retrain"))
+        assert (decision.action, decision.overruled) == (("retrain", "") if override is None else ("skip", "retrain"))
         assert output.get_string_custom_property("overruled") == decision.overruled
     assert "`item` is 1.000 (Jensen-Shannon)" in decision.reason
     assert "66.7% of the items are new" in decision.reason

@@ -71,7 +71,10 @@ def run(bag, span, conf):
     day = datetime.datetime.fromisoformat(span).replace(tzinfo=datetime.timezone.utc)
     # A run started by hand has the data interval that ended last.
     done = dag.test(**{date: day + datetime.timedelta(days=1)}, run_conf=conf)
-    return {"state": str(done.state), "tasks": {one.task_id: str(one.state) for one in done.get_task_instances()}}
+    return {
+        "state": str(done.state),
+        "tasks": {task_instance.task_id: str(task_instance.state) for task_instance in done.get_task_instances()},
+    }
 
 
 def main(dag_file, what, span=None, conf="{}"):

@@ -128,9 +128,7 @@ class MadeStore:
     ) -> None:
         self._run(node, contexts, inputs, [(key, self._artifact(kind, properties))])
 
-    def _run(
-        self, node: str, contexts: list, inputs: list, outputs: list, output: int = mlmd.Event.OUTPUT
-    ) -> None:
+    def _run(self, node: str, contexts: list, inputs: list, outputs: list, output: int = mlmd.Event.OUTPUT) -> None:
         name = node if "." in node else f"components.of.{node}"
         type_id = self.store.put_execution_type(mlmd.ExecutionType(name=name))
         execution = mlmd.Execution(type_id=type_id, last_known_state=mlmd.Execution.COMPLETE)

@@ -16,7 +16,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from pipeline.config import Config
 from pipeline.ledger.runs import read_ledger
-from pipeline.monitoring.report.report_data import read_facts
+from pipeline.monitoring.report.report_data import read_report_data
 
 RUNS = ("span", "candidate", "champion")
 
@@ -92,7 +92,7 @@ def check_agreement(config: Config) -> None:
         assert day["seconds/total"] == pytest.approx(sum(run.seconds.values()))
         nodes = {tag for tag in day if tag.startswith("bytes/")} - {"bytes/total"}
         assert day["bytes/total"] == sum(day[tag] for tag in nodes)
-        verdict = read_facts(config, [run]).verdict
+        verdict = read_report_data(config, [run]).verdict
         assert (verdict is None) == (not run.verdict)
         for name, of, overall in (("candidate", "candidate", run.candidate), ("champion", "baseline", run.champion)):
             found = {tag: values[run.span] for tag, values in pages[name].scalars.items() if run.span in values}

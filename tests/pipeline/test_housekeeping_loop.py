@@ -18,16 +18,16 @@ import pytest
 from rich.console import Console
 
 from components.span_pusher.version_folder import push, versions
-from components.span_transform.erasure import forget_in_history
-from components.suppression_list import Forgotten
-from pipeline.config import Config, override
+from components.span_transform.erasure import erase_in_history
+from components.suppression_list import SuppressionList
+from pipeline.config import Config, with_settings
 from pipeline.demo.simulator import simulate
 from pipeline.erasure import journal
 from pipeline.erasure import users as forget
 from pipeline.erasure.pending import read_due, take_older_back
-from pipeline.ledger.artifacts import MODEL, STATES, read_pieces
+from pipeline.ledger.artifacts import MODEL, STATES, read_artifacts
 from pipeline.ledger.runs import Run, read_ledger
-from pipeline.ledger.serving_state import read_standing
+from pipeline.ledger.serving_state import read_serving_state
 from pipeline.metadata_store.connection import open_store
 from pipeline.operations import garbage_collection as housekeeping
 from pipeline.operations.disk_usage import disk_use
@@ -59,7 +59,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Config:
         new_items_per_day=2,
     )  # fmt: skip
     changes = {"push": {"keep_versions": 1}, "update": {"stability": {"replay": {"budget": 60}}}}
-    config = override(settings(base), changes, "the test")
+    config = with_settings(settings(base), changes, "the test")
     run(config, "2024-05-03")
     shutil.copytree(config.root, config.root.with_name("before"))
     return config
@@ -122,7 +122,7 @@ def test_after_a_gc_the_next_day_is_that_of_a_run_without_one_and_a_rollback_wor
     roll_back(config, make_rollback(config, bad=served), "bots")
     assert versions(config.serving_path) == [2024050301]
     check_bundle(config.serving_path / "2024050301")
-    assert read_standing(config).owed == (DAYS.parse(LAST),)
+    assert read_serving_state(config).owed == (DAYS.parse(LAST),)
 
 
 def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> None:
@@ -153,14 +153,14 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert (config.logs_path / "runs" / "a.log").read_text() == "read '[forgotten]', then u000571\n"
     (config.logs_path / "runs" / "a.log").unlink()
     assert not journal.journal_path(config).exists()
-    assert Forgotten.load(config.forgotten_path).holds(USER.encode())
+    assert SuppressionList.load(config.suppression_list_path).holds(USER.encode())
     assert rows_of_user(config) == {}
     assert not any(np.any(row) for row in own_rows(config, key_rows).values())
     for (version, row), size in sizes(config).items():
         assert size == sizes(config, config.root.with_name("before"))[version, row], "no row of anybody moves"
     # The pushed version is the artifact's, and is served.
     (version,) = versions(config.serving_path)
-    bundle = next(one.folder for one in pieces(config, MODEL) if one.version == version) / "Format-Serving"
+    bundle = next(one.folder for one in records(config, MODEL) if one.version == version) / "Format-Serving"
     assert check_bundle(bundle).files == check_bundle(config.serving_path / str(version)).files
     push(bundle, config.serving_path, version, {})
     answer = SavedModel("shop", version, config.serving_path / str(version))
@@ -180,7 +180,7 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert hits(config.root, USER.encode()) == {}
     assert day.pushed
     assert day.rejects > 0
-    rejects = (pieces(config, "SpanExampleGen/examples")[-1].folder / "rejects.csv").read_text().splitlines()[1:]
+    rejects = (records(config, "SpanExampleGen/examples")[-1].folder / "rejects.csv").read_text().splitlines()[1:]
     assert {line.split(",", 2)[2] for line in rejects} == {"forgotten,"}
 
     # That one descends from a model that learned from him. One from fresh weights does not, and ends it.
@@ -191,7 +191,7 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert [one.version for one in due.older] == [2024050101, 2024050201, 2024050301, 2024050401]
     assert take_older_back(config) == (2024050101, 2024050201, 2024050301, 2024050401)
     assert versions(config.serving_path) == [2024050402]
-    assert [one.version for one in pieces(config, MODEL)] == [2024050402]
+    assert [one.version for one in records(config, MODEL)] == [2024050402]
     assert read_due(config).empty
 
 
@@ -201,9 +201,9 @@ def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None
     planned.journal.save(config)
     # Some of it was done.
     done = next(one for one in planned.seen if one.kind == STATES[1])
-    for one in pieces(config, STATES[1])[: done.count - 1]:
+    for one in records(config, STATES[1])[: done.count - 1]:
         for path in one.folder.glob("*.parquet"):
-            forget_in_history(path, [USER.encode()])
+            erase_in_history(path, [USER.encode()])
     (version,) = versions(config.serving_path)
     served = config.serving_path / str(version)
     served.rename(config.serving_path / f".{version}.exchanged")  # between the two renames of an exchange
@@ -213,14 +213,14 @@ def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None
     check_bundle(served)
 
 
-def pieces(config: Config, kind: str) -> list:
-    return read_pieces(config, open_store(config)).of(kind)
+def records(config: Config, kind: str) -> list:
+    return read_artifacts(config, open_store(config)).of(kind)
 
 
 def rows_of_user(config: Config) -> dict[int, int]:
     """Span to the row of the user."""
     found = {}
-    for one in pieces(config, STATES[0]):
+    for one in records(config, STATES[0]):
         vocabulary = Vocabulary.load(one.folder, "keys")
         (row,) = vocabulary.lookup([USER])
         if row >= vocabulary.first_row:
@@ -231,7 +231,7 @@ def rows_of_user(config: Config) -> dict[int, int]:
 def own_rows(config: Config, rows: dict[int, int]) -> dict[int, np.ndarray]:
     """Version to the user's vector and its slot."""
     found = {}
-    for one in pieces(config, MODEL):
+    for one in records(config, MODEL):
         state = ModelState.load(one.folder / "state")
         path = "key_embedding/embeddings"
         own = [state.weights[path], *state.slots[path].values()]
@@ -241,7 +241,7 @@ def own_rows(config: Config, rows: dict[int, int]) -> dict[int, np.ndarray]:
 
 def sizes(config: Config, root: Path | None = None) -> dict[tuple[int, str], int]:
     found = {}
-    for one in pieces(config, STATES[0]):
+    for one in records(config, STATES[0]):
         folder = one.folder if root is None else root / one.folder.relative_to(config.root)
         found[one.span, "keys"] = Vocabulary.load(folder, "keys").size
     return found

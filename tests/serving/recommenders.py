@@ -53,7 +53,7 @@ class Shop:
 
     def scores(self, users: Sequence[bytes], histories: Sequence[Sequence[bytes]]) -> np.ndarray:
         """Of every row for each user: by NumPy alone for a two-tower, else by the model as it was trained."""
-        keys = np.array([self.keys.lookup([one])[0] if one else 0 for one in users])
+        keys = np.array([self.keys.lookup([user])[0] if user else 0 for user in users])
         rows = [self.items.lookup([one for one in history if one])[-HISTORY:] for history in histories]
         if isinstance(self.model, TwoTower):
             return np.array([_two_tower(self.model, key, of) for key, of in zip(keys, rows, strict=True)])
@@ -68,7 +68,7 @@ class Shop:
         candidates: Sequence[bytes] = (),
     ) -> list[tuple[float, bytes]]:
         """By brute force: every item that may be answered with its score, best first."""
-        gone, asked = {*history, *exclude}, {one for one in candidates if one}
+        gone, asked = {*history, *exclude}, {candidate for candidate in candidates if candidate}
         found = [
             (score, one)
             for at, (score, one) in enumerate(zip(scores[FIRST:].tolist(), self.ids, strict=True))
@@ -103,9 +103,7 @@ def make_shop(items: int, keys: int, type_: str = "two_tower", seed: int = 1, **
     return Shop(model, item_ids, key_ids, np.arange(items) % 10 != 9)
 
 
-def export(
-    shop: Shop, folder: Path, max_k: int, index: IndexSettings | None = None, exclude_seen: bool = True
-) -> Path:
+def export(shop: Shop, folder: Path, max_k: int, index: IndexSettings | None = None, exclude_seen: bool = True) -> Path:
     """Freezes the shop's model and writes its bundle."""
     shop.model.freeze()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -135,4 +133,4 @@ def _tensor(value: Any) -> np.ndarray:
 def answered(answer: Mapping[str, np.ndarray], row: int) -> list[tuple[float, bytes]]:
     """The items of one row without its padding."""
     pairs = zip(answer["scores"][row].tolist(), answer["item_ids"][row].tolist(), strict=True)
-    return [(score, one) for score, one in pairs if score > UNAVAILABLE]
+    return [(score, pair) for score, pair in pairs if score > UNAVAILABLE]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.small_model import HISTORY, SMALL, held_out
 from trainer.diagnostics import (
-    Health,
+    Diagnostics,
     beyond_accuracy,
     churn,
     histogram,
@@ -136,7 +136,7 @@ def test_a_model_is_measured_and_what_can_not_be_is_left_out(tmp_path: Path):
     for name, count in (("norms/items", 20), ("norms/keys", 7)):
         assert sum(bucket[2] for bucket in found.histograms[name]) == count
     found.save(tmp_path / "health.json")
-    assert Health.load(tmp_path / "health.json") == Health(dict(found.numbers), dict(found.histograms))
+    assert Diagnostics.load(tmp_path / "health.json") == Diagnostics(dict(found.numbers), dict(found.histograms))
 
     broken = {path: np.full_like(value, np.nan) for path, value in weights.items()}
     nothing = measure(model, broken, None, held_out(SIZES, 0, seed=2), recent, k=5, exclude_seen=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences
-from trainer.early_stopping import KeepBest, Watched
+from trainer.early_stopping import EarlyStopping, MonitoredMetric
 from trainer.keras2 import keras, tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.models.base import TableSizes
@@ -18,7 +18,7 @@ from trainer.optimizers import LazyAdam
 from trainer.settings import ModelSpec, Policy, Schedule
 from trainer.stability.base import NEW, Learner
 from trainer.train_state import ModelState, Trainable
-from trainer.training_batches import feed_of
+from trainer.training_batches import make_training_batches
 from trainer.update import Span, Update, update
 
 SIZES = TableSizes(30, 20, 2)
@@ -73,10 +73,10 @@ def test_on_a_plateau_of_what_is_watched_the_rate_goes_down(monkeypatch, watch, 
     trainable = Trainable(Small(SIZES, HISTORY), keras.optimizers.Adagrad(0.1, jit_compile=False))
     learner = Learner(trainable.model, [])
     learner.compile(trainable.optimizer)
-    feed = feed_of(trainable.model, random_sequences(SIZES, 9, seed=1), 8, HISTORY, seed=1)
-    watched = Watched(trainable.model, held_out(SIZES, 5, seed=2), watch, HISTORY)
+    feed = make_training_batches(trainable.model, random_sequences(SIZES, 9, seed=1), 8, HISTORY, seed=1)
+    watched = MonitoredMetric(trainable.model, held_out(SIZES, 5, seed=2), watch, HISTORY)
     schedule = Schedule("plateau", factor=0.5, patience=patience)
-    keeper = KeepBest(trainable, watched, 6, 9, 0, None, None)
+    keeper = EarlyStopping(trainable, watched, 6, 9, 0, None, None)
     callbacks = [WithinSpan(schedule, 0.2, feed.steps * 6), keeper, on_plateau(schedule, watch), Noting()]
     learner.fit(feed.data.map(lambda batch: {NEW: batch}), epochs=6, verbose=0, callbacks=callbacks)
     assert rates == pytest.approx([0.2 * share for share in shares])

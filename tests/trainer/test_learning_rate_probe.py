@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
-from trainer.early_stopping import Watched
+from trainer.early_stopping import MonitoredMetric
 from trainer.input_pipeline import Positions
 from trainer.learning_rate_probe import Choice, choose_rate
 from trainer.models.base import TableSizes
@@ -17,7 +17,7 @@ from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Schedule, Stability
 from trainer.stability.base import NEW, Learner
 from trainer.train_state import Trainable
-from trainer.training_batches import feed_of
+from trainer.training_batches import make_training_batches
 from trainer.update import Span, Update, update
 
 SIZES = TableSizes(30, 20, 2)
@@ -33,11 +33,11 @@ def probed(rates: tuple[float, ...], watched: Positions) -> tuple[Choice, Traina
     learner.compile(trainable.optimizer)
 
     def data():
-        return feed_of(model, SAME, 8, HISTORY, seed=1).data.map(lambda batch: {NEW: batch})
+        return make_training_batches(model, SAME, 8, HISTORY, seed=1).data.map(lambda batch: {NEW: batch})
 
     learner.fit(data(), verbose=0)
     before = (*trainable.read(), trainable.iterations)
-    chosen = choose_rate(learner, trainable, Watched(model, watched, "loss", HISTORY), data, rates, 5)
+    chosen = choose_rate(learner, trainable, MonitoredMetric(model, watched, "loss", HISTORY), data, rates, 5)
     return chosen, trainable, before
 
 
@@ -56,10 +56,10 @@ def test_a_loss_is_to_fall_and_a_metric_to_rise(what, best):
     trainable = Trainable(model, make_optimizer("adam", 0.5))
     learner = Learner(model, [])
     learner.compile(trainable.optimizer)
-    watched = Watched(model, SAME.positions(), what, HISTORY)
+    watched = MonitoredMetric(model, SAME.positions(), what, HISTORY)
     values = iter([0.1, 0.4, 0.3])
     watched.value = lambda: next(values)
-    data = feed_of(model, SAME, 8, HISTORY, seed=1).data.map(lambda batch: {NEW: batch})
+    data = make_training_batches(model, SAME, 8, HISTORY, seed=1).data.map(lambda batch: {NEW: batch})
     assert choose_rate(learner, trainable, watched, lambda: data, (1.0, 2.0, 3.0), 1).rate == best
 
 

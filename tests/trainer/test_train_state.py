@@ -80,7 +80,7 @@ def test_layers_in_lists_and_dictionaries_and_inside_keras_layers_are_found() ->
     }
     pairs = {f"{path}/{of}" for path in ("also", "blocks/1/last", "_private") for of in ("kernel", "bias")}
     assert set(found) == parts | pairs | {"free", "layer_norm/gamma", "layer_norm/beta"}
-    assert {id(one) for one in found.values()} == {id(one) for one in model.variables}
+    assert {id(one) for one in found.values()} == {id(variable) for variable in model.variables}
 
 
 def test_a_variable_out_of_reach_is_refused_rather_than_forgotten() -> None:

@@ -14,7 +14,7 @@ Method = Literal["linear", "attention"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Shares:
+class Attribution:
     """The terms of one score. All of them together are the score, but for rounding.
 
     Attributes:

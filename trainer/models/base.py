@@ -13,7 +13,7 @@ import tensorflow_recommenders as tfrs
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
-from trainer.models.attribution import Shares
+from trainer.models.attribution import Attribution
 from trainer.models.frozen_items import DotProduct
 
 VocabularyName = Literal["items", "keys"]
@@ -106,7 +106,7 @@ class Recommender(tfrs.Model, abc.ABC):
         """How the scores come from vectors, once the model is frozen; None where they do not."""
         return None
 
-    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Shares | None:
+    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution | None:
         """What the score of one item is the sum of; None where it is no sum over the events of the history.
 
         Args:

@@ -43,7 +43,7 @@ class FullTable:
         return tf.matmul(query, self.values, transpose_b=True)
 
 
-class ServedItems:
+class FrozenItems:
     """The item's half of a dot product: vector(i) = [scale[i] * table[i], offset[i]].
 
     Kept in parts and not as one matrix, so that the table which histories are looked up in is not kept twice.
@@ -85,6 +85,6 @@ class DotProduct:
       whole: whether the scores are that product. False where more is added to single cells of it.
     """
 
-    items: ServedItems
+    items: FrozenItems
     query: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     whole: bool

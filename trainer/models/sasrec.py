@@ -10,17 +10,17 @@ from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
 from trainer.models import sampled_softmax
-from trainer.models.attribution import Shares
+from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.frozen_items import DotProduct, ServedItems
+from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
-from trainer.models.stacking import Evidence, Mixture
+from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import Few, Transitions
 
 
 class SasRec(Recommender):
-    """score(history, item) = cosine(session, v_item) / temperature, mixed with what was counted (see `Mixture`).
+    """score(history, item) = cosine(session, v_item) / temperature, mixed with what was counted (see `Stacking`).
 
     Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018: one forward pass over a sequence takes a
     loss at every new step, and the item embeddings are tied. With `head: raw` the session is a weighted mean of the
@@ -86,8 +86,8 @@ class SasRec(Recommender):
         self.distance_bias = self.add_weight("distance_bias", [history_length], initializer="zeros")
         self.popularity = Popularity(sizes.items)
         self.transitions = Transitions(sizes, neighbours) if neighbours else None
-        self.mixture = Mixture()
-        self.served: ServedItems | None = None
+        self.mixture = Stacking()
+        self.served: FrozenItems | None = None
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
@@ -114,11 +114,11 @@ class SasRec(Recommender):
         sessions = tf.gather_nd(self._sessions(batch["history"], training=False), steps)
         return self._cosine(sessions, self.item_embedding(candidates))
 
-    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Shares | None:
+    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution | None:
         """With `head: raw` the session is a weighted mean of raw item vectors, and a product with it a sum over events.
 
         An event's share is its weight times its product with the item, over the session's length. Beside the events
-        stand popularity and what was counted (see `Mixture`). With `head: projected` the Transformer mixes what it
+        stand popularity and what was counted (see `Stacking`). With `head: projected` the Transformer mixes what it
         attends to, and nothing is left of single events.
         """
         del key
@@ -142,13 +142,13 @@ class SasRec(Recommender):
         }
         if not float(tf.reduce_sum(present)):  # then the attention is on the padding, which has a vector too
             rest["no history"] = float(tf.reduce_sum(events))
-        return Shares("attention", (events * present).numpy().astype(np.float64), rest)
+        return Attribution("attention", (events * present).numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:
         """Computes the items' lengths and log popularity once. Training after it leaves them behind."""
         embeddings = self.item_embedding.embeddings
         scale = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(embeddings), axis=1), 1e-12))  # as l2_normalize
-        self.served = ServedItems(embeddings, self.popularity.log(tf.range(self.sizes.items)), scale)
+        self.served = FrozenItems(embeddings, self.popularity.log(tf.range(self.sizes.items)), scale)
 
     @property
     def dot_product(self) -> DotProduct | None:

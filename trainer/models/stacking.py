@@ -43,7 +43,7 @@ class Evidence(NamedTuple):
     history: tf.Tensor
 
 
-class Mixture(keras.layers.Layer):
+class Stacking(keras.layers.Layer):
     """score = sum over kinds of weight * value, + a bias by how many events ago the item was met.
 
     A model that has learned a session knows it too well: it has seen which of the items come back and which do not, and

@@ -9,9 +9,9 @@ import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
-from trainer.models.attribution import Shares
+from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName
-from trainer.models.frozen_items import DotProduct, ServedItems
+from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 
 
@@ -66,7 +66,7 @@ class TwoTower(Recommender):
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")
         self.slope = self.add_weight("slope", [], initializer="ones")
         self.dropout = keras.layers.Dropout(dropout)
-        self.served: ServedItems | None = None
+        self.served: FrozenItems | None = None
         self.task = tfrs.tasks.Retrieval(
             loss=keras.losses.CategoricalCrossentropy(from_logits=True), remove_accidental_hits=True
         )
@@ -98,7 +98,7 @@ class TwoTower(Recommender):
         shape = tf.concat([tf.shape(candidates), tf.shape(vectors)[1:]], axis=0)
         return tf.einsum("bd,bcd->bc", self.query(key, history), tf.reshape(vectors, shape))
 
-    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Shares:
+    def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution:
         """An event's share is <its part of the pooled history, v_item>; beside it stand the key's and popularity."""
         items = self.item_embedding if self.served is None else self.served.table
         wanted = items(item)[0]
@@ -107,12 +107,12 @@ class TwoTower(Recommender):
         rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
         if self.key_embedding is not None:
             rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * wanted))
-        return Shares("linear", events.numpy().astype(np.float64), rest)
+        return Attribution("linear", events.numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:
         """Computes log popularity once. Training after it leaves that behind."""
         offset = self.popularity.log(self._catalogue())
-        self.served = ServedItems(self.item_embedding.embeddings, offset)
+        self.served = FrozenItems(self.item_embedding.embeddings, offset)
 
     @property
     def dot_product(self) -> DotProduct | None:

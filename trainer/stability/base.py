@@ -19,7 +19,7 @@ class PolicyError(ValueError):
     """A part of the update policy can't be used with the model; the message says which and why."""
 
 
-class Part(abc.ABC):
+class LossTerm(abc.ABC):
     """One way to keep what older spans taught.
 
     A training step sees named batches: `new`, from the span that is learned, and what the parts have mixed in. Parts of
@@ -41,7 +41,9 @@ class Part(abc.ABC):
 class Learner(tfrs.Model):
     """Trains a recommender on its own loss and on those of the parts; the variables in `frozen` stay as they are."""
 
-    def __init__(self, recommender: Recommender, parts: Sequence[Part], frozen: Collection[tf.Variable] = ()) -> None:
+    def __init__(
+        self, recommender: Recommender, parts: Sequence[LossTerm], frozen: Collection[tf.Variable] = ()
+    ) -> None:
         super().__init__()
         self.recommender = recommender
         self._parts = lambda: parts  # behind a function, where Keras does not take a part's arrays for weights
@@ -50,7 +52,11 @@ class Learner(tfrs.Model):
     @property
     def trainable_variables(self) -> list[tf.Variable]:
         """Those that get a gradient: the others cost no backward pass, and count in no norm of the gradients."""
-        return [one for one in super().trainable_variables if id(one) not in self._frozen]
+        return [
+            trainable_variable
+            for trainable_variable in super().trainable_variables
+            if id(trainable_variable) not in self._frozen
+        ]
 
     def compute_loss(self, batches: Batches, training: bool = False) -> tf.Tensor:
         loss = self.recommender.compute_loss(batches[NEW], training=training)

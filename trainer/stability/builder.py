@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender
 from trainer.settings import Stability
-from trainer.stability.base import Part
+from trainer.stability.base import LossTerm
 from trainer.stability.distillation import Distillation, adaptive_weight
 from trainer.stability.ewc import FISHER_BATCH, Ewc, fisher_diagonal
 from trainer.stability.herding import herding, representations
@@ -13,10 +13,10 @@ from trainer.stability.proximal import Proximal
 from trainer.stability.replay import Replay
 from trainer.stability.selection import Selection, find_selection
 from trainer.train_state import Arrays, ModelState, Trainable
-from trainer.training_batches import Feed, feed_of
+from trainer.training_batches import TrainingBatches, make_training_batches
 
 
-class Assembly:
+class StabilityBuilder:
     """The parts of one update that have something to hold on to: there may be no past yet.
 
     Args:
@@ -48,16 +48,16 @@ class Assembly:
         if replay.budget and replay.selection == "herding":
             self.selection = herding(representations(trainable.model, history_length))
 
-    def parts(self, new: Sequences, feed: Feed, remembered: Sequences, seed: int) -> list[Part]:
+    def parts(self, new: Sequences, feed: TrainingBatches, remembered: Sequences, seed: int) -> list[LossTerm]:
         """The parts for a span of `new` sequences, which are fed by `feed`, with `remembered` ones from before it."""
         model, base, stability = self._trainable.model, self._base, self._stability
         replay, distil = stability.replay, stability.distillation
-        parts: list[Part] = []
+        parts: list[LossTerm] = []
         exemplars = 0
         if replay.budget and remembered.new_events:
             count = len(remembered.positions())
             size = max(1, min(count, round(replay.fraction * self._batch_size)))
-            old = feed_of(model, remembered, size, self._history_length, seed)
+            old = make_training_batches(model, remembered, size, self._history_length, seed)
             exemplars = old.examples
             if exemplars:
                 parts.append(Replay(old.data, size, replay.weight))
@@ -79,6 +79,6 @@ class Assembly:
         return parts
 
     def _estimate(self, sample: Sequences, base: ModelState, seed: int) -> Arrays:
-        feed = feed_of(self._trainable.model, sample, FISHER_BATCH, self._history_length, seed)
+        feed = make_training_batches(self._trainable.model, sample, FISHER_BATCH, self._history_length, seed)
         batches = feed.data.take(-(-self._stability.ewc.sample // FISHER_BATCH))
         return fisher_diagonal(self._trainable.model, self._trainable.variables, base.weights, batches)

@@ -7,12 +7,12 @@ import math
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, TableSizes
 from trainer.settings import DistilledBatches
-from trainer.stability.base import NEW, REPLAYED, Batches, Part
+from trainer.stability.base import NEW, REPLAYED, Batches, LossTerm
 
 _WEIGHT = "distillation"
 
 
-class Distillation(Part):
+class Distillation(LossTerm):
     """weight * temperature^2 * mean over positions of KL(teacher || student), both over the same old items.
 
     The teacher is the model that the update started from, as it was. On new data this is "learning without

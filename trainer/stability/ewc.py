@@ -8,14 +8,14 @@ import numpy as np
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
-from trainer.stability.base import NEW, Batches, Part
+from trainer.stability.base import NEW, Batches, LossTerm
 from trainer.stability.batch_rows import used_rows
 from trainer.train_state import Arrays
 
 FISHER_BATCH = 16  # positions whose gradients are squared together
 
 
-class Ewc(Part):
+class Ewc(LossTerm):
     """strength / 2 * sum of F * (w - w_previous)^2, F being the diagonal of the Fisher information.
 
     Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 114, 2017, eq. 3. Of a table the

@@ -8,11 +8,11 @@ import numpy as np
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
-from trainer.stability.base import NEW, Batches, Part
+from trainer.stability.base import NEW, Batches, LossTerm
 from trainer.stability.batch_rows import used_rows
 
 
-class Proximal(Part):
+class Proximal(LossTerm):
     """strength / 2 * mean over the batch's positions of |w - w_previous|^2, w being what the position uses.
 
     "L2-SP" (Li, Grandvalet and Davoine, "Explicit inductive bias for transfer learning with convolutional networks",

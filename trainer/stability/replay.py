@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
-from trainer.stability.base import REPLAYED, Batches, Part
+from trainer.stability.base import REPLAYED, Batches, LossTerm
 
 
-class Replay(Part):
+class Replay(LossTerm):
     """Adds `weight` times the loss of a batch from the memory to that of each new batch.
 
     "ER" of Chaudhry et al. ("On tiny episodic memories in continual learning", 2019, algorithm 1), there with a weight

@@ -59,7 +59,11 @@ def _features(folder: Path | None) -> _Features:
     if path is None or not path.exists():
         return {}
     found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
-    return {one.path.step[-1] if one.path.step else one.name: one for data in found.datasets for one in data.features}
+    return {
+        feature.path.step[-1] if feature.path.step else feature.name: feature
+        for data in found.datasets
+        for feature in data.features
+    }
 
 
 def _figures(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, float | str | None]:

@@ -65,8 +65,13 @@ def draw_lineage(versions: Sequence[Version], naming: Naming) -> Plot | None:
             revision = f" r{one.version % 100}" if one.version % 100 > 1 else ""
             spans = "" if one.learned is None else f"\n{one.learned} span{'s' * (one.learned != 1)}"
             axes.annotate(
-                f"{name}{revision}{spans}", place[one.version], (0, -13), textcoords="offset points", ha="center",
-                va="top", fontsize=8,
+                f"{name}{revision}{spans}",
+                place[one.version],
+                (0, -13),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=8,
             )
         axes.set_axis_off()
         axes.set_xlim(-0.7, len(order) - 0.3)

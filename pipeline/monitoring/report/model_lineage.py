@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipeline.ledger.models import Family, Model
+from pipeline.ledger.models import Model, ModelLineage
 from pipeline.operations.rollback import BUNDLE_FOLDER
 from serving.bundle import BundleError, Manifest
 
@@ -44,7 +44,7 @@ class Version:
     reason: str
 
 
-def read_lineage(family: Family, present: Sequence[int], first: int) -> tuple[Version, ...]:
+def read_lineage(lineage: ModelLineage, present: Sequence[int], first: int) -> tuple[Version, ...]:
     """The models of the spans from `first` on with those that they come from, oldest first.
 
     Args:
@@ -52,22 +52,22 @@ def read_lineage(family: Family, present: Sequence[int], first: int) -> tuple[Ve
       present: versions in TF Serving's folder, oldest first.
       first: the first span of the report.
     """
-    by_id = {one.id: one for one in family.models}
-    chosen = {one.id for one in family.models if one.span >= first}
+    by_id = {model.id: model for model in lineage.models}
+    chosen = {model.id for model in lineage.models if model.span >= first}
     for one in sorted(chosen):
         chosen |= by_id[one].bases & by_id.keys()
-    models = [one for one in family.models if one.id in chosen][-_MOST:]
+    models = [model for model in lineage.models if model.id in chosen][-_MOST:]
     served = present[-1] if present else None
     return tuple(
         Version(
-            version=one.version,
-            span=one.span,
-            bases=tuple(sorted(by_id[base].version for base in one.bases if base in by_id)),
-            learned=None if (spans := learned_spans(one)) is None else len(spans),
-            fate=_fate(one, served, present),
-            reason=one.reason,
+            version=model.version,
+            span=model.span,
+            bases=tuple(sorted(by_id[base].version for base in model.bases if base in by_id)),
+            learned=None if (spans := learned_spans(model)) is None else len(spans),
+            fate=_fate(model, served, present),
+            reason=model.reason,
         )
-        for one in models
+        for model in models
     )
 
 

@@ -20,8 +20,8 @@ from pipeline.monitoring.report.glossary import DEFINITIONS
 from pipeline.monitoring.report.lineage_plot import draw_lineage
 from pipeline.monitoring.report.model_lineage import FATES
 from pipeline.monitoring.report.plots import draw_plots, draw_slices
-from pipeline.monitoring.report.report_data import Facts, read_facts
-from pipeline.monitoring.report.summary import good_morning, what_changed
+from pipeline.monitoring.report.report_data import ReportData, read_report_data
+from pipeline.monitoring.report.summary import summarize, what_changed
 from pipeline.operations.disk_usage import human
 from pipeline.spans import Naming
 
@@ -45,7 +45,9 @@ def write_report(config: Config, out: Path, days: int = 30) -> Path:
         raise ReportError(
             "A report must have at least one span. Received: none in the ledger. Start with `warmspan run`."
         )
-    page = render(read_facts(config, runs), Naming(config.data.dated), datetime.datetime.now(datetime.timezone.utc))
+    page = render(
+        read_report_data(config, runs), Naming(config.data.dated), datetime.datetime.now(datetime.timezone.utc)
+    )
     beside = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ def write_report(config: Config, out: Path, days: int = 30) -> Path:
     return out
 
 
-def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
+def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
     """The page's HTML; everything from the data is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -76,21 +78,23 @@ def render(facts: Facts, naming: Naming, written: datetime.datetime) -> str:
             used.append(word)
         return used.index(word) + 1
 
-    slices = {} if facts.verdict is None else {name: _slice(name) for name in facts.verdict.metrics}
+    slices = {} if data.verdict is None else {name: _slice(name) for name in data.verdict.metrics}
     # The last macro call of the page lists what `note` has collected.
     return environment.get_template("page.html.j2").render(
-        facts=facts,
-        latest=facts.runs[-1],
-        morning=good_morning(facts, naming),
-        changes=what_changed(facts, naming),
-        plots=draw_plots(facts, naming),
+        data=data,
+        latest=data.runs[-1],
+        summary=summarize(data, naming),
+        changes=what_changed(data, naming),
+        plots=draw_plots(data, naming),
         slices=slices,
-        slice_plot=None if facts.verdict is None else draw_slices(facts.verdict, facts.metric, slices),
-        lineage_plot=draw_lineage(facts.lineage, naming),
+        slice_plot=None if data.verdict is None else draw_slices(data.verdict, data.metric, slices),
+        lineage_plot=draw_lineage(data.lineage, naming),
         fates=FATES,
         methods=METHODS,
-        explained=[] if facts.people is None else [one for one in facts.people.people if one.why is not None],
-        metrics=_metrics(facts.runs),
+        explained=[]
+        if data.sample_users is None
+        else [sample_user for sample_user in data.sample_users.users if sample_user.why is not None],
+        metrics=_metrics(data.runs),
         lower_is_better=LOWER_IS_BETTER,
         candidate=CANDIDATE,
         champion=BASELINE,

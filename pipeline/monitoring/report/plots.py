@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from components.span_pusher.verdict import BASELINE, CANDIDATE, Verdict
 from pipeline.ledger.runs import Run
-from pipeline.monitoring.report.report_data import Facts
+from pipeline.monitoring.report.report_data import ReportData
 from pipeline.monitoring.report.svg import BLUE, GREEN, HEIGHT, ORANGE, Plot, drawing, finish, legend, span_axis
 from pipeline.monitoring.report.training_cost import Cost
 from pipeline.spans import Naming
@@ -17,18 +17,18 @@ from pipeline.spans import Naming
 _FEWEST_BARS = 5
 
 
-def draw_plots(facts: Facts, naming: Naming) -> list[Plot]:
+def draw_plots(data: ReportData, naming: Naming) -> list[Plot]:
     """Quality, events, new ids, table sizes, cost and time; what has no number yet is left out."""
-    runs = facts.runs
+    runs = data.runs
     plots = []
-    if facts.metric:
-        plots.append(_quality(facts, naming))
+    if data.metric:
+        plots.append(_quality(data, naming))
     plots.append(_counts("Events", runs, naming, {"events": "events"}))
     plots.append(_counts("Rows that were not used", runs, naming, {"rejects": "rejects", "duplicates": "duplicates"}))
     plots.append(_counts("New ids", runs, naming, {"new_items": "new items", "new_keys": "new keys"}))
     plots.append(_counts("Rows in the tables", runs, naming, {"item_rows": "item rows", "key_rows": "key rows"}))
-    if facts.costs:
-        plots.append(_costs(facts.costs, naming))
+    if data.costs:
+        plots.append(_costs(data.costs, naming))
     plots.append(_seconds(runs))
     return plots
 
@@ -58,34 +58,34 @@ def draw_slices(verdict: Verdict, metric: str, names: Mapping[str, str]) -> Plot
         return finish(figure, f"Candidate minus champion: {metric}", words)
 
 
-def _quality(facts: Facts, naming: Naming) -> Plot:
+def _quality(data: ReportData, naming: Naming) -> Plot:
     lines = {
-        "candidate at the gate": [run.candidate.get(facts.metric) for run in facts.runs],
-        "champion at the gate": [run.champion.get(facts.metric) for run in facts.runs],
-        "champion, next span": [run.next_span.get(facts.metric) for run in facts.runs],
+        "candidate at the gate": [run.candidate.get(data.metric) for run in data.runs],
+        "champion at the gate": [run.champion.get(data.metric) for run in data.runs],
+        "champion, next span": [run.next_span.get(data.metric) for run in data.runs],
     }
     looks = (("s", "-", BLUE), ("^", "--", ORANGE), ("o", ":", GREEN))
     with drawing(HEIGHT + 0.3) as (figure, axes):
-        spans = [run.span for run in facts.runs]
+        spans = [run.span for run in data.runs]
         for (label, values), (marker, style, colour) in zip(lines.items(), looks, strict=True):
             if any(value is not None for value in values):
                 numbers = [float("nan") if value is None else value for value in values]
                 axes.plot(spans, numbers, label=label, marker=marker, linestyle=style, color=colour)
         marks = {
-            "refused": ("x", [run for run in facts.runs if run.verdict and run.pushed is None]),
-            "revoked since": ("+", [run for run in facts.runs if run.revoked]),
+            "refused": ("x", [run for run in data.runs if run.verdict and run.pushed is None]),
+            "revoked since": ("+", [run for run in data.runs if run.revoked]),
         }
         for label, (marker, marked) in marks.items():
             if marked:
-                heights = [run.candidate.get(facts.metric, 0.0) for run in marked]
+                heights = [run.candidate.get(data.metric, 0.0) for run in marked]
                 spots = [run.span for run in marked]
                 (line,) = axes.plot(spots, heights, marker, label=label, color="black", linestyle="")
                 line.set(markersize=11, markeredgewidth=2)
         tops = [value for values in lines.values() for value in values if value is not None]
         axes.set_ylim(0, 1.08 * max(tops, default=1.0) or 1.0)
-        span_axis(axes, facts.runs, naming)
+        span_axis(axes, data.runs, naming)
         legend(figure, axes)
-        return finish(figure, f"Quality: {facts.metric}", _series_words(facts.runs, lines))
+        return finish(figure, f"Quality: {data.metric}", _series_words(data.runs, lines))
 
 
 def _counts(title: str, runs: Sequence[Run], naming: Naming, fields: Mapping[str, str]) -> Plot:
@@ -112,11 +112,11 @@ def _costs(costs: Sequence[Cost], naming: Naming) -> Plot:
     """Examples trained on beside those of a full retrain, on a logarithmic axis: they lie far apart."""
     with drawing() as (figure, axes):
         at = range(len(costs))
-        full = [one.full_examples for one in costs]
+        full = [cost.full_examples for cost in costs]
         axes.plot(at, full, "^--", color=ORANGE, label="a full retrain (estimated)")
-        axes.plot(at, [one.examples for one in costs], "s-", color=BLUE, label="trained on")
+        axes.plot(at, [cost.examples for cost in costs], "s-", color=BLUE, label="trained on")
         axes.set_yscale("log")
-        axes.set_ylim(min(one.examples for one in costs) / 2, max(full) * 2)
+        axes.set_ylim(min(cost.examples for cost in costs) / 2, max(full) * 2)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

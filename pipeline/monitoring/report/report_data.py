@@ -15,14 +15,14 @@ from components.span_pusher.verdict import OVERALL, Verdict
 from components.span_pusher.version_folder import versions
 from pipeline.config import Config
 from pipeline.explain.trained_model import newest_folder
-from pipeline.ledger.models import read_family
+from pipeline.ledger.models import model_lineage_in
 from pipeline.ledger.runs import Run, run_id
-from pipeline.ledger.serving_state import Standing, read_standing
+from pipeline.ledger.serving_state import ServingState, read_serving_state
 from pipeline.metadata_store.connection import connect
 from pipeline.metrics import watched
 from pipeline.monitoring.report.data_quality import Anomaly, Figure, read_anomalies, read_figures
 from pipeline.monitoring.report.model_lineage import Version, read_lineage
-from pipeline.monitoring.report.sample_users import People, read_people
+from pipeline.monitoring.report.sample_users import SampleUsers, read_sample_users
 from pipeline.monitoring.report.training_cost import Cost, Training, estimate
 from pipeline.operations.disk_usage import DiskUse, disk_use
 from serving.bundle import BundleError, Manifest
@@ -56,7 +56,7 @@ class Served:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class ReportData:
     """What the page shows.
 
     Attributes:
@@ -67,12 +67,12 @@ class Facts:
       rejects: by reason, the most frequent first.
       served: versions in TF Serving's folder, newest first.
       intervals: whether the settings ask the gate for bounds.
-      standing: what the next run starts from and owes; None without a run.
+      serving_state: what the next run starts from and owes; None without a run.
       lineage: the models of these spans and those that they come from, oldest first.
       costs: of each day that trained, beside a full retrain.
       figures, anomalies: what TFX's statistics and validation say of the last span.
       drift_watched: whether the policy measures drift at all.
-      people: what some users are recommended, before the last push and after.
+      sample_users: what some users are recommended, before the last push and after.
       disk: what lies under the pipeline root.
     """
 
@@ -83,13 +83,13 @@ class Facts:
     rejects: Sequence[Rejects]
     served: Sequence[Served]
     intervals: bool = False
-    standing: Standing | None = None
+    serving_state: ServingState | None = None
     lineage: Sequence[Version] = ()
     costs: Sequence[Cost] = ()
     figures: Sequence[Figure] = ()
     anomalies: Sequence[Anomaly] = ()
     drift_watched: bool = False
-    people: People | None = None
+    sample_users: SampleUsers | None = None
     disk: DiskUse | None = None
 
     @property
@@ -98,18 +98,18 @@ class Facts:
         return watched(dict.fromkeys(name for run in self.runs for name in (*run.next_span, *run.candidate)))
 
 
-def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
+def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
     """Reads what `runs`, oldest first, left behind."""
     store = connect(config)
     judged = next((run for run in reversed(runs) if run.verdict), None)
     folders = {run.span: _uri(store, config, run, "Examples", "rejects") for run in runs}
-    family, present = read_family(store, config.name), versions(config.serving_path)
+    lineage, present = model_lineage_in(store, config.name), versions(config.serving_path)
     served = present[-1] if present else None
     pushed = next((run for run in reversed(runs) if run.pushed is not None and run.pushed == served), None)
     latest, before = runs[-1], runs[-2] if len(runs) > 1 else None
     statistics = [None if run is None else _uri(store, config, run, "ExampleStatistics") for run in (latest, before)]
     trainings, new_events = _trainings(store, config)
-    return Facts(
+    return ReportData(
         name=config.name,
         runs=runs,
         judged=judged,
@@ -117,15 +117,15 @@ def read_facts(config: Config, runs: Sequence[Run]) -> Facts:
         rejects=count_rejects([folders[run.span] for run in runs]),
         served=[_served(config.serving_path / str(version)) for version in reversed(present)],
         intervals=config.gate.confidence_intervals,
-        standing=read_standing(config),
-        lineage=read_lineage(family, present, runs[0].span),
+        serving_state=read_serving_state(config),
+        lineage=read_lineage(lineage, present, runs[0].span),
         costs=estimate(runs, trainings, new_events),
         figures=read_figures(*statistics),
         anomalies=read_anomalies(_uri(store, config, latest, "ExampleAnomalies")),
         drift_watched=bool(config.policy.drift.columns),
-        people=read_people(
+        sample_users=read_sample_users(
             config,
-            family,
+            lineage,
             served,
             None if pushed is None else _uri(store, config, pushed, "Examples", "events"),
             _uri(store, config, latest, "WarmspanVocabulary", "item_rows")
@@ -150,12 +150,10 @@ def count_rejects(folders: Sequence[Path | None]) -> list[Rejects]:
     return [Rejects(reason, by_span[-1][reason], count, examples[reason]) for reason, count in total.most_common()]
 
 
-def _trainings(
-    store: metadata_store.MetadataStore, config: Config
-) -> tuple[dict[int, Training], dict[int, int]]:
+def _trainings(store: metadata_store.MetadataStore, config: Config) -> tuple[dict[int, Training], dict[int, int]]:
     """Of every span the last training, and how many events it brought to train on."""
     context = store.get_context_by_type_and_name("pipeline", config.name)
-    types = {one.id: one.name for one in store.get_artifact_types()}
+    types = {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()}
     trainings, new_events = {}, {}
     for one in sorted(store.get_artifacts_by_context(context.id) if context else (), key=lambda one: one.id):
         kind, properties = types[one.type_id], one.custom_properties
@@ -179,13 +177,13 @@ def _uri(
     context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
     if context is None:
         return None
-    type_id = {one.name: one.id for one in store.get_artifact_types()}.get(kind)
-    for one in sorted(store.get_artifacts_by_context(context.id), key=lambda one: -one.id):
-        properties = one.custom_properties
-        if one.type_id != type_id:
+    type_id = {artifact_type.name: artifact_type.id for artifact_type in store.get_artifact_types()}.get(kind)
+    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda one: -one.id):
+        properties = artifact.custom_properties
+        if artifact.type_id != type_id:
             continue
         if having is None or (having in properties and properties["span"].int_value == run.span):
-            return Path(one.uri)
+            return Path(artifact.uri)
     return None
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.explain.explainer import Explainer, ExplainError, Explanation, bases_of
-from pipeline.explain.trained_model import Ids, Trained, load_ids, load_trained
-from pipeline.ledger.models import Family, Model
+from pipeline.explain.trained_model import Ids, TrainedModel, load_ids, load_trained_model
+from pipeline.ledger.models import Model, ModelLineage
 from pipeline.monitoring.report.model_lineage import learned_spans
 from serving.bundle.protocols import UNAVAILABLE
 from trainer.input_pipeline import Positions, read_held_out
@@ -31,7 +31,7 @@ class Item:
 
 
 @dataclasses.dataclass(frozen=True)
-class Person:
+class SampleUser:
     """A user with held-out events.
 
     Attributes:
@@ -51,24 +51,24 @@ class Person:
 
 
 @dataclasses.dataclass(frozen=True)
-class People:
+class SampleUsers:
     """Some users.
 
     Attributes:
       before, after: versions; `before` is None where nothing was in service, or it is not at hand any more.
-      people: the users.
+      users: the users.
       note: why there are none; else empty.
     """
 
     before: int | None
     after: int | None
-    people: tuple[Person, ...]
+    users: tuple[SampleUser, ...]
     note: str = ""
 
 
-def read_people(
-    config: Config, family: Family, served: int | None, held_out: Path | None, vocabulary: Path | None
-) -> People:
+def read_sample_users(
+    config: Config, lineage: ModelLineage, served: int | None, held_out: Path | None, vocabulary: Path | None
+) -> SampleUsers:
     """Asks the served version and the one before it, both as they were trained.
 
     Args:
@@ -78,39 +78,41 @@ def read_people(
       held_out: the held-out positions of the span that it was pushed on.
       vocabulary: the newest.
     """
-    pushed = [one for one in family.models if one.version == served and one.pushed is not None]
+    pushed = [model for model in lineage.models if model.version == served and model.pushed is not None]
     if not pushed or held_out is None or vocabulary is None:
-        return People(None, served, (), "Nothing is served, or its held-out events are not kept any more.")
-    before = _before(family, pushed[-1])
+        return SampleUsers(None, served, (), "Nothing is served, or its held-out events are not kept any more.")
+    before = _before(lineage, pushed[-1])
     try:
         ids = load_ids(config, vocabulary)
-        new = load_trained(config, pushed[-1].uri, ids)
+        new = load_trained_model(config, pushed[-1].uri, ids)
         old = None if before is None else _if_there(config, before, ids)
         files = sorted(map(str, (held_out / "Split-eval").glob("*.gz")))
         positions, _ = read_held_out(files)
     except (StateError, ModelError, OSError, ValueError) as error:
-        return People(None, served, (), f"The models could not be asked: {error}")
+        return SampleUsers(None, served, (), f"The models could not be asked: {error}")
     version, spans = pushed[-1].version, learned_spans(pushed[-1]) or ()
-    explainer = Explainer(version, new, new, ids, new.items, None, spans, bases_of(family, version))
-    people = [
+    explainer = Explainer(version, new, new, ids, new.items, None, spans, bases_of(lineage, version))
+    sample_users = [
         _person(config, explainer, old, new, ids, positions, at, explained=number < EXPLAINED)
         for number, at in enumerate(_chosen(positions, ids))
     ]
-    note = "" if people else "No held-out event is of a user with a history."
-    return People(None if before is None or old is None else before.version, served, tuple(people), note)
+    note = "" if sample_users else "No held-out event is of a user with a history."
+    return SampleUsers(None if before is None or old is None else before.version, served, tuple(sample_users), note)
 
 
-def _if_there(config: Config, model: Model, ids: Ids) -> Trained | None:
+def _if_there(config: Config, model: Model, ids: Ids) -> TrainedModel | None:
     """None where the artifact was removed, or is of another model than the settings now have."""
     try:
-        return load_trained(config, model.uri, ids)
+        return load_trained_model(config, model.uri, ids)
     except (StateError, ModelError):
         return None
 
 
-def _before(family: Family, pushed: Model) -> Model | None:
+def _before(lineage: ModelLineage, pushed: Model) -> Model | None:
     """The model that was in service before: the last clean one of an earlier span."""
-    clean = [one for one in family.models if one.pushed is not None and not one.revoked and one.span < pushed.span]
+    clean = [
+        model for model in lineage.models if model.pushed is not None and not model.revoked and model.span < pushed.span
+    ]
     return max(clean, key=lambda one: (one.span, one.version), default=None)
 
 
@@ -130,13 +132,13 @@ def _chosen(positions: Positions, ids: Ids) -> list[int]:
 def _person(
     config: Config,
     explainer: Explainer,
-    old: Trained | None,
-    new: Trained,
+    old: TrainedModel | None,
+    new: TrainedModel,
     ids: Ids,
     positions: Positions,
     at: int,
     explained: bool,
-) -> Person:
+) -> SampleUser:
     user = ids.keys.ids_of([positions.key[at]])[0].as_py()
     rows = positions.items[positions.begin[at] : positions.end[at]][-config.history.length :]
     history = [one for one in ids.items.ids_of(rows[rows < ids.items.size]).to_pylist() if one is not None]
@@ -146,7 +148,7 @@ def _person(
     best = _best(new, user, history, seen)[:ITEMS]
 
     def shown(items: Sequence[bytes]) -> tuple[Item, ...]:
-        return tuple(Item(_text(one), ids.title(one), places.get(one)) for one in items)
+        return tuple(Item(_text(item), ids.title(item), places.get(item)) for item in items)
 
     why = None
     if explained and best:
@@ -156,7 +158,7 @@ def _person(
         except ExplainError:
             why = None
     wanted = ids.items.ids_of([positions.target[at]])[0].as_py() or b""
-    return Person(
+    return SampleUser(
         user=_text(user),
         history=tuple((_text(one), ids.title(one)) for one in history),
         next=(_text(wanted), ids.title(wanted)),
@@ -166,7 +168,7 @@ def _person(
     )
 
 
-def _best(model: Trained, user: bytes, history: Sequence[bytes], seen: set[bytes]) -> list[bytes]:
+def _best(model: TrainedModel, user: bytes, history: Sequence[bytes], seen: set[bytes]) -> list[bytes]:
     """Every item that can be recommended, best first."""
     items = model.items
     scores = model(user, [history], items)[0]

@@ -10,7 +10,7 @@ from typing import Literal
 from pipeline.ledger.runs import Run
 from pipeline.metrics import LOWER_IS_BETTER
 from pipeline.monitoring.outliers import unusual
-from pipeline.monitoring.report.report_data import Facts
+from pipeline.monitoring.report.report_data import ReportData
 from pipeline.spans import Naming
 
 Mood = Literal["well", "look", "act"]
@@ -20,7 +20,7 @@ MOODS: dict[Mood, str] = {"well": "✓ All is well", "look": "! Worth a look", "
 
 
 @dataclasses.dataclass(frozen=True)
-class Morning:
+class Summary:
     """The head of the page.
 
     Attributes:
@@ -38,25 +38,25 @@ class Morning:
         return MOODS[self.mood]
 
 
-def good_morning(facts: Facts, naming: Naming) -> Morning:
+def summarize(data: ReportData, naming: Naming) -> Summary:
     """How the recommender is doing."""
-    latest = facts.runs[-1]
-    act, look = _acts(facts), _looks(facts, naming)
+    latest = data.runs[-1]
+    act, look = _acts(data), _looks(data, naming)
     mood: Mood = "act" if act else "look" if look else "well"
     # The ledger says what was pushed; what is served may have been rolled back since.
-    serving = f"Version {facts.served[0].version} is served." if facts.served else "Nothing is served yet."
+    serving = f"Version {data.served[0].version} is served." if data.served else "Nothing is served yet."
     if latest.state != "done":
         state = f"{serving} {latest.name} is {latest.state}."
     elif latest.action == "skip":
         state = f"{serving} {latest.name} was skipped: {latest.reason}"
     else:
         state = f"{serving} {latest.name}: {latest.verdict}"
-    return Morning(mood, state, (*act, *look))
+    return Summary(mood, state, (*act, *look))
 
 
-def what_changed(facts: Facts, naming: Naming) -> list[str]:
+def what_changed(data: ReportData, naming: Naming) -> list[str]:
     """The last span beside the ones before it, a sentence each."""
-    latest, before = facts.runs[-1], list(facts.runs[:-1])
+    latest, before = data.runs[-1], list(data.runs[:-1])
     lines = [f"Decided: {latest.action.replace('_', '-')}. {latest.reason}"] if latest.action else []
     if latest.pushed and not latest.revoked:
         came = "from fresh weights" if latest.base_version is None else f"fine-tuned from {latest.base_version}"
@@ -75,7 +75,7 @@ def what_changed(facts: Facts, naming: Naming) -> list[str]:
             f"{latest.new_items:,} new items and {latest.new_keys or 0:,} new keys: the tables have "
             f"{latest.item_rows:,} and {latest.key_rows or 0:,} rows."
         )
-    name, quality = facts.metric, latest.next_span.get(facts.metric)
+    name, quality = data.metric, latest.next_span.get(data.metric)
     past = [value for run in before if (value := run.next_span.get(name)) is not None]
     if quality is not None and past:
         sense = "worse" if (quality > past[-1]) == (name in LOWER_IS_BETTER) else "better"
@@ -85,28 +85,28 @@ def what_changed(facts: Facts, naming: Naming) -> list[str]:
     return lines
 
 
-def _acts(facts: Facts) -> list[str]:
-    latest, standing = facts.runs[-1], facts.standing
+def _acts(data: ReportData) -> list[str]:
+    latest, serving_state = data.runs[-1], data.serving_state
     found = []
     if latest.state != "done":
-        still = " The champion is still in service." if facts.served else ""
+        still = " The champion is still in service." if data.served else ""
         found.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
-    if standing is not None and standing.left:
+    if serving_state is not None and serving_state.left:
         found.append(
-            f"Revoked and still in the folder: {', '.join(map(str, standing.left))}. Give the same `warmspan rollback` "
-            "again."
+            f"Revoked and still in the folder: {', '.join(map(str, serving_state.left))}. Give the same "
+            "`warmspan rollback` again."
         )
-    if standing is not None and standing.problem:
-        found.append(standing.problem)
+    if serving_state is not None and serving_state.problem:
+        found.append(serving_state.problem)
     return found
 
 
-def _looks(facts: Facts, naming: Naming) -> list[str]:
-    latest, standing = facts.runs[-1], facts.standing
+def _looks(data: ReportData, naming: Naming) -> list[str]:
+    latest, serving_state = data.runs[-1], data.serving_state
     found = []
-    refused = [run for run in facts.runs if run.verdict and run.pushed is None]
+    refused = [run for run in data.runs if run.verdict and run.pushed is None]
     if latest.verdict and latest.pushed is None:
-        row = _in_a_row(facts.runs)
+        row = _in_a_row(data.runs)
         often = f" That is {row} in a row." if row > 1 else ""
         found.append(
             f"The gate refused the candidate of {latest.name}: the verdict below says in which slice.{often} The next "
@@ -114,20 +114,20 @@ def _looks(facts: Facts, naming: Naming) -> list[str]:
         )
     if latest.revoked:
         found.append(f"Version {latest.pushed} was taken back: {latest.revoked_reason}. The next run starts before it.")
-    if standing is not None and standing.owed and not (latest.verdict and refused and latest is refused[-1]):
-        names = ", ".join(map(naming.format, standing.owed))
+    if serving_state is not None and serving_state.owed and not (latest.verdict and refused and latest is refused[-1]):
+        names = ", ".join(map(naming.format, serving_state.owed))
         found.append(f"The champion owes {names}: the next run learns what it has not seen.")
     if latest.drift:
         found.append(f"Drift: {latest.drift}")
-    if facts.anomalies:
-        columns = ", ".join(sorted({one.column for one in facts.anomalies}))
+    if data.anomalies:
+        columns = ", ".join(sorted({anomaly.column for anomaly in data.anomalies}))
         found.append(f"The span does not fit its schema in {columns}: see the data below.")
-    found += unusual(latest, facts.runs[:-1])
+    found += unusual(latest, data.runs[:-1])
     return found
 
 
 def _usual(values: Sequence[int | None]) -> float | None:
-    known = [one for one in values if one is not None]
+    known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
 
 

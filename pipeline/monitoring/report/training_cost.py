@@ -39,9 +39,7 @@ class Training:
     epochs: int
 
 
-def estimate(
-    runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int]
-) -> tuple[Cost, ...]:
+def estimate(runs: Sequence[Run], trainings: Mapping[int, Training], new_events: Mapping[int, int]) -> tuple[Cost, ...]:
     """The costs of the days on which something was trained, oldest first.
 
     A full retrain goes over the events of all spans up to the day's, for as many epochs as the day's training had a

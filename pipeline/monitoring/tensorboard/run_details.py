@@ -18,7 +18,7 @@ from components.update_decider.policy import SIGNALS_FILE
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, run_id
 from pipeline.metadata_store.connection import open_store
-from trainer.diagnostics import Health
+from trainer.diagnostics import Diagnostics
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 _MODEL = {"train_loss": "loss", "watched": "held_out", "examples": "examples", "epochs": "epochs"}
@@ -45,7 +45,7 @@ class Details:
 
     verdict: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     next_span: ByMetric = dataclasses.field(default_factory=dict)
-    health: Health | None = None
+    health: Diagnostics | None = None
     drift: Mapping[str, float] = dataclasses.field(default_factory=dict)
     anomalies: int | None = None
     owed: int | None = None
@@ -71,7 +71,7 @@ def read_details(config: Config, run: Run) -> Details:
     return Details(
         verdict=_json(_folder(made, "SpanPusher", "pushed"), "verdict.json"),
         next_span=_json(_folder(made, "NextSpanEvaluator", "evaluation"), SLICES_FILE),
-        health=Health.load(health) if health is not None and health.exists() else None,
+        health=Diagnostics.load(health) if health is not None and health.exists() else None,
         drift={f"{column}_{measure}": value for column, measure, value in signals.get("drift", ())},
         anomalies=_anomalies(_folder(made, "ExampleValidator", "anomalies")),
         owed=_owed(run, taken),
@@ -84,16 +84,20 @@ def read_details(config: Config, run: Run) -> Details:
 
 def _events(store: metadata_store.MetadataStore, context: int) -> tuple[Artifacts, Artifacts]:
     """What the run's nodes took and made, by node and the name that the node has for it."""
-    kinds = {one.id: one.name.rsplit(".", 1)[-1] for one in store.get_execution_types()}
+    kinds = {
+        execution_type.id: execution_type.name.rsplit(".", 1)[-1] for execution_type in store.get_execution_types()
+    }
     done = sorted(
-        (one for one in store.get_executions_by_context(context) if one.last_known_state in _DONE),
+        (execution for execution in store.get_executions_by_context(context) if execution.last_known_state in _DONE),
         key=lambda one: one.id,
     )
     if not done:
         return {}, {}
     nodes = {one.id: kinds[one.type_id] for one in done}
     events = store.get_events_by_execution_ids(list(nodes))
-    found = {one.id: one for one in store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))}
+    found = {
+        artifact.id: artifact for artifact in store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
+    }
     taken: Artifacts = {}
     made: Artifacts = {}
     for event in sorted(events, key=lambda event: (event.execution_id, event.artifact_id)):
@@ -149,6 +153,8 @@ def _update(models: list[metadata_store_pb2.Artifact]) -> dict[str, float]:
 def _bytes(made: Artifacts) -> dict[str, int]:
     found: dict[str, int] = {}
     for (node, _), artifacts in made.items():
-        size = sum(file.stat().st_size for one in artifacts for file in Path(one.uri).rglob("*") if file.is_file())
+        size = sum(
+            file.stat().st_size for artifact in artifacts for file in Path(artifact.uri).rglob("*") if file.is_file()
+        )
         found[node] = found.get(node, 0) + size
     return found

@@ -23,7 +23,7 @@ from pipeline.backtest.results import Row
 from pipeline.backtest.summary import summarize
 from pipeline.backtest.summary_table import comparison
 from pipeline.cli.app import app
-from pipeline.config import Config, ConfigError, override
+from pipeline.config import Config, ConfigError, with_settings
 from pipeline.ledger.runs import read_ledger
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.parameters import components
@@ -350,8 +350,8 @@ SEQUENCES = {
 def test_the_numbers_are_those_of_the_pipeline(make_shop, tmp_path, model):
     """With stability parts on, so that the replay memory must have come the same way through the artifacts."""
     parts = {"replay": {"budget": 40}, "proximal": {"strength": 0.01}}
-    settings = override(make_shop(3), {"update": {"stability": parts, "schedule": {"slots": "decay"}}}, "the test")
-    shop = override(settings, model, "the test")
+    settings = with_settings(make_shop(3), {"update": {"stability": parts, "schedule": {"slots": "decay"}}}, "the test")
+    shop = with_settings(settings, model, "the test")
     deliveries = read_deliveries(shop)
     run_steps(shop, make_plan([], deliveries, Naming(dated=True)), Console(quiet=True))
     ledger = read_ledger(shop)

@@ -20,7 +20,7 @@ from pipeline.backtest.policies import BUILT_IN
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare
 from pipeline.backtest.results import Row
 from pipeline.backtest.statistics import statistics_of
-from pipeline.config import Config, ConfigError, override
+from pipeline.config import Config, ConfigError, with_settings
 from pipeline.config.policy import Maintenance
 from pipeline.demo.simulator import simulate
 from pipeline.parameters import components
@@ -51,7 +51,7 @@ def spans(shop: Config, tmp_path_factory: pytest.TempPathFactory) -> list[Prepar
 
 
 def under(shop: Config, spans: list[PreparedSpan], folder: Path, **policy: object) -> list[Row]:
-    return run(override(shop, {"policy": policy}, "It"), spans, "settings", folder)
+    return run(with_settings(shop, {"policy": policy}, "It"), spans, "settings", folder)
 
 
 def actions(rows: list[Row]) -> list[str]:
@@ -136,7 +136,7 @@ def test_decisions_and_reasons_stand_in_the_csv_file(shop, tmp_path):
 
 
 def test_what_is_built_in_knows_nothing_of_the_settings_files_policy(shop, tmp_path):
-    own = override(shop, {"policy": {"max_age": 3}}, "It")
+    own = with_settings(shop, {"policy": {"max_age": 3}}, "It")
     file = tmp_path / "policies.yaml"
     file.write_text("mine: {update: {epochs: 2}}\nother: {policy: {max_age: 5}}\n")
     found = {one.name: one.config.policy for one in find_policies([*BUILT_IN, "mine", "other"], own, file)}

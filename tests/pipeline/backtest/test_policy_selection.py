@@ -12,7 +12,7 @@ from pipeline.backtest import Policy, Winner, comparison, settings_of
 from pipeline.backtest.policy_selection import find_winner
 from pipeline.backtest.results import Row
 from pipeline.cli.app import app
-from pipeline.config import Config, ConfigError, load_config, override
+from pipeline.config import Config, ConfigError, load_config, with_settings
 from tests.pipeline.backtest.backtest_shop import SETTINGS, deliver_shop
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -111,7 +111,9 @@ def test_the_winner_goes_into_the_file_and_comments_stay(tmp_path, monkeypatch, 
     code, _, after = command(tmp_path, "gentle: {update: {learning_rate: 0.02, stability: {replay: {budget: 9}}}}")
     said = capfd.readouterr()
     assert code == 0, said.err
-    assert after == override(before, {"update": {"learning_rate": 0.02, "stability": {"replay": {"budget": 9}}}}, "")
+    assert after == with_settings(
+        before, {"update": {"learning_rate": 0.02, "stability": {"replay": {"budget": 9}}}}, ""
+    )
     assert (tmp_path / "warmspan.yaml").read_text() == COMMENTED.replace(
         "retrain_spans: 2}", "retrain_spans: 2, learning_rate: 0.02, stability: {replay: {budget: 9}}}"
     )

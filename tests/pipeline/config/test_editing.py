@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pipeline.config import ConfigError, load_config, override
+from pipeline.config import ConfigError, load_config, with_settings
 from pipeline.config.editing import write_settings
 from pipeline.init.template import render
 
@@ -42,7 +42,7 @@ def change(path: Path, text: str, changes: dict[str, Any]) -> tuple[str, list[st
     """Writes `text`, changes it, checks what it says then, and returns the new text."""
     path.write_bytes(text.encode())
     before = load_config(path)
-    wanted = override(before, changes, "the test")
+    wanted = with_settings(before, changes, "the test")
     changed = write_settings(path, before, wanted)
     assert load_config(path) == wanted
     assert [one.name for one in path.parent.iterdir()] == [path.name], "nothing is left beside it"
@@ -134,7 +134,7 @@ def test_a_link_stays_a_link(tmp_path):
     real.write_text(HEAD)
     link.symlink_to(real)
     before = load_config(link)
-    write_settings(link, before, override(before, {"update": {"epochs": 7}}, "the test"))
+    write_settings(link, before, with_settings(before, {"update": {"epochs": 7}}, "the test"))
     assert link.is_symlink()
     assert "epochs: 7" in real.read_text()
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_replaced_alone_is_refused_and_nothing_is_written(tmp_pat
     path.write_text(HEAD + text)
     before = load_config(path)
     with pytest.raises(ConfigError, match=r"(?s)without anchors.*Nothing was written.*model\.params\.a: \[5\]"):
-        write_settings(path, before, override(before, {"model": {"params": {"a": [5]}}}, "the test"))
+        write_settings(path, before, with_settings(before, {"model": {"params": {"a": [5]}}}, "the test"))
     assert path.read_text() == HEAD + text
     assert list(tmp_path.iterdir()) == [path]
 
@@ -171,7 +171,7 @@ def test_a_file_that_has_changed_meanwhile_is_left_alone(tmp_path):
     before = load_config(path)
     path.write_text(HEAD + "gate: {k: 7}\n")
     with pytest.raises(ConfigError, match=r"it has changed\. Nothing was written"):
-        write_settings(path, before, override(before, {"update": {"epochs": 7}}, "the test"))
+        write_settings(path, before, with_settings(before, {"update": {"epochs": 7}}, "the test"))
     assert path.read_text() == HEAD + "gate: {k: 7}\n"
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.update_decider.policy import DriftRule, Limit, Rules
-from pipeline.config import Config, ConfigError, override
+from components.update_decider.policy import DriftRule, Limit, UpdatePolicy
+from pipeline.config import Config, ConfigError, with_settings
 from pipeline.parameters.update_policy import rules, window
 from pipeline.spans import Naming
 
@@ -20,15 +20,15 @@ DAILY = Config.model_validate(
         "data": {"path": "events", "columns": {"key": "u", "item": "i", "timestamp": "t", "context": ["device"]}},
     }
 )
-NUMBERED = override(DAILY, {"data": {"pattern": "{SPAN}/*"}}, "It")
+NUMBERED = with_settings(DAILY, {"data": {"pattern": "{SPAN}/*"}}, "It")
 
 
 def with_policy(config: Config = DAILY, **policy: object) -> Config:
-    return override(config, {"policy": policy}, "It")
+    return with_settings(config, {"policy": policy}, "It")
 
 
 def test_as_it_stands_the_policy_is_that_of_none():
-    assert rules(DAILY) == Rules(cooldown=7)
+    assert rules(DAILY) == UpdatePolicy(cooldown=7)
     assert window(DAILY) == {}
 
 
@@ -67,7 +67,7 @@ def test_everything_that_is_set_reaches_the_decision():
 
 
 def test_a_model_without_recall_is_watched_by_its_own_metric():
-    ranking = override(DAILY, {"model": {"type": "ranking"}}, "It")
+    ranking = with_settings(DAILY, {"model": {"type": "ranking"}}, "It")
     assert (rules(ranking).metric, rules(ranking).lower_is_better) == ("rmse", True)
     with pytest.raises(ConfigError, match=r"policy.next_span.metric` must be a metric of `ranking`: rmse"):
         rules(with_policy(ranking, next_span={"metric": "recall"}))

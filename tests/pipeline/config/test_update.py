@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from components.incremental_trainer.settings import Settings
-from pipeline.config import Config, ConfigError, override
+from pipeline.config import Config, ConfigError, with_settings
 from pipeline.parameters import components
 from trainer.settings import Policy
 
@@ -59,7 +59,7 @@ def flat(value: object, where: str = "") -> dict[str, object]:
 
 
 def test_every_setting_reaches_the_trainer_and_survives_json():
-    policy = components.policy(override(PLAIN, {"update": EVERYTHING}, "the test"))
+    policy = components.policy(with_settings(PLAIN, {"update": EVERYTHING}, "the test"))
     assert flat(dataclasses.asdict(policy)) == flat(EVERYTHING)
     defaults = flat(dataclasses.asdict(Policy()))
     same = [name for name, value in flat(EVERYTHING).items() if value == defaults[name]]
@@ -91,4 +91,4 @@ def test_all_parts_are_off_by_default():
 )
 def test_a_value_that_can_not_be_used_is_refused(part, message):
     with pytest.raises(ConfigError, match=message):
-        override(PLAIN, {"update": part}, "the test")
+        with_settings(PLAIN, {"update": part}, "the test")

@@ -10,36 +10,36 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
-from pipeline.erasure.id_matcher import Sought
+from pipeline.erasure.id_matcher import IdMatcher
 from pipeline.erasure.journal import Journal, journal_path
-from pipeline.erasure.metadata import forget_in_store
+from pipeline.erasure.metadata import erase_in_store
 from pipeline.erasure.pending import due_lines, read_due
-from pipeline.erasure.redaction import exemplars_in, forget_in_file, forget_in_memory
+from pipeline.erasure.redaction import erase_in_file, erase_in_memory, exemplars_in
 from pipeline.erasure.search import count_in
 from tests.pipeline.made_store import MadeStore
 from trainer.input_pipeline import Sequences
 from trainer.stability.replay_memory import ReplayMemory
 
 GONE = b"user-4711"
-SOUGHT = Sought.of([GONE])
-NUMBER = Sought.of([b"6088"])
+SOUGHT = IdMatcher.of([GONE])
+NUMBER = IdMatcher.of([b"6088"])
 
 
 def test_texts_lose_the_id_and_keep_all_others(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_text("read 'user-4711' and user-47110 of user-4711.csv\n")
-    assert forget_in_file(path, SOUGHT)
+    assert erase_in_file(path, SOUGHT)
     assert path.read_text() == "read '[forgotten]' and user-47110 of [forgotten].csv\n"
-    assert not forget_in_file(path, SOUGHT)
+    assert not erase_in_file(path, SOUGHT)
 
 
 def test_a_log_with_a_short_number_goes_whole_and_a_table_of_figures_stays(tmp_path: Path) -> None:
     log, figures = tmp_path / "run.log", tmp_path / "metrics.json"
     log.write_text("user 6088 or line 6088")
     figures.write_text('{"events": 6088}')
-    assert forget_in_file(log, NUMBER)
+    assert erase_in_file(log, NUMBER)
     assert not log.exists()
-    assert not forget_in_file(figures, NUMBER)
+    assert not erase_in_file(figures, NUMBER)
     assert figures.read_text() == '{"events": 6088}'
 
 
@@ -47,7 +47,7 @@ def test_rejects_lose_the_value_and_keep_the_row(tmp_path: Path) -> None:
     path = tmp_path / "rejects.csv"
     rows = ['a.csv,3,malformed_row,"1,user-4711,""x"', "a.csv,4,no_time,6088", "a.csv,6088,no_time,16088"]
     path.write_text("\n".join(["file,line,reason,value", *rows, ""]))
-    assert forget_in_file(path, Sought.of([GONE, b"6088"]))
+    assert erase_in_file(path, IdMatcher.of([GONE, b"6088"]))
     assert path.read_text().splitlines()[1:] == [
         'a.csv,3,malformed_row,"1,[forgotten],""x"',
         "a.csv,4,no_time,[forgotten]",
@@ -66,12 +66,12 @@ def test_statistics_lose_the_value_and_its_rank_but_not_an_item_of_that_name(tmp
             feature.string_stats.rank_histogram.buckets.add(label=value, sample_count=3)
     path = tmp_path / "FeatureStats.pb"
     path.write_bytes(found.SerializeToString())
-    assert forget_in_file(path, NUMBER)
+    assert erase_in_file(path, NUMBER)
     key, item = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets[0].features
-    assert [one.value for one in key.string_stats.top_values] == ["user-4711", "a"]
-    assert [one.label for one in key.string_stats.rank_histogram.buckets] == ["user-4711", "a"]
+    assert [top_value.value for top_value in key.string_stats.top_values] == ["user-4711", "a"]
+    assert [bucket.label for bucket in key.string_stats.rank_histogram.buckets] == ["user-4711", "a"]
     assert len(item.string_stats.top_values) == 3
-    assert forget_in_file(path, SOUGHT)
+    assert erase_in_file(path, SOUGHT)
     assert count_in(path, SOUGHT) == 0
 
 
@@ -86,7 +86,7 @@ def test_anomalies_and_text_cards_lose_the_id(tmp_path: Path) -> None:
     writer.close()
     (events,) = (tmp_path / "logs").iterdir()
     for path in (tmp_path / "SchemaDiff.pb", events):
-        assert forget_in_file(path, SOUGHT)
+        assert erase_in_file(path, SOUGHT)
         assert count_in(path, SOUGHT) == 0
     assert len(list(tf.data.TFRecordDataset(str(events)))) == 3, "the file is whole"
 
@@ -99,7 +99,7 @@ def test_the_store_keeps_its_texts_without_the_id_and_no_free_page_with_it(made:
     path = made.config.root / "metadata.sqlite"
     assert count_in(path, SOUGHT)
     assert SOUGHT.pattern is not None
-    assert forget_in_store(made.config, made.store, SOUGHT.pattern) == 1
+    assert erase_in_store(made.config, made.store, SOUGHT.pattern) == 1
     assert GONE not in path.read_bytes()
     (decision,) = made.store.get_artifacts_by_type("WarmspanDecision")
     assert decision.custom_properties["note"].string_value.endswith("asked by [forgotten]")
@@ -136,9 +136,9 @@ def test_exemplars_go_by_row_or_where_the_row_is_shared_by_time(tmp_path: Path) 
     memory = ReplayMemory(9, sequences, np.array([1, 1, 2, 2, 3]), np.arange(5, dtype=np.uint64))
     memory.save(tmp_path / "memory.npz")
     assert exemplars_in(tmp_path / "memory.npz", [5], [200, 400], 2) == 3
-    assert forget_in_memory(tmp_path / "memory.npz", rows=[5], times=[200, 400], shared=2) == 3
+    assert erase_in_memory(tmp_path / "memory.npz", rows=[5], times=[200, 400], shared=2) == 3
     left = ReplayMemory.load(tmp_path / "memory.npz")
     assert left.sequences.key.tolist() == [6, 1]
     assert left.sequences.timestamps.tolist() == [200, 300]
     assert (left.budget, left.span.tolist(), left.draw.tolist()) == (9, [1, 2], [1, 2])
-    assert forget_in_memory(tmp_path / "memory.npz", rows=[5], times=[200, 400], shared=2) == 0
+    assert erase_in_memory(tmp_path / "memory.npz", rows=[5], times=[200, 400], shared=2) == 0

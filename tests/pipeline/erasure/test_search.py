@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline.erasure.id_matcher import Sought
+from pipeline.erasure.id_matcher import IdMatcher
 from pipeline.erasure.search import count_in, search
 
 ID = "u-4711 ü".encode()
@@ -45,21 +45,21 @@ def hide(folder: Path, id_: bytes) -> list[Path]:
 
 def test_an_id_is_found_in_every_kind_of_file(tmp_path: Path) -> None:
     paths = hide(tmp_path, ID)
-    assert sorted(search(tmp_path, Sought.of([ID]))) == paths
-    part = search(tmp_path, Sought.of([b"u-471"]))
+    assert sorted(search(tmp_path, IdMatcher.of([ID]))) == paths
+    part = search(tmp_path, IdMatcher.of([b"u-471"]))
     assert {path.name for path in part} == {"old.txt.gz", "one.npz"}, "of bytes nobody knows where an id ends"
-    assert search(tmp_path, Sought.of([ID]), skip=set(paths)) == {}
-    assert count_in(tmp_path / "not-there", Sought.of([ID])) == 0
+    assert search(tmp_path, IdMatcher.of([ID]), skip=set(paths)) == {}
+    assert count_in(tmp_path / "not-there", IdMatcher.of([ID])) == 0
 
 
 @pytest.mark.parametrize("place", range((1 << 24) - 12, (1 << 24) + 3, 3))
 def test_an_id_across_two_reads_is_found_once(tmp_path: Path, place: int) -> None:
     (tmp_path / "large").write_bytes(b"." * place + ID + b"." * 100)
-    assert count_in(tmp_path / "large", Sought.of([ID])) == 1
+    assert count_in(tmp_path / "large", IdMatcher.of([ID])) == 1
 
 
 def test_a_short_number_counts_where_it_is_an_id_and_not_where_it_is_a_number(tmp_path: Path) -> None:
-    sought = Sought.of([b"6088"])
+    matcher = IdMatcher.of([b"6088"])
     example(tmp_path / "Split-train" / "user.gz", key=b"6088", item=b"1")
     example(tmp_path / "Split-train" / "item.gz", key=b"1", item=b"6088")
     pq.write_table(pa.table({"id": pa.array([b"6088"])}), tmp_path / "keys.parquet")
@@ -67,5 +67,5 @@ def test_a_short_number_counts_where_it_is_an_id_and_not_where_it_is_a_number(tm
     (tmp_path / "rejects.csv").write_text("file,line,reason,value\na.csv,7,no_time,6088\nb.csv,7,no_time,16088\n")
     (tmp_path / "metrics.json").write_text('{"events": 6088}')
     (tmp_path / "run.log").write_text("user 6088 at 16088.")
-    found = {path.name: count for path, count in search(tmp_path, sought).items()}
+    found = {path.name: count for path, count in search(tmp_path, matcher).items()}
     assert found == {"user.gz": 1, "keys.parquet": 1, "rejects.csv": 1, "run.log": 1}

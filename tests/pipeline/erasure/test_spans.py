@@ -8,14 +8,14 @@ import pytest
 
 from components.resolvers import PreviousState, StateRemovedError
 from components.span_pusher.version_folder import versions
-from components.suppression_list import Forgotten
+from components.suppression_list import SuppressionList
 from pipeline.erasure import spans
-from pipeline.erasure.errors import ForgetError
+from pipeline.erasure.errors import ErasureError
 from pipeline.erasure.pending import due_lines, read_due
 from pipeline.erasure.recovery import end_erasures
-from pipeline.ledger.artifacts import read_pieces
+from pipeline.ledger.artifacts import read_artifacts
 from pipeline.ledger.runs import read_runs, run_id
-from pipeline.ledger.serving_state import read_standing
+from pipeline.ledger.serving_state import read_serving_state
 from pipeline.operations.rollback import RollbackError
 from pipeline.planning.deliveries import read_deliveries
 from tests.pipeline.made_store import DAYS, MadeStore
@@ -64,11 +64,11 @@ def test_what_stands_on_the_day_goes_and_what_was_before_is_served(four: MadeSto
     assert versions(config.serving_path) == [ONE, TWO]
     assert set(four.revoked()) == {2024050301, 2024050401}
     assert "2024-05-03, which was forgotten" in four.revoked()[2024050401]
-    assert {one.span for one in read_pieces(config, four.store).all if one.live} == {DAY[1], DAY[2]}
+    assert {one.span for one in read_artifacts(config, four.store).all if one.live} == {DAY[1], DAY[2]}
     assert len(list((config.artifacts_path / "SpanTransform" / "history").iterdir())) == 2
     assert not (config.logs_path / "runs" / "shop.2024-05-03.r01.log").exists()
     assert [one.name for one in read_runs(config)] == [one.name for one in before], "the ledger is whole"
-    assert read_standing(config).champion.version == TWO
+    assert read_serving_state(config).champion.version == TWO
 
 
 def test_its_files_count_as_never_delivered(four: MadeStore) -> None:
@@ -90,7 +90,7 @@ def test_the_day_after_must_be_run_again_before_a_new_one(four: MadeStore) -> No
 
 
 def test_what_was_cut_off_is_ended_before_the_next_run_and_touches_nothing_after_it(four: MadeStore) -> None:
-    Forgotten.new().with_spans([DAY[3]]).save(four.config.forgotten_path)
+    SuppressionList.new().with_spans([DAY[3]]).save(four.config.suppression_list_path)
     end_erasures(four.config)
     assert versions(four.config.serving_path) == [ONE, TWO]
     history(four, 4, revision=2)
@@ -100,11 +100,11 @@ def test_what_was_cut_off_is_ended_before_the_next_run_and_touches_nothing_after
 
 
 def test_it_is_refused_where_it_can_not_be_done(four: MadeStore) -> None:
-    with pytest.raises(ForgetError, match=r"`--span` must be a span that was run\. Received: 2024-05-05"):
+    with pytest.raises(ErasureError, match=r"`--span` must be a span that was run\. Received: 2024-05-05"):
         spans.make_span_erasure(four.config, "2024-05-05")
     with pytest.raises(RollbackError, match="must leave a version to serve"):
         spans.make_span_erasure(four.config, "2024-05-01")
     (four.config.data.path / "2024-05-04" / "events.csv").unlink()
-    with pytest.raises(ForgetError, match=r"must still have files.*Received: none for 2024-05-04"):
+    with pytest.raises(ErasureError, match=r"must still have files.*Received: none for 2024-05-04"):
         spans.make_span_erasure(four.config, "2024-05-03")
-    assert not four.config.forgotten_path.exists()
+    assert not four.config.suppression_list_path.exists()

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.explain.explainer import Explainer, ExplainError, Explanation, bases_of
 from pipeline.explain.rendering import as_dict, as_lines, carried, clock, headline, lineage, span_ranges
-from pipeline.explain.trained_model import Ids, Trained
-from pipeline.ledger.models import Family, Model
+from pipeline.explain.trained_model import Ids, TrainedModel
+from pipeline.ledger.models import Model, ModelLineage
 from serving.bundle.attribution import asking, item_vectors, nearest
 from serving.bundle.retrieval_index import IndexSettings
 from serving.bundle.saved_model import SavedModel
@@ -44,7 +44,7 @@ def case(kind: str, folder: Path, table: str = "float32") -> Case:
     model = SavedModel("shop", 1, export(shop, folder / f"{kind} {table}", ITEMS, IndexSettings(table=table)))
     ids = Ids(shop.items, shop.keys, {}, shop.available)
     explainer = Explainer(
-        1, asking(model), Trained(shop.model, ids), ids, shop.ids, item_vectors(model, shop.ids), (3, 4), ()
+        1, asking(model), TrainedModel(shop.model, ids), ids, shop.ids, item_vectors(model, shop.ids), (3, 4), ()
     )
     return Case(shop, explainer, method)
 
@@ -81,23 +81,23 @@ def test_without_the_named_events_the_score_falls_as_stated(kind, folder):
     of = case(kind, folder)
     for (user, item, history), found in all_explained(kind, folder):
         assert found.method == of.method
-        out = {one.time for one in found.events[: found.named]}
+        out = {event.time for event in found.events[: found.named]}
         # By brute force the trained model itself scores what is left; the explanation had asked the bundle.
         lists = [history, [one for at, one in enumerate(history) if at not in out]]
         lists += [[one for at, one in enumerate(history) if at != of_event.time] for of_event in found.events]
         lists += [[]] * (HISTORY + 2 - len(lists))  # one graph for all
         row = of.shop.items.lookup([item])[0]
         scores = of.shop.scores([user] * len(lists), lists)[:, row]
-        stated = [found.score, found.score - found.fall, *(found.score - one.fall for one in found.events)]
+        stated = [found.score, found.score - found.fall, *(found.score - event.fall for event in found.events)]
         np.testing.assert_allclose(stated, scores[: len(stated)], rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", [one for one in KIND if KINDS[one.values[0]][2] != "left out"])
 def test_the_shares_and_the_rest_add_up_to_the_served_score(kind, folder):
     for _, found in all_explained(kind, folder):
-        total = sum(one.share for one in found.events) + sum(found.rest.values())
+        total = sum(event.share for event in found.events) + sum(found.rest.values())
         assert total == pytest.approx(found.score, rel=1e-5, abs=2e-5)
-        by = [one.share if found.method == "linear" else one.fall for one in found.events]
+        by = [event.share if found.method == "linear" else event.fall for event in found.events]
         assert by == sorted(by, reverse=True)
 
 
@@ -113,7 +113,7 @@ def test_a_linear_share_is_what_the_score_loses_when_nothing_is_known_of_the_ite
         table.assign(np.where(np.arange(len(before))[:, None] == row, 0, before))
         after = of.shop.scores([user], [history])[0, of.shop.items.lookup([item])[0]]
         table.assign(before)
-        fall = sum(one.share for one in found.events if one.item == gone.decode())
+        fall = sum(event.share for event in found.events if event.item == gone.decode())
         assert found.score - after == pytest.approx(fall, abs=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_an_attention_share_is_exact_while_the_attention_is_held(folder):
         target = table[of.shop.items.lookup([item])[0]]
         scale = model.mixture.weights_.numpy()[0] * np.exp(model.log_scale.numpy())
         terms = scale * weights * (raw @ target) / np.linalg.norm(target) / np.linalg.norm(weights @ raw)
-        wanted = [one.share for one in sorted(found.events, key=lambda one: one.time)]
+        wanted = [event.share for event in sorted(found.events, key=lambda one: one.time)]
         np.testing.assert_allclose(wanted, terms[-len(history) :], rtol=1e-4, atol=1e-5)
         assert weights[-len(history) :].sum() == pytest.approx(1.0, abs=1e-5)
 
@@ -200,6 +200,6 @@ def test_bases_are_followed_to_the_first_model():
     def model(number: int, *bases: int) -> Model:
         return Model(number, 100 + number, number, "", True, {}, False, "", frozenset(bases))
 
-    family = Family((model(1), model(2, 1), model(3, 2, 1)), ())
-    assert bases_of(family, 103) == (102, 101)
-    assert bases_of(family, 999) == ()
+    lineage = ModelLineage((model(1), model(2, 1), model(3, 2, 1)), ())
+    assert bases_of(lineage, 103) == (102, 101)
+    assert bases_of(lineage, 999) == ()

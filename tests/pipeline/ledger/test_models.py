@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.ledger.models import Family, Model, read_family
+from pipeline.ledger.models import Model, ModelLineage, model_lineage_in
 from tests.pipeline.made_store import MadeStore
 
 
@@ -13,7 +13,7 @@ def model(number: int, span: int, blessed: bool = True, revoked: bool = False) -
 
 
 def champion(*models: Model) -> int | None:
-    found = Family(models, ()).champion()
+    found = ModelLineage(models, ()).champion()
     return None if found is None else found.id
 
 
@@ -31,6 +31,6 @@ def test_what_was_blessed_and_then_refused_before_the_push_is_no_champion(tmp_pa
     made = MadeStore(tmp_path)
     first = made.day("2024-05-01")
     made.day("2024-05-02", first, fit=False)
-    found = read_family(made.store, "shop").champion()
+    found = model_lineage_in(made.store, "shop").champion()
     assert found is not None
     assert found.version == first

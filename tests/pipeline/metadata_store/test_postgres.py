@@ -15,7 +15,7 @@ from pipeline.metadata_store.postgres import BACKSLASH, STAND_IN, PostgresStore
 from tests.pipeline.postgres_server import postgres
 
 _DATA = {"path": "events", "columns": {"key": "user", "item": "item", "timestamp": "time"}}
-_texts = st.text(st.sampled_from('\\"\'{}a\n'), max_size=6)
+_texts = st.text(st.sampled_from("\\\"'{}a\n"), max_size=6)
 
 
 class _Remembering(PostgresStore):

@@ -181,4 +181,3 @@ def test_a_runner_killed_in_a_node_is_gone_on_with(make_shop, tmp_path, url):
     SpanRun(config, int(span), 1).run()
     assert comparable(config) == comparable(whole)
     check_bundle(config.serving_path / "2024050101")
-

@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app
-from pipeline.config import Config, ConfigError, load_config, override
+from pipeline.config import Config, ConfigError, load_config, with_settings
 from pipeline.ledger.runs import read_ledger
 from pipeline.monitoring import alerts
-from pipeline.monitoring.alerts import Event, events_of, tell
+from pipeline.monitoring.alerts import Alert, alerts_of, send_alerts
 from pipeline.orchestration.callbacks import failure, not_planned
 from pipeline.orchestration.span_run import NodeError, RunError
 from pipeline.planning.run_plan import Delivery, PlanError, make_plan
@@ -27,7 +27,7 @@ from tests.pipeline.hand_made_ledger import make_run, refused_run, skipped_run
 
 DAYS = Naming(dated=True)
 ROOT = Path(__file__).resolve().parents[3]
-REFUSED = Event("refused", "2024-05-02", "r01", "Refused on 300 held-out events: “recall” is 0.1000.")
+REFUSED = Alert("refused", "2024-05-02", "r01", "Refused on 300 held-out events: “recall” is 0.1000.")
 
 # What is told is appended to a file, a line an alert.
 KEEP = "import sys; open(sys.argv[1], 'ab').write(sys.stdin.buffer.read() + b'\\n')"
@@ -92,8 +92,8 @@ def told(tmp_path: Path) -> list[dict]:
 def test_a_command_and_a_webhook_are_told_once(tmp_path, receiver):
     config = settings(tmp_path, command=keep_in(tmp_path), webhook=receiver.url)
     for _ in range(3):
-        tell(config, [REFUSED])
-    tell(config)
+        send_alerts(config, [REFUSED])
+    send_alerts(config)
     body = {
         "id": "shop.refused.2024-05-02.r01",
         "pipeline": "shop",
@@ -108,18 +108,18 @@ def test_what_differs_is_another_event(tmp_path, receiver):
     config = settings(tmp_path, webhook=receiver.url)
     events = [
         REFUSED,
-        Event("refused", "2024-05-02", "r02", "Refused again."),
-        Event("refused", "2024-05-03", "r01", "Refused."),
-        Event("drift", "2024-05-02", "r01", "Drifted."),
+        Alert("refused", "2024-05-02", "r02", "Refused again."),
+        Alert("refused", "2024-05-03", "r01", "Refused."),
+        Alert("drift", "2024-05-02", "r01", "Drifted."),
         *failure("2024-05-02", 1, NodeError("Evaluator", "It failed.")),
         *failure("2024-05-02", 1, NodeError("SpanPusher", "It failed.")),
         *failure("2024-05-02", 1, NodeError("SpanPusher", "It failed in another way.")),
     ]
-    tell(config, events)
-    tell(config, events)
+    send_alerts(config, events)
+    send_alerts(config, events)
     assert len(receiver.got) == len({one["id"] for one in receiver.got}) == 6
     other = config.model_copy(update={"name": "books"})
-    tell(other, [REFUSED])
+    send_alerts(other, [REFUSED])
     assert receiver.got[-1]["pipeline"] == "books", "pipelines that share a store have their own alerts"
 
 
@@ -127,13 +127,13 @@ def test_what_did_not_arrive_is_logged_and_sent_by_the_next_run(tmp_path, receiv
     config = settings(tmp_path, command=keep_in(tmp_path), webhook=receiver.url)
     receiver.status = 503
     with caplog.at_level(logging.WARNING):
-        tell(config, [REFUSED])
+        send_alerts(config, [REFUSED])
     assert "shop.refused.2024-05-02.r01 was not told by webhook: HTTP Error 503" in caplog.text
     assert "secret" not in caplog.text
     assert len(told(tmp_path)) == 1
     receiver.status = 200
-    tell(config)
-    tell(config)
+    send_alerts(config)
+    send_alerts(config)
     assert len(receiver.got) == 2, "the one that was refused, and the one that arrived"
     assert len(told(tmp_path)) == 1, "the command had it already"
 
@@ -149,11 +149,11 @@ def test_what_did_not_arrive_is_logged_and_sent_by_the_next_run(tmp_path, receiv
 def test_a_command_that_fails_never_fails_the_run(tmp_path, caplog, command, said):
     config = settings(tmp_path, command=command, timeout=0.5)
     with caplog.at_level(logging.WARNING):
-        tell(config, [REFUSED, Event("drift", "2024-05-02", "r01", "Drifted.")])
+        send_alerts(config, [REFUSED, Alert("drift", "2024-05-02", "r01", "Drifted.")])
     assert said in caplog.text
     assert len(caplog.records) == 1, "what is down is asked once a run"
     mended = settings(tmp_path, command=keep_in(tmp_path))
-    tell(mended)
+    send_alerts(mended)
     assert [one["what"] for one in told(tmp_path)] == ["refused", "drift"]
 
 
@@ -161,7 +161,7 @@ def test_nobody_listens_on_the_port(tmp_path, caplog):
     server = Receiver()
     server.server_close()
     with caplog.at_level(logging.WARNING):
-        tell(settings(tmp_path, webhook=server.url, timeout=2), [REFUSED])
+        send_alerts(settings(tmp_path, webhook=server.url, timeout=2), [REFUSED])
     assert "Connection refused" in caplog.text
 
 
@@ -169,18 +169,18 @@ def test_a_store_that_can_not_be_used_is_logged(tmp_path, caplog):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metadata.sqlite").write_text("no database")
     with caplog.at_level(logging.ERROR):
-        tell(settings(tmp_path, command=keep_in(tmp_path)), [REFUSED])
+        send_alerts(settings(tmp_path, command=keep_in(tmp_path)), [REFUSED])
     assert "The alerts could not be looked up or kept" in caplog.text
     assert not told(tmp_path)
 
 
 def test_only_what_is_asked_for_is_told(tmp_path):
     config = settings(tmp_path, command=keep_in(tmp_path), on=["gap"])
-    tell(config, [REFUSED])
+    send_alerts(config, [REFUSED])
     assert not (tmp_path / "run").exists()
-    tell(settings(tmp_path), [REFUSED])
+    send_alerts(settings(tmp_path), [REFUSED])
     assert not (tmp_path / "run").exists(), "without a receiver nothing is kept"
-    tell(settings(tmp_path, command=keep_in(tmp_path)))
+    send_alerts(settings(tmp_path, command=keep_in(tmp_path)))
     assert not told(tmp_path), "what happened before anybody asked is not told later"
 
 
@@ -189,7 +189,7 @@ def test_two_processes_at_once_tell_once(tmp_path):
         "import sys; from tests.pipeline.monitoring.test_alerts import *; "
         "tell(settings(Path(sys.argv[1]), command=keep_in(Path(sys.argv[1]))), [REFUSED])"
     )
-    tell(settings(tmp_path, command=keep_in(tmp_path)), [Event("gap", "2024-05-01", "", "A gap.")])
+    send_alerts(settings(tmp_path, command=keep_in(tmp_path)), [Alert("gap", "2024-05-01", "", "A gap.")])
     command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
     both = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     assert [one.wait() for one in both] == [0, 0]
@@ -200,37 +200,37 @@ def test_two_processes_at_once_tell_once(tmp_path):
 
 
 def test_a_refusal_and_drift_are_worth_an_alert_and_a_good_day_is_not():
-    assert events_of(make_run("2024-05-02")) == events_of(skipped_run("2024-05-02")) == []
-    (refused,) = events_of(refused_run("2024-05-02"))
+    assert alerts_of(make_run("2024-05-02")) == alerts_of(skipped_run("2024-05-02")) == []
+    (refused,) = alerts_of(refused_run("2024-05-02"))
     assert (refused.what, refused.span, refused.of) == ("refused", "2024-05-02", "r01")
     assert refused.sentence == "Refused on 300 held-out events: recall is 0.1000."
-    (drift,) = events_of(make_run("2024-05-02", drift="`item` is far.", revision=2))
+    (drift,) = alerts_of(make_run("2024-05-02", drift="`item` is far.", revision=2))
     assert (drift.what, drift.of, drift.sentence) == ("drift", "r02", "`item` is far.")
-    assert events_of(make_run("2024-05-09"), [make_run(f"2024-05-0{day}") for day in range(1, 9)]) == []
+    assert alerts_of(make_run("2024-05-09"), [make_run(f"2024-05-0{day}") for day in range(1, 9)]) == []
     assert failure("2024-05-02", 1, RunError("One run at a time may use a pipeline root.")) == []
 
 
 def test_a_gap_is_told_until_its_first_day_is_there(tmp_path):
-    def events(*names: str) -> list[Event]:
+    def events(*names: str) -> list[Alert]:
         delivered = {DAYS.parse(name): Delivery(None, name) for name in names}
         with pytest.raises(PlanError) as caught:
             make_plan([make_run("2024-05-01", fingerprint="2024-05-01")], delivered, DAYS)
         return not_planned(caught.value, DAYS)
 
     config = settings(tmp_path, command=keep_in(tmp_path))
-    tell(config, events("2024-05-01", "2024-05-03"))
-    tell(config, events("2024-05-01", "2024-05-03", "2024-05-05"))
+    send_alerts(config, events("2024-05-01", "2024-05-03"))
+    send_alerts(config, events("2024-05-01", "2024-05-03", "2024-05-05"))
     assert [(one["what"], one["span"]) for one in told(tmp_path)] == [("gap", "2024-05-02")]
     assert "no files for 2024-05-02" in told(tmp_path)[0]["sentence"]
-    tell(config, events("2024-05-01", "2024-05-04"))
+    send_alerts(config, events("2024-05-01", "2024-05-04"))
     assert len(told(tmp_path)) == 1, "the same gap, one day longer"
 
 
 def test_another_reason_for_which_nothing_can_be_planned_is_a_failure_told_once(tmp_path):
     config = settings(tmp_path, command=keep_in(tmp_path))
     for _ in range(2):
-        tell(config, not_planned(PlanError("2024-05-02 was delivered again."), DAYS))
-    tell(config, not_planned(ValueError("--decide stands alone"), DAYS))
+        send_alerts(config, not_planned(PlanError("2024-05-02 was delivered again."), DAYS))
+    send_alerts(config, not_planned(ValueError("--decide stands alone"), DAYS))
     assert [(one["what"], one["span"], one["sentence"]) for one in told(tmp_path)] == [
         ("failure", "", "2024-05-02 was delivered again.")
     ]
@@ -262,7 +262,7 @@ def test_the_command_line_tells_of_a_gap_before_anything_has_run(make_shop, tmp_
 )
 def test_settings_that_can_not_be_used_are_refused(tmp_path, given, said):
     with pytest.raises(ConfigError, match=said):
-        override(settings(tmp_path), {"alerts": given}, "It")
+        with_settings(settings(tmp_path), {"alerts": given}, "It")
 
 
 def test_on_is_a_word_in_the_settings_file(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.monitoring.alerts import events_of
+from pipeline.monitoring.alerts import alerts_of
 from pipeline.monitoring.outliers import unusual
 from tests.pipeline.hand_made_ledger import make_run
 
@@ -24,7 +24,7 @@ def test_a_sick_day_is_told_with_what_is_unusual_about_it():
     half = make_run("2024-05-08", events=1_500, next_span={"recall": 0.245})
     (events,) = unusual(half, WEEK)
     assert events.startswith("The number of events is 1,500, outside of 2,954 to 3,126, where 99%")
-    (told,) = events_of(make_run("2024-05-08", events=1_500, next_span={"recall": 0.1}), WEEK)
+    (told,) = alerts_of(make_run("2024-05-08", events=1_500, next_span={"recall": 0.1}), WEEK)
     assert (told.what, told.of, told.sentence.count(" outside of ")) == ("unusual", "r01", 2)
 
 

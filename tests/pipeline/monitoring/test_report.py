@@ -21,7 +21,7 @@ from pipeline.cli.app import app
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.monitoring.report import NIGHTLY, ReportError, write_nightly, write_report
 from pipeline.monitoring.report.page import render
-from pipeline.monitoring.report.report_data import Facts, Rejects, Served, count_rejects
+from pipeline.monitoring.report.report_data import Rejects, ReportData, Served, count_rejects
 from pipeline.operations.rollback import carry_out, make_rollback
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.planning.deliveries import read_deliveries
@@ -69,13 +69,13 @@ class Page(HTMLParser):
         return found
 
 
-def facts(runs: Sequence[Run], rejects: Sequence[Rejects] = (), verdict: Verdict | None = None) -> Facts:
+def data(runs: Sequence[Run], rejects: Sequence[Rejects] = (), verdict: Verdict | None = None) -> ReportData:
     served = [Served(run.pushed, run.span, None, 1, run.candidate) for run in reversed(runs) if run.pushed]
-    return Facts("shop", runs, runs[-1] if verdict else None, verdict, rejects, served)
+    return ReportData("shop", runs, runs[-1] if verdict else None, verdict, rejects, served)
 
 
 def page(*args: object) -> Page:
-    return Page(render(facts(*args), DAYS, WRITTEN))
+    return Page(render(data(*args), DAYS, WRITTEN))
 
 
 def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
@@ -126,7 +126,7 @@ def test_the_verdict_is_shown_by_slice_with_the_sense_of_each_change():
 def test_what_comes_from_the_data_is_text_and_never_markup():
     evil = "<script>alert('1')</script>&\"'><img src=http://example.com/x>"
     run = make_run("2024-05-03", reason=evil, verdict=evil)
-    html = render(facts([run], [Rejects(evil, 1, 2, evil)]), DAYS, WRITTEN)
+    html = render(data([run], [Rejects(evil, 1, 2, evil)]), DAYS, WRITTEN)
     found = Page(html)
     assert not {tag for tag, _ in found.tags} & {"script", "iframe", "object", "link", "base", "form"}
     assert evil in found.text
@@ -135,7 +135,7 @@ def test_what_comes_from_the_data_is_text_and_never_markup():
 
 def test_the_page_asks_for_nothing_from_outside():
     runs = [make_run(f"2024-05-{day:02d}") for day in range(1, 9)]
-    html = render(facts(runs), DAYS, WRITTEN)
+    html = render(data(runs), DAYS, WRITTEN)
     for tag, attributes in Page(html).tags:
         assert (attributes.get("src") or "data:").startswith("data:"), tag
         assert (attributes.get("href") or "#").startswith("#"), tag
@@ -165,7 +165,7 @@ def test_every_footnote_that_is_named_is_there():
 
 def test_the_same_facts_make_the_same_page():
     runs = [make_run("2024-05-02"), refused_run("2024-05-03")]
-    assert render(facts(runs), DAYS, WRITTEN) == render(facts(runs), DAYS, WRITTEN)
+    assert render(data(runs), DAYS, WRITTEN) == render(data(runs), DAYS, WRITTEN)
 
 
 def test_rejects_are_counted_by_reason(tmp_path):

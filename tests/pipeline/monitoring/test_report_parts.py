@@ -8,22 +8,22 @@ import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from components.span_pusher.verdict import Verdict
-from pipeline.ledger.models import Family, Model
-from pipeline.ledger.serving_state import Standing
+from pipeline.ledger.models import Model, ModelLineage
+from pipeline.ledger.serving_state import ServingState
 from pipeline.monitoring.report.data_quality import Anomaly, Figure, read_anomalies, read_figures
 from pipeline.monitoring.report.lineage_plot import draw_lineage
 from pipeline.monitoring.report.model_lineage import read_lineage
 from pipeline.monitoring.report.plots import draw_slices
-from pipeline.monitoring.report.report_data import Facts
-from pipeline.monitoring.report.summary import good_morning, what_changed
+from pipeline.monitoring.report.report_data import ReportData
+from pipeline.monitoring.report.summary import summarize, what_changed
 from pipeline.monitoring.report.training_cost import Cost, Training, estimate
 from tests.pipeline.hand_made_ledger import DAYS, failed_run, make_run, refused_run, skipped_run
 
-NOTHING = Standing(served=None, labels={}, champion=None, owed=(), revoked={}, left=())
+NOTHING = ServingState(served=None, labels={}, champion=None, owed=(), revoked={}, left=())
 
 
-def facts(*runs, standing=NOTHING, **given) -> Facts:
-    return Facts("shop", runs, None, None, (), (), standing=standing, **given)
+def data(*runs, serving_state=NOTHING, **given) -> ReportData:
+    return ReportData("shop", runs, None, None, (), (), serving_state=serving_state, **given)
 
 
 def days(count: int, **last) -> list:
@@ -36,35 +36,35 @@ def days(count: int, **last) -> list:
 @pytest.mark.parametrize(
     ("found", "mood", "todo"),
     [
-        (facts(*days(3)), "well", ""),
-        (facts(*days(2), skipped_run("2024-05-03")), "well", ""),
-        (facts(*days(2), failed_run("2024-05-03")), "act", "2024-05-03 is failed: see its log, then run it again"),
-        (facts(refused_run("2024-05-01"), refused_run("2024-05-02")), "look", "That is 2 in a row."),
-        (facts(make_run("2024-05-01", drift="`item` is far.")), "look", "Drift: `item` is far."),
-        (facts(*days(1), anomalies=[Anomaly("train", "device", "New column")]), "look", "fit its schema in device"),
-        (facts(*days(1, revoked=True, revoked_reason="bots")), "look", "was taken back: bots"),
-        (facts(*days(8, events=90)), "look", "The number of events is"),
-        (facts(*days(1), standing=dataclasses.replace(NOTHING, owed=(19_843,))), "look", "owes 2024-04-30"),
-        (facts(*days(1), standing=dataclasses.replace(NOTHING, left=(7,))), "act", "still in the folder: 7"),
-        (facts(*days(1), standing=dataclasses.replace(NOTHING, problem="The labels.")), "act", "The labels."),
+        (data(*days(3)), "well", ""),
+        (data(*days(2), skipped_run("2024-05-03")), "well", ""),
+        (data(*days(2), failed_run("2024-05-03")), "act", "2024-05-03 is failed: see its log, then run it again"),
+        (data(refused_run("2024-05-01"), refused_run("2024-05-02")), "look", "That is 2 in a row."),
+        (data(make_run("2024-05-01", drift="`item` is far.")), "look", "Drift: `item` is far."),
+        (data(*days(1), anomalies=[Anomaly("train", "device", "New column")]), "look", "fit its schema in device"),
+        (data(*days(1, revoked=True, revoked_reason="bots")), "look", "was taken back: bots"),
+        (data(*days(8, events=90)), "look", "The number of events is"),
+        (data(*days(1), serving_state=dataclasses.replace(NOTHING, owed=(19_843,))), "look", "owes 2024-04-30"),
+        (data(*days(1), serving_state=dataclasses.replace(NOTHING, left=(7,))), "act", "still in the folder: 7"),
+        (data(*days(1), serving_state=dataclasses.replace(NOTHING, problem="The labels.")), "act", "The labels."),
     ],
 )
 def test_the_head_says_how_urgent_it_is_and_what_to_do(found, mood, todo):
-    morning = good_morning(found, DAYS)
-    assert morning.mood == mood
-    assert todo in " ".join(morning.todo)
-    assert bool(morning.todo) == (mood != "well")
+    summary = summarize(found, DAYS)
+    assert summary.mood == mood
+    assert todo in " ".join(summary.todo)
+    assert bool(summary.todo) == (mood != "well")
 
 
 def test_what_is_new_today_is_told_beside_the_days_before():
     before = make_run("2024-05-01", events=2_000, next_span={"recall": 0.2})
     today = make_run("2024-05-02", events=3_000, next_span={"recall": 0.1}, base_version=before.pushed)
-    said = " ".join(what_changed(facts(before, today), DAYS))
+    said = " ".join(what_changed(data(before, today), DAYS))
     assert f"Version {today.pushed} went into service, fine-tuned from {before.pushed}." in said
     assert "3,000 events, 150% of the median day" in said
     assert "next-span recall was 0.1000, worse than the 0.2000" in said
     assert "Decided: fine-tune. The champion has learned" in said
-    assert "was refused, and nothing changed" in " ".join(what_changed(facts(refused_run("2024-05-01")), DAYS))
+    assert "was refused, and nothing changed" in " ".join(what_changed(data(refused_run("2024-05-01")), DAYS))
 
 
 def test_a_full_retrain_is_estimated_from_the_events_of_all_spans():
@@ -92,8 +92,10 @@ def model(number: int, *bases: int, pushed: bool = True, reason: str = "") -> Mo
 
 
 def test_the_lineage_says_what_became_of_each_model():
-    family = Family((model(1), model(2, 1), model(3, 2, reason="bots"), model(4, 2, pushed=False), model(5, 2)), ())
-    found = read_lineage(family, [102, 105], first=3)
+    lineage = ModelLineage(
+        (model(1), model(2, 1), model(3, 2, reason="bots"), model(4, 2, pushed=False), model(5, 2)), ()
+    )
+    found = read_lineage(lineage, [102, 105], first=3)
     fates = {one.version: (one.bases, one.fate, one.reason) for one in found}
     assert fates == {
         102: ((101,), "kept", ""),
@@ -101,7 +103,7 @@ def test_the_lineage_says_what_became_of_each_model():
         104: ((102,), "refused", ""),
         105: ((102,), "served", ""),
     }
-    assert read_lineage(family, [105], first=1)[0].fate == "retired"
+    assert read_lineage(lineage, [105], first=1)[0].fate == "retired"
     plot = draw_lineage(found, DAYS)
     assert "105 from 102, served" in plot.words
     assert "103 from 102, revoked" in plot.words

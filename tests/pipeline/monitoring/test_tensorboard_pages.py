@@ -34,13 +34,13 @@ from pipeline.monitoring.tensorboard.run_details import Details
 from pipeline.monitoring.tensorboard.span_writer import write_details
 from tests.pipeline.hand_made_ledger import DAYS, failed_run, make_run, refused_run, skipped_run
 from tests.pipeline.tensorboard_pages import Pages, read_projector, tags_of
-from trainer.diagnostics import Health
+from trainer.diagnostics import Diagnostics
 from trainer.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 SLICES = {"item_slice:new": {"recall": 0.1, "events": 7.0}, "key_slice:warm": {"recall": 0.4, "events": 9.0}}
-HEALTH = Health(
+HEALTH = Diagnostics(
     {
         "neighbours/churn": 0.125,
         "recommended/coverage": 0.5,
@@ -112,7 +112,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
 def test_every_chart_of_the_first_page_finds_a_curve(config):
     folder = write_details(config, make_run("2024-05-03"), DETAILS)
     layout = Pages(folder / "span").layout
-    assert [one.title for one in layout.category] == ["Quality", "Data", "Tables", "Health", "Cost"]
+    assert [one.title for one in layout.category] == ["Quality", "Data", "Tables", "Diagnostics", "Cost"]
     tags = [tag for name in ("span", "candidate", "champion") for tag in Pages(folder / name).scalars]
     for expression in tags_of(layout):
         assert any(re.match(expression, tag) for tag in tags), expression
@@ -215,8 +215,8 @@ def test_hparams_shows_each_policy_with_its_results(config, tmp_path):
     provider = data_provider.MultiplexerDataProvider(multiplexer, str(tmp_path))
     context, asked = backend_context.Context(base_plugin.TBContext(data_provider=provider)), RequestContext()
     experiment = get_experiment.Handler(asked, context, "", api_pb2.GetExperimentRequest()).run()
-    assert {one.name for one in experiment.hparam_infos} == {"policy", "learn", "update.learning_rate"}
-    metrics = [one.name for one in experiment.metric_infos]
+    assert {hparam_info.name for hparam_info in experiment.hparam_infos} == {"policy", "learn", "update.learning_rate"}
+    metrics = [metric_info.name for metric_info in experiment.metric_infos]
     assert metrics[0].tag == "result/recall"
     request = api_pb2.ListSessionGroupsRequest(
         col_params=[api_pb2.ColParams(metric=name) for name in metrics],
@@ -226,7 +226,9 @@ def test_hparams_shows_each_policy_with_its_results(config, tmp_path):
     )
     groups = list_session_groups.Handler(asked, context, "", request).run().session_groups
     shown = {
-        group.hparams["policy"].string_value: {one.name.tag: one.value for one in group.metric_values}
+        group.hparams["policy"].string_value: {
+            metric_value.name.tag: metric_value.value for metric_value in group.metric_values
+        }
         for group in groups
     }
     assert set(shown) == {"slow", "quick", "most popular"}

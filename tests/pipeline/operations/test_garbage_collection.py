@@ -10,12 +10,12 @@ import pytest
 
 from components.resolvers import PreviousState, StateRemovedError
 from components.span_pusher.version_folder import drop_old, versions
-from pipeline.config import Config, override
+from pipeline.config import Config, with_settings
 from pipeline.explain.trained_model import newest_folder
-from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, read_pieces
-from pipeline.ledger.models import read_models
+from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, read_artifacts
+from pipeline.ledger.models import read_model_lineage
 from pipeline.ledger.runs import read_runs
-from pipeline.ledger.serving_state import read_standing
+from pipeline.ledger.serving_state import read_serving_state
 from pipeline.metadata_store.root_lock import LockedError, alone
 from pipeline.operations.garbage_collection import GcError, carry_out, describe, make_cleanup
 from pipeline.operations.retention_policy import newest
@@ -35,7 +35,7 @@ def clean(config: Config) -> list[int]:
 
 
 def states(made: MadeStore) -> Counter[int]:
-    return Counter(one.state for one in made.store.get_artifacts())
+    return Counter(artifact.state for artifact in made.store.get_artifacts())
 
 
 def test_models_stay_that_are_served_or_take_their_place_after_a_rollback(made: MadeStore) -> None:
@@ -53,7 +53,7 @@ def test_models_stay_that_are_served_or_take_their_place_after_a_rollback(made: 
     # The oldest in the folder turns out to be bad: the one before it is still there.
     roll_back(made.config, make_rollback(made.config, bad=FOUR), "bots")
     assert versions(made.config.serving_path) == [THREE]
-    assert read_standing(made.config).champion.version == THREE
+    assert read_serving_state(made.config).champion.version == THREE
     with pytest.raises(RollbackError, match=r"`--to` must be a version whose files are there\. Received: 2024050101"):
         make_rollback(made.config, to=ONE)
 
@@ -65,7 +65,7 @@ def test_a_labelled_version_stays_however_old(made: MadeStore) -> None:
     write_labels(made.config.models_config_path, "shop", made.config.serving_path, {"stable": TWO})
     drop_old(made.config.serving_path, 1, [TWO])
     assert clean(made.config) == [THREE]
-    assert read_models(made.config).champion().version == FIVE
+    assert read_model_lineage(made.config).champion().version == FIVE
 
 
 def test_refused_candidates_and_revoked_models_go(made: MadeStore) -> None:
@@ -73,17 +73,17 @@ def test_refused_candidates_and_revoked_models_go(made: MadeStore) -> None:
     made.day("2024-05-04", THREE, blessed=False)
     roll_back(made.config, make_rollback(made.config, bad=THREE), "bots")
     assert clean(made.config) == [THREE, FOUR]
-    assert read_models(made.config).champion().version == TWO
+    assert read_model_lineage(made.config).champion().version == TWO
 
 
 def test_a_refused_model_stays_that_hides_an_older_one_of_its_day(made: MadeStore) -> None:
     made.chain(3)
     again = made.day("2024-05-03", TWO, revision=2, blessed=False)
-    champion = read_models(made.config).champion()
+    champion = read_model_lineage(made.config).champion()
     assert champion.version == TWO, "the day was run again and refused"
     assert clean(made.config) == []
     assert made.model(again).state not in (MARKED, DELETED)
-    assert read_models(made.config).champion() == champion
+    assert read_model_lineage(made.config).champion() == champion
 
 
 def test_nothing_goes_of_a_run_that_is_not_done(made: MadeStore) -> None:
@@ -99,8 +99,8 @@ def test_what_was_cut_off_is_ended_by_the_next(made: MadeStore) -> None:
     drop_old(made.config.serving_path, 1)
     planned = make_cleanup(made.config)
     artifacts = made.store.get_artifacts_by_id([one.id for one in planned.going])
-    for one in artifacts:
-        one.state = MARKED
+    for artifact in artifacts:
+        artifact.state = MARKED
     made.store.put_artifacts(artifacts)
     away = made.config.artifacts_path / ".removed"
     away.mkdir()
@@ -131,7 +131,7 @@ def test_leftovers_of_killed_runs_go_and_other_files_stay(made: MadeStore) -> No
 
 def test_logs_of_the_last_spans_stay(made: MadeStore) -> None:
     made.chain(4)
-    config = override(made.config, {"gc": {"keep_spans": 2}}, "the test")
+    config = with_settings(made.config, {"gc": {"keep_spans": 2}}, "the test")
     for day in range(1, 5):
         for path in (f"runs/shop.2024-05-0{day}.r01.log", f"training/events.out.tfevents.1.vm.2024050{day}01"):
             (config.logs_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -207,5 +207,5 @@ def test_what_was_removed_is_not_the_newest(made: MadeStore) -> None:
 def test_of_a_span_the_newest_counts(made: MadeStore) -> None:
     made.chain(1)
     made.day("2024-05-01", revision=2)
-    pieces = read_pieces(made.config, made.store)
-    assert [one.version for one in newest(pieces.of(MODEL))] == [ONE + 1]
+    records = read_artifacts(made.config, made.store)
+    assert [one.version for one in newest(records.of(MODEL))] == [ONE + 1]

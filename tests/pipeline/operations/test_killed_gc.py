@@ -10,8 +10,8 @@ import pytest
 
 from components.span_pusher.version_folder import drop_old
 from pipeline.config import load_config
-from pipeline.ledger.artifacts import DELETED, MARKED, read_pieces
-from pipeline.ledger.models import read_models
+from pipeline.ledger.artifacts import DELETED, MARKED, read_artifacts
+from pipeline.ledger.models import read_model_lineage
 from pipeline.metadata_store.connection import open_store
 from pipeline.operations.rollback import make_rollback
 from serving.bundle import check_bundle
@@ -27,7 +27,7 @@ def state(base: Path) -> tuple[list[int], list[int], list[str]]:
     config = load_config(base / "warmspan.yaml")
     store = open_store(config)
     assert store is not None
-    every = read_pieces(config, store).all
+    every = read_artifacts(config, store).all
     folders = sorted(path.name for path in (config.artifacts_path / "IncrementalTrainer" / "model").iterdir())
     leftovers = [".removed"] if (config.artifacts_path / ".removed").exists() else []
     return [one.version for one in every if one.live], [one.state for one in every if not one.live], folders + leftovers
@@ -53,7 +53,7 @@ def test_a_gc_killed_at_any_step_is_ended_by_the_next_and_never_takes_what_is_ne
             config = load_config(base / "warmspan.yaml")
             for version in (THREE, FOUR):
                 check_bundle(config.artifacts_path / "IncrementalTrainer" / "model" / str(version) / "Format-Serving")
-            assert read_models(config).champion().version == FOUR
+            assert read_model_lineage(config).champion().version == FOUR
             assert make_rollback(config, bad=FOUR).serves.version == THREE
             if status == DONE:
                 break

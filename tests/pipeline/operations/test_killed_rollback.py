@@ -12,8 +12,8 @@ import pytest
 from components.span_pusher.version_folder import versions
 from components.span_pusher.version_labels import read_labels, write_labels
 from pipeline.config import Config, load_config
-from pipeline.ledger.models import read_models
-from pipeline.ledger.serving_state import read_standing
+from pipeline.ledger.models import read_model_lineage
+from pipeline.ledger.serving_state import read_serving_state
 from serving.bundle import check_bundle
 from tests.fault_injection import DONE, Helper, helper, why_no_strace
 from tests.pipeline.killed_rollback import BAD, roll_back
@@ -54,7 +54,7 @@ def begin(config: Config) -> str:
 def outcome(base: str) -> tuple[set[int], list[int], dict[str, int]]:
     config = load_config(Path(base) / "warmspan.yaml")
     labels = read_labels(config.models_config_path, "shop")
-    return set(read_models(config).revoked_versions), versions(config.serving_path), labels
+    return set(read_model_lineage(config).revoked_versions), versions(config.serving_path), labels
 
 
 ENDED = {BAD, BAD + 100, LAST}, [ONE, GOOD], {"stable": GOOD, "canary": GOOD}
@@ -69,8 +69,8 @@ def assert_said(base: str) -> None:
         check_bundle(config.serving_path / str(version))
     assert present[-1] in (LAST, GOOD)
     assert set(labels.values()) <= set(present), "a label must never name a version that is not there"
-    standing = read_standing(config)
-    assert standing.left == tuple(version for version in present if version in revoked)
+    serving_state = read_serving_state(config)
+    assert serving_state.left == tuple(version for version in present if version in revoked)
     if not revoked:
         assert present[-1] == LAST
         assert {ONE, BAD, BAD + 100, LAST} <= set(present)
@@ -85,7 +85,7 @@ def test_a_rollback_killed_at_any_step_of_the_folder_is_ended_by_a_repeat(child:
         if status == DONE:
             break
         assert status == -signal.SIGKILL
-        unsaid.add(bool(read_standing(start).left))
+        unsaid.add(bool(read_serving_state(start).left))
         roll_back(base)
         assert outcome(base) == ENDED
     assert outcome(base) == ENDED

@@ -17,10 +17,10 @@ from components.span_pusher.verdict import Verdict
 from components.span_pusher.version_folder import push, versions
 from components.span_pusher.version_labels import read_labels, write_labels
 from pipeline.config import Config
-from pipeline.ledger import models as family
-from pipeline.ledger.models import read_family
+from pipeline.ledger import models as lineage
+from pipeline.ledger.models import model_lineage_in
 from pipeline.ledger.runs import read_ledger, read_run
-from pipeline.ledger.serving_state import read_standing, standing_lines
+from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
 from pipeline.metadata_store.root_lock import LockedError
 from pipeline.operations import rollback
 from pipeline.operations.rollback import BUNDLE_FOLDER, RollbackError, carry_out, describe, finish, make_rollback
@@ -45,7 +45,7 @@ def resolved(made: MadeStore, day: str) -> list[int]:
             one.set_mlmd_artifact(proto)
             inputs[name].append(one)
     models = Champion(DAYS.parse(day), 3).resolve_artifacts(None, inputs)["model"]
-    return [one.get_int_custom_property("version") for one in models]
+    return [model.get_int_custom_property("version") for model in models]
 
 
 def test_a_bad_model_goes_with_all_that_descend_from_it(made):
@@ -78,7 +78,7 @@ def test_a_model_trained_from_fresh_weights_does_not_descend_from_the_champion(m
     roll_back(made.config, bad=two)
     assert set(made.revoked()) == {two, 2024050301}
     assert versions(made.config.serving_path) == [2024050101, fresh, child]
-    assert read_standing(made.config).champion.version == child
+    assert read_serving_state(made.config).champion.version == child
 
 
 def test_a_full_retrain_on_the_exemplars_of_a_bad_model_descends_from_it(made):
@@ -125,10 +125,10 @@ def test_what_the_champion_owes_is_said_and_so_is_what_the_next_run_does(made):
     ]
     assert made.revoked() == {}, "to say it changes nothing"
     roll_back(made.config, bad=three)
-    standing = read_standing(made.config)
-    assert (standing.served, standing.champion.version) == (two, two)
-    assert [DAYS.format(span) for span in standing.owed] == ["2024-05-03", "2024-05-04"]
-    lines = standing_lines(standing, made.config)
+    serving_state = read_serving_state(made.config)
+    assert (serving_state.served, serving_state.champion.version) == (two, two)
+    assert [DAYS.format(span) for span in serving_state.owed] == ["2024-05-03", "2024-05-04"]
+    lines = serving_state_lines(serving_state, made.config)
     assert lines[:2] == ["served    2024050201", "champion  2024050201"]
     assert lines[-2:] == [
         "revoked   2024050301: bots",
@@ -255,9 +255,12 @@ def test_ml_metadata_is_told_before_the_folder_and_a_repeat_or_the_next_run_ends
             roll_back(made.config, bad=three)
     assert set(made.revoked()) == {three, four}
     assert versions(made.config.serving_path) == [one, two, three, four]
-    standing = read_standing(made.config)
-    assert standing.left == (three, four)
-    assert "Still in the folder although revoked: 2024050301, 2024050401." in standing_lines(standing, made.config)[-1]
+    serving_state = read_serving_state(made.config)
+    assert serving_state.left == (three, four)
+    assert (
+        "Still in the folder although revoked: 2024050301, 2024050401."
+        in serving_state_lines(serving_state, made.config)[-1]
+    )
     planned = make_rollback(made.config, bad=three)
     assert (planned.revoke, planned.leaving) == ((), (three, four))
     assert finish(made.config) == (three, four)
@@ -275,7 +278,7 @@ def test_when_ml_metadata_fails_the_old_version_is_served_on(made, monkeypatch):
     with pytest.raises(ConnectionError):
         roll_back(made.config, bad=three)
     assert versions(made.config.serving_path)[-1] == three
-    assert not read_standing(made.config).left
+    assert not read_serving_state(made.config).left
 
 
 def test_labels_follow_before_the_folder_does(made, monkeypatch):
@@ -371,10 +374,10 @@ def test_the_champion_is_that_of_the_pipelines_own_resolver(made):
     for number, (base, blessed) in enumerate([(None, True), (1, False), (1, True), (3, True), (4, None)], start=1):
         made.day(f"2024-05-{number:02d}", base and 2024050001 + 100 * base, blessed=blessed)
     for gone in ([], [4], [3, 4]):
-        bad = {one.id for one in read_family(made.store, "shop").models if one.version // 100 % 100 in gone}
+        bad = {model.id for model in model_lineage_in(made.store, "shop").models if model.version // 100 % 100 in gone}
         if bad:
-            family.revoke(made.store, dict.fromkeys(bad, "bots"), "now")
-        champion = read_family(made.store, "shop").champion()
+            lineage.revoke(made.store, dict.fromkeys(bad, "bots"), "now")
+        champion = model_lineage_in(made.store, "shop").champion()
         assert [champion.version] == resolved(made, "2024-05-06")
 
 
@@ -387,5 +390,5 @@ def test_a_version_that_is_revoked_is_not_pushed_back_by_hand_unnoticed(made):
     artifact = made.config.artifacts_path / "IncrementalTrainer" / "model" / str(three) / BUNDLE_FOLDER
     roll_back(made.config, bad=three)
     push(artifact, made.config.serving_path, three, {})
-    assert read_standing(made.config).left == (three,)
+    assert read_serving_state(made.config).left == (three,)
     assert finish(made.config) == (three,)

@@ -8,7 +8,7 @@ from rich.console import Console
 from components.span_pusher.version_folder import versions
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger
-from pipeline.ledger.serving_state import read_standing
+from pipeline.ledger.serving_state import read_serving_state
 from pipeline.operations.rollback import carry_out, make_rollback
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.orchestration.node_run import run_node
@@ -37,8 +37,8 @@ def test_after_a_rollback_the_next_day_starts_from_the_last_clean_model_and_lear
     carry_out(config, make_rollback(config, bad=bad), "bots")
     assert versions(config.serving_path) == [first]
     assert [one.revoked for one in read_ledger(config)] == [False, True, True, True, False]
-    standing = read_standing(config)
-    assert (standing.champion.version, standing.owed) == (first, (last - 3, last - 2, last - 1))
+    serving_state = read_serving_state(config)
+    assert (serving_state.champion.version, serving_state.owed) == (first, (last - 3, last - 2, last - 1))
     with pytest.raises(RunError, match=r"must not go on with a model that was revoked\. Received: SpanExampleGen"):
         run_node(config, "SpanExampleGen", "2024-05-05")
 
@@ -50,5 +50,5 @@ def test_after_a_rollback_the_next_day_starts_from_the_last_clean_model_and_lear
     about = check_bundle(config.serving_path / "2024050502").about
     assert about["parent"] == first
     assert about["learned"] == [last - 4, last - 3, last - 2, last - 1, last]
-    assert read_standing(config).owed == ()
+    assert read_serving_state(config).owed == ()
     assert {third, fourth} <= {one.pushed for one in read_ledger(config) if one.revoked}

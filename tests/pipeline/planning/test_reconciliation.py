@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from pipeline.cli import plan as cli_nightly
 from pipeline.cli.app import app
-from pipeline.cli.plan import outlook_table
+from pipeline.cli.plan import findings_table
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.planning.deliveries import read_deliveries
-from pipeline.planning.reconciliation import Outlook, look_ahead
+from pipeline.planning.reconciliation import Reconciliation, reconcile
 from pipeline.planning.run_plan import Step, make_plan
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
@@ -30,116 +30,118 @@ from tests.pipeline.planning.test_run_plan import NUMBERS, files, run
 DAYS = Naming(dated=True)
 
 
-def found(outlook: Outlook) -> list[tuple[str, str, list[int]]]:
-    return [(one.name, one.kind, [step.span for step in one.run]) for one in outlook.findings]
+def found(reconciliation: Reconciliation) -> list[tuple[str, str, list[int]]]:
+    return [(finding.name, finding.kind, [step.span for step in finding.run]) for finding in reconciliation.findings]
 
 
 def test_nothing_to_find():
-    assert look_ahead([run(1), run(2)], files(1, 2), NUMBERS) == Outlook((), ())
-    assert look_ahead([], {}, NUMBERS) == Outlook((), ())
+    assert reconcile([run(1), run(2)], files(1, 2), NUMBERS) == Reconciliation((), ())
+    assert reconcile([], {}, NUMBERS) == Reconciliation((), ())
 
 
 def test_spans_that_were_never_run_are_backfilled_in_order():
-    outlook = look_ahead([run(1)], files(1, 2, 3), NUMBERS)
-    assert found(outlook) == [("2", "backfill", [2]), ("3", "backfill", [3])]
-    assert outlook.steps == (Step(2, 1), Step(3, 1))
-    assert look_ahead([], files(4, 5), NUMBERS).steps == (Step(4, 1), Step(5, 1))
+    reconciliation = reconcile([run(1)], files(1, 2, 3), NUMBERS)
+    assert found(reconciliation) == [("2", "backfill", [2]), ("3", "backfill", [3])]
+    assert reconciliation.steps == (Step(2, 1), Step(3, 1))
+    assert reconcile([], files(4, 5), NUMBERS).steps == (Step(4, 1), Step(5, 1))
 
 
 @pytest.mark.parametrize(("state", "sentence"), [("failed", "Its run failed."), ("unfinished", "Its run was cut off.")])
 def test_a_run_that_did_not_end_is_tried_again_under_its_revision(state, sentence):
-    outlook = look_ahead([run(1), run(2, state, revision=3)], files(1, 2), NUMBERS)
-    assert found(outlook) == [("2", "retry", [2])]
-    assert outlook.findings[0].sentence == sentence
-    assert outlook.steps == (Step(2, 3),)
+    reconciliation = reconcile([run(1), run(2, state, revision=3)], files(1, 2), NUMBERS)
+    assert found(reconciliation) == [("2", "retry", [2])]
+    assert reconciliation.findings[0].sentence == sentence
+    assert reconciliation.steps == (Step(2, 3),)
 
 
 def test_a_run_whose_first_model_was_taken_back_begins_anew():
     broken = dataclasses.replace(run(2, "failed"), base_revoked=True)
-    outlook = look_ahead([run(1), broken], files(1, 2), NUMBERS)
-    assert outlook.steps == (Step(2, 2),)
-    assert "was taken back since" in outlook.findings[0].sentence
+    reconciliation = reconcile([run(1), broken], files(1, 2), NUMBERS)
+    assert reconciliation.steps == (Step(2, 2),)
+    assert "was taken back since" in reconciliation.findings[0].sentence
 
 
 def test_a_late_span_and_all_after_it_are_run():
-    outlook = look_ahead([run(1), run(3), run(4)], files(1, 2, 3, 4, 5), NUMBERS)
-    assert found(outlook) == [("2", "late", [2, 3, 4]), ("5", "backfill", [5])]
-    assert outlook.findings[0].sentence == "It came after 3, 4 had been run."
-    assert outlook.steps == (Step(2, 1), Step(3, 2), Step(4, 2), Step(5, 1))
+    reconciliation = reconcile([run(1), run(3), run(4)], files(1, 2, 3, 4, 5), NUMBERS)
+    assert found(reconciliation) == [("2", "late", [2, 3, 4]), ("5", "backfill", [5])]
+    assert reconciliation.findings[0].sentence == "It came after 3, 4 had been run."
+    assert reconciliation.steps == (Step(2, 1), Step(3, 2), Step(4, 2), Step(5, 1))
 
 
 def test_a_changed_span_and_all_after_it_are_run_again():
     ledger = [run(1, delivery=0), run(2, delivery=0), run(3, delivery=0, revision=2)]
-    outlook = look_ahead(ledger, {**files(1, 2, 3, version=0), **files(2, version=1)}, NUMBERS)
-    assert found(outlook) == [("2", "changed", [2, 3])]
-    assert outlook.findings[0].sentence == "Version 1 has come; version 0 was trained on, and 3 stand on it."
-    assert outlook.steps == (Step(2, 2), Step(3, 3))
+    reconciliation = reconcile(ledger, {**files(1, 2, 3, version=0), **files(2, version=1)}, NUMBERS)
+    assert found(reconciliation) == [("2", "changed", [2, 3])]
+    assert reconciliation.findings[0].sentence == "Version 1 has come; version 0 was trained on, and 3 stand on it."
+    assert reconciliation.steps == (Step(2, 2), Step(3, 3))
 
 
 def test_the_last_span_delivered_again_is_run_again_alone():
-    outlook = look_ahead([run(1), run(2)], {**files(1, 2), **files(2, fingerprint="b")}, NUMBERS)
-    assert found(outlook) == [("2", "re-delivered", [2])]
-    assert outlook.steps == (Step(2, 2),)
+    reconciliation = reconcile([run(1), run(2)], {**files(1, 2), **files(2, fingerprint="b")}, NUMBERS)
+    assert found(reconciliation) == [("2", "re-delivered", [2])]
+    assert reconciliation.steps == (Step(2, 2),)
 
 
 def test_a_redo_that_was_cut_off_between_two_spans_goes_on():
     # 2 was run again after 3 and 4; its files are now those that were run, so that nothing but the order tells.
     ledger = [run(1), run(2, revision=2), run(3), run(4)]
     order = {1: (1, 9), 2: (40, 49), 3: (20, 29), 4: (30, 39)}
-    outlook = look_ahead(ledger, files(1, 2, 3, 4), NUMBERS, order)
-    assert found(outlook) == [("3", "outdated", [3, 4]), ("4", "outdated", [4])]
-    assert outlook.findings[0].sentence == "It stands on 2, which was run again since."
-    assert outlook.steps == (Step(3, 2), Step(4, 2))
+    reconciliation = reconcile(ledger, files(1, 2, 3, 4), NUMBERS, order)
+    assert found(reconciliation) == [("3", "outdated", [3, 4]), ("4", "outdated", [4])]
+    assert reconciliation.findings[0].sentence == "It stands on 2, which was run again since."
+    assert reconciliation.steps == (Step(3, 2), Step(4, 2))
 
 
 def test_a_redo_that_failed_goes_on_under_its_revision():
     ledger = [run(1), run(2, "failed", revision=2), run(3)]
-    outlook = look_ahead(ledger, files(1, 2, 3), NUMBERS)
-    assert found(outlook) == [("2", "retry", [2, 3])]
-    assert outlook.steps == (Step(2, 2), Step(3, 2))
+    reconciliation = reconcile(ledger, files(1, 2, 3), NUMBERS)
+    assert found(reconciliation) == [("2", "retry", [2, 3])]
+    assert reconciliation.steps == (Step(2, 2), Step(3, 2))
 
 
 def test_a_gap_waits_for_a_person_and_what_comes_before_it_is_run():
-    outlook = look_ahead([run(1)], files(1, 2, 5, 6), NUMBERS)
+    reconciliation = reconcile([run(1)], files(1, 2, 5, 6), NUMBERS)
     waiting = [("5", "backfill", []), ("6", "backfill", [])]
-    assert found(outlook) == [("2", "backfill", [2]), ("3 to 4", "gap", []), *waiting]
-    assert [one.name for one in outlook.waiting] == ["3 to 4"]
-    assert outlook.steps == (Step(2, 1),)
-    assert outlook.findings[2].sentence == "It has come and was never run. It waits for 3."
+    assert found(reconciliation) == [("2", "backfill", [2]), ("3 to 4", "gap", []), *waiting]
+    assert [one.name for one in reconciliation.waiting] == ["3 to 4"]
+    assert reconciliation.steps == (Step(2, 1),)
+    assert reconciliation.findings[2].sentence == "It has come and was never run. It waits for 3."
 
 
 def test_a_gap_that_is_allowed_is_named_and_passed_over():
-    outlook = look_ahead([run(1)], files(1, 3), NUMBERS, allow_gaps=True)
-    assert found(outlook) == [("2", "gap", []), ("3", "backfill", [3])]
-    assert not outlook.waiting
+    reconciliation = reconcile([run(1)], files(1, 3), NUMBERS, allow_gaps=True)
+    assert found(reconciliation) == [("2", "gap", []), ("3", "backfill", [3])]
+    assert not reconciliation.waiting
 
 
 def test_a_gap_of_the_past_is_named_and_waits_for_nobody():
-    outlook = look_ahead([run(1), run(3)], files(1, 3), NUMBERS)
-    assert found(outlook) == [("2", "gap", [])]
-    assert not outlook.waiting
+    reconciliation = reconcile([run(1), run(3)], files(1, 3), NUMBERS)
+    assert found(reconciliation) == [("2", "gap", [])]
+    assert not reconciliation.waiting
 
 
 def test_files_that_are_gone_stop_a_redo_before_it_begins():
-    outlook = look_ahead([run(1), run(2), run(3)], {**files(1, 3, 4), **files(1, fingerprint="b")}, NUMBERS)
-    assert found(outlook) == [("1", "changed", []), ("2", "gone", []), ("4", "backfill", [])]
-    assert [one.kind for one in outlook.waiting] == ["gone"]
-    assert outlook.steps == ()
-    assert look_ahead([run(1), run(2)], files(2), NUMBERS) == Outlook((), ()), "files may be cleaned up once learned"
+    reconciliation = reconcile([run(1), run(2), run(3)], {**files(1, 3, 4), **files(1, fingerprint="b")}, NUMBERS)
+    assert found(reconciliation) == [("1", "changed", []), ("2", "gone", []), ("4", "backfill", [])]
+    assert [one.kind for one in reconciliation.waiting] == ["gone"]
+    assert reconciliation.steps == ()
+    assert reconcile([run(1), run(2)], files(2), NUMBERS) == Reconciliation((), ()), (
+        "files may be cleaned up once learned"
+    )
 
 
 def test_spans_before_the_first_run_are_left_alone():
-    outlook = look_ahead([run(5)], files(3, 4, 5), NUMBERS)
-    assert found(outlook) == [("3 to 4", "earlier", [])]
-    assert "--from 3 --redo" in outlook.findings[0].sentence
+    reconciliation = reconcile([run(5)], files(3, 4, 5), NUMBERS)
+    assert found(reconciliation) == [("3 to 4", "earlier", [])]
+    assert "--from 3 --redo" in reconciliation.findings[0].sentence
 
 
 def test_owed_spans_say_why_and_who_learns_them():
     skipped = dataclasses.replace(run(3), action="skip")
     ledger = [run(1), run(2), skipped, dataclasses.replace(run(4), revoked=True, pushed=4)]
-    outlook = look_ahead(ledger, files(1, 2, 3, 4, 5), NUMBERS, owed=(2, 3, 4))
-    assert found(outlook)[:3] == [("2", "owed", []), ("3", "owed", []), ("4", "owed", [])]
-    assert [one.sentence for one in outlook.findings[:3]] == [
+    reconciliation = reconcile(ledger, files(1, 2, 3, 4, 5), NUMBERS, owed=(2, 3, 4))
+    assert found(reconciliation)[:3] == [("2", "owed", []), ("3", "owed", []), ("4", "owed", [])]
+    assert [finding.sentence for finding in reconciliation.findings[:3]] == [
         f"The champion has not learned it, because {why}; 5 learns it on the way."
         for why in ("its candidate was refused", "it was skipped", "its model was taken back")
     ]
@@ -156,25 +158,25 @@ def test_after_the_steps_only_a_person_is_left_with_something_to_do(done, broken
     ledger += [run(span, "failed") for span in sorted(broken - done) if span <= last + 1]
     lying = {span: files(span, fingerprint="b" if span in replaced else "a")[span] for span in sorted(delivered)}
     order = {one.span: (one.span, one.span) for one in ledger}
-    outlook = look_ahead(ledger, lying, NUMBERS, order, allow_gaps=allow)
-    spans = [step.span for step in outlook.steps]
+    reconciliation = reconcile(ledger, lying, NUMBERS, order, allow_gaps=allow)
+    spans = [step.span for step in reconciliation.steps]
     assert spans == sorted(set(spans))
     assert set(spans) <= set(lying)
     runs = {one.span: one for one in ledger}
-    for clock, step in enumerate(outlook.steps, start=100):
+    for clock, step in enumerate(reconciliation.steps, start=100):
         before = runs.get(step.span)
         assert step.revision == (1 if before is None else before.revision + (before.state == "done"))
         runs[step.span] = run(step.span, revision=step.revision, fingerprint=lying[step.span].fingerprint)
         order[step.span] = (clock, clock)
-    again = look_ahead([runs[span] for span in sorted(runs)], lying, NUMBERS, order, allow_gaps=allow)
+    again = reconcile([runs[span] for span in sorted(runs)], lying, NUMBERS, order, allow_gaps=allow)
     assert again.steps == ()
-    assert [(one.kind, one.name) for one in again.waiting] == [(one.kind, one.name) for one in outlook.waiting]
+    assert [(one.kind, one.name) for one in again.waiting] == [(one.kind, one.name) for one in reconciliation.waiting]
 
 
 def test_the_table_shows_every_finding_and_shortens_long_redos():
-    outlook = look_ahead([run(span) for span in (1, 3, 4, 5, 6, 7)], files(*range(1, 8), 9), NUMBERS)
+    reconciliation = reconcile([run(span) for span in (1, 3, 4, 5, 6, 7)], files(*range(1, 8), 9), NUMBERS)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(outlook_table(outlook.findings, NUMBERS))
+    console.print(findings_table(reconciliation.findings, NUMBERS))
     shown = console.export_text()
     assert re.search(r"2 +late +It came after 3, 4, 5, 6, 7 had been run\. +2, 3 r2, … 7 r2 \(6 in all\)", shown)
     assert re.search(r"8 +gap +.* +needs you", shown)
@@ -215,7 +217,9 @@ def comparable(config: Config) -> list[dict]:
     return [
         {
             **{name: _rounded(value) for name, value in vars(one).items()},
-            "revision": 0, "seconds": sorted(one.seconds), "fingerprint": "",
+            "revision": 0,
+            "seconds": sorted(one.seconds),
+            "fingerprint": "",
             "pushed": one.pushed and one.pushed // 100,
             "base_version": one.base_version and one.base_version // 100,
         }
@@ -259,9 +263,7 @@ def test_days_out_of_order_end_in_the_ledger_of_a_clean_history(make_shop, tmp_p
     path = str(tmp_path / "mixed" / "warmspan.yaml")
     done = CliRunner().invoke(app, ["plan", "--config", path, "--json"])
     findings = {one["span"]: one["kind"] for one in json.loads(done.stdout)["findings"]}
-    assert findings == {
-        "2024-05-02": "changed", "2024-05-04": "late", "2024-05-06": "gap", "2024-05-07": "backfill"
-    }
+    assert findings == {"2024-05-02": "changed", "2024-05-04": "late", "2024-05-06": "gap", "2024-05-07": "backfill"}
     refused = CliRunner().invoke(app, ["run", "--plan", "--config", path])
     assert refused.exit_code == 1
     assert "Needs you: 2024-05-06 (gap)" in " ".join(refused.output.split())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving.bundle import check_bundle, write_bundle
-from serving.bundle.erasure import bundle_names, exchange, forget_in_bundle, forget_in_reference, mend_exchange
+from serving.bundle.erasure import bundle_names, erase_in_bundle, erase_in_reference, exchange, mend_exchange
 from serving.bundle.id_lookup import IdTable
 from serving.bundle.reference_answers import Reference
 from serving.bundle.warmup_requests import read_warm_up
@@ -60,7 +60,7 @@ def bytes_of(bundle: Path) -> bytes:
 def test_he_becomes_a_stranger_and_all_others_are_answered_as_before(bundle: Path, tables: list[np.ndarray]) -> None:
     before = ask(bundle, b"a", b"c", b"nobody")
     assert GONE in bytes_of(bundle)
-    assert forget_in_bundle(bundle, {GONE: STAND_IN}, [3], tables)
+    assert erase_in_bundle(bundle, {GONE: STAND_IN}, [3], tables)
     assert GONE not in bytes_of(bundle)
     manifest = check_bundle(bundle)
     assert manifest.about["span"] == 7
@@ -71,7 +71,7 @@ def test_he_becomes_a_stranger_and_all_others_are_answered_as_before(bundle: Pat
     assert read_warm_up(bundle)[0][1]["user_id"].tolist() == [b"none of the ids", b"a"]
     assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
     whole = bytes_of(bundle)
-    assert not forget_in_bundle(bundle, {GONE: STAND_IN}, [3], tables)
+    assert not erase_in_bundle(bundle, {GONE: STAND_IN}, [3], tables)
     assert bytes_of(bundle) == whole
 
 
@@ -79,14 +79,14 @@ def test_two_copies_are_rewritten_to_the_same_parts(bundle: Path) -> None:
     copy = bundle.with_name("2013030101")
     shutil.copytree(bundle, copy)
     for folder in (bundle, copy):
-        forget_in_bundle(folder, {GONE: STAND_IN}, [3], [TABLE])
+        erase_in_bundle(folder, {GONE: STAND_IN}, [3], [TABLE])
     assert check_bundle(bundle).files == check_bundle(copy).files
 
 
 def test_a_bundle_that_does_not_know_him_is_left_alone(bundle: Path) -> None:
     before = bytes_of(bundle)
     assert not bundle_names(bundle, [b"user-471", b"x"])
-    assert not forget_in_bundle(bundle, {b"user-471": STAND_IN, b"x": b"y"}, [])
+    assert not erase_in_bundle(bundle, {b"user-471": STAND_IN, b"x": b"y"}, [])
     assert bytes_of(bundle) == before
 
 
@@ -116,8 +116,8 @@ def test_his_positions_leave_what_a_model_must_answer(tmp_path: Path) -> None:
     users = [b"a", GONE, b"unknown 0"]
     examples = [example(one) for one in (b"a", GONE, GONE)]
     Reference(users, [[b"x"]] * 3, [[b"y"]] * 3, [[1.0]] * 3, examples, 1).save(tmp_path / "reference.json")
-    assert forget_in_reference(tmp_path / "reference.json", [GONE]) == 2
+    assert erase_in_reference(tmp_path / "reference.json", [GONE]) == 2
     left = Reference.load(tmp_path / "reference.json")
     assert (left.users, left.examples, len(left.scores)) == ([b"a"], examples[:1], 1)
-    assert forget_in_reference(tmp_path / "reference.json", [GONE]) == 0
-    assert forget_in_reference(tmp_path / "none.json", [GONE]) == 0
+    assert erase_in_reference(tmp_path / "reference.json", [GONE]) == 0
+    assert erase_in_reference(tmp_path / "none.json", [GONE]) == 0

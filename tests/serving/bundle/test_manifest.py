@@ -127,7 +127,9 @@ def test_an_existing_bundle_is_not_written_over(bundle: Path) -> None:
     assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
 
 
-@pytest.mark.parametrize("step", ["serving.bundle.manifest.fingerprints", "serving.bundle.manifest.Manifest.write", "os.rename"])
+@pytest.mark.parametrize(
+    "step", ["serving.bundle.manifest.fingerprints", "serving.bundle.manifest.Manifest.write", "os.rename"]
+)
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -160,7 +160,7 @@ def test_an_exact_request_makes_no_copy_of_the_catalogue(tmp_path: Path, type_: 
         for name, inputs in [*requests, requests[0]]:
             record = tf.compat.v1.RunMetadata()
             session.run(
-                [one.name for one in signatures[name].outputs.values()],
+                [output.name for output in signatures[name].outputs.values()],
                 {signatures[name].inputs[key].name: value for key, value in inputs.items()},
                 options=tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE),
                 run_metadata=record,

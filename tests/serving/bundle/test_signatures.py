@@ -167,14 +167,12 @@ def test_rank_scores_the_candidates_given(model: Small, ask: Callable, user, his
         candidates=tf.constant([candidates]),
     )
     scores = scores_by_numpy(model, user, history)
-    wanted = [scores[FIRST + NASTY.index(one)] if one in NASTY else UNAVAILABLE for one in candidates]
+    wanted = [scores[FIRST + NASTY.index(candidate)] if candidate in NASTY else UNAVAILABLE for candidate in candidates]
     np.testing.assert_allclose(answer["scores"][0], np.array(wanted, np.float32), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("max_k", "exclude_seen"), [(5, False), (100, True), (100, False)])
-def test_fewer_items_than_asked_for_and_seen_ones_kept(
-    model: Small, max_k: int, exclude_seen: bool
-) -> None:
+def test_fewer_items_than_asked_for_and_seen_ones_kept(model: Small, max_k: int, exclude_seen: bool) -> None:
     made = signatures_of(model, max_k, exclude_seen)
     answer = made.recommend(tf.constant([b"u1"]), tf.constant([NASTY[:2]]))
     found = [one for one in answer["item_ids"].numpy()[0] if one]

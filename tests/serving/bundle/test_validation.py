@@ -60,7 +60,7 @@ def test_the_reference_is_what_any_model_answers(tmp_path: Path, type_: str, exc
 
 
 def changed(reference: Reference, items: Callable[[list[bytes]], list[bytes]]) -> Reference:
-    return dataclasses.replace(reference, items=[items(list(one)) for one in reference.items])
+    return dataclasses.replace(reference, items=[items(list(item)) for item in reference.items])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,9 @@ def test_a_reference_comes_back_byte_for_byte(
 ) -> None:
     path = tmp_path_factory.mktemp("reference") / "reference.json"
     histories = histories[: len(users)]
-    reference = Reference(users, histories, histories, [[score] * len(one) for one in histories], [b"\x00\xff"], 3)
+    reference = Reference(
+        users, histories, histories, [[score] * len(history) for history in histories], [b"\x00\xff"], 3
+    )
     reference.save(path)
     assert Reference.load(path) == reference
 

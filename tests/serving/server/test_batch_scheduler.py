@@ -172,7 +172,7 @@ def test_lists_of_different_lengths_are_filled_up_only_when_the_file_asks_for_it
     numbers = [{"x": f([1, 2]), "weight": f(1)}, {"x": f([1, 2, 3]), "weight": f(2)}]
     metrics = Metrics()
     answers = together("serving_default", *numbers, pad_variable_length_inputs=True, metrics=metrics)
-    assert [one["y"] for one in answers] == [[3.0], [12.0]]
+    assert [answer["y"] for answer in answers] == [[3.0], [12.0]]
     assert ":tensorflow:serving:batching_session:wrapped_run_count{} 1" in metrics.page()
 
 

@@ -143,9 +143,9 @@ def test_numbers_are_written_as_tf_serving_writes_them(dtype: Any, values: list[
 def test_control_characters_are_escaped_as_rapidjson_does() -> None:
     text = "".join(map(chr, range(0x20))) + '"\\/\x7f\u2028é'
     body = json_response.predictions({"y": np.array([text.encode()], object)}, rows=False)
-    assert rb'\u0000\u0001' in body
-    assert rb'\b\t\n\u000B\f\r\u000E' in body
-    assert rb'\u001E\u001F\"\\/' + "\x7f\u2028é".encode() in body
+    assert rb"\u0000\u0001" in body
+    assert rb"\b\t\n\u000B\f\r\u000E" in body
+    assert rb"\u001E\u001F\"\\/" + "\x7f\u2028é".encode() in body
     assert read_json(body)["outputs"] == [text]
 
 

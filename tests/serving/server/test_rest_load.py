@@ -44,9 +44,7 @@ def test_errors_are_counted_by_what_they_are(server: RestServer) -> None:
     assert math.isnan(report.p50)
 
 
-def test_a_latency_counts_from_when_the_request_was_due(
-    server: RestServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_latency_counts_from_when_the_request_was_due(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = RestServer._handle
 
     async def stall(self: RestServer, request: web.BaseRequest) -> web.Response:

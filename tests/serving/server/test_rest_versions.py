@@ -268,7 +268,7 @@ def test_a_label_moves_once_its_version_is_in_service_and_is_told_to_wait_until_
 
 
 def test_no_request_fails_while_a_label_goes_to_a_version_that_was_just_pushed(root: Path, staged: Path) -> None:
-    shutil.copytree(staged, root / "shop", ignore=lambda path, names: {one for one in names if one in "23456"})
+    shutil.copytree(staged, root / "shop", ignore=lambda path, names: {name for name in names if name in "23456"})
     file, body = root / "models.config", {"instances": [{"user_id": "u", "history": ["i2"]}]}
 
     def label(version: int) -> None:

@@ -9,7 +9,7 @@ from tests.trainer.small_model import random_sequences
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.models.stacking import Evidence, Mixture
+from trainer.models.stacking import Evidence, Stacking
 
 SIZES = TableSizes(40, 5, 2)
 HISTORY = 6
@@ -45,7 +45,7 @@ def test_at_first_the_score_is_what_was_learned() -> None:
     learned, popular = np.random.default_rng(1).normal(size=[40, 40]), np.arange(40.0)
     history = tf.constant([[0, 3, 4], [0, 0, 0]], tf.int64)
     parts = evidence(learned, popular)(tf.constant([1, 1]), history)
-    scores = Mixture().mix(parts).numpy()
+    scores = Stacking().mix(parts).numpy()
     np.testing.assert_allclose(scores[0], learned[4], rtol=1e-6)
     np.testing.assert_allclose(scores[1], learned[0] + popular, rtol=1e-6, err_msg="without a history, the popular")
 
@@ -53,7 +53,7 @@ def test_at_first_the_score_is_what_was_learned() -> None:
 def test_the_fit_finds_the_weights_that_the_events_were_drawn_by() -> None:
     random = np.random.default_rng(2)
     parts = evidence(3 * random.normal(size=[40, 40]), random.normal(size=40))
-    mixture = Mixture()
+    mixture = Stacking()
     mixture.fit(drawn(parts, {0: 0.5, 1: 0.8}, back=1.5, count=1500), HISTORY, parts, SIZES.first_row)
     found = mixture.weights_.numpy()
     assert found[[0, 1]] == pytest.approx([0.5, 0.8], abs=0.15)
@@ -63,10 +63,10 @@ def test_the_fit_finds_the_weights_that_the_events_were_drawn_by() -> None:
 
 def test_few_events_move_the_weights_little_and_none_not_at_all() -> None:
     parts = evidence(np.random.default_rng(3).normal(size=[40, 40]), np.zeros(40))
-    before = Mixture().weights_.numpy()
+    before = Stacking().weights_.numpy()
     moved = []
     for count in (0, 2, 500):
-        mixture = Mixture()
+        mixture = Stacking()
         positions = drawn(parts, {0: 0.0, 1: 0.0}, back=2.0, count=max(count, 1))
         mixture.fit(positions.take(np.arange(count and len(positions))), HISTORY, parts, SIZES.first_row)
         moved.append(float(np.abs(mixture.weights_.numpy() - before).max()))
@@ -78,6 +78,6 @@ def test_targets_without_a_row_are_not_fitted_on() -> None:
     parts = evidence(np.zeros([40, 40]), np.zeros(40))
     positions = random_sequences(SIZES, 20, seed=4).positions()
     unknown = Positions(**{**vars(positions), "target": np.ones(len(positions), np.int64)})
-    mixture = Mixture()
+    mixture = Stacking()
     mixture.fit(unknown, HISTORY, parts, SIZES.first_row)
-    assert (mixture.weights_.numpy() == Mixture().weights_.numpy()).all()
+    assert (mixture.weights_.numpy() == Stacking().weights_.numpy()).all()

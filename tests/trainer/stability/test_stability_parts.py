@@ -18,7 +18,7 @@ from trainer.stability.ewc import Ewc, fisher_diagonal
 from trainer.stability.freezing import frozen, rates
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.train_state import Trainable, named_variables
-from trainer.training_batches import feed_of
+from trainer.training_batches import make_training_batches
 
 SIZES, OLD = TableSizes(30, 20, 2), TableSizes(20, 10, 2)
 
@@ -102,7 +102,9 @@ def test_the_teacher_gets_no_gradient():
     held, moved = tape.gradient(loss, [teacher.item.embeddings, student.item.embeddings])
     assert held is None
     assert np.abs(tf.convert_to_tensor(moved)).sum() > 0
-    assert not {id(one) for one in teacher.variables} & {id(one) for one in Learner(student, [part]).variables}
+    assert not {id(variable) for variable in teacher.variables} & {
+        id(variable) for variable in Learner(student, [part]).variables
+    }
 
 
 def test_the_adaptive_weight_follows_old_items_and_exemplars():
@@ -126,9 +128,9 @@ def test_the_fisher_information_is_the_mean_square_of_a_positions_gradient():
     positions = [batch([key], [item], [[0, 0, 0, 0, 3, item]]) for key, item in ((4, 6), (5, 7), (15, 25))]
     fisher = fisher_diagonal(model, variables, previous(model), stream(*positions))
     squares = []
-    for one in positions:
+    for position in positions:
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(one, training=True)
+            loss = model.compute_loss(position, training=True)
         squares.append(np.square(tape.gradient(loss, model.bias).numpy()))
     np.testing.assert_allclose(fisher["bias"], np.mean(squares, axis=0)[:20], rtol=1e-4, atol=1e-9)
     assert set(fisher) == {path for path, one in variables.items() if one.trainable}
@@ -212,7 +214,7 @@ def test_frozen_variables_and_their_slots_do_not_move_and_others_do(optimizer):
     learner = Learner(model, [], held)
     learner.compile(trainable.optimizer)
     weights, slots = trainable.read()
-    data = feed_of(model, random_sequences(SIZES, 10, seed=1), 8, HISTORY, seed=1).data
+    data = make_training_batches(model, random_sequences(SIZES, 10, seed=1), 8, HISTORY, seed=1).data
     learner.fit(data.map(lambda one: {NEW: one}), verbose=0)
     new_weights, new_slots = trainable.read()
     for path in ("item/embeddings", "bias"):

@@ -24,7 +24,7 @@ from trainer.settings import (
 )
 from trainer.stability.base import PolicyError
 from trainer.stability.distillation import Distillation
-from trainer.training_batches import feed_of
+from trainer.training_batches import make_training_batches
 from trainer.update import Span, Update, update
 
 SIZES = TableSizes(30, 20, 2)
@@ -91,7 +91,7 @@ def test_the_first_span_is_forgotten_less(first, plain, stability):
 def test_answers_to_sequences_stay_nearer_to_the_teachers():
     how = {"spec": SEQUENCES, "optimizer": "adam", "learning_rate": 0.01}
     begun = train(0, **how)
-    (batch,) = feed_of(begun.model, SPANS[0].sequences, 1000, HISTORY, seed=1).data
+    (batch,) = make_training_batches(begun.model, SPANS[0].sequences, 1000, HISTORY, seed=1).data
     items = tf.range(2, SIZES.items, dtype=tf.int64)
 
     def moved(result: Update) -> float:
