@@ -138,18 +138,18 @@ def test(model: Recommender, positions: Positions, history_length: int) -> tuple
     batches = positions.dataset(_TEST_BATCH, history_length)
     graph = ranks.get_concrete_function(batches.element_spec)  # one for batches of every size
     rank = 1 + np.concatenate([graph(batch).numpy() for batch in batches])
-    found = {}
+    metrics = {}
     for k in (20, 10):
-        found[f"recall@{k}"] = 100 * float(np.mean(rank <= k))
-        found[f"mrr@{k}"] = 100 * float(np.mean((rank <= k) / rank))
-    return found, len(rank)
+        metrics[f"recall@{k}"] = 100 * float(np.mean(rank <= k))
+        metrics[f"mrr@{k}"] = 100 * float(np.mean((rank <= k) / rank))
+    return metrics, len(rank)
 
 
 def _retained(spans: SessionSpans, model: Recommender, history_length: int) -> dict[str, float]:
     """The last model on the tests of all spans before the last eight, which it has learned since: means over spans."""
     older = range(1, spans.count - 8)
-    found = [test(model, spans.test_positions(cycle), history_length)[0] for cycle in older]
-    return {metric: statistics.fmean(one[metric] for one in found) for metric in found[0]}
+    tests = [test(model, spans.test_positions(cycle), history_length)[0] for cycle in older]
+    return {metric: statistics.fmean(tested[metric] for tested in tests) for metric in tests[0]}
 
 
 def _keep(
@@ -186,7 +186,7 @@ def _cycles(text: str | None, last: int) -> list[int]:
     if "-" in text:
         first, _, end = text.partition("-")
         return list(range(int(first), int(end) + 1))
-    return [int(one) for one in text.split(",")]
+    return [int(cycle) for cycle in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -66,26 +66,28 @@ def measure(explainer: Explainer, people: list[dict], length: int, pairs: int) -
             continue
         user, history = person["key"], person["items"][-length:]
         began = time.perf_counter()
-        found = explainer.explain(user, item, history, list(range(len(history))), length, _NAMED)
+        explanation = explainer.explain(user, item, history, list(range(len(history))), length, _NAMED)
         seconds.append(time.perf_counter() - began)
         done += 1
-        methods.add(found.method)
-        out = {event.time for event in found.events[: found.named]}
-        rest = [event.time for event in found.events[found.named :]]
-        drawn = set(random.permutation(rest)[: found.named].tolist())
-        gone = [set(), out, drawn, *({event.time} for event in found.events)]
+        methods.add(explanation.method)
+        out = {event.time for event in explanation.events[: explanation.named]}
+        rest = [event.time for event in explanation.events[explanation.named :]]
+        drawn = set(random.permutation(rest)[: explanation.named].tolist())
+        gone = [set(), out, drawn, *({event.time} for event in explanation.events)]
         lists = [_without(history, places) for places in gone]
         scores = trained(user, lists, [item])[:, 0]
-        together.append(abs(scores[0] - scores[1] - found.fall))
-        alone += [abs(scores[0] - score - one.fall) for score, one in zip(scores[3:], found.events, strict=True)]
-        if found.named and len(drawn) == found.named:
-            named.append(found.fall)
+        together.append(abs(scores[0] - scores[1] - explanation.fall))
+        alone += [
+            abs(scores[0] - score - event.fall) for score, event in zip(scores[3:], explanation.events, strict=True)
+        ]
+        if explanation.named and len(drawn) == explanation.named:
+            named.append(explanation.fall)
             others.append(float(scores[0] - scores[2]))
-        if found.method != "left out":
-            total = sum(event.share or 0.0 for event in found.events) + sum(found.rest.values())
-            sums.append(abs(total - found.score))
-        if found.method == "linear" and done <= 20:
-            zeroed.append(_zeroed(trained, user, item, history, found.events))
+        if explanation.method != "left out":
+            total = sum(event.share or 0.0 for event in explanation.events) + sum(explanation.rest.values())
+            sums.append(abs(total - explanation.score))
+        if explanation.method == "linear" and done <= 20:
+            zeroed.append(_zeroed(trained, user, item, history, explanation.events))
     largest = {
         "of_the_fall_without_the_named_events": together,
         "of_the_fall_without_one_event": alone,
@@ -95,7 +97,11 @@ def measure(explainer: Explainer, people: list[dict], length: int, pairs: int) -
     return {
         "pairs": done,
         "method": ", ".join(sorted(methods)),
-        **{f"largest_difference_{name}": float(max(found)) for name, found in largest.items() if found},
+        **{
+            f"largest_difference_{name}": float(max(differences))
+            for name, differences in largest.items()
+            if differences
+        },
         "mean_fall_without_the_named_events": float(np.mean(named)),
         "mean_fall_without_as_many_others": float(np.mean(others)),
         "milliseconds_an_explanation": 1000 * float(np.median(seconds)),
@@ -103,12 +109,12 @@ def measure(explainer: Explainer, people: list[dict], length: int, pairs: int) -
 
 
 def _without(history: list[bytes], places: set[int]) -> list[bytes]:
-    return [one for place, one in enumerate(history) if place not in places]
+    return [item for place, item in enumerate(history) if place not in places]
 
 
 def _zeroed(trained: TrainedModel, user: bytes, item: bytes, history: list[bytes], events: tuple) -> float:
     """The score's fall with one item's vector set to nought, less the shares of its events."""
-    gone = next((one for one in history if one != item and one in trained.items), None)
+    gone = next((item_id for item_id in history if item_id != item and item_id in trained.items), None)
     if gone is None:
         return 0.0
     table = trained.model.item_embedding.embeddings

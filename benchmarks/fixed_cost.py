@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     first = datetime.date(2024, 5, 6)
     spans = [(first + datetime.timedelta(day)).isoformat() for day in range(arguments.days)]
-    found: dict[str, list[dict]] = defaultdict(list)
+    costs: dict[str, list[dict]] = defaultdict(list)
     ratios = []
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -70,11 +70,11 @@ def main() -> None:
             (root / "warmspan.yaml").write_text(SETTINGS)
             plain = _measure([sys.executable, "-W", "ignore", "-m", "benchmarks.plain_tfx", folder, *spans])
             ours = _measure([sys.executable, "-W", "ignore", "-m", "benchmarks.fixed_cost", "run", folder, *spans])
-        found["plain TFX"] += plain
-        found["warmspan"] += ours
+        costs["plain TFX"] += plain
+        costs["warmspan"] += ours
         ratios.append(_median(ours) / _median(plain))
     console = Console(width=100)
-    for side, days in found.items():
+    for side, days in costs.items():
         table = Table("node", "median, s", "min to max, s", title=f"{side}: a day of {arguments.events} events")
         for node in sorted(days[0]["nodes"], key=lambda node: -days[0]["nodes"][node]):
             seconds = [day["nodes"][node] for day in days]
@@ -86,7 +86,7 @@ def main() -> None:
         f"{len(ratios)} repeats)"
     )
     if arguments.save:
-        arguments.save.write_text(json.dumps({"events": arguments.events, "days": found, "ratios": ratios}, indent=1))
+        arguments.save.write_text(json.dumps({"events": arguments.events, "days": costs, "ratios": ratios}, indent=1))
 
 
 def _median(days: list[dict]) -> float:

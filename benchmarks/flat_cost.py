@@ -75,7 +75,7 @@ def main() -> None:
     early_cost, late_cost = statistics.mean(processor[1:4]), statistics.mean(processor[-3:])
     costs = f"day 2-4: {early_cost:.2f} s, last 3 days: {late_cost:.2f} s"
     console.print(f"processor time, {costs}, ratio {late_cost / early_cost:.2f}")
-    console.print("processor seconds of every day: " + " ".join(f"{one:.1f}" for one in processor))
+    console.print("processor seconds of every day: " + " ".join(f"{seconds:.1f}" for seconds in processor))
     console.print("seconds of every day: " + " ".join(f"{total:.1f}" for total in totals))
     console.print(f"rows of the item table: {ledger[1].item_rows} -> {ledger[-1].item_rows}, "
                   f"of the key table: {ledger[1].key_rows} -> {ledger[-1].key_rows}")  # fmt: skip

@@ -60,7 +60,7 @@ def push(staged: Path, version: Path) -> None:
 async def swap(folder: Path, url: str, versions: int, seconds: float, rate: float, items: int) -> Counter[str]:
     """Pushes the staged versions 2, 3, ... evenly over the run."""
     bodies = requests(items, 200)
-    pairs = [{"instances": _even(one["instances"] + other["instances"])} for one, other in itertools.pairwise(bodies)]
+    pairs = [{"instances": _even(body["instances"] + other["instances"])} for body, other in itertools.pairwise(bodies)]
     load = asyncio.create_task(ask(url, [json.dumps(pair).encode() for pair in pairs], rate, seconds))
     for version in range(2, versions + 1):
         await asyncio.sleep(seconds / (versions + 1))
@@ -98,7 +98,9 @@ def main() -> int:
     failed = sum(count for what, count in seen.items() if what.startswith("failed") or what == "mixed")
     print(
         f"{sum(seen.values())} requests, {failed} failed or mixed; answered by "
-        + ", ".join(f"{what} {count}" for what, count in sorted(seen.items(), key=lambda one: (len(one[0]), one[0])))
+        + ", ".join(
+            f"{what} {count}" for what, count in sorted(seen.items(), key=lambda entry: (len(entry[0]), entry[0]))
+        )
     )
     print(f"memory of the server: {before >> 20} MiB before, {after >> 20} MiB after")
     return 1 if failed or len(seen) < arguments.versions else 0

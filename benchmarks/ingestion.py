@@ -211,7 +211,7 @@ def main() -> None:
             for engine, rows, kind in plans:
                 runs.setdefault((engine, rows), []).append(run_measurement(engine, sizes[rows] / kind))
                 print(f"{engine} {rows:,}: {runs[engine, rows][-1]}", file=sys.stderr)
-    results = [summarise(engine, rows, found) for (engine, rows), found in runs.items()]
+    results = [summarise(engine, rows, measured) for (engine, rows), measured in runs.items()]
     peer = next(result for result in results if result["engine"] == "CsvExampleGen" and result["rows"] == peer_rows)
     titles = {
         "rows": 34,

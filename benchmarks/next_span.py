@@ -62,10 +62,10 @@ def popular_recall(days: list[list[Event]], k: int, history: int) -> list[float]
     recalls = []
     for number, day in enumerate(days):
         counts = Counter(item for before in days[max(0, number - WINDOW) : number] for _, item in before)
-        ranked = [item for item, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[: k + history]]
+        ranked = [item for item, _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[: k + history]]
         hits = 0
         for key, item in day:
-            hits += item in [one for one in ranked if one not in seen[key]][:k]
+            hits += item in [item for item in ranked if item not in seen[key]][:k]
             seen[key].append(item)
         recalls.append(hits / len(day))
     return recalls
@@ -89,12 +89,12 @@ def _events(config: Config, span: int) -> Iterator[Event]:
     from pipeline.metadata_store.connection import connection_config
 
     store = metadata_store.MetadataStore(connection_config(config))
-    found = [
+    examples = [
         artifact
         for artifact in store.get_artifacts_by_type("Examples")
         if artifact.custom_properties["span"].int_value == span and "rejects" in artifact.custom_properties
     ]
-    files = sorted(str(path) for path in Path(found[-1].uri).glob("Split-*/*.gz"))
+    files = sorted(str(path) for path in Path(examples[-1].uri).glob("Split-*/*.gz"))
     rows = []
     for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
         features = tf.train.Example.FromString(record).features.feature

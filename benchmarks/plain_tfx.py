@@ -71,9 +71,9 @@ def run_fn(fn_args: Any) -> None:
     train = _dataset(fn_args.train_files, shuffle=True)
     ids: dict[str, set[bytes]] = {"user_id": set(), "item_id": set()}
     for batch in train:
-        for name, found in ids.items():
-            found.update(batch[name].numpy())
-    users, items = ([one.decode() for one in sorted(ids[name])] for name in ("user_id", "item_id"))
+        for name, known_ids in ids.items():
+            known_ids.update(batch[name].numpy())
+    users, items = ([id_.decode() for id_ in sorted(ids[name])] for name in ("user_id", "item_id"))
     model = TwoTower(users, items)
     model.compile(optimizer=keras.optimizers.Adagrad(0.1))
     model.fit(train, epochs=Policy().epochs, verbose=0)

@@ -50,12 +50,14 @@ def throughput(alone: str, batched: str, bodies: Sequence[Any], clients: int, se
 
 def latency(url: str, bodies: Sequence[Any], seconds: float, repeats: int) -> dict:
     """Open-loop runs at rising rates, then at half the saturation rate."""
-    found = find_saturation(url, bodies, first=_RATE_AT_FIRST, seconds=seconds)
-    half = [run_load_test(url, bodies, found.rate / 2, max(seconds, 200 / found.rate)) for _ in range(repeats)]
+    saturation = find_saturation(url, bodies, first=_RATE_AT_FIRST, seconds=seconds)
+    half = [
+        run_load_test(url, bodies, saturation.rate / 2, max(seconds, 200 / saturation.rate)) for _ in range(repeats)
+    ]
     return {
-        "rising": [asdict(report) for report in found.reports],
-        "saturation": found.rate,
-        "reached": found.reached,
+        "rising": [asdict(report) for report in saturation.reports],
+        "saturation": saturation.rate,
+        "reached": saturation.reached,
         "half": [asdict(report) for report in half],
         "p99_to_p50": [report.p99 / report.p50 for report in half],
     }
@@ -92,8 +94,8 @@ def _print(console: Console, result: dict) -> None:
     )
     table = Table("server", "requests/s", "answered", "p50 ms", "p95 ms", "p99 ms", "errors", show_edge=False)
     for mode in ("alone", "batched"):
-        rows = [(LoadReport(**one), "") for one in result[mode]["rising"]]
-        rows += [(LoadReport(**one), " half of saturation") for one in result[mode]["half"]]
+        rows = [(LoadReport(**report), "") for report in result[mode]["rising"]]
+        rows += [(LoadReport(**report), " half of saturation") for report in result[mode]["half"]]
         for report, remark in rows:
             table.add_row(
                 mode + remark,
@@ -119,7 +121,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="write the figures to this JSON file")
     arguments = parser.parse_args()
     console = Console()
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    load = ", ".join(f"{load_average:.1f}" for load_average in os.getloadavg())
     console.print(f"{os.cpu_count()} cores; load average before: {load}", highlight=False)
     results = []
     for items in arguments.items:

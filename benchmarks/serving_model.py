@@ -66,6 +66,13 @@ def requests(items: int, count: int, *, longest: int = 20, seed: int = 2) -> lis
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, longest + 1, count)
     return [
-        {"instances": [{"user_id": f"u{number}", "history": [item_id(one) for one in rng.integers(0, items, length)]}]}
+        {
+            "instances": [
+                {
+                    "user_id": f"u{number}",
+                    "history": [item_id(number_of) for number_of in rng.integers(0, items, length)],
+                }
+            ]
+        }
         for number, length in enumerate(lengths)
     ]

@@ -81,12 +81,12 @@ def _total(seeds: list[dict[str, Any]], name: str) -> float:
 
 def _growth(seeds: list[dict[str, Any]]) -> list[float]:
     """What a new event costs in the last cycle against what it costs in the second, one figure a seed."""
-    found = []
+    growths = []
     for seed in seeds:
         cost = {row["cycle"]: row["train_processor_seconds"] / row["new_events"] for row in seed["cycles"]}
         if 2 in cost:
-            found.append(cost[max(cost)] / cost[2])
-    return found
+            growths.append(cost[max(cost)] / cost[2])
+    return growths
 
 
 def _on_cycles_of(joint: list[dict[str, Any]], seeds: list[dict[str, Any]]) -> str:
@@ -94,8 +94,8 @@ def _on_cycles_of(joint: list[dict[str, Any]], seeds: list[dict[str, Any]]) -> s
     if not joint:
         return ""
     cycles = {row["cycle"] for row in joint[0]["cycles"]}
-    found = [[row["metrics"]["recall@20"] for row in seed["cycles"] if row["cycle"] in cycles] for seed in seeds]
-    return spread([statistics.fmean(one) for one in found if one])
+    recalls = [[row["metrics"]["recall@20"] for row in seed["cycles"] if row["cycle"] in cycles] for seed in seeds]
+    return spread([statistics.fmean(seed_recalls) for seed_recalls in recalls if seed_recalls])
 
 
 def _share_of_joint(seeds: list[dict[str, Any]], joint: list[dict[str, Any]]) -> str:
@@ -124,18 +124,18 @@ def spread(values: list[float]) -> str:
 
 def _read_reference(path: Path) -> dict[str, dict[str, list[float]]]:
     """Published values by metric and method, in order of the cycles."""
-    found: dict[str, dict[str, list[float]]] = {}
+    published: dict[str, dict[str, list[float]]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             for method in set(row) - {"dataset", "metric", "cycle"}:
-                found.setdefault(row["metric"].lower(), {}).setdefault(method, []).append(float(row[method]))
-    return found
+                published.setdefault(row["metric"].lower(), {}).setdefault(method, []).append(float(row[method]))
+    return published
 
 
 def _draw(runs: dict[str, list[dict[str, Any]]], published: dict[str, dict[str, list[float]]], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
     for axis, metric in zip(axes, ("recall@20", "mrr@20"), strict=True):
-        curves = sorted(published.get(metric, {}).items(), key=lambda one: one[1][-1])
+        curves = sorted(published.get(metric, {}).items(), key=lambda curve: curve[1][-1])
         low = float("-inf")
         for method, values in curves:
             axis.plot(range(1, len(values) + 1), values, color="0.65", linewidth=1, zorder=1)

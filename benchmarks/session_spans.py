@@ -83,7 +83,7 @@ def read_spans(folder: Path, session: str, item: str, timestamp: str) -> Session
         table = pa.concat_tables([_read(path, (session, item, timestamp)) for path in sorted(day.iterdir())])
         order = np.argsort(table[timestamp].to_numpy(), kind="stable")
         ids = table[item].take(order).cast(pa.string()).to_pylist()
-        rows = np.array([row_of.setdefault(one, len(row_of) + _FIRST_ROW) for one in ids], np.int64)
+        rows = np.array([row_of.setdefault(id_, len(row_of) + _FIRST_ROW) for id_ in ids], np.int64)
         owner = table[session].take(order).combine_chunks().dictionary_encode().indices.to_numpy()
         items.append(rows[np.argsort(owner, kind="stable")])
         lengths.append(np.bincount(owner))

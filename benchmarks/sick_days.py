@@ -163,7 +163,7 @@ def _at(config: Config, root: Path) -> Config:
 
 
 def _say(console: Console, name: str, config: Config, run: Run, good: Sequence[Run], later: Run | None) -> None:
-    alerts = [one.what for one in alerts_of(run, good)]
+    alerts = [alert.what for alert in alerts_of(run, good)]
     console.rule(name, align="left")
     lines = [
         f"decision  {run.action}: {run.reason}",
@@ -178,16 +178,16 @@ def _say(console: Console, name: str, config: Config, run: Run, good: Sequence[R
     table = Table(box=SIMPLE_HEAD, title="outside of what the good days showed", title_justify="left")
     for column in ("tag", "good days", name, "times the range away"):
         table.add_column(column, justify="left" if column == "tag" else "right", no_wrap=True)
-    found = outside(read_series(config.logs_path), [one.span for one in good if one.base_version], run.span)
-    for tag, low, high, value, far in found[:SHOWN]:
+    outliers = outside(read_series(config.logs_path), [day.span for day in good if day.base_version], run.span)
+    for tag, low, high, value, far in outliers[:SHOWN]:
         table.add_row(tag, f"{low:.4g} to {high:.4g}", f"{value:.4g}", f"{far:.1f}")
     console.print(table)
-    console.print(f"{len(found)} numbers are outside.")
+    console.print(f"{len(outliers)} numbers are outside.")
 
 
 def outside(series: Series, good: Sequence[int], day: int) -> list[tuple[str, float, float, float, float]]:
     """Tags whose value on `day` no good day came near: tag, least, greatest, value, distance in times the range."""
-    found = []
+    far = []
     for tag, values in series.items():
         before = [values[span] for span in good if span in values]
         if day not in values or len(before) < 3 or any(part in tag for part in _COST):
@@ -195,21 +195,21 @@ def outside(series: Series, good: Sequence[int], day: int) -> list[tuple[str, fl
         low, high, value = min(before), max(before), values[day]
         away = max(low - value, value - high, 0.0)
         if away:
-            found.append((tag, low, high, value, away / (high - low) if high > low else math.inf))
-    return sorted(found, key=lambda one: -one[-1])
+            far.append((tag, low, high, value, away / (high - low) if high > low else math.inf))
+    return sorted(far, key=lambda entry: -entry[-1])
 
 
 def read_series(logs: Path) -> Series:
     """Every scalar of the days, by TensorBoard's run and tag, then by span."""
-    found: Series = {}
+    series: Series = {}
     for name in ("span", "candidate", "champion"):
         events = EventAccumulator(str(logs / "spans" / name), size_guidance={"tensors": 0})
         events.Reload()
         for tag in events.Tags()["tensors"]:
             if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
                 title = tag if name == "span" else f"{name} {tag}"
-                found[title] = {one.step: float(make_ndarray(one.tensor_proto)) for one in events.Tensors(tag)}
-    return found
+                series[title] = {event.step: float(make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
+    return series
 
 
 def _run(config: Config, last: int) -> None:

@@ -93,8 +93,8 @@ class _Speed:
     def _seconds(self) -> float:
         started = time.perf_counter()
         for batch in self._batches:
-            found = self._step({NEW: batch})
-        float(found["loss"])
+            loss = self._step({NEW: batch})
+        float(loss["loss"])
         return time.perf_counter() - started
 
 
@@ -112,18 +112,18 @@ def _histories(sequences: int, length: int, items: int) -> Sequences:
 
 
 def _take_turns(sides: dict, repeats: int) -> dict:
-    found: dict = {side: [] for side in sides}
+    seconds_by_side: dict = {side: [] for side in sides}
     for _ in range(repeats):
         for side, measure in sides.items():
-            found[side].append(measure())
-    return found
+            seconds_by_side[side].append(measure())
+    return seconds_by_side
 
 
-def _report(what: str, one: list[float], other: list[float]) -> None:
-    ratios = [a / b for a, b in zip(one, other, strict=True)]
+def _report(what: str, ours: list[float], other: list[float]) -> None:
+    ratios = [a / b for a, b in zip(ours, other, strict=True)]
     print(
-        f"{what}: {statistics.median(one):.4g} / {statistics.median(other):.4g} = "
-        f"{statistics.median(one) / statistics.median(other):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        f"{what}: {statistics.median(ours):.4g} / {statistics.median(other):.4g} = "
+        f"{statistics.median(ours) / statistics.median(other):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         flush=True,
     )
 

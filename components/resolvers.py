@@ -41,10 +41,10 @@ class PreviousState(resolver.ResolverStrategy):
         self._span, self._pipeline = span, pipeline
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
-        found = {name: newest_by_span(found, below=self._span)[-1:] for name, found in input_dict.items()}
+        newest = {name: newest_by_span(candidates, below=self._span)[-1:] for name, candidates in input_dict.items()}
         if self._pipeline:
             refuse_removed_state(store, self._pipeline, self._span)
-        return found
+        return newest
 
 
 def refuse_removed_state(store: Any, pipeline: str, span: int) -> None:
@@ -58,8 +58,8 @@ def refuse_removed_state(store: Any, pipeline: str, span: int) -> None:
         artifact_type.id for artifact_type in store.get_artifact_types() if artifact_type.name == KeyHistory.TYPE_NAME
     }
     states = [] if context is None else store.get_artifacts_by_context(context.id)
-    states = [one for one in states if one.type_id in kinds and FORGOTTEN not in one.custom_properties]
-    spans = [(one.custom_properties["span"].int_value, one.state) for one in states]
+    states = [state for state in states if state.type_id in kinds and FORGOTTEN not in state.custom_properties]
+    spans = [(state.custom_properties["span"].int_value, state.state) for state in states]
     there = max((of for of, state in spans if of < span and state not in _GONE), default=-1)
     removed = max((of for of, state in spans if there < of < span and state in _GONE), default=None)
     if removed is not None:
@@ -89,10 +89,12 @@ class Champion(resolver.ResolverStrategy):
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
         judged = {
             blessing.get_int_custom_property("current_model_id"): blessing
-            for blessing in sorted(input_dict["model_blessing"], key=lambda one: one.id)
+            for blessing in sorted(input_dict["model_blessing"], key=lambda blessing: blessing.id)
         }
         pushed = input_dict.get("verdicts", [])
-        blessed = {model: one for model, one in judged.items() if one.get_int_custom_property("blessed") == 1}
+        blessed = {
+            model: blessing for model, blessing in judged.items() if blessing.get_int_custom_property("blessed") == 1
+        }
         clean = [model for model in input_dict["model"] if not model.get_int_custom_property("revoked")]
         # A span that was run again and refused has no model left: the earlier one learned what has been replaced.
         champion = [
@@ -103,14 +105,16 @@ class Champion(resolver.ResolverStrategy):
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],
-            "verdicts": [one for model in champion for one in _of_version(model, pushed)[-1:]],
-            "memory": [one for model in champion for one in _of_version(model, input_dict["memory"])[-1:]],
+            "verdicts": [verdict for model in champion for verdict in _of_version(model, pushed)[-1:]],
+            "memory": [memory for model in champion for memory in _of_version(model, input_dict["memory"])[-1:]],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
             **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},
         }
 
-    def _in_window(self, found: Iterable[artifact.Artifact], count: int, passed_over: int) -> list[artifact.Artifact]:
-        before = newest_by_span(found, below=self._span)
+    def _in_window(
+        self, artifacts: Iterable[artifact.Artifact], count: int, passed_over: int
+    ) -> list[artifact.Artifact]:
+        before = newest_by_span(artifacts, below=self._span)
         return before[: len(before) - passed_over][-count:] if len(before) > passed_over else []
 
 
@@ -136,29 +140,29 @@ def _refused(pushed: Sequence[artifact.Artifact]) -> bool:
     return bool(pushed) and not pushed[-1].get_int_custom_property("pushed")
 
 
-def _of_version(model: artifact.Artifact, found: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:
+def _of_version(model: artifact.Artifact, artifacts: Iterable[artifact.Artifact]) -> list[artifact.Artifact]:
     """What was made of, or together with, the model, oldest first."""
     version = model.get_int_custom_property("version")
-    same = [one for one in found if one.has_custom_property("version")]
-    same = [one for one in same if one.get_int_custom_property("version") == version]
-    return sorted(same, key=lambda one: one.id)
+    same = [candidate for candidate in artifacts if candidate.has_custom_property("version")]
+    same = [candidate for candidate in same if candidate.get_int_custom_property("version") == version]
+    return sorted(same, key=lambda candidate: candidate.id)
 
 
-def newest_by_span(found: Iterable[artifact.Artifact], below: int) -> list[artifact.Artifact]:
+def newest_by_span(artifacts: Iterable[artifact.Artifact], below: int) -> list[artifact.Artifact]:
     """The newest artifact of every span before `below`, oldest span first."""
     newest: dict[int, artifact.Artifact] = {}
-    for one in sorted(found, key=lambda one: one.id):
-        span = span_of(one)
+    for candidate in sorted(artifacts, key=lambda candidate: candidate.id):
+        span = span_of(candidate)
         if span < below:
-            newest[span] = one
+            newest[span] = candidate
     return [newest[span] for span in sorted(newest)]
 
 
-def span_of(one: artifact.Artifact) -> int:
+def span_of(source: artifact.Artifact) -> int:
     """The span of an artifact: a custom property of ours, a property of those that TFX's own parts make."""
-    if one.has_custom_property("span"):
-        return one.get_int_custom_property("span")
-    return one.span if "span" in (type(one).PROPERTIES or {}) else 0
+    if source.has_custom_property("span"):
+        return source.get_int_custom_property("span")
+    return source.span if "span" in (type(source).PROPERTIES or {}) else 0
 
 
 def retrained(model: artifact.Artifact) -> int:

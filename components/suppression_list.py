@@ -48,7 +48,7 @@ class SuppressionList:
         """Reads what `save` wrote; None if nothing was ever forgotten.
 
         Raises:
-          ForgottenError: the file is damaged. To go on without it would bring people back.
+          SuppressionListError: the file is damaged. To go on without it would bring people back.
         """
         if path is None or not Path(path).exists():
             return None
@@ -75,7 +75,7 @@ class SuppressionList:
         os.replace(beside, path)
 
     def with_users(self, ids: Iterable[bytes]) -> SuppressionList:
-        return dataclasses.replace(self, users=self.users | {self.digest(one) for one in ids})
+        return dataclasses.replace(self, users=self.users | {self.digest(id_) for id_ in ids})
 
     def with_spans(self, spans: Iterable[int]) -> SuppressionList:
         return dataclasses.replace(self, spans=self.spans | set(spans))
@@ -91,10 +91,10 @@ class SuppressionList:
         if not self.users or not len(keys):
             return np.zeros(len(keys), bool)
         encoded = pc.dictionary_encode(keys.cast(pa.binary()))
-        found = np.array([self.holds(one) for one in encoded.dictionary.to_pylist()], bool)
+        held = np.array([self.holds(value) for value in encoded.dictionary.to_pylist()], bool)
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return np.where(codes >= 0, found[codes], False) if len(found) else np.zeros(len(keys), bool)
+        return np.where(codes >= 0, held[codes], False) if len(held) else np.zeros(len(keys), bool)
 
     def mentioned(self, text: str) -> bool:
         """Whether a field of a row that can't be parsed is a forgotten user's id."""
-        return bool(self.users) and any(self.holds(one.encode()) for one in _FIELDS.split(text) if one)
+        return bool(self.users) and any(self.holds(word.encode()) for word in _FIELDS.split(text) if word)

@@ -110,7 +110,7 @@ def _in_order(
 def _configs() -> dict[str, Path]:
     """Settings files by the name of their recommender."""
     given = os.environ.get("WARMSPAN_CONFIG", "")
-    found: dict[str, Path] = {}
+    configs: dict[str, Path] = {}
     for pattern in filter(None, given.split(os.pathsep)):
         paths = sorted(glob.glob(pattern))
         if not paths:
@@ -119,18 +119,18 @@ def _configs() -> dict[str, Path]:
             match = _NAME.search(path.read_text(encoding="utf-8"))
             if match is None:
                 raise ValueError(f"A settings file must have a line like `name: shop`. Received: none in {path}.")
-            if match[1] in found:
+            if match[1] in configs:
                 raise ValueError(
-                    f"Each recommender must have a name of its own. Received: `{match[1]}` in {found[match[1]]} and "
+                    f"Each recommender must have a name of its own. Received: `{match[1]}` in {configs[match[1]]} and "
                     f"{path}."
                 )
-            found[match[1]] = path.resolve()
-    if not found:
+            configs[match[1]] = path.resolve()
+    if not configs:
         raise ValueError(
             "`WARMSPAN_CONFIG` must name at least one settings file. Received: "
             f"{given!r}. Set it in the environment of Airflow's scheduler, DAG processor and workers."
         )
-    return found
+    return configs
 
 
 def _date(variable: str, name: str) -> datetime.datetime | None:

@@ -15,8 +15,8 @@ def headline(metrics: Sequence[str]) -> str:
 
 def watched(metrics: Iterable[str]) -> str:
     """Of what was measured the metric that stands for quality where there is room for one; empty for nothing."""
-    found = list(metrics)
-    return next((name for name in ("recall", "auc", "rmse") if name in found), found[0] if found else "")
+    names = list(metrics)
+    return next((name for name in ("recall", "auc", "rmse") if name in names), names[0] if names else "")
 
 
 def title(metric: str, k: int) -> str:

@@ -58,14 +58,14 @@ def delivered(path: Path, pattern: str) -> list[int]:
       path: folder that holds the spans.
       pattern: as in `data.pattern`; where it names a version, a delivery without one counts too.
     """
-    found: set[int] = set()
-    for one in {pattern, re.sub(r"[^/{}]*\{VERSION(:\d+)?\}[^/{}]*/", "", pattern)}:
-        expression = re.compile(_expression(one))
-        for file in path.glob(re.sub(r"(\{[A-Z]+(:\d+)?\}|\*)+", "*", one)):
+    spans: set[int] = set()
+    for variant in {pattern, re.sub(r"[^/{}]*\{VERSION(:\d+)?\}[^/{}]*/", "", pattern)}:
+        expression = re.compile(_expression(variant))
+        for file in path.glob(re.sub(r"(\{[A-Z]+(:\d+)?\}|\*)+", "*", variant)):
             match = expression.fullmatch(str(file.relative_to(path)))
             if match is not None and file.is_file():
-                found |= _span_of(match.groupdict())
-    return sorted(found)
+                spans |= _span_of(match.groupdict())
+    return sorted(spans)
 
 
 def _span_of(parts: dict[str, str]) -> set[int]:
@@ -83,11 +83,13 @@ def _expression(pattern: str) -> str:
         if part in _TOKENS:
             # A date may be written twice, in the folder and in the file's name.
             name = _TOKENS[part].split("<")[1].split(">")[0]
-            parts.append(f"(?P={name})" if any(f"<{name}>" in one for one in parts) else _TOKENS[part])
+            parts.append(f"(?P={name})" if any(f"<{name}>" in expression for expression in parts) else _TOKENS[part])
         elif part.startswith("{SPAN"):
-            parts.append(r"(?P=span)" if any("<span>" in one for one in parts) else r"(?P<span>\d+)")
+            parts.append(r"(?P=span)" if any("<span>" in expression for expression in parts) else r"(?P<span>\d+)")
         elif part.startswith("{VERSION"):
-            parts.append(r"(?P=version)" if any("<version>" in one for one in parts) else r"(?P<version>\d+)")
+            parts.append(
+                r"(?P=version)" if any("<version>" in expression for expression in parts) else r"(?P<version>\d+)"
+            )
         else:
             parts.append("[^/]*" if part == "*" else re.escape(part))
     return "".join(parts)

@@ -148,12 +148,12 @@ class Client:
         row = self._row(instance, signature, ("item_ids", "scores"))
         titles = row.pop("titles", None) or [None] * len(row["item_ids"])
         items, scores = row.pop("item_ids"), row.pop("scores")
-        found = [
+        recommendations = [
             Recommendation(item, float(score), title or None, {name: texts[at] for name, texts in row.items()})
             for at, (item, score, title) in enumerate(zip(items, scores, titles, strict=True))
         ]
         # Where the model found fewer items than it was exported for, the rest of the row is padding.
-        return [one for one in found if one.item][:k]
+        return [recommendation for recommendation in recommendations if recommendation.item][:k]
 
     def rank(self, user_id: str, history: Sequence[str], candidates: Sequence[str]) -> list[Recommendation]:
         """The candidates with their scores, best first; equal scores keep their order.
@@ -167,7 +167,7 @@ class Client:
         instance = {"user_id": _text("user_id", user_id), "history": _texts("history", history), "candidates": items}
         row = self._row(instance, "rank", ("scores",))
         ranked = [Recommendation(item, float(score)) for item, score in zip(items, row["scores"], strict=True)]
-        return sorted(ranked, key=lambda one: one.score, reverse=True)
+        return sorted(ranked, key=lambda recommendation: recommendation.score, reverse=True)
 
     def embed(self, user_id: str, history: Sequence[str] = (), items: Sequence[str] = ()) -> Embeddings:
         """The vectors of a user with a history, and of items. Not every model has such: see `docs/serving-model.md`.
@@ -200,8 +200,10 @@ class Client:
         """
         answer = self._ask("GET")
         return [
-            ModelVersion(int(one["version"]), one["state"], one.get("status", {}).get("error_message") or None)
-            for one in answer["model_version_status"]
+            ModelVersion(
+                int(version["version"]), version["state"], version.get("status", {}).get("error_message") or None
+            )
+            for version in answer["model_version_status"]
         ]
 
     def metadata(self) -> dict[str, Any]:
@@ -274,7 +276,7 @@ class Client:
 
 def _texts(name: str, ids: Sequence[str]) -> list[str]:
     # An empty string is padding: one keeps the row from being empty, which not every graph takes.
-    return [_text(name, one) for one in ids] or [""]
+    return [_text(name, id_) for id_ in ids] or [""]
 
 
 def _text(name: str, value: object) -> str:

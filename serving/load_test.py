@@ -228,9 +228,9 @@ def main() -> int:
             bodies = [json.loads(args.body)]
         timing = {"seconds": args.seconds, "timeout": args.timeout}
         if args.saturate:
-            found = find_saturation(args.url, bodies, first=args.rate[0], tell=tell, **timing)
-            how = "" if found.reached else ", and the server kept up"
-            print(f"At most {found.rate:.0f} requests/s were answered{how}.")
+            saturation = find_saturation(args.url, bodies, first=args.rate[0], tell=tell, **timing)
+            how = "" if saturation.reached else ", and the server kept up"
+            print(f"At most {saturation.rate:.0f} requests/s were answered{how}.")
             return 0
         if args.clients is not None:
             reports = [run_clients(args.url, bodies, args.clients, **timing)]

@@ -95,11 +95,11 @@ class Helper:
 
 @contextlib.contextmanager
 def helper(*modules: str) -> Iterator[Helper]:
-    one = Helper(*modules)
+    made_helper = Helper(*modules)
     try:
-        yield one
+        yield made_helper
     finally:
-        one.close()
+        made_helper.close()
 
 
 def why_no_strace() -> str:

@@ -34,7 +34,7 @@ def test_every_page_that_a_message_or_a_comment_names_is_there():
         for page in re.findall(r"docs/[\w./-]+\.(?:md|txt)", source.read_text(errors="replace"))
     }
     assert named
-    assert [one for one in named if not (ROOT / one[1]).exists()] == []
+    assert [reference for reference in named if not (ROOT / reference[1]).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -66,4 +66,4 @@ def test_every_tag_is_defined(tmp_path):
     pages = [Pages(folder / name) for name in RUNS]
     tags = {tag for page in pages for plugin in ("scalars", "histograms", "text") for tag in page.of(plugin)}
     assert len(tags) > 40
-    assert [tag for tag in tags if not any(re.fullmatch(one, tag) for one in documented())] == []
+    assert [tag for tag in tags if not any(re.fullmatch(expression, tag) for expression in documented())] == []

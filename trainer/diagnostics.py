@@ -77,10 +77,10 @@ def measure(
     histograms: dict[str, Histogram] = {}
     vocabularies: tuple[VocabularyName, ...] = ("items", "keys")
     for name in vocabularies:
-        found = vectors(model.tables, weights, name)
-        if found is None:
+        item_table = vectors(model.tables, weights, name)
+        if item_table is None:
             continue
-        path, table = found
+        path, table = item_table
         old = None if before is None else before.get(path)
         lengths = np.linalg.norm(table[first:].astype(np.float64), axis=1)
         known = 0 if old is None else min(max(len(old) - first, 0), len(lengths))
@@ -97,7 +97,7 @@ def measure(
         if len(ranks):
             numbers["held_out/median_rank"] = float(np.median(ranks))
             histograms["held_out/log10_rank"] = histogram(np.log10(1.0 + ranks))
-    return Diagnostics({name: float(one) for name, one in numbers.items() if math.isfinite(one)}, histograms)
+    return Diagnostics({name: float(number) for name, number in numbers.items() if math.isfinite(number)}, histograms)
 
 
 def vectors(
@@ -123,10 +123,10 @@ def spread(values: np.ndarray) -> dict[str, float]:
     """Mean and percentiles; nothing of no value."""
     if not len(values):
         return {}
-    found = np.percentile(values, _PERCENTILES)
+    percentiles = np.percentile(values, _PERCENTILES)
     return {
         "mean": float(np.mean(values)),
-        **{f"p{percent:02d}": float(value) for percent, value in zip(_PERCENTILES, found, strict=True)},
+        **{f"p{percent:02d}": float(value) for percent, value in zip(_PERCENTILES, percentiles, strict=True)},
     }
 
 
@@ -165,13 +165,13 @@ def nearest(table: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
     norms = np.linalg.norm(table, axis=1, keepdims=True)
     unit = table / np.where(norms > 0, norms, 1.0)
     step = max(1, _CELLS // len(table))
-    found = []
+    neighbours = []
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         cosine = unit[part] @ unit.T
         cosine[np.arange(len(part)), part] = -np.inf
-        found.append(np.argpartition(-cosine, k - 1, axis=1)[:, :k])
-    return np.concatenate(found)
+        neighbours.append(np.argpartition(-cosine, k - 1, axis=1)[:, :k])
+    return np.concatenate(neighbours)
 
 
 def one_a_user(held_out: Positions, first_row: int, most: int = SAMPLE) -> Positions:

@@ -47,15 +47,15 @@ def choose_rate(
         return Choice(rates[0], f"learning rate {rates[0]:g}, the first, as nothing is held out.", 0)
     weights, slots = trainable.read()
     iterations = int(trainable.optimizer.iterations.numpy())
-    found, made = [], 0
+    trials, made = [], 0
     for rate in rates:
         trainable.optimizer.learning_rate = rate
         learner.fit(data().take(steps), epochs=1, verbose=0)
-        found.append(watched.value())
+        trials.append(watched.value())
         made += int(trainable.optimizer.iterations.numpy()) - iterations
         trainable.write(weights, slots)
         trainable.optimizer.iterations.assign(iterations)
-    best = int(np.argmin(np.where(np.isfinite(found), watched.sign * np.array(found), np.inf)))
-    tried = ", ".join(f"{value:.5g} at {rate:g}" for rate, value in zip(rates, found, strict=True))
+    best = int(np.argmin(np.where(np.isfinite(trials), watched.sign * np.array(trials), np.inf)))
+    tried = ", ".join(f"{value:.5g} at {rate:g}" for rate, value in zip(rates, trials, strict=True))
     reason = f"learning rate {rates[best]:g}, by the held-out {watched.what} after {made // len(rates)} steps: {tried}."
     return Choice(rates[best], reason, made)

@@ -44,7 +44,7 @@ class Windows:
         begin, end, first, key = start[some], stop[some] - 1, first[some], sequences.key[some]
         long = end - begin > length
         if long.any():
-            cut = [list(_cut(*one, length)) for one in zip(begin[long], end[long], first[long], strict=True)]
+            cut = [list(_cut(*window, length)) for window in zip(begin[long], end[long], first[long], strict=True)]
             pieces = np.array([piece for pieces in cut for piece in pieces], np.int64)
             begin, end, first, key = (
                 np.concatenate([begin[~long], pieces[:, 0]]),

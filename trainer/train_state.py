@@ -149,7 +149,7 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
     """
     view = tf.train.TrackableView(model)
     wanted = {id(variable) for variable in model.variables}
-    found: dict[str, tf.Variable] = {}
+    variables: dict[str, tf.Variable] = {}
     seen: set[int] = set()
     queue: list[tuple[int, int, str, int, Any]] = [(0, 0, "", 0, model)]
     while queue:
@@ -159,7 +159,7 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
         seen.add(id(node))
         if isinstance(node, tf.Variable):
             if id(node) in wanted:
-                found[path] = node
+                variables[path] = node
             continue
         for name, child in view.children(node).items():
             if name in _KERAS_LISTS or (node is model and name == "optimizer"):
@@ -167,12 +167,12 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
             cost = dear + (name.startswith("_") or _NUMBERED.fullmatch(name) is not None)
             entry = (cost, depth + 1, f"{path}/{name}" if path else name, len(queue), child)
             heapq.heappush(queue, entry)
-    if lost := len(wanted) - len(found):
+    if lost := len(wanted) - len(variables):
         raise StateError(
             "Every variable of a model must be reachable by its attributes, so that it can be carried to the next day. "
             f"Received: {lost} of {len(wanted)} that are not. Keep layers and variables in attributes of the model."
         )
-    return found
+    return variables
 
 
 def _build_slots(

@@ -239,8 +239,8 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     """
     model = build_model(spec.type, state.sizes, spec.history_length, spec.params)
     variables = named_variables(model)
-    if {path: tuple(one.shape) for path, one in variables.items()} != {
-        path: one.shape for path, one in state.weights.items()
+    if {path: tuple(variable.shape) for path, variable in variables.items()} != {
+        path: array.shape for path, array in state.weights.items()
     }:
         raise StateError(
             f"A state must be of the model that it is loaded into. Received: {sorted(state.weights)} for "

@@ -91,11 +91,11 @@ def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, s
 
 def _check_same_slots(fresh: dict[str, Arrays], old: dict[str, Arrays]) -> None:
     wanted = {f"{path}: {slot}" for path, slots in fresh.items() for slot in slots}
-    found = {f"{path}: {slot}" for path, slots in old.items() for slot in slots}
-    if wanted != found:
+    held = {f"{path}: {slot}" for path, slots in old.items() for slot in slots}
+    if wanted != held:
         raise StateError(
-            f"A warm start needs the optimizer slots of the base model. Received: {sorted(wanted - found)} new, "
-            f"{sorted(found - wanted)} gone. `update.optimizer` or the model's settings changed: do a full retrain."
+            f"A warm start needs the optimizer slots of the base model. Received: {sorted(wanted - held)} new, "
+            f"{sorted(held - wanted)} gone. `update.optimizer` or the model's settings changed: do a full retrain."
         )
 
 
@@ -130,7 +130,7 @@ class _Neighbours:
         between = np.flatnonzero((degree > 0) & (np.bincount(new.indices, minlength=new.shape[1]) > 0))
         new = new[:, between]
         total = np.asarray(new.sum(axis=1)).ravel()
-        found = np.flatnonzero(total)
+        touched = np.flatnonzero(total)
         flat = rows[self._first_row :].reshape(before.shape[0], -1)
-        means = new[found] @ ((before[:, between].T @ flat) / degree[between, None]) / total[found, None]
-        return found + old, means.reshape(len(found), *rows.shape[1:]).astype(rows.dtype)
+        means = new[touched] @ ((before[:, between].T @ flat) / degree[between, None]) / total[touched, None]
+        return touched + old, means.reshape(len(touched), *rows.shape[1:]).astype(rows.dtype)

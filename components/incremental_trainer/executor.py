@@ -114,8 +114,8 @@ class Executor(base_executor.BaseExecutor):
             memory.set_int_custom_property(name, value)
 
 
-def _spans(decision: Decision, found: list[artifact.Artifact]) -> list[Span]:
-    by_span = {one.get_int_custom_property("span"): one for one in found}
+def _spans(decision: Decision, past_sequences: list[artifact.Artifact]) -> list[Span]:
+    by_span = {sequences.get_int_custom_property("span"): sequences for sequences in past_sequences}
     return [Span(number, read_sequences(split_files(by_span[number], "train"))) for number in decision.train_on]
 
 

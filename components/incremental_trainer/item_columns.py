@@ -37,13 +37,13 @@ def item_columns(ids: pa.Array, settings: Settings) -> tuple[dict[str, list[str]
             )
         return {output: [""] * len(ids) for output in outputs.values()}, None
     table = _read(settings, names)
-    place = {one: at for at, one in enumerate(table[settings.item_column].cast(pa.binary()).to_pylist())}
-    found = [place.get(one) for one in ids.to_pylist()]
+    place = {item_id: at for at, item_id in enumerate(table[settings.item_column].cast(pa.binary()).to_pylist())}
+    table_rows = [place.get(item_id) for item_id in ids.to_pylist()]
     columns = {}
     for name, output in outputs.items():
         texts = table[name].to_pylist()
-        columns[output] = ["" if at is None else texts[at] or "" for at in found]
-    return columns, _available(table, settings, found)
+        columns[output] = ["" if at is None else texts[at] or "" for at in table_rows]
+    return columns, _available(table, settings, table_rows)
 
 
 def _read(settings: Settings, names: list[str]) -> pa.Table:
@@ -65,7 +65,7 @@ def _read(settings: Settings, names: list[str]) -> pa.Table:
         ) from None
 
 
-def _available(table: pa.Table, settings: Settings, found: list[int | None]) -> np.ndarray | None:
+def _available(table: pa.Table, settings: Settings, table_rows: list[int | None]) -> np.ndarray | None:
     if settings.available_column is None:
         return None
     said = [(text or "").strip().lower() for text in table[settings.available_column].to_pylist()]
@@ -74,4 +74,4 @@ def _available(table: pa.Table, settings: Settings, found: list[int | None]) -> 
             f"The column `{settings.available_column}` of {settings.items_file} must hold true or false, yes or no, 1 "
             f"or 0, or nothing for available. Received: {wrong[0]!r}."
         )
-    return np.array([at is None or said[at] in _YES for at in found], bool)
+    return np.array([at is None or said[at] in _YES for at in table_rows], bool)

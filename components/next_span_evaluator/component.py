@@ -49,12 +49,14 @@ class Executor(base_executor.BaseExecutor):
             if vocabulary := input_dict.get("vocabulary"):
                 of_train = trained_before(sequences, train, vocabulary[0].uri, exec_properties["cold_below"])
                 labels = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in of_train}
-                slices = by_slice(labels, lambda here: means({name: one[here] for name, one in values.items()}))
-            older = {
-                one.get_int_custom_property("span"): evaluate(
-                    signature, (read_held_out(split_files(one, "eval"))[0],), length
+                slices = by_slice(
+                    labels, lambda here: means({name: values_of[here] for name, values_of in values.items()})
                 )
-                for one in input_dict.get("older_held_out") or []
+            older = {
+                examples.get_int_custom_property("span"): evaluate(
+                    signature, (read_held_out(split_files(examples, "eval"))[0],), length
+                )
+                for examples in input_dict.get("older_held_out") or []
             }
             output.set_string_custom_property(OLDER, json.dumps(older))
             output.set_int_custom_property("champion_version", champion[0].get_int_custom_property("version"))
@@ -71,20 +73,20 @@ def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int) 
 
 def per_position(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, np.ndarray]:
     """What the `evaluate_rows` signature says of each position, float64 [p] a metric."""
-    found: dict[str, list[np.ndarray]] = {}
+    by_metric: dict[str, list[np.ndarray]] = {}
     for positions in parts:
         for batch in positions.dataset(_BATCH, history_length):
             for name, value in signature(**batch).items():
-                found.setdefault(name, []).append(np.asarray(value.numpy(), np.float64))
-    return {name: np.concatenate(values) for name, values in found.items()}
+                by_metric.setdefault(name, []).append(np.asarray(value.numpy(), np.float64))
+    return {name: np.concatenate(values) for name, values in by_metric.items()}
 
 
 def means(values: dict[str, np.ndarray], events: int | None = None) -> dict[str, float]:
     """`events`, the number of positions, and the mean of each metric; of a squared error its root."""
     count = max((len(value) for value in values.values()), default=0) if events is None else events
-    found = {name: float(np.mean(one)) for name, one in values.items() if len(one)}
-    roots = {name: math.sqrt(mean) for name, mean in found.items() if name in ROOT_OF_MEAN}
-    return {"events": float(count), **found, **roots}
+    numbers = {name: float(np.mean(numbers)) for name, numbers in values.items() if len(numbers)}
+    roots = {name: math.sqrt(mean) for name, mean in numbers.items() if name in ROOT_OF_MEAN}
+    return {"events": float(count), **numbers, **roots}
 
 
 class _Spec(component_spec.ComponentSpec):

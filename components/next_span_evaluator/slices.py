@@ -29,14 +29,14 @@ def trained_before(
     """
     learned = sequences.positions()
     rows = {"items": (learned.target, positions.target), "keys": (learned.key, positions.key)}
-    found = {}
+    trained = {}
     for name, (today, asked) in rows.items():
         vocabulary = Vocabulary.load(vocabulary_uri, name)
         counts = np.concatenate([np.zeros(vocabulary.first_row, np.int64), vocabulary.counts])
         counts -= np.bincount(today, minlength=len(counts))
         before = np.where(asked < vocabulary.first_row, 0, counts[asked])
-        found[f"{name[:-1]}_slice"] = _SLICES[np.where(before <= 0, 0, np.where(before < cold_below, 1, 2))]
-    return found
+        trained[f"{name[:-1]}_slice"] = _SLICES[np.where(before <= 0, 0, np.where(before < cold_below, 1, 2))]
+    return trained
 
 
 def by_slice(

@@ -95,17 +95,17 @@ class _Marks:
         return bool((self._reason >= 0).any())
 
     def rejects(self, raw: RawBatch) -> list[Reject]:
-        found = []
+        rejected = []
         for number, (reason, column) in enumerate(self._found):
             at = np.flatnonzero(self._reason == number)
             if reason == FORGOTTEN:
-                found += [Reject(int(row), reason, "") for row in raw.rows[at]]
+                rejected += [Reject(int(row), reason, "") for row in raw.rows[at]]
                 continue
             values = text_of(raw.columns[column].take(pa.array(at))).to_pylist()
-            found += [
+            rejected += [
                 Reject(int(row), reason, shortened(value)) for row, value in zip(raw.rows[at], values, strict=True)
             ]
-        return found
+        return rejected
 
 
 def _matches(column: pa.Array, rule: Rule) -> np.ndarray:

@@ -44,11 +44,11 @@ class CleanPieces(beam.DoFn):
         rejects: list[str] = []
         for piece in pieces:
             for raw in read(piece, self._settings.columns):
-                clean, found = check(raw, self._settings, self._window, self._forgotten)
+                clean, problems = check(raw, self._settings, self._window, self._forgotten)
                 summary.read += len(raw.rows) + len(raw.malformed)
-                summary.count(piece.name, found)
+                summary.count(piece.name, problems)
                 summary.unite({name: raw.kinds.get(name, "bytes") for name in self._settings.context})
-                rejects.append(reject_lines(piece.name, found))
+                rejects.append(reject_lines(piece.name, problems))
                 if clean.num_rows:
                     summary.events += clean.num_rows
                     events.append(clean)

@@ -69,8 +69,8 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         return super().get_input_fingerprint(span, version)
 
     def _files(self, pattern: str, span: int, version: str) -> list[str]:
-        found = fileio.glob(os.path.join(self._input_base_uri, self._filled(pattern, span, version)))
-        return [path for path in found if not fileio.isdir(path)]
+        paths = fileio.glob(os.path.join(self._input_base_uri, self._filled(pattern, span, version)))
+        return [path for path in paths if not fileio.isdir(path)]
 
     def _filled(self, pattern: str, span: int, version: str) -> str:
         filled = utils.get_pattern_for_span_version(

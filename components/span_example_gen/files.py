@@ -21,7 +21,7 @@ def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str
     Raises:
       SpanError: no file matches, or a re-delivery lies beside the files of a pattern without a version.
     """
-    found = []
+    paths = []
     for path in sorted(fileio.glob(os.path.join(input_base, pattern))):
         name = os.path.basename(path.rstrip("/"))
         if fileio.isdir(path):
@@ -31,13 +31,13 @@ def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str
                     "version and would leave it out. Write `v{VERSION}/` before the file name into `data.pattern`."
                 )
         elif not name.startswith(("_", ".")):
-            found.append((path, os.path.relpath(path, input_base)))
-    if not found:
+            paths.append((path, os.path.relpath(path, input_base)))
+    if not paths:
         raise SpanError(
             f"The span's folder must hold at least one file. Received: no file for {pattern!r} in {input_base}. "
             "Deliver the span, or correct `data.path` and `data.pattern`."
         )
-    return found
+    return paths
 
 
 def write_file(path: str, data: bytes) -> None:

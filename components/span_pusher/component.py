@@ -39,10 +39,10 @@ class Executor(base_executor.BaseExecutor):
         figures: dict[str, float] = {}
         if blessed:
             reference = _reference(Path(model.uri) / REFERENCE_FILE)
-            found = validate(Path(model.uri) / SERVING_FOLDER, reference, exec_properties["latency_budget_ms"])
-            figures, blessed = found.figures, not found.refusal
-            if found.refusal:
-                verdict = _not_fit(verdict, found.refusal)
+            validation = validate(Path(model.uri) / SERVING_FOLDER, reference, exec_properties["latency_budget_ms"])
+            figures, blessed = validation.figures, not validation.refusal
+            if validation.refusal:
+                verdict = _not_fit(verdict, validation.refusal)
         if blessed:
             labels = read_labels(served.parent / MODELS_CONFIG, served.name)
             about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE), "validation": figures}

@@ -66,8 +66,8 @@ def _average(values: dict[str, Any]) -> float | None:
 
 
 def _difference(values: dict[str, Any]) -> tuple[float, float] | None:
-    found = [values[f"{name}_diff"] for name in _AVERAGES if f"{name}_diff" in values]
-    bounds = [one["boundedValue"] for one in found if "boundedValue" in one]
+    averages = [values[f"{name}_diff"] for name in _AVERAGES if f"{name}_diff" in values]
+    bounds = [average["boundedValue"] for average in averages if "boundedValue" in average]
     return (float(bounds[0]["lowerBound"]), float(bounds[0]["upperBound"])) if bounds else None
 
 

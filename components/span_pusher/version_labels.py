@@ -26,12 +26,14 @@ def read_labels(file: str | Path, name: str) -> dict[str, int]:
     """
     if not Path(file).exists():
         return {}
-    return next((dict(one.labels) for one in read_models_config(file) if one.name == name), {})
+    return next(
+        (dict(served_model.labels) for served_model in read_models_config(file) if served_model.name == name), {}
+    )
 
 
 def knows(file: str | Path, name: str) -> bool:
     """Whether the file is there and has settings for the model `name`. Raises as `read_labels`."""
-    return Path(file).exists() and any(one.name == name for one in read_models_config(file))
+    return Path(file).exists() and any(served_model.name == name for served_model in read_models_config(file))
 
 
 def write_labels(file: str | Path, name: str, served: str | Path, labels: Mapping[str, int]) -> None:
@@ -55,8 +57,10 @@ def write_labels(file: str | Path, name: str, served: str | Path, labels: Mappin
 
     file = Path(file)
     server = _parse(file)
-    found = [one for one in server.model_config_list.config if one.name == name]
-    entry = found[0] if found else server.model_config_list.config.add(name=name, base_path=str(Path(served).resolve()))
+    configs = [model_config for model_config in server.model_config_list.config if model_config.name == name]
+    entry = (
+        configs[0] if configs else server.model_config_list.config.add(name=name, base_path=str(Path(served).resolve()))
+    )
     entry.model_platform = entry.model_platform or "tensorflow"
     entry.version_labels.clear()
     entry.version_labels.update(labels)

@@ -21,10 +21,10 @@ _NEVER = -1
 def erase_in_history(path: Path, ids: Collection[bytes]) -> int:
     """Removes the users' rows from a shard; returns how many there were."""
     table = history_lib.read_file(path)
-    theirs = pc.is_in(table["key"], value_set=pa.array(list(ids), pa.binary()))
-    if not (gone := pc.sum(theirs).as_py() or 0):
+    of_users = pc.is_in(table["key"], value_set=pa.array(list(ids), pa.binary()))
+    if not (gone := pc.sum(of_users).as_py() or 0):
         return 0
-    removed = table.filter(theirs)
+    removed = table.filter(of_users)
     counts = history_lib.counts_of(path)
     counts = dataclasses.replace(
         counts,
@@ -32,11 +32,11 @@ def erase_in_history(path: Path, ids: Collection[bytes]) -> int:
         events=counts.events - int(history_lib.lengths(removed["items"]).sum()),
         held_out=counts.held_out - int(pc.sum(removed["held_out"]).as_py()),
     )
-    history_lib.write_shard(path, [table.filter(pc.invert(theirs))], counts)
+    history_lib.write_shard(path, [table.filter(pc.invert(of_users))], counts)
     return gone
 
 
-def forget_in_vocabulary(folder: Path, name: str, ids: Mapping[bytes, bytes]) -> int:
+def erase_in_vocabulary(folder: Path, name: str, ids: Mapping[bytes, bytes]) -> int:
     """Puts the stand-in of each id into its place, with nothing known of it; returns how many ids there were.
 
     Args:
@@ -45,43 +45,43 @@ def forget_in_vocabulary(folder: Path, name: str, ids: Mapping[bytes, bytes]) ->
       ids: id to its stand-in, which keeps the row from being given to another.
     """
     vocabulary = Vocabulary.load(folder, name)
-    theirs = np.array([one in ids for one in vocabulary.ids.to_pylist()], bool)
-    waiting = np.array([one in ids for one in vocabulary.pending["id"].to_pylist()], bool)
-    if not theirs.any() and not waiting.any():
+    of_users = np.array([id_ in ids for id_ in vocabulary.ids.to_pylist()], bool)
+    waiting = np.array([id_ in ids for id_ in vocabulary.pending["id"].to_pylist()], bool)
+    if not of_users.any() and not waiting.any():
         return 0
     dataclasses.replace(
         vocabulary,
-        ids=pa.array([ids.get(one, one) for one in vocabulary.ids.to_pylist()], pa.binary()),
-        counts=np.where(theirs, 0, vocabulary.counts),
-        recent=np.where(theirs, 0.0, vocabulary.recent),
-        first_span=np.where(theirs, _NEVER, vocabulary.first_span),
-        last_span=np.where(theirs, _NEVER, vocabulary.last_span),
+        ids=pa.array([ids.get(id_, id_) for id_ in vocabulary.ids.to_pylist()], pa.binary()),
+        counts=np.where(of_users, 0, vocabulary.counts),
+        recent=np.where(of_users, 0.0, vocabulary.recent),
+        first_span=np.where(of_users, _NEVER, vocabulary.first_span),
+        last_span=np.where(of_users, _NEVER, vocabulary.last_span),
         pending=vocabulary.pending.filter(pa.array(~waiting)),
     ).save(folder, name)
-    return int(theirs.sum() + waiting.sum())
+    return int(of_users.sum() + waiting.sum())
 
 
-def theirs_in(path: Path, ids: Collection[bytes]) -> tuple[int, set[int]]:
+def count_examples_of(path: Path, ids: Collection[bytes]) -> tuple[int, set[int]]:
     """Of a gzipped TFRecord file, how many Examples are the users', and the times of the events in them."""
-    found, times = 0, set[int]()
+    examples, times = 0, set[int]()
     for record in _records(path):
-        if _is_theirs(record, ids):
-            found += 1
+        if _is_of(record, ids):
+            examples += 1
             features = tf.train.Example.FromString(record).features.feature
             for name in ("timestamp", "timestamps"):
                 times.update(features[name].int64_list.value)
-    return found, times
+    return examples, times
 
 
 def named_in(path: Path, ids: Collection[bytes], count: Callable[[bytes], int]) -> int:
     """The sum of `count` over all values of Examples that hold one of `ids`, those of items left out."""
-    found = 0
+    total = 0
     for record in _records(path):
         if _mentions(record, ids):
             features = tf.train.Example.FromString(record).features.feature
             values = [value for name in features if name != "item" for value in features[name].bytes_list.value]
-            found += sum(map(count, values))
-    return found
+            total += sum(map(count, values))
+    return total
 
 
 def erase_in_examples(path: Path, ids: Collection[bytes], names: Callable[[bytes], int] | None = None) -> int:
@@ -99,7 +99,7 @@ def erase_in_examples(path: Path, ids: Collection[bytes], names: Callable[[bytes
     for record in _records(path):
         if not _mentions(record, ids):
             kept.append(record)
-        elif _is_theirs(record, ids):
+        elif _is_of(record, ids):
             gone += 1
         else:
             cleaned = _cleaned(record, named)
@@ -120,19 +120,19 @@ def _records(path: Path) -> list[bytes]:
 
 
 def _mentions(record: bytes, ids: Collection[bytes]) -> bool:
-    return any(one in record for one in ids)
+    return any(id_ in record for id_ in ids)
 
 
-def _is_theirs(record: bytes, ids: Collection[bytes]) -> bool:
+def _is_of(record: bytes, ids: Collection[bytes]) -> bool:
     if not _mentions(record, ids):  # most need no parsing
         return False
-    return any(one in ids for one in tf.train.Example.FromString(record).features.feature["key"].bytes_list.value)
+    return any(key in ids for key in tf.train.Example.FromString(record).features.feature["key"].bytes_list.value)
 
 
 def _cleaned(record: bytes, named: Callable[[bytes], int]) -> bytes:
     example = tf.train.Example.FromString(record)
     features = example.features.feature
-    theirs = [name for name in features if name != "item" and any(map(named, features[name].bytes_list.value))]
-    for name in theirs:
+    named_features = [name for name in features if name != "item" and any(map(named, features[name].bytes_list.value))]
+    for name in named_features:
         del features[name]
-    return example.SerializeToString(deterministic=True) if theirs else record
+    return example.SerializeToString(deterministic=True) if named_features else record

@@ -71,14 +71,14 @@ def shards_in(folder: str | Path) -> list[Path]:
     Raises:
       ValueError: some are missing.
     """
-    found = sorted(Path(folder).glob("history-*-of-*.parquet"))
-    shards = int(found[0].stem.rsplit("-", 1)[1]) if found else 0
-    if not found or [path.name for path in found] != [shard_name(shard, shards) for shard in range(shards)]:
+    paths = sorted(Path(folder).glob("history-*-of-*.parquet"))
+    shards = int(paths[0].stem.rsplit("-", 1)[1]) if paths else 0
+    if not paths or [path.name for path in paths] != [shard_name(shard, shards) for shard in range(shards)]:
         raise ValueError(
-            f"The history must hold all of its shards. Received: {len(found)} of {shards} in {folder}. "
+            f"The history must hold all of its shards. Received: {len(paths)} of {shards} in {folder}. "
             "Restore the folder, or transform its span again."
         )
-    return found
+    return paths
 
 
 def counts_in(folder: str | Path) -> Counts:

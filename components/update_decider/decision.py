@@ -85,8 +85,8 @@ def decide(
       DecisionError: `override` asks to fine-tune without a model in service, or to train without a held-out event.
     """
     recent = (*past, span)[-retrain_spans:]
-    owed = tuple(one for one in past if champion_span is not None and one > champion_span)
-    found = findings(rules, signals)
+    owed = tuple(past_span for past_span in past if champion_span is not None and past_span > champion_span)
+    reached = findings(rules, signals)
     if not new_events and not owed:
         own = Decision("skip", "The span has no event to train on.", ())
     elif held_out < min_held_out:
@@ -97,22 +97,22 @@ def decide(
     elif len(owed) > max_owed:
         many = f"The champion owes at least {len(owed)} spans, more than update.max_owed_spans {max_owed}."
         own = Decision("retrain", many, recent)
-    elif due := retrain_due(span, rules, signals, found):
+    elif due := retrain_due(span, rules, signals, reached):
         own = Decision("retrain", due, recent)
-    elif calm := may_rest(len(owed), rules, found):
+    elif calm := may_rest(len(owed), rules, reached):
         own = Decision("skip", calm, ())
     else:
-        why = _why_fine_tune(len(owed), found, waiting(span, rules, signals, found))
+        why = _why_fine_tune(len(owed), reached, waiting(span, rules, signals, reached))
         own = Decision("fine_tune", why, (*owed, span))
     if override is not None:
         own = _overruled(own, override, champion_span is not None, bool(held_out), recent, (*owed, span))
-    return dataclasses.replace(own, drift=drift_found(found))
+    return dataclasses.replace(own, drift=drift_found(reached))
 
 
-def _why_fine_tune(owed: int, found: Sequence[Finding], waits: str) -> str:
+def _why_fine_tune(owed: int, limits_reached: Sequence[Finding], waits: str) -> str:
     plural = "s" * (owed > 1)
     owes = f"The champion owes {owed} earlier span{plural}." if owed else "The champion has learned every earlier span."
-    return " ".join(part for part in (owes, as_sentence(found), waits) if part)
+    return " ".join(part for part in (owes, as_sentence(limits_reached), waits) if part)
 
 
 def _overruled(

@@ -39,16 +39,16 @@ def distances(
     Raises:
       DriftError: the largest difference of frequencies (`infinity_norm`) is asked for on a column of numbers.
     """
-    found = []
+    distances_by_column = []
     for rule in rules:
-        measured = [value for one in before if (value := _distance(today, one, rule)) is not None]
+        measured = [value for earlier in before if (value := _distance(today, earlier, rule)) is not None]
         if measured:
-            found.append((rule.column, rule.measure, min(measured)))
-    return tuple(found)
+            distances_by_column.append((rule.column, rule.measure, min(measured)))
+    return tuple(distances_by_column)
 
 
 def _distance(today: Statistics, before: Statistics, rule: DriftRule) -> float | None:
-    own, other = (_feature(one, rule.column) for one in (today, before))
+    own, other = (_feature(statistics, rule.column) for statistics in (today, before))
     # A column that changed its type has nothing in common with what it was.
     if own is None or other is None:
         return None

@@ -43,7 +43,7 @@ class Finding:
 
 def findings(rules: UpdatePolicy, signals: Signals) -> list[Finding]:
     """Every figure that `rules` sets a limit for."""
-    found = [_next_span(rules, signals)]
+    checked = [_next_span(rules, signals)]
     measured = {(column, measure): value for column, measure, value in signals.drift}
     for rule in rules.drift:
         value = measured.get((rule.column, rule.measure))
@@ -53,13 +53,13 @@ def findings(rules: UpdatePolicy, signals: Signals) -> list[Finding]:
             if value is None
             else f"`{rule.column}` is {value:.3f} ({by}) from the nearest of the spans before"
         )
-        found.append(Finding(DRIFT, f"drift {rule.column} {rule.measure}", value, text, rule.limit))
-    found.append(_retention(rules, signals))
+        checked.append(Finding(DRIFT, f"drift {rule.column} {rule.measure}", value, text, rule.limit))
+    checked.append(_retention(rules, signals))
     for name, share in (("new_items", signals.new_items), ("new_keys", signals.new_keys)):
         ids = name.removeprefix("new_")
         text = f"the share of new {ids} is not known" if share is None else f"{share:.1%} of the {ids} are new"
-        found.append(Finding(name, name, share, text, getattr(rules, name)))
-    return [one for one in found if one.limit.set]
+        checked.append(Finding(name, name, share, text, getattr(rules, name)))
+    return [finding for finding in checked if finding.limit.set]
 
 
 def _next_span(rules: UpdatePolicy, signals: Signals) -> Finding:

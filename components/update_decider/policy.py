@@ -91,7 +91,7 @@ class UpdatePolicy:
         raw: dict[str, Any] = json.loads(text)
         for name in ("next_span", "retention", "new_items", "new_keys"):
             raw[name] = Limit(**raw[name])
-        raw["drift"] = tuple(DriftRule(**{**one, "limit": Limit(**one["limit"])}) for one in raw["drift"])
+        raw["drift"] = tuple(DriftRule(**{**rule, "limit": Limit(**rule["limit"])}) for rule in raw["drift"])
         raw["schedule"] = None if raw["schedule"] is None else RetrainCalendar(**raw["schedule"])
         return cls(**raw)
 

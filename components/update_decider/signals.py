@@ -42,7 +42,9 @@ def read_signals(rules: UpdatePolicy, span: int, inputs: Artifacts) -> Signals:
     return Signals(
         next_span=_metric(evaluation, rules.metric),
         past_next_span=tuple(
-            value for one in inputs.get("evaluations") or [] if (value := _metric(one, rules.metric)) is not None
+            value
+            for evaluation in inputs.get("evaluations") or []
+            if (value := _metric(evaluation, rules.metric)) is not None
         ),
         drift=_drift(rules, inputs),
         retention=_retention(rules.metric, evaluation, inputs.get("verdicts") or []),
@@ -51,19 +53,19 @@ def read_signals(rules: UpdatePolicy, span: int, inputs: Artifacts) -> Signals:
         retrained=retrained(champion[0]) if champion else None,
         tried=max(
             (
-                one.get_int_custom_property("span")
-                for one in inputs.get("decisions") or []
-                if one.get_string_custom_property("action") in FROM_NOTHING
+                decision.get_int_custom_property("span")
+                for decision in inputs.get("decisions") or []
+                if decision.get_string_custom_property("action") in FROM_NOTHING
             ),
             default=None,
         ),
     )
 
 
-def _metric(one: artifact.Artifact | None, name: str) -> float | None:
-    if one is None or not one.has_custom_property(name):
+def _metric(evaluation: artifact.Artifact | None, name: str) -> float | None:
+    if evaluation is None or not evaluation.has_custom_property(name):
         return None
-    return one.get_float_custom_property(name)
+    return evaluation.get_float_custom_property(name)
 
 
 def _retention(
@@ -71,7 +73,7 @@ def _retention(
 ) -> tuple[tuple[float, float], ...]:
     """The champion's metric on older held-out events, and that of the candidate which the gate tried on them."""
     text = evaluation.get_string_custom_property(OLDER) if evaluation is not None else ""
-    now = {int(span): found for span, found in json.loads(text or "{}").items()}
+    now = {int(span): metrics for span, metrics in json.loads(text or "{}").items()}
     then = {verdict.get_int_custom_property("span"): _metric(verdict, f"candidate_{metric}") for verdict in verdicts}
     return tuple(
         (now[span][metric], value)
@@ -88,14 +90,14 @@ def _drift(rules: UpdatePolicy, inputs: Artifacts) -> tuple[tuple[str, Measure, 
     from components.update_decider.drift import distances
 
     load = _loader()
-    return distances(load(today[0]), [load(one) for one in before], rules.drift)
+    return distances(load(today[0]), [load(statistics) for statistics in before], rules.drift)
 
 
 def _loader() -> Callable[[artifact.Artifact], Any]:
     import tensorflow_data_validation as tfdv
 
-    def load(one: artifact.Artifact) -> Any:
-        folder = Path(artifact_utils.get_split_uri([one], _SPLIT))
+    def load(statistics: artifact.Artifact) -> Any:
+        folder = Path(artifact_utils.get_split_uri([statistics], _SPLIT))
         return tfdv.load_stats_binary(str(folder / _STATISTICS_FILE))
 
     return load

@@ -8,7 +8,7 @@ from components.update_decider.limit_checks import DRIFT, Finding
 from components.update_decider.policy import Signals, UpdatePolicy
 
 
-def retrain_due(span: int, rules: UpdatePolicy, signals: Signals, found: Sequence[Finding]) -> str:
+def retrain_due(span: int, rules: UpdatePolicy, signals: Signals, reached: Sequence[Finding]) -> str:
     """Why a full retrain is due; empty if none is."""
     if rules.schedule is not None:
         due = rules.schedule.last_due(span)
@@ -21,23 +21,23 @@ def retrain_due(span: int, rules: UpdatePolicy, signals: Signals, found: Sequenc
     if _too_old(span, rules, signals):
         age = _count(span - _known(signals.retrained), rules.unit)
         return f"The last full retrain was {age} ago (policy.max_age {rules.max_age})."
-    return as_sentence([one for one in found if one.asks_retrain], "retrain")
+    return as_sentence([finding for finding in reached if finding.asks_retrain], "retrain")
 
 
-def may_rest(owed: int, rules: UpdatePolicy, found: Sequence[Finding]) -> str:
+def may_rest(owed: int, rules: UpdatePolicy, reached: Sequence[Finding]) -> str:
     """Why the span can wait; empty if it can't."""
-    if owed >= rules.rest_spans or any(one.asks_update for one in found):
+    if owed >= rules.rest_spans or any(finding.asks_update for finding in reached):
         return ""
-    measured = as_sentence(found)
+    measured = as_sentence(reached)
     return (
         f"Nothing calls for an update. {measured}{' ' * bool(measured)}The span is left for later: {owed} of at most "
         f"{rules.rest_spans} are (policy.rest_spans)."
     )
 
 
-def waiting(span: int, rules: UpdatePolicy, signals: Signals, found: Sequence[Finding]) -> str:
+def waiting(span: int, rules: UpdatePolicy, signals: Signals, reached: Sequence[Finding]) -> str:
     """Why a full retrain that is asked for is not made; empty if none is asked for."""
-    asked = any(one.asks_retrain for one in found) or _too_old(span, rules, signals)
+    asked = any(finding.asks_retrain for finding in reached) or _too_old(span, rules, signals)
     if not asked or not _cooling(span, rules, signals):
         return ""
     return (
@@ -46,14 +46,16 @@ def waiting(span: int, rules: UpdatePolicy, signals: Signals, found: Sequence[Fi
     )
 
 
-def drift_found(found: Sequence[Finding]) -> str:
+def drift_found(reached: Sequence[Finding]) -> str:
     """What drifted beyond one of its limits, in a sentence; empty if nothing did."""
-    return as_sentence([one for one in found if one.kind == DRIFT and one.value is not None and one.asks_update])
+    return as_sentence(
+        [finding for finding in reached if finding.kind == DRIFT and finding.value is not None and finding.asks_update]
+    )
 
 
-def as_sentence(found: Sequence[Finding], limit: str = "") -> str:
+def as_sentence(reached: Sequence[Finding], limit: str = "") -> str:
     """The figures of `found`, each with the limit it reached, or with the limit called `limit`."""
-    text = "; ".join(f"{one.text}{_limit(one, limit)}" for one in found)
+    text = "; ".join(f"{finding.text}{_limit(finding, limit)}" for finding in reached)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 

@@ -72,10 +72,10 @@ def backtest(
       SpanError: the pipeline would refuse a span.
     """
     folder = config.root / "backtest" if folder is None else folder
-    found = read_deliveries(config)
+    deliveries = read_deliveries(config)
     wanted = {
-        span: found[span]
-        for span in sorted(found)
+        span: deliveries[span]
+        for span in sorted(deliveries)
         if (first is None or span >= first) and (last is None or span <= last)
     }
     if len(wanted) < 2:

@@ -34,5 +34,5 @@ def evaluate_on(span: PreparedSpan, signature: Any, history_length: int) -> tupl
       signature: see `as_signature`.
       history_length: h.
     """
-    found = evaluate(signature, (span.sequences.positions(today_only=True), span.held_out), history_length)
-    return found, int(found.pop("events"))
+    metrics = evaluate(signature, (span.sequences.positions(today_only=True), span.held_out), history_length)
+    return metrics, int(metrics.pop("events"))

@@ -65,8 +65,8 @@ class PolicyRun:
         gate, push = config.gate, config.push
         bounds = (config.update.max_owed_spans, config.update.retrain_spans, gate.min_events, gate.k, push.exclude_seen)
         self._rules = rules(config) if policy.learn == "fine_tune" else UpdatePolicy()
-        told = dataclasses.asdict(self._rules)
-        how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, told)
+        policy_rules = dataclasses.asdict(self._rules)
+        how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, policy_rules)
         self._how = json.dumps(how, sort_keys=True)
 
     def done(self) -> int:
@@ -138,8 +138,8 @@ class PolicyRun:
         return asked if self._retention_spans else [dataclasses.replace(row, just_learned=None) for row in asked]
 
     def _test_sample(self, learned: _Learned, span: PreparedSpan) -> float | None:
-        found = evaluate(self._signature(learned), retention.sample(span), self._spec.history_length)
-        return found.get(headline(components.metric_names(self._policy.config)))
+        metrics = evaluate(self._signature(learned), retention.sample(span), self._spec.history_length)
+        return metrics.get(headline(components.metric_names(self._policy.config)))
 
     def _signature(self, learned: _Learned) -> Any:
         gate, push = self._policy.config.gate, self._policy.config.push
@@ -164,7 +164,7 @@ class PolicyRun:
     def _decide(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Decision:
         config, index = self._policy.config, len(rows)
         span = self._spans[index]
-        past = [one.number for one in self._spans[:index]][-components.most_spans(config) :]
+        past = [span.number for span in self._spans[:index]][-components.most_spans(config) :]
         champion = learned.state.learned[-1] if learned is not None else None
         if champion is not None and self._policy.learn == "never":
             return Decision("skip", "The policy learns the first span alone.", ())
@@ -191,7 +191,7 @@ class PolicyRun:
         result = update(
             self._spec,
             span.sizes,
-            [Span(one.number, one.sequences) for one in self._spans if one.number in numbers],
+            [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
             span.held_out,
             span.popularity,
             self._training,

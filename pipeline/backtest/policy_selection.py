@@ -46,16 +46,16 @@ def find_winner(rows: Sequence[Row], metrics: Sequence[str], k: int) -> Winner |
     }
     winner = min([best, *tied], key=lambda policy: seconds[policy])
     name, spans = title(metric, k), len(curves[best])
-    found = f"{winner} wins: its {name} of {means[winner]:.4f}, the mean of {spans} spans,"
+    sentence = f"{winner} wins: its {name} of {means[winner]:.4f}, the mean of {spans} spans,"
     if winner != best:
         return Winner(
             winner,
-            f"{found} is within one standard error of the best, {means[best]:.4f} of {best}, and it trains "
+            f"{sentence} is within one standard error of the best, {means[best]:.4f} of {best}, and it trains "
             f"{seconds[winner]:,.1f} instead of {seconds[best]:,.1f} seconds.",
         )
     if tied:
-        return Winner(winner, f"{found} is the best, and nothing within one standard error of it trains faster.")
-    return Winner(winner, f"{found} is the best, and nothing else is within one standard error of it.")
+        return Winner(winner, f"{sentence} is the best, and nothing within one standard error of it trains faster.")
+    return Winner(winner, f"{sentence} is the best, and nothing else is within one standard error of it.")
 
 
 def settings_of(winner: Winner | None, policies: Sequence[Policy]) -> Config:
@@ -66,7 +66,7 @@ def settings_of(winner: Winner | None, policies: Sequence[Policy]) -> Config:
     """
     if winner is None:
         raise ConfigError("`--write-config` must have a winner. Received: no policy that was tested on a span.")
-    policy = next((one for one in policies if one.name == winner.policy), None)
+    policy = next((candidate for candidate in policies if candidate.name == winner.policy), None)
     if policy is not None and policy.learn == "fine_tune":
         return policy.config
     what = "a baseline that learns nothing" if policy is None else f"a policy with `learn: {policy.learn}`"

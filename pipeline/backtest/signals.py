@@ -36,7 +36,7 @@ def signals(
     """
     index, window = len(rows), rules_of.window(config)
     span = spans[index]
-    tried = [one.number for one, row in zip(spans, rows, strict=False) if row.action in FROM_NOTHING]
+    tried = [span.number for span, row in zip(spans, rows, strict=False) if row.action in FROM_NOTHING]
 
     def before(name: str) -> range:
         count, passed_over = window.get(name, (0, 0))
@@ -72,4 +72,4 @@ def _drift(
     from components.update_decider.drift import distances
     from pipeline.backtest.statistics import statistics_of
 
-    return distances(statistics_of(config, span), [statistics_of(config, one) for one in past], rules.drift)
+    return distances(statistics_of(config, span), [statistics_of(config, past_span) for past_span in past], rules.drift)

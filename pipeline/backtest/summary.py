@@ -92,8 +92,8 @@ def write_summary(path: Path, lines: Sequence[Line], metrics: Sequence[str]) -> 
         ["policy", "seeds", "spans", *(part for name in measures for part in (name, f"{name}_spread")), *cost]
     ]
     for line in lines:
-        found = [*(line.metrics.get(name) for name in metrics), line.retention, line.backward_transfer]
-        pairs = [(None, None) if one is None else (one.mean, one.spread) for one in found]
+        summaries = [*(line.metrics.get(name) for name in metrics), line.retention, line.backward_transfer]
+        pairs = [(None, None) if summary is None else (summary.mean, summary.spread) for summary in summaries]
         values = [value for pair in pairs for value in pair]
         costs = [line.seconds, line.examples, line.seconds_share, line.examples_share]
         table.append([line.policy, line.seeds, line.spans, *(figure(value) for value in [*values, *costs])])

@@ -45,10 +45,12 @@ def write_events(
     for row in rows:
         so_far += row.seconds
         step = naming.parse(row.span)
-        found = _scalars(row, headline(metrics), so_far)
+        scalars = _scalars(row, headline(metrics), so_far)
         if row is rows[-1]:
-            found |= {f"result/{name}": value for name, value in _results(rows, metrics).items()}
-        events.append(event(step, wall_time(step, naming.dated), [scalar(tag, value) for tag, value in found.items()]))
+            scalars |= {f"result/{name}": value for name, value in _results(rows, metrics).items()}
+        events.append(
+            event(step, wall_time(step, naming.dated), [scalar(tag, value) for tag, value in scalars.items()])
+        )
     end = session_end_pb(api_pb2.STATUS_SUCCESS, end_time_secs=so_far)
     write_file(
         folder / policy / f"seed-{rows[0].seed}" / _FILE, [event(0, 0.0, [about]), *events, event(0, 0.0, [end])]
@@ -57,17 +59,17 @@ def write_events(
 
 def write_experiment(folder: Path, policies: Sequence[Policy], metrics: Sequence[str]) -> Differences:
     """Tells TensorBoard what the columns of its table are; returns in what `policies` differ."""
-    found = differences(policies)
+    experiment = differences(policies)
     columns = {"policy": [policy.name for policy in policies]} | {
-        name: list(dict.fromkeys(of[name] for of in found.values() if name in of))
-        for name in dict.fromkeys(name for of in found.values() for name in of)
+        name: list(dict.fromkeys(of[name] for of in experiment.values() if name in of))
+        for name in dict.fromkeys(name for of in experiment.values() for name in of)
     }
     hparams = [api.HParam(name, api.Discrete(values)) for name, values in columns.items()]
     results = [*metrics, "retention", "backward_transfer", "seconds", "examples"]
     shown = [api.Metric(f"result/{name}", display_name=name) for name in results]
     config = api.hparams_config_pb(hparams, shown, time_created_secs=0)
     write_file(folder / _FILE, [event(0, 0.0, [config])])
-    return found
+    return experiment
 
 
 def differences(policies: Sequence[Policy]) -> dict[str, dict[str, Value]]:
@@ -77,13 +79,13 @@ def differences(policies: Sequence[Policy]) -> dict[str, dict[str, Value]]:
         for policy in policies
     }
     names = dict.fromkeys(name for of in flat.values() for name in of)
-    found: dict[str, dict[str, Value]] = {policy: {} for policy in flat}
+    changed: dict[str, dict[str, Value]] = {policy: {} for policy in flat}
     for name in names:
         values = {policy: of.get(name) for policy, of in flat.items()}
         if len({repr(value) for value in values.values()}) > 1:
             for policy, value in zip(values, _alike(list(values.values())), strict=True):
-                found[policy][name] = value
-    return found
+                changed[policy][name] = value
+    return changed
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -106,11 +108,11 @@ def _alike(values: Sequence[Any]) -> list[Value]:
 def _results(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, float]:
     tested = [row for row in rows if row.events]
     by_metric = {name: [row.metrics[name] for row in tested if name in row.metrics] for name in metrics}
-    found: dict[str, float | None] = {name: statistics.fmean(of) for name, of in by_metric.items() if of}
-    found |= {"retention": retention.retention(rows), "backward_transfer": retention.backward_transfer(rows)}
+    results: dict[str, float | None] = {name: statistics.fmean(of) for name, of in by_metric.items() if of}
+    results |= {"retention": retention.retention(rows), "backward_transfer": retention.backward_transfer(rows)}
     if any(row.action != "count" for row in rows):
-        found |= {"seconds": sum(row.seconds for row in rows), "examples": float(sum(row.examples for row in rows))}
-    return {name: value for name, value in found.items() if value is not None}
+        results |= {"seconds": sum(row.seconds for row in rows), "examples": float(sum(row.examples for row in rows))}
+    return {name: value for name, value in results.items() if value is not None}
 
 
 def _scalars(row: Row, metric: str, so_far: float) -> dict[str, float]:

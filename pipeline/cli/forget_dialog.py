@@ -27,7 +27,7 @@ def users_in(path: Path) -> list[str]:
     """The ids of a file, one a line.
 
     Raises:
-      ForgetError: it can't be read.
+      ErasureError: it can't be read.
     """
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
@@ -39,7 +39,7 @@ def forget_users(config: Config, users: Sequence[str], say: Say, agreed: Agreed)
     """Shows where they were seen, asks, erases, and looks again; whether nothing is left.
 
     Raises:
-      ForgetError, ForgottenError, JournalError, LockedError: it can't be done.
+      ErasureError, SuppressionListError, JournalError, LockedError: it can't be done.
     """
     planned = user_lib.make_erasure(config, users)
     for line in _lines(planned, config):
@@ -60,7 +60,7 @@ def forget_span(config: Config, name: str, say: Say, agreed: Agreed) -> bool:
     """The same for a day.
 
     Raises:
-      ForgetError, RollbackError, LockedError, SpanNameError: it can't be done.
+      ErasureError, RollbackError, LockedError, SpanNameError: it can't be done.
     """
     planned, naming = span_lib.make_span_erasure(config, name), Naming(config.data.dated)
     for line in describe(planned.rollback, config):
@@ -83,14 +83,14 @@ def forget_rest(config: Config, say: Say, agreed: Agreed) -> bool:
     """What is still to be done of earlier erasures: one that was cut off, models that learned from the forgotten.
 
     Raises:
-      ForgetError, JournalError, LockedError, RollbackError: it can't be done.
+      ErasureError, JournalError, LockedError, RollbackError: it can't be done.
     """
     due = read_due(config)
     cut_off = journal_path(config).exists()
     if cut_off:
         say("An erasure was cut off; it is ended now.")
-    for one in due.older:
-        say(f"{'removed':10}{one.version}, which learned from somebody who was forgotten")
+    for model in due.older:
+        say(f"{'removed':10}{model.version}, which learned from somebody who was forgotten")
     if not cut_off and not due.older:
         if due.empty:
             say("Nothing is left to be forgotten.")
@@ -111,15 +111,17 @@ def forget_rest(config: Config, say: Say, agreed: Agreed) -> bool:
 def _lines(planned: Erasure, config: Config) -> list[str]:
     naming = Naming(config.data.dated)
     lines = []
-    for one in planned.seen:
-        spans = " to ".join(dict.fromkeys(naming.format(span) for span in (one.spans[0], one.spans[-1])))
-        times = f"{one.count} time{'s' * (one.count != 1)}"
-        lines.append(f"{one.kind:30}{spans}, {len(one.spans)} span{'s' * (len(one.spans) != 1)}, {times}")
+    for sighting in planned.seen:
+        spans = " to ".join(dict.fromkeys(naming.format(span) for span in (sighting.spans[0], sighting.spans[-1])))
+        times = f"{sighting.count} time{'s' * (sighting.count != 1)}"
+        lines.append(
+            f"{sighting.kind:30}{spans}, {len(sighting.spans)} span{'s' * (len(sighting.spans) != 1)}, {times}"
+        )
     lines += [f"{'under the root':30}{name}" for name in _few(planned.files)]
     if planned.empty:
         lines.append("No file under the root holds it. It is kept from coming in.")
     if planned.learned:
-        lines.append(f"{'learned from':30}{', '.join(_few([str(one) for one in planned.learned]))}")
+        lines.append(f"{'learned from':30}{', '.join(_few([str(version) for version in planned.learned]))}")
     lines += [f"{'yours, not touched':30}{path}" for path in _few([str(path) for path in planned.own])]
     return lines
 

@@ -33,25 +33,25 @@ def plan(
     settings = read_settings(config)
     from pipeline.spans import Naming
 
-    found = read_reconciliation(settings, allow_gaps)
+    reconciliation = read_reconciliation(settings, allow_gaps)
     naming = Naming(settings.data.dated)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(naming), indent=1))
+        typer.echo(json.dumps(reconciliation.as_dict(naming), indent=1))
         return
     from pipeline.erasure.pending import due_lines, read_due
 
     for line in due_lines(read_due(settings), settings):
         say(line)
-    if not found.findings:
+    if not reconciliation.findings:
         say("Every span is as it should be. Nothing to do.")
         return
-    table_console().print(findings_table(found.findings, naming))
+    table_console().print(findings_table(reconciliation.findings, naming))
     say("")
-    if found.steps:
-        say(f"`warmspan run --plan` runs, in this order: {', '.join(step_names(found.steps, naming))}.")
+    if reconciliation.steps:
+        say(f"`warmspan run --plan` runs, in this order: {', '.join(step_names(reconciliation.steps, naming))}.")
     else:
         say("`warmspan run --plan` has nothing to run.")
-    say_waiting(found.waiting)
+    say_waiting(reconciliation.waiting)
 
 
 def read_reconciliation(config: Config, allow_gaps: bool) -> Reconciliation:
@@ -82,10 +82,10 @@ def say_waiting(waiting: Sequence[Finding]) -> PlanError:
     """Names what a person has to do first; returns the error that a run without a plan would have stopped with."""
     from pipeline.planning.run_plan import GapError, PlanError
 
-    said = [f"Needs you: {one.name} ({one.kind}). {one.sentence}" for one in waiting]
+    said = [f"Needs you: {finding.name} ({finding.kind}). {finding.sentence}" for finding in waiting]
     for line in said:
         say(line)
-    missing = [span for one in waiting for span in one.missing]
+    missing = [span for finding in waiting for span in finding.missing]
     return GapError(missing, "\n".join(said)) if missing else PlanError("\n".join(said))
 
 

@@ -53,11 +53,11 @@ def explain(
 
     naming = Naming(settings.data.dated)
     try:
-        found = explained(settings, user, item, version, count=k)
+        explanation = explained(settings, user, item, version, count=k)
     except ExplainError as error:
         stop(error)
     if as_json:
-        typer.echo(json.dumps(as_dict(found, naming), indent=1))
+        typer.echo(json.dumps(as_dict(explanation, naming), indent=1))
         return
-    for line in as_lines(found, naming):
+    for line in as_lines(explanation, naming):
         Console().print(line, highlight=False, markup=False, soft_wrap=isinstance(line, str))

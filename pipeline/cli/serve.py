@@ -99,10 +99,10 @@ def recommend(
     from serving.client import Client, ClientError
 
     try:
-        found = Client(url, settings.name).recommend(user, [one for one in history.split(",") if one], k=k)
+        recommended = Client(url, settings.name).recommend(user, [item for item in history.split(",") if item], k=k)
     except ClientError as error:
         stop(error)
     table = Table("item", "score", "title", show_edge=False)
-    for one in found:
-        table.add_row(one.item, f"{one.score:.3f}", one.title or "")
+    for recommendation in recommended:
+        table.add_row(recommendation.item, f"{recommendation.score:.3f}", recommendation.title or "")
     Console().print(table)

@@ -50,10 +50,10 @@ def _check(folder: Path, port: int) -> None:
         raise ValueError(
             f"`--logs` must hold TensorBoard's files. Received: none in {folder}. `warmspan run` writes them."
         )
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((_HOST, port))
+            probe.bind((_HOST, port))
         except OSError as error:
             raise ValueError(
                 f"`--port` must be free. Received: {port} ({error.strerror}). Name another, like {port % 65535 + 1}."

@@ -74,7 +74,7 @@ def _changes(before: Config, wanted: Config) -> dict[tuple[str, ...], Any]:
             changes[where] = new
 
     for section in _SECTIONS:
-        compare((section,), *(getattr(one, section).model_dump(mode="json") for one in (before, wanted)))
+        compare((section,), *(getattr(config, section).model_dump(mode="json") for config in (before, wanted)))
     return changes
 
 
@@ -87,7 +87,7 @@ def _with(text: str, where: Sequence[str], value: Any) -> str:
     assert node is not None
     for depth, name in enumerate(where):
         assert isinstance(node, yaml.MappingNode)
-        inner = next((one for key, one in node.value if key.value == name), None)
+        inner = next((inner_node for key, inner_node in node.value if key.value == name), None)
         if inner is None:
             return _inserted(text, node, name, _nested(where[depth + 1 :], value))
         if not isinstance(inner, yaml.MappingNode):

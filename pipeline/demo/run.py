@@ -82,6 +82,6 @@ def _ask(config: Config, console: Console) -> None:
             table = Table(title=f"{user}, who bought {len(history)} today", title_justify="left", show_edge=False)
             for column in ("item", "title", "score"):
                 table.add_column(column)
-            for one in client.recommend(user, history, k=5):
-                table.add_row(one.item, one.title, f"{one.score:.2f}")
+            for recommendation in client.recommend(user, history, k=5):
+                table.add_row(recommendation.item, recommendation.title, f"{recommendation.score:.2f}")
             console.print(table)

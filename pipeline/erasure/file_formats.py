@@ -52,16 +52,16 @@ def values_of(message: Message) -> Iterator[bytes]:
         many = not isinstance(value, (Message, str, bytes))
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             if many and hasattr(value, "values"):  # a map
-                for key, one in value.items():
+                for key, inner in value.items():
                     yield str(key).encode()
-                    if isinstance(one, Message):
-                        yield from values_of(one)
+                    if isinstance(inner, Message):
+                        yield from values_of(inner)
             else:
-                for one in value if many else [value]:
-                    yield from values_of(one)
+                for inner in value if many else [value]:
+                    yield from values_of(inner)
         elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-            for one in value if many else [value]:
-                yield one if isinstance(one, bytes) else one.encode("utf-8", "surrogateescape")
+            for text in value if many else [value]:
+                yield text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
 def _in_examples(path: Path, matcher: IdMatcher) -> int:
@@ -76,15 +76,15 @@ def _in_columns(path: Path, matcher: IdMatcher) -> int:
         return matcher.in_bytes(path.read_bytes())
     if path.name.startswith(_ITEMS):
         return 0
-    wanted, found = pa.array(sorted(matcher.ids), pa.binary()), 0
+    wanted, count = pa.array(sorted(matcher.ids), pa.binary()), 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         for name in table.column_names:
             kind = table.schema.field(name).type
             if pa.types.is_binary(kind) or pa.types.is_string(kind):
                 among = table[name].cast(pa.binary())
-                found += pc.sum(pc.is_in(among, value_set=wanted)).as_py() or 0
-    return found
+                count += pc.sum(pc.is_in(among, value_set=wanted)).as_py() or 0
+    return count
 
 
 def _in_strings(path: Path, matcher: IdMatcher) -> int:
@@ -97,7 +97,7 @@ def _in_strings(path: Path, matcher: IdMatcher) -> int:
         return matcher.in_bytes(path.read_bytes())
     kinds, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     names = [name for name, kind in kinds.items() if kind == tf.string and shapes[name]]
-    names = [name for name in names if not name.startswith(("_", *(f"{one}/" for one in _ITEMS)))]
+    names = [name for name in names if not name.startswith(("_", *(f"{prefix}/" for prefix in _ITEMS)))]
     return sum(value in matcher.ids for name in names for value in reader.get_tensor(name).ravel().tolist())
 
 
@@ -105,15 +105,17 @@ def _in_reference(path: Path, matcher: IdMatcher) -> int:
     """In the positions that a model must answer."""
     import tensorflow as tf
 
-    found = Reference.load(path)
-    keys = [tf.train.Example.FromString(example).features.feature["key"].bytes_list.value for example in found.examples]
+    reference = Reference.load(path)
+    keys = [
+        tf.train.Example.FromString(example).features.feature["key"].bytes_list.value for example in reference.examples
+    ]
     ids = matcher.ids
-    return sum(user in ids for user in found.users) + sum(key in ids for of in keys for key in of)
+    return sum(user in ids for user in reference.users) + sum(key in ids for of in keys for key in of)
 
 
 def _in_warm_up(path: Path, matcher: IdMatcher) -> int:
     inputs = [tensors for _, tensors in read_warm_up(path.parents[1]) if "user_id" in tensors]
-    return sum(one in matcher.ids for tensors in inputs for one in tensors["user_id"].ravel().tolist())
+    return sum(id_ in matcher.ids for tensors in inputs for id_ in tensors["user_id"].ravel().tolist())
 
 
 def _in_cells(path: Path, matcher: IdMatcher) -> int:
@@ -125,12 +127,12 @@ def _in_cells(path: Path, matcher: IdMatcher) -> int:
 def _in_statistics(path: Path, matcher: IdMatcher) -> int:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    found = 0
+    count = 0
     for dataset in statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets:
         for feature in dataset.features:
             if "item" not in (feature.name, *feature.path.step):
-                found += sum(map(matcher.in_value, values_of(feature)))
-    return found
+                count += sum(map(matcher.in_value, values_of(feature)))
+    return count
 
 
 def _in_anomalies(path: Path, matcher: IdMatcher) -> int:
@@ -143,15 +145,15 @@ def _in_events(path: Path, matcher: IdMatcher) -> int:
     import tensorflow as tf
     from tensorflow.core.util import event_pb2
 
-    found = 0
+    count = 0
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             # Most hold numbers alone.
-            if any(one in record for one in matcher.ids):
-                found += sum(map(matcher.in_text, values_of(event_pb2.Event.FromString(record))))
+            if any(id_ in record for id_ in matcher.ids):
+                count += sum(map(matcher.in_text, values_of(event_pb2.Event.FromString(record))))
     except (tf.errors.OpError, DecodeError):  # a file that was cut off
         return matcher.in_bytes(path.read_bytes())
-    return found
+    return count
 
 
 def _in_store(path: Path, matcher: IdMatcher) -> int:
@@ -160,11 +162,11 @@ def _in_store(path: Path, matcher: IdMatcher) -> int:
     connection.text_factory = bytes
     try:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        found = 0
+        count = 0
         for (table,) in tables:
             for row in connection.execute(f'SELECT * FROM "{table.decode()}"'):
-                found += sum(matcher.in_text(value) for value in row if isinstance(value, bytes))
+                count += sum(matcher.in_text(value) for value in row if isinstance(value, bytes))
         ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
     finally:
         connection.close()
-    return found or (matcher.in_bytes(path.read_bytes()) if free else 0)
+    return count or (matcher.in_bytes(path.read_bytes()) if free else 0)

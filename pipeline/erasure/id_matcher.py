@@ -31,9 +31,9 @@ class IdMatcher:
 
     @classmethod
     def of(cls, ids: Iterable[bytes]) -> IdMatcher:
-        found = frozenset(ids)
-        numbers = frozenset(one for one in found if one.isdigit() and len(one) < _LONG_NUMBER)
-        return cls(found, numbers, _expression(found - numbers), _expression(numbers))
+        wanted = frozenset(ids)
+        numbers = frozenset(id_ for id_ in wanted if id_.isdigit() and len(id_) < _LONG_NUMBER)
+        return cls(wanted, numbers, _expression(wanted - numbers), _expression(numbers))
 
     def in_value(self, value: bytes) -> int:
         """How often one value of a table or a message is, or names, one of them."""
@@ -49,25 +49,25 @@ class IdMatcher:
 
     def in_bytes(self, data: bytes) -> int:
         """How often one that is no short number stands in bytes that may touch it on either side."""
-        return sum(data.count(one) for one in self.ids - self.numbers)
+        return sum(data.count(id_) for id_ in self.ids - self.numbers)
 
 
 def _spellings(id_: bytes) -> set[bytes]:
     """The id as files may have it: as it is, and as JSON writes it, read as UTF-8 or byte for byte."""
-    found = {id_}
+    spellings = {id_}
     for encoding in ("utf-8", "latin-1"):
         try:
             text = id_.decode(encoding)
         except UnicodeDecodeError:
             continue
-        found |= {json.dumps(text)[1:-1].encode(), json.dumps(text, ensure_ascii=False)[1:-1].encode(encoding)}
-    return found
+        spellings |= {json.dumps(text)[1:-1].encode(), json.dumps(text, ensure_ascii=False)[1:-1].encode(encoding)}
+    return spellings
 
 
 def _expression(ids: Collection[bytes]) -> re.Pattern[bytes] | None:
     parts = []
-    for one in sorted({form for id_ in ids for form in _spellings(id_)}, key=len, reverse=True):
-        before = rb"(?<![0-9A-Za-z])" if one[:1].isalnum() else b""
-        after = rb"(?![0-9A-Za-z])" if one[-1:].isalnum() else b""
-        parts.append(before + re.escape(one) + after)
+    for spelling in sorted({form for id_ in ids for form in _spellings(id_)}, key=len, reverse=True):
+        before = rb"(?<![0-9A-Za-z])" if spelling[:1].isalnum() else b""
+        after = rb"(?![0-9A-Za-z])" if spelling[-1:].isalnum() else b""
+        parts.append(before + re.escape(spelling) + after)
     return re.compile(b"|".join(parts)) if parts else None

@@ -41,7 +41,8 @@ class Journal:
         if other is None:
             return self
         rows = {
-            one: tuple(sorted({*self.rows.get(one, ()), *other.rows.get(one, ())})) for one in {*self.rows, *other.rows}
+            version: tuple(sorted({*self.rows.get(version, ()), *other.rows.get(version, ())}))
+            for version in {*self.rows, *other.rows}
         }
         return Journal(
             tuple(sorted({*self.users, *other.users})),
@@ -56,7 +57,7 @@ class Journal:
         raw = {
             "format": _FORMAT,
             "users": [user.decode("latin-1") for user in self.users],
-            "rows": {str(one): list(rows) for one, rows in self.rows.items()},
+            "rows": {str(version): list(rows) for version, rows in self.rows.items()},
             "times": list(self.times),
             "learned": list(self.learned),
         }
@@ -79,8 +80,8 @@ class Journal:
         try:
             raw = json.loads(path.read_text())
             return cls(
-                tuple(one.encode("latin-1") for one in raw["users"]),
-                {int(one): tuple(rows) for one, rows in raw["rows"].items()},
+                tuple(user.encode("latin-1") for user in raw["users"]),
+                {int(version): tuple(rows) for version, rows in raw["rows"].items()},
                 tuple(raw["times"]),
                 tuple(raw["learned"]),
             )

@@ -21,12 +21,12 @@ def erase_in_store(config: Config, store: metadata_store.MetadataStore, pattern:
     and backups is for who runs it.
     """
     changed = 0
-    for found, put in (
+    for stored, put in (
         (store.get_artifacts(), store.put_artifacts),
         (store.get_executions(), store.put_executions),
         (store.get_contexts(), store.put_contexts),
     ):
-        touched = [one for one in found if _changed(one, pattern)]
+        touched = [artifact for artifact in stored if _changed(artifact, pattern)]
         if touched:
             put(touched)
             changed += len(touched)
@@ -35,12 +35,12 @@ def erase_in_store(config: Config, store: metadata_store.MetadataStore, pattern:
     return changed
 
 
-def _changed(one: Any, pattern: re.Pattern[bytes]) -> bool:
-    before = one.SerializeToString(deterministic=True)
-    values: Sequence[Message] = [*one.properties.values(), *one.custom_properties.values()]
+def _changed(message: Any, pattern: re.Pattern[bytes]) -> bool:
+    before = message.SerializeToString(deterministic=True)
+    values: Sequence[Message] = [*message.properties.values(), *message.custom_properties.values()]
     for value in values:
         redact(value, pattern)
-    return one.SerializeToString(deterministic=True) != before
+    return message.SerializeToString(deterministic=True) != before
 
 
 def _vacuum(config: Config) -> None:

@@ -74,7 +74,7 @@ def due_lines(due: Due, config: Config) -> list[str]:
             f"did not: {again}."
         )
     elif due.older:
-        named = ", ".join(str(one.version) for one in due.older)
+        named = ", ".join(str(model.version) for model in due.older)
         lines.append(f"{'erasure':10}Learned from somebody who was forgotten: {named}. `warmspan forget` removes them.")
     return lines
 
@@ -100,9 +100,9 @@ def take_older_back(config: Config) -> tuple[int, ...]:
         from pipeline.operations.garbage_collection import remove
 
         planned = _rollback(config, lineage, due.older)
-        take_back(config, planned, {one.id: _REASON for one in planned.revoke}, SEEN_AFTER)
-        versions = {one.version for one in due.older}
-        gone = [one for one in (*records.of(MODEL), *records.of(MEMORY)) if one.version in versions]
+        take_back(config, planned, {model.id: _REASON for model in planned.revoke}, SEEN_AFTER)
+        versions = {model.version for model in due.older}
+        gone = [record for record in (*records.of(MODEL), *records.of(MEMORY)) if record.version in versions]
         remove(config, store, gone)
         return tuple(sorted(versions))
 
@@ -112,7 +112,7 @@ def _due(records: PipelineArtifacts, lineage: ModelLineage, forgotten: Suppressi
     champion = lineage.champion()
     tainted = champion is not None and champion.id in learned
     older = [model for model in lineage.models if model.id in learned and model.kept]
-    states = [one for one in records.all if one.kind == _STATE]
+    states = [record for record in records.all if record.kind == _STATE]
     live = {state.span for state in states if state.live}
     begin = min(forgotten.spans, default=None)
     again = {state.span for state in states} - live - set(forgotten.spans)
@@ -127,14 +127,14 @@ def _due(records: PipelineArtifacts, lineage: ModelLineage, forgotten: Suppressi
 
 def _learned(records: PipelineArtifacts) -> set[int]:
     """Ids of the models that learned from the forgotten, themselves or through the model that they started from."""
-    models = [one for one in records.all if one.kind == MODEL]
-    found = {model.id for model in models if model.properties.get(LEARNED)}
-    versions = {model.version for model in models if model.id in found}
+    models = [record for record in records.all if record.kind == MODEL]
+    learned = {model.id for model in models if model.properties.get(LEARNED)}
+    versions = {model.version for model in models if model.id in learned}
     for model in models:  # in the order in which they were trained
         if model.properties.get("parent") and model.properties["parent"] in versions:
-            found.add(model.id)
+            learned.add(model.id)
             versions.add(model.version)
-    return found
+    return learned
 
 
 def _rollback(config: Config, lineage: ModelLineage, models: Sequence[Model]) -> Rollback:

@@ -69,8 +69,8 @@ def erase_in_state(folder: Path, model_type: str, rows: Sequence[int]) -> bool:
     if changed:
         beside = folder.with_name(f".{folder.name}.{os.getpid()}")
         state.save(beside)
-        for one in sorted(beside.iterdir()):
-            os.replace(one, folder / one.name)
+        for file in sorted(beside.iterdir()):
+            os.replace(file, folder / file.name)
         beside.rmdir()
     return changed
 
@@ -94,14 +94,14 @@ def erase_in_memory(path: Path, rows: Collection[int], times: Collection[int], s
       shared: the first row that belongs to one key alone.
     """
     memory = ReplayMemory.load(path)
-    theirs = _theirs(memory, rows, times, shared)
-    if theirs.any():
-        left = np.flatnonzero(~theirs)
+    of_users = _theirs(memory, rows, times, shared)
+    if of_users.any():
+        left = np.flatnonzero(~of_users)
         kept = dataclasses.replace(
             memory, sequences=memory.sequences.take(left), span=memory.span[left], draw=memory.draw[left]
         )
         kept.save(path)
-    return int(theirs.sum())
+    return int(of_users.sum())
 
 
 def exemplars_in(path: Path, rows: Collection[int], times: Collection[int], shared: int) -> int:
@@ -111,11 +111,11 @@ def exemplars_in(path: Path, rows: Collection[int], times: Collection[int], shar
 
 def _theirs(memory: ReplayMemory, rows: Collection[int], times: Collection[int], shared: int) -> np.ndarray:
     of = memory.sequences
-    theirs = np.isin(of.key, list(rows))
+    of_users = np.isin(of.key, list(rows))
     wanted = np.array(sorted(times), np.int64)
-    for place in np.flatnonzero((of.key < shared) & ~theirs):
-        theirs[place] = np.isin(of.timestamps[of.splits[place] : of.splits[place + 1]], wanted).any()
-    return theirs
+    for place in np.flatnonzero((of.key < shared) & ~of_users):
+        of_users[place] = np.isin(of.timestamps[of.splits[place] : of.splits[place + 1]], wanted).any()
+    return of_users
 
 
 def redacted(text: str, pattern: re.Pattern[bytes]) -> str:
@@ -133,11 +133,11 @@ def redact(message: Message, pattern: re.Pattern[bytes]) -> None:
                     if isinstance(value[key], Message):
                         redact(value[key], pattern)
             else:
-                for one in value if repeated else [value]:
-                    redact(one, pattern)
+                for inner in value if repeated else [value]:
+                    redact(inner, pattern)
         elif change := _CHANGES.get(field.type):
             if repeated:
-                value[:] = [change(one, pattern) for one in value]
+                value[:] = [change(inner, pattern) for inner in value]
             else:
                 setattr(message, field.name, change(value, pattern))
 
@@ -169,9 +169,9 @@ def _cells(path: Path, matcher: IdMatcher) -> bytes:
 def _statistics(data: bytes, ids: Collection[bytes], pattern: re.Pattern[bytes] | None) -> bytes:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    found = statistics_pb2.DatasetFeatureStatisticsList.FromString(data)
-    names = {one.decode("utf-8", "replace") for one in ids}
-    for dataset in found.datasets:
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(data)
+    names = {id_.decode("utf-8", "replace") for id_ in ids}
+    for dataset in statistics.datasets:
         for feature in dataset.features:
             if "item" in (feature.name, *feature.path.step):
                 continue
@@ -185,29 +185,29 @@ def _statistics(data: bytes, ids: Collection[bytes], pattern: re.Pattern[bytes] 
                 del strings.rank_histogram.buckets[:]
                 strings.rank_histogram.buckets.extend(buckets)
     if pattern:
-        redact(found, pattern)
-    return found.SerializeToString(deterministic=True)
+        redact(statistics, pattern)
+    return statistics.SerializeToString(deterministic=True)
 
 
 def _anomalies(data: bytes, pattern: re.Pattern[bytes]) -> bytes:
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-    found = anomalies_pb2.Anomalies.FromString(data)
-    redact(found, pattern)
-    return found.SerializeToString(deterministic=True)
+    anomalies = anomalies_pb2.Anomalies.FromString(data)
+    redact(anomalies, pattern)
+    return anomalies.SerializeToString(deterministic=True)
 
 
 def _event(record: bytes, pattern: re.Pattern[bytes]) -> bytes:
     from tensorflow.core.util import event_pb2
 
     try:
-        found = event_pb2.Event.FromString(record)
+        event = event_pb2.Event.FromString(record)
     except DecodeError:
         return record
-    if not any(map(pattern.search, values_of(found))):
+    if not any(map(pattern.search, values_of(event))):
         return record
-    redact(found, pattern)
-    return found.SerializeToString(deterministic=True)
+    redact(event, pattern)
+    return event.SerializeToString(deterministic=True)
 
 
 def _records(path: Path) -> list[bytes]:

@@ -20,11 +20,11 @@ _EDGE = 4_096
 
 def search(root: Path, matcher: IdMatcher, skip: Collection[Path] = ()) -> dict[Path, int]:
     """Files below `root`, or `root` itself, that hold one of the ids, with how often."""
-    found = {}
+    hits = {}
     for path in _files(root):
         if path not in skip and (count := count_in(path, matcher)):
-            found[path] = count
-    return found
+            hits[path] = count
+    return hits
 
 
 def count_in(path: Path, matcher: IdMatcher) -> int:
@@ -59,12 +59,12 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _in_chunks(chunks: Iterable[bytes], count: Callable[[bytes], int]) -> int:
     """Counts over chunks; what lies across two of them is found too."""
-    found, edge = 0, b""
+    total, edge = 0, b""
     for chunk in chunks:
         # What lies wholly in the edge was counted with the chunk before.
-        found += count(edge + chunk) - count(edge)
+        total += count(edge + chunk) - count(edge)
         edge = (edge + chunk)[-_EDGE:]
-    return found
+    return total
 
 
 def _raw(path: Path) -> Iterator[bytes]:

@@ -55,18 +55,18 @@ def make_span_erasure(config: Config, name: str) -> SpanErasure:
 
     Raises:
       SpanNameError: the name can't be read.
-      ForgetError: it was never run, or a later day can't be run again.
+      ErasureError: it was never run, or a later day can't be run again.
       RollbackError: nothing would be left to serve.
     """
     naming, store = Naming(config.data.dated), open_store(config)
     span = naming.parse(name)
     records = None if store is None else read_artifacts(config, store)
-    if store is None or records is None or not any(one.span == span for one in records.all):
+    if store is None or records is None or not any(record.span == span for record in records.all):
         raise ErasureError(f"`--span` must be a span that was run. Received: {name}. `warmspan status` lists them.")
     going = _standing_on(records, span)
-    again = tuple(sorted({one.span for one in going if one.span > span}))
+    again = tuple(sorted({record.span for record in going if record.span > span}))
     there = read_deliveries(config)
-    lost = [naming.format(one) for one in again if one not in there]
+    lost = [naming.format(later) for later in again if later not in there]
     if lost:
         raise ErasureError(
             f"The days after `--span` must still have files, because they are run again without it. Received: none for "
@@ -97,23 +97,23 @@ def finish(config: Config) -> None:
         return
     records = read_artifacts(config, store)
     for span in sorted(forgotten.spans):
-        if not any(one.span == span and one.live and one.kind != _SCHEMA for one in records.all):
+        if not any(record.span == span and record.live and record.kind != _SCHEMA for record in records.all):
             continue
         planned = _rollback(config, store, span)
         why = f"stands on {Naming(config.data.dated).format(span)}, which was forgotten"
-        take_back(config, planned, {one.id: why for one in planned.revoke}, SEEN_AFTER)
+        take_back(config, planned, {model.id: why for model in planned.revoke}, SEEN_AFTER)
         going = _standing_on(records, span)
         # The day itself at last: as long as it is there this is not done.
-        remove(config, store, [one for one in going if one.span > span])
+        remove(config, store, [record for record in going if record.span > span])
         for path in _papers(config, span):
             path.unlink(missing_ok=True)
-        _mark(store, [one for one in going if one.span == span])
-        remove(config, store, [one for one in going if one.span == span])
+        _mark(store, [record for record in going if record.span == span])
+        remove(config, store, [record for record in going if record.span == span])
         records = read_artifacts(config, store)
 
 
 def _standing_on(records: PipelineArtifacts, span: int) -> list[ArtifactRecord]:
-    return [one for one in records.all if one.live and one.span >= span and one.kind != _SCHEMA]
+    return [record for record in records.all if record.live and record.span >= span and record.kind != _SCHEMA]
 
 
 def _rollback(config: Config, store: metadata_store.MetadataStore, span: int) -> Rollback:
@@ -129,8 +129,8 @@ def _papers(config: Config, span: int) -> Iterable[Path]:
     yield config.artifacts_path / "SpanExampleGen" / "refused" / f"{name}.csv"
 
 
-def _mark(store: metadata_store.MetadataStore, found: Iterable[ArtifactRecord]) -> None:
-    artifacts = store.get_artifacts_by_id([one.id for one in found])
+def _mark(store: metadata_store.MetadataStore, records: Iterable[ArtifactRecord]) -> None:
+    artifacts = store.get_artifacts_by_id([record.id for record in records])
     for artifact in artifacts:
         artifact.custom_properties[FORGOTTEN].int_value = 1
     if artifacts:

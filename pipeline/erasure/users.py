@@ -17,7 +17,7 @@ from ml_metadata.metadata_store import metadata_store
 
 from components.incremental_trainer.artifact_files import MEMORY_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
 from components.span_pusher.version_folder import clear_leftovers, versions
-from components.span_transform.erasure import forget_in_vocabulary, theirs_in
+from components.span_transform.erasure import count_examples_of, erase_in_vocabulary
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.erasure.errors import ErasureError
@@ -79,7 +79,7 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
     """Looks where users were seen; changes nothing.
 
     Raises:
-      ForgetError: an id is empty, or nothing has been run.
+      ErasureError: an id is empty, or nothing has been run.
     """
     if not all(users):
         raise ErasureError("`--user` must be an id. Received: ''.")
@@ -92,23 +92,25 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
     times: set[int] = set()
     trained: set[int] = set()
     for kind in _EXAMPLES:
-        found: dict[int, int] = {}
-        for one in records.of(kind):
-            for path in sorted(one.folder.glob("Split-*/*.gz")):
-                count, when = theirs_in(path, ids)
+        times_by_span: dict[int, int] = {}
+        for record in records.of(kind):
+            for path in sorted(record.folder.glob("Split-*/*.gz")):
+                count, when = count_examples_of(path, ids)
                 if count:
-                    found[one.span] = found.get(one.span, 0) + count
+                    times_by_span[record.span] = times_by_span.get(record.span, 0) + count
                 times |= when
-        if found:
-            seen.append(Sighting(kind, tuple(sorted(found)), sum(found.values())))
+        if times_by_span:
+            seen.append(Sighting(kind, tuple(sorted(times_by_span)), sum(times_by_span.values())))
         if kind == _TRAINED_ON:
-            trained |= set(found)
+            trained |= set(times_by_span)
     trained |= _long_ago(records, ids)
-    models = [one for one in records.of(MODEL) if trained & set(json.loads(one.properties.get("learned", "[]")))]
+    models = [
+        record for record in records.of(MODEL) if trained & set(json.loads(record.properties.get("learned", "[]")))
+    ]
     seen += _states(records, matcher)
     journal = Journal(ids, rows, tuple(sorted(times)), tuple(model.id for model in models))
     seen += _exemplars(records, journal)
-    placed = {one.folder for one in records.all}
+    placed = {record.folder for record in records.all}
     others = [
         path
         for path in search(config.root, matcher, skip={journal_path(config), config.root / "metadata.sqlite"})
@@ -153,12 +155,12 @@ def finish(config: Config) -> list[Path]:
     for path in leftovers(config, records):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     clear_leftovers(config.serving_path)
-    for one in records.of(_VOCABULARY):
-        forget_in_vocabulary(one.folder, "keys", stand_ins)
+    for record in records.of(_VOCABULARY):
+        erase_in_vocabulary(record.folder, "keys", stand_ins)
     rows_of = _rows_by_version(records, journal)
     first = _first_row(records)
-    for one in records.of(MEMORY):
-        erase_in_memory(one.folder / MEMORY_FILE, rows_of.get(one.version, ()), journal.times, first)
+    for record in records.of(MEMORY):
+        erase_in_memory(record.folder / MEMORY_FILE, rows_of.get(record.version, ()), journal.times, first)
     _backtests(config, matcher)
     skip = {journal_path(config), *config.root.glob("metadata.sqlite*")}
     for path in search(config.root, matcher, skip):
@@ -179,7 +181,7 @@ def _bundles(
 ) -> None:
     """Stored models, then the served ones, then the states, by which tables of keys are known in the others."""
     served = {version: config.serving_path / str(version) for version in _served(config)}
-    for folder in (*(one.folder / SERVING_FOLDER for one in records.of(MODEL)), *served.values()):
+    for folder in (*(record.folder / SERVING_FOLDER for record in records.of(MODEL)), *served.values()):
         mend_exchange(folder)
     learned = set(journal.learned)
     marked = store.get_artifacts_by_id(sorted(learned)) if learned else []
@@ -187,8 +189,10 @@ def _bundles(
         artifact.custom_properties[LEARNED].int_value = 1
     if marked:
         store.put_artifacts(marked)
-    newest = {one.version: one for one in records.of(MODEL)}
-    places: list[tuple[Path, ArtifactRecord | None]] = [(one.folder / SERVING_FOLDER, one) for one in records.of(MODEL)]
+    newest = {record.version: record for record in records.of(MODEL)}
+    places: list[tuple[Path, ArtifactRecord | None]] = [
+        (record.folder / SERVING_FOLDER, record) for record in records.of(MODEL)
+    ]
     places += [(folder, newest.get(version)) for version, folder in served.items()]
     for folder, model in places:
         if not folder.exists():
@@ -197,17 +201,17 @@ def _bundles(
         rows = () if vocabulary is None else journal.rows.get(vocabulary.id, ())
         tables = [] if model is None else tables_of_keys(model.folder / STATE_FOLDER, config.model.type)
         erase_in_bundle(folder, stand_ins, rows, tables)
-    for one in records.of(MODEL):
-        erase_in_reference(one.folder / REFERENCE_FILE, journal.users)
-        vocabulary = _vocabulary_of(records, one)
+    for record in records.of(MODEL):
+        erase_in_reference(record.folder / REFERENCE_FILE, journal.users)
+        vocabulary = _vocabulary_of(records, record)
         rows = () if vocabulary is None else journal.rows.get(vocabulary.id, ())
-        erase_in_state(one.folder / STATE_FOLDER, config.model.type, rows)
+        erase_in_state(record.folder / STATE_FOLDER, config.model.type, rows)
 
 
 def _served(config: Config) -> list[int]:
     """Versions in the folder, also one that is just being exchanged."""
     away = [path.name[1:].partition(".")[0] for path in config.serving_path.glob(f".*{AWAY}")]
-    return sorted({*versions(config.serving_path), *(int(one) for one in away if one.isdecimal())})
+    return sorted({*versions(config.serving_path), *(int(name) for name in away if name.isdecimal())})
 
 
 def _stand_ins(journal: Journal, forgotten: SuppressionList) -> dict[bytes, bytes]:
@@ -218,17 +222,17 @@ def _stand_ins(journal: Journal, forgotten: SuppressionList) -> dict[bytes, byte
 def _vocabulary_of(records: PipelineArtifacts, model: ArtifactRecord) -> ArtifactRecord | None:
     """The vocabulary whose rows a model's tables have."""
     taken = records.taken.get(model.id, frozenset())
-    found = [one for one in records.of(_VOCABULARY) if one.id in taken]
-    return found[-1] if found else None
+    vocabularies = [record for record in records.of(_VOCABULARY) if record.id in taken]
+    return vocabularies[-1] if vocabularies else None
 
 
 def _rows_by_version(records: PipelineArtifacts, journal: Journal) -> dict[int, tuple[int, ...]]:
     """Of every version the users' rows; those that its replay memory was handed on have never moved."""
-    found = {}
-    for one in records.of(MODEL):
-        if (vocabulary := _vocabulary_of(records, one)) is not None:
-            found[one.version] = journal.rows.get(vocabulary.id, ())
-    return found
+    rows_by_version = {}
+    for record in records.of(MODEL):
+        if (vocabulary := _vocabulary_of(records, record)) is not None:
+            rows_by_version[record.version] = journal.rows.get(vocabulary.id, ())
+    return rows_by_version
 
 
 def _first_row(records: PipelineArtifacts) -> int:
@@ -241,14 +245,14 @@ def _in_vocabularies(
 ) -> tuple[dict[int, tuple[int, ...]], list[Sighting]]:
     rows: dict[int, tuple[int, ...]] = {}
     spans, count = set(), 0
-    for one in records.of(_VOCABULARY):
-        vocabulary = Vocabulary.load(one.folder, "keys")
-        found = [int(row) for row in vocabulary.lookup(list(ids)) if row >= vocabulary.first_row]
-        rows[one.id] = tuple(found)
+    for record in records.of(_VOCABULARY):
+        vocabulary = Vocabulary.load(record.folder, "keys")
+        own_rows = [int(row) for row in vocabulary.lookup(list(ids)) if row >= vocabulary.first_row]
+        rows[record.id] = tuple(own_rows)
         waiting = set(ids) & set(vocabulary.pending["id"].to_pylist())
-        if found or waiting:
-            spans.add(one.span)
-            count += len(found) + len(waiting)
+        if own_rows or waiting:
+            spans.add(record.span)
+            count += len(own_rows) + len(waiting)
     return rows, [Sighting(_VOCABULARY, tuple(sorted(spans)), count)] if spans else []
 
 
@@ -259,30 +263,30 @@ def _long_ago(records: PipelineArtifacts, ids: Sequence[bytes]) -> set[int]:
         return set()
     vocabulary = Vocabulary.load(every[-1].folder, "keys")
     rows = [row - vocabulary.first_row for row in vocabulary.lookup(list(ids)) if row >= vocabulary.first_row]
-    kept = {one.span for one in records.of(_TRAINED_ON)}
-    known = {one.span for one in records.all if one.kind == _TRAINED_ON} - kept
-    found: set[int] = set()
+    kept = {record.span for record in records.of(_TRAINED_ON)}
+    known = {record.span for record in records.all if record.kind == _TRAINED_ON} - kept
+    long_ago: set[int] = set()
     for row in rows:
         first, last = int(vocabulary.first_span[row]), int(vocabulary.last_span[row])
-        found |= {span for span in known if first <= span <= last}
-    return found
+        long_ago |= {span for span in known if first <= span <= last}
+    return long_ago
 
 
 def _states(records: PipelineArtifacts, matcher: IdMatcher) -> list[Sighting]:
-    found = []
-    for kind in sorted({one.kind for one in records.all} - {*_EXAMPLES, _VOCABULARY}):
-        hits = [(one.span, sum(search(one.folder, matcher).values())) for one in records.of(kind)]
+    sightings = []
+    for kind in sorted({record.kind for record in records.all} - {*_EXAMPLES, _VOCABULARY}):
+        hits = [(record.span, sum(search(record.folder, matcher).values())) for record in records.of(kind)]
         spans = {span for span, count in hits if count}
         if spans:
-            found.append(Sighting(kind, tuple(sorted(spans)), sum(count for _, count in hits)))
-    return found
+            sightings.append(Sighting(kind, tuple(sorted(spans)), sum(count for _, count in hits)))
+    return sightings
 
 
 def _exemplars(records: PipelineArtifacts, journal: Journal) -> list[Sighting]:
     rows, first = _rows_by_version(records, journal), _first_row(records)
     hits = [
-        (one.span, exemplars_in(one.folder / MEMORY_FILE, rows.get(one.version, ()), journal.times, first))
-        for one in records.of(MEMORY)
+        (record.span, exemplars_in(record.folder / MEMORY_FILE, rows.get(record.version, ()), journal.times, first))
+        for record in records.of(MEMORY)
     ]
     spans = {span for span, count in hits if count}
     return [Sighting(MEMORY, tuple(sorted(spans)), sum(count for _, count in hits))] if spans else []

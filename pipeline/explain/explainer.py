@@ -204,7 +204,7 @@ class Explainer:
             bases=self.bases,
             first_span=int(self.ids.items.first_span[row]),
             count=int(self.ids.items.counts[row]),
-            note=" ".join(one for one in (self.note, note) if one),
+            note=" ".join(sentence for sentence in (self.note, note) if sentence),
         )
 
     def _shares(
@@ -222,9 +222,9 @@ class Explainer:
     def _nearest(self, item: bytes, count: int) -> tuple[Neighbour, ...]:
         if self.vectors is None or item not in self.items:
             return ()
-        found = nearest(self.vectors, self.items.index(item), count)
-        named = [(self.items[row], cosine) for row, cosine in found]
-        return tuple(Neighbour(_text(one), self.ids.title(one), cosine) for one, cosine in named)
+        neighbours = nearest(self.vectors, self.items.index(item), count)
+        named = [(self.items[row], cosine) for row, cosine in neighbours]
+        return tuple(Neighbour(_text(neighbour), self.ids.title(neighbour), cosine) for neighbour, cosine in named)
 
     def _not_recommended(self, item: bytes) -> str:
         if item in self.items:
@@ -279,7 +279,7 @@ def served_explainer(config: Config, version: int | None = None) -> Explainer:
     ask = asking(model)
     if trained is None:  # which of them it knows, it must say itself
         there = ask(b"", [[]], items)[0] > UNAVAILABLE
-        items = [one for one, shown in zip(items, there, strict=True) if shown]
+        items = [item_id for item_id, shown in zip(items, there, strict=True) if shown]
     vectors = item_vectors(model, items)
     if vectors is None and trained is not None:
         vectors = trained.vectors()
@@ -290,18 +290,18 @@ def served_explainer(config: Config, version: int | None = None) -> Explainer:
 
 def bases_of(lineage: ModelLineage, version: int) -> tuple[int, ...]:
     """The versions that a version was trained from, the nearest first."""
-    by_id, found = {model.id: model for model in lineage.models}, []
+    by_id, base_versions = {model.id: model for model in lineage.models}, []
     wanted = lineage.of_version(version)[-1:]
     while wanted:
         parents = [by_id[base] for base in wanted[0].bases if base in by_id]
         # Of a replay memory's models and the one that was fine-tuned, the latter is the nearest.
-        wanted = sorted(parents, key=lambda one: -one.span)[:1]
-        found += [one.version for one in wanted]
-    return tuple(found)
+        wanted = sorted(parents, key=lambda model: -model.span)[:1]
+        base_versions += [parent.version for parent in wanted]
+    return tuple(base_versions)
 
 
 def _trained(config: Config, lineage: ModelLineage, version: int, ids: Ids) -> tuple[TrainedModel | None, str]:
-    models = [one for one in lineage.of_version(version) if one.pushed is not None] or lineage.of_version(version)
+    models = [model for model in lineage.of_version(version) if model.pushed is not None] or lineage.of_version(version)
     if not models:
         return None, "The model's state is not in the ledger, so events are left out instead of shared."
     try:
@@ -328,5 +328,5 @@ def _history(config: Config, user: bytes) -> tuple[list[bytes], list[int]]:
     return history, times
 
 
-def _text(one: bytes) -> str:
-    return one.decode("utf-8", "replace")
+def _text(id_: bytes) -> str:
+    return id_.decode("utf-8", "replace")

@@ -53,7 +53,7 @@ class TrainedModel:
         """As `serving.bundle.attribution.Ask`; of what no served model recommends the scores are -1e30 too."""
         import tensorflow as tf
 
-        history = np.concatenate([self.history_rows(one) for one in histories])
+        history = np.concatenate([self.history_rows(events) for events in histories])
         rows = _rows(self.ids.items, items, self.model.sizes.items)
         key = np.repeat(self.key_row(user), len(histories))
         asked = np.broadcast_to(rows, (len(histories), len(rows)))
@@ -72,13 +72,13 @@ class TrainedModel:
         import tensorflow as tf
 
         row = _rows(self.ids.items, [item], self.model.sizes.items)
-        found = self.model.shares(
+        attribution = self.model.shares(
             tf.constant(self.key_row(user)), tf.constant(self.history_rows(history)), tf.constant(row)
         )
-        if found is None:
+        if attribution is None:
             return None
-        recent = found.events[len(found.events) - len(history) :]
-        return dataclasses.replace(found, events=recent)
+        recent = attribution.events[len(attribution.events) - len(history) :]
+        return dataclasses.replace(attribution, events=recent)
 
     def vectors(self) -> np.ndarray | None:
         """float32 [items, d], the table of items that the model has trained; None where it has none."""
@@ -131,7 +131,7 @@ def load_ids(config: Config, vocabulary: Path) -> Ids:
     except ItemsFileError:
         columns, available = {}, None  # a title is worth having, and no reason to stop
     texts = columns.get("titles", [])
-    titles = {one: text for one, text in zip(names, texts, strict=False) if text}
+    titles = {item_id: text for item_id, text in zip(names, texts, strict=False) if text}
     return Ids(items, keys, titles, np.ones(len(names), bool) if available is None else available)
 
 
@@ -140,9 +140,9 @@ def read_history(folder: Path, user: bytes) -> tuple[list[bytes], list[int]]:
     import pyarrow.parquet as pq
 
     for shard in shards_in(folder):
-        found = pq.read_table(shard, columns=["items", "timestamps"], filters=[("key", "==", user)])
-        if len(found):
-            return found["items"][0].as_py(), found["timestamps"][0].as_py()
+        table = pq.read_table(shard, columns=["items", "timestamps"], filters=[("key", "==", user)])
+        if len(table):
+            return table["items"][0].as_py(), table["timestamps"][0].as_py()
     return [], []
 
 
@@ -154,9 +154,9 @@ def newest_folder(config: Config, kind: str) -> Path | None:
     if context is None or not types:
         return None
 
-    def order(one: metadata_store_pb2.Artifact) -> tuple[int, int]:
-        return one.custom_properties["span"].int_value, one.id
+    def order(artifact: metadata_store_pb2.Artifact) -> tuple[int, int]:
+        return artifact.custom_properties["span"].int_value, artifact.id
 
-    found = [artifact for artifact in store.get_artifacts_by_context(context.id) if artifact.type_id in types]
-    found = [one for one in found if "span" in one.custom_properties and one.state == LIVE]
-    return Path(max(found, key=order).uri) if found else None
+    artifacts = [artifact for artifact in store.get_artifacts_by_context(context.id) if artifact.type_id in types]
+    artifacts = [artifact for artifact in artifacts if "span" in artifact.custom_properties and artifact.state == LIVE]
+    return Path(max(artifacts, key=order).uri) if artifacts else None

@@ -70,11 +70,11 @@ def choose_columns(columns: Sequence[Column], given: Mapping[str, str | None]) -
             what = "times" if part == "timestamp" else "ids"
             chosen[part] = Choice(fit[0].name, f"the only column of {what} left")
     if open_parts := [part for part in ("key", "item", "timestamp") if part not in chosen]:
-        found = ", ".join(f"{column.name!r} ({column.kind}, e.g. {_example(column)})" for column in columns)
+        columns_seen = ", ".join(f"{column.name!r} ({column.kind}, e.g. {_example(column)})" for column in columns)
         flags = " ".join(f"--{part} COLUMN" for part in open_parts)
         raise InitError(
-            f"The column of the {' and the '.join(open_parts)} can't be told from names and values. Found: {found}. "
-            f"Say it with: {flags}"
+            f"The column of the {' and the '.join(open_parts)} can't be told from names and values. Found: "
+            f"{columns_seen}. Say it with: {flags}"
         )
     return chosen
 
@@ -109,9 +109,9 @@ def _by_name(columns: Sequence[Column], part: str) -> Choice | None:
             # Two letters end many a word that has nothing to do with them.
             if ends and len(wanted) < 4:
                 continue
-            found = [name for name, text in plain.items() if (text.endswith(wanted) if ends else text == wanted)]
-            if found:
-                return Choice(found[0], "by its name")
+            matching = [name for name, text in plain.items() if (text.endswith(wanted) if ends else text == wanted)]
+            if matching:
+                return Choice(matching[0], "by its name")
     return None
 
 

@@ -99,14 +99,14 @@ def _bases(path: Path) -> list[Path]:
 
 
 def _data_files(base: Path) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for folder, folders, names in os.walk(base):
         # Hidden files and those with an underscore (_SUCCESS) are notes of the tools that wrote the others.
         folders[:] = sorted(name for name in folders if name[0] not in "._")
-        found += [Path(folder, name) for name in sorted(names) if name[0] not in "._" and format_of(Path(name))]
-        if len(found) > MOST_FILES:
+        files += [Path(folder, name) for name in sorted(names) if name[0] not in "._" and format_of(Path(name))]
+        if len(files) > MOST_FILES:
             break
-    return found
+    return files
 
 
 def _dated(base: Path, files: list[Path]) -> dict[Path, _Match]:

@@ -148,7 +148,7 @@ COMMENTS = {
 }
 
 
-def render(values: Mapping[str, Any], found: Mapping[str, str], head: str) -> str:
+def render(values: Mapping[str, Any], observed: Mapping[str, str], head: str) -> str:
     """The YAML text: every field of `Config`, its default unless `values` has another, a comment above it.
 
     Args:
@@ -157,11 +157,11 @@ def render(values: Mapping[str, Any], found: Mapping[str, str], head: str) -> st
       head: the text at the top, without comment signs.
     """
     lines = [f"# {line}".rstrip() for line in head.splitlines()]
-    return "\n".join([*lines, "", *_section(Config, "", values, found)]) + "\n"
+    return "\n".join([*lines, "", *_section(Config, "", values, observed)]) + "\n"
 
 
 def _section(
-    model: type[pydantic.BaseModel], prefix: str, values: Mapping[str, Any], found: Mapping[str, str]
+    model: type[pydantic.BaseModel], prefix: str, values: Mapping[str, Any], observed: Mapping[str, str]
 ) -> list[str]:
     lines: list[str] = []
     indent = "  " * prefix.count(".")
@@ -171,10 +171,10 @@ def _section(
         nested = isinstance(section, type) and issubclass(section, pydantic.BaseModel)
         if nested and not prefix:
             lines.append("")
-        lines += [f"{indent}# {text}" for text in (COMMENTS.get(setting), found.get(setting)) if text]
+        lines += [f"{indent}# {text}" for text in (COMMENTS.get(setting), observed.get(setting)) if text]
         if nested:
             assert isinstance(section, type)
-            lines += [f"{indent}{name}:", *_section(section, f"{setting}.", values, found)]
+            lines += [f"{indent}{name}:", *_section(section, f"{setting}.", values, observed)]
         else:
             value = values[setting] if setting in values else field.get_default(call_default_factory=True)
             lines.append(f"{indent}{name}: {_scalar(value)}")

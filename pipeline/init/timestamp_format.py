@@ -46,9 +46,11 @@ def ways_to_read(values: Sequence[str], kind: str) -> list[Reading]:
     """Every way in which all of `values` are times of plausible years, the usual ones first; empty if there is none."""
     if kind in ("int", "float"):
         numbers = [float(value) for value in values]
-        found = [_reading([number / per_second for number in numbers], unit=unit) for unit, per_second in UNITS.items()]
-        if kind == "float" or any(found):
-            return [reading for reading in found if reading]
+        readings = [
+            _reading([number / per_second for number in numbers], unit=unit) for unit, per_second in UNITS.items()
+        ]
+        if kind == "float" or any(readings):
+            return [reading for reading in readings if reading]
     elif iso := _reading([_iso(value) for value in values]):
         return [iso]
     return [reading for format in FORMATS if (reading := _by_format(values, format))]

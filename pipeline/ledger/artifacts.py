@@ -75,18 +75,20 @@ class PipelineArtifacts:
 
     def of(self, kind: str) -> list[ArtifactRecord]:
         """Those of `node/key` that are there, oldest first."""
-        return [one for one in self.all if one.kind == kind and one.live]
+        return [record for record in self.all if record.kind == kind and record.live]
 
 
 def read_artifacts(config: Config, store: metadata_store.MetadataStore) -> PipelineArtifacts:
     """Reads them; others may share the store."""
     context = store.get_context_by_type_and_name("pipeline", config.name)
-    found = [] if context is None else sorted(store.get_artifacts_by_context(context.id), key=lambda one: one.id)
+    artifacts = (
+        [] if context is None else sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
+    )
     runs = _runs(config, store)
-    of_execution = {one: run for run, (_, executions) in runs.items() for one in executions}
+    of_execution = {execution: run for run, (_, executions) in runs.items() for execution in executions}
     made: dict[int, set[int]] = {}
     used: dict[int, set[int]] = {}
-    events = store.get_events_by_artifact_ids([one.id for one in found]) if found else []
+    events = store.get_events_by_artifact_ids([artifact.id for artifact in artifacts]) if artifacts else []
     for event in events:
         if event.type == metadata_store_pb2.Event.OUTPUT:
             made.setdefault(event.artifact_id, set()).add(event.execution_id)
@@ -97,21 +99,30 @@ def read_artifacts(config: Config, store: metadata_store.MetadataStore) -> Pipel
         for execution in executions:
             inputs.setdefault(execution, set()).add(artifact)
     records, taken = [], {}
-    for one in found:
-        place = _place(config, one.uri)
-        makers = made.get(one.id, set())
+    for made_artifact in artifacts:
+        place = _place(config, made_artifact.uri)
+        makers = made.get(made_artifact.id, set())
         if place is None or not makers:
             continue
         span, revision = max((of_execution[maker] for maker in makers if maker in of_execution), default=(0, 0))
-        taken[one.id] = frozenset(artifact for maker in makers for artifact in inputs.get(maker, ()))
-        plain = {name: getattr(value, value.WhichOneof("value")) for name, value in one.custom_properties.items()}
+        taken[made_artifact.id] = frozenset(artifact for maker in makers for artifact in inputs.get(maker, ()))
+        plain = {
+            name: getattr(value, value.WhichOneof("value")) for name, value in made_artifact.custom_properties.items()
+        }
         records.append(
             ArtifactRecord(
-                one.id, *place, span, revision, Path(one.uri), one.state, plain, frozenset(used.get(one.id, ()))
+                made_artifact.id,
+                *place,
+                span,
+                revision,
+                Path(made_artifact.uri),
+                made_artifact.state,
+                plain,
+                frozenset(used.get(made_artifact.id, ())),
             )
         )
     known = store.get_artifacts()
-    folders = frozenset(Path(one.uri) for one in known if one.uri and one.state == LIVE)
+    folders = frozenset(Path(artifact.uri) for artifact in known if artifact.uri and artifact.state == LIVE)
     return PipelineArtifacts(tuple(records), taken, {run: ids for run, (ids, _) in runs.items()}, folders)
 
 
@@ -119,12 +130,12 @@ def _runs(
     config: Config, store: metadata_store.MetadataStore
 ) -> dict[tuple[int, int], tuple[frozenset[int], frozenset[int]]]:
     """Of every run the artifacts in its context, and its executions."""
-    found = {}
+    by_run = {}
     for context, span, _, revision in run_contexts(config, store):
         artifacts = frozenset(artifact.id for artifact in store.get_artifacts_by_context(context))
         executions = frozenset(execution.id for execution in store.get_executions_by_context(context))
-        found[span, revision] = artifacts, executions
-    return found
+        by_run[span, revision] = artifacts, executions
+    return by_run
 
 
 def _place(config: Config, uri: str) -> tuple[str, str] | None:

@@ -66,14 +66,14 @@ class ModelLineage:
           without: ids of models that are taken for revoked too.
         """
         clean = [model for model in self.models if not model.revoked and model.kept and model.id not in without]
-        newest = {one.span: one for one in sorted(clean, key=lambda one: one.id)}
-        return max((one for one in newest.values() if one.blessed), key=lambda one: one.span, default=None)
+        newest = {model.span: model for model in sorted(clean, key=lambda model: model.id)}
+        return max((model for model in newest.values() if model.blessed), key=lambda model: model.span, default=None)
 
     def served(self, without: Collection[int] = ()) -> Model | None:
         """The newest clean model that was pushed: what the folder's highest version must be."""
         clean = [model for model in self.models if model.pushed is not None and not model.revoked and model.kept]
-        clean = [one for one in clean if one.id not in without]
-        return max(clean, key=lambda one: (one.version, one.id), default=None)
+        clean = [model for model in clean if model.id not in without]
+        return max(clean, key=lambda model: (model.version, model.id), default=None)
 
     def owed(self, champion: Model) -> tuple[int, ...]:
         """Spans that were run and that `champion` has not learned, oldest first."""
@@ -84,13 +84,13 @@ class ModelLineage:
 
     def with_descendants(self, roots: Iterable[Model]) -> list[Model]:
         """`roots` and every model that descends from one of them, oldest first."""
-        found = {root.id for root in roots}
+        related = {root.id for root in roots}
         grown = True
         while grown:
-            more = {model.id for model in self.models if model.bases & found} - found
-            found |= more
+            more = {model.id for model in self.models if model.bases & related} - related
+            related |= more
             grown = bool(more)
-        return [model for model in self.models if model.id in found]
+        return [model for model in self.models if model.id in related]
 
     @property
     def revoked_versions(self) -> frozenset[int]:
@@ -104,36 +104,39 @@ def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> Mode
         return ModelLineage((), ())
     kinds = {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()}
     by_kind: dict[str, list[metadata_store_pb2.Artifact]] = {}
-    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda one: one.id):
+    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id):
         by_kind.setdefault(kinds[artifact.type_id], []).append(artifact)
     blessed = {
-        _number(one, "current_model_id"): _number(one, "blessed") == 1 for one in by_kind.get("ModelBlessing", [])
+        _number(blessing, "current_model_id"): _number(blessing, "blessed") == 1
+        for blessing in by_kind.get("ModelBlessing", [])
     }
     pushed = {
-        _text(one, "pushed_version"): _about(one) for one in by_kind.get("PushedModel", []) if _number(one, "pushed")
+        _text(push, "pushed_version"): _about(push)
+        for push in by_kind.get("PushedModel", [])
+        if _number(push, "pushed")
     }
     # What the gate has blessed may still have been refused when it was asked before the push.
-    fit = {_number(one, "version"): _number(one, "pushed") == 1 for one in by_kind.get("PushedModel", [])}
+    fit = {_number(push, "version"): _number(push, "pushed") == 1 for push in by_kind.get("PushedModel", [])}
     # An attempt at training that was cut off has left an artifact that nothing is known of.
-    trained = [one for one in by_kind.get("Model", []) if "version" in one.custom_properties]
+    trained = [model for model in by_kind.get("Model", []) if "version" in model.custom_properties]
     bases = _bases(store, context.id, trained, by_kind.get("WarmspanReplayMemory", []))
     models = [
         Model(
-            id=one.id,
-            version=_number(one, "version"),
-            span=_number(one, "span"),
-            uri=one.uri,
-            blessed=blessed.get(one.id, False) and fit.get(_number(one, "version"), True),
-            pushed=pushed.get(str(_number(one, "version"))),
-            revoked=_number(one, REVOKED) == 1,
-            reason=_text(one, REASON),
-            bases=bases.get(one.id, frozenset()),
-            kept=one.state not in _GONE,
+            id=model.id,
+            version=_number(model, "version"),
+            span=_number(model, "span"),
+            uri=model.uri,
+            blessed=blessed.get(model.id, False) and fit.get(_number(model, "version"), True),
+            pushed=pushed.get(str(_number(model, "version"))),
+            revoked=_number(model, REVOKED) == 1,
+            reason=_text(model, REASON),
+            bases=bases.get(model.id, frozenset()),
+            kept=model.state not in _GONE,
         )
-        for one in trained
+        for model in trained
     ]
-    made = [one for one in by_kind.get("Examples", []) if one.state not in _GONE]
-    spans = {_number(one, "span") for one in made if "new_events" in one.custom_properties}
+    made = [examples for examples in by_kind.get("Examples", []) if examples.state not in _GONE]
+    spans = {_number(examples, "span") for examples in made if "new_events" in examples.custom_properties}
     return ModelLineage(tuple(models), tuple(sorted(spans)))
 
 
@@ -166,7 +169,7 @@ def _bases(
         for execution_type in store.get_execution_types()
         if execution_type.name.rsplit(".", 1)[-1] == _TRAINER
     }
-    trainings = [one.id for one in store.get_executions_by_context(context) if one.type_id in types]
+    trainings = [execution.id for execution in store.get_executions_by_context(context) if execution.type_id in types]
     taken: dict[int, list[tuple[str, int]]] = {}
     made: dict[int, list[int]] = {}
     for event in store.get_events_by_execution_ids(trainings) if trainings else []:
@@ -174,8 +177,8 @@ def _bases(
             taken.setdefault(event.execution_id, []).extend((step.key, event.artifact_id) for step in event.path.steps)
         elif event.type == metadata_store_pb2.Event.OUTPUT:
             made.setdefault(event.execution_id, []).append(event.artifact_id)
-    models = {one.id: one for one in trained}
-    exemplars = {one.id: _number(one, "sequences") for one in memories}
+    models = {model.id: model for model in trained}
+    exemplars = {memory.id: _number(memory, "sequences") for memory in memories}
     made_with = {
         memory: model
         for outputs in made.values()
@@ -188,15 +191,15 @@ def _bases(
         inputs = taken.get(execution, [])
         for model in set(outputs) & set(models):
             parent = _number(models[model], "parent")
-            found = {
-                one
-                for key, one in inputs
+            parents = {
+                model
+                for key, model in inputs
                 # A full retrain is handed the champion too, and takes nothing from it.
-                if key == "base_model" and one in models and _number(models[one], "version") == parent
+                if key == "base_model" and model in models and _number(models[model], "version") == parent
             }
-            remembered = [one for key, one in inputs if key == "base_memory" and exemplars.get(one)]
-            found |= {made_with[one] for one in remembered if one in made_with}
-            bases[model] = frozenset(found)
+            remembered = [memory for key, memory in inputs if key == "base_memory" and exemplars.get(memory)]
+            parents |= {made_with[memory] for memory in remembered if memory in made_with}
+            bases[model] = frozenset(parents)
     return bases
 
 
@@ -209,12 +212,12 @@ def _about(pushed: metadata_store_pb2.Artifact) -> dict[str, Any]:
     return {"verdict": _text(pushed, "verdict"), "metrics": metrics}
 
 
-def _number(one: metadata_store_pb2.Artifact, name: str) -> int:
-    return one.custom_properties[name].int_value if name in one.custom_properties else 0
+def _number(artifact: metadata_store_pb2.Artifact, name: str) -> int:
+    return artifact.custom_properties[name].int_value if name in artifact.custom_properties else 0
 
 
-def _text(one: metadata_store_pb2.Artifact, name: str) -> str:
-    return one.custom_properties[name].string_value if name in one.custom_properties else ""
+def _text(artifact: metadata_store_pb2.Artifact, name: str) -> str:
+    return artifact.custom_properties[name].string_value if name in artifact.custom_properties else ""
 
 
 def read_model_lineage(config: Config) -> ModelLineage:

@@ -103,7 +103,7 @@ def read_runs(config: Config) -> list[Run]:
     if store is None:
         return []
     kinds = _Kinds.read(store)
-    return [_read(store, kinds, *one) for one in run_contexts(config, store)]
+    return [_read(store, kinds, *run_context) for run_context in run_contexts(config, store)]
 
 
 def run_contexts(config: Config, store: metadata_store.MetadataStore) -> Iterator[tuple[int, int, str, int]]:
@@ -121,14 +121,14 @@ def read_run(config: Config, span: int, revision: int | None = None) -> Run | No
     if store is None:
         return None
     name = Naming(config.data.dated).format(span)
-    found = None
+    newest = None
     # Revisions have no holes: a span is only run again when its latest revision is done or void.
     for number in itertools.count(1) if revision is None else (revision,):
         context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, name, number))
         if context is None:
             break
-        found = context.id, number
-    return None if found is None else _read(store, _Kinds.read(store), found[0], span, name, found[1])
+        newest = context.id, number
+    return None if newest is None else _read(store, _Kinds.read(store), newest[0], span, name, newest[1])
 
 
 def read_order(config: Config) -> dict[int, tuple[int, int]]:
@@ -167,8 +167,8 @@ def _read(store: metadata_store.MetadataStore, kinds: _Kinds, context: int, span
     executions = {
         kinds.executions[execution.type_id]: execution for execution in store.get_executions_by_context(context)
     }
-    found = _Artifacts(store.get_artifacts_by_context(context), kinds.artifacts, span)
-    return _run(span, name, revision, executions, found)
+    artifacts = _Artifacts(store.get_artifacts_by_context(context), kinds.artifacts, span)
+    return _run(span, name, revision, executions, artifacts)
 
 
 class _Artifacts:
@@ -177,7 +177,7 @@ class _Artifacts:
     def __init__(self, artifacts: list[metadata_store_pb2.Artifact], kinds: Mapping[int, str], span: int) -> None:
         self._found: list[tuple[str, dict[str, Any]]] = []
         self.base: dict[str, Any] = {}
-        for artifact in sorted(artifacts, key=lambda one: one.id):
+        for artifact in sorted(artifacts, key=lambda artifact: artifact.id):
             properties = {name: _plain(value) for name, value in artifact.custom_properties.items()}
             # Inputs from earlier spans belong to the run's context too.
             if properties.get("span") == span:
@@ -186,7 +186,9 @@ class _Artifacts:
                 self.base = properties
 
     def properties(self, kind: str, having: str) -> dict[str, Any]:
-        return next((one for name, one in reversed(self._found) if name == kind and having in one), {})
+        return next(
+            (properties for name, properties in reversed(self._found) if name == kind and having in properties), {}
+        )
 
 
 def _plain(value: metadata_store_pb2.Value) -> Any:
@@ -231,8 +233,8 @@ def _run(
         item_rows=sequences.get("item_rows"),
         key_rows=sequences.get("key_rows"),
         seconds={
-            node: (one.last_update_time_since_epoch - one.create_time_since_epoch) / 1000
-            for node, one in executions.items()
+            node: (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
+            for node, execution in executions.items()
         },
         overruled=decision.get("overruled", ""),
         drift=decision.get("drift", ""),

@@ -52,8 +52,8 @@ def read_serving_state(config: Config) -> ServingState:
         champion=champion,
         owed=() if champion is None else lineage.owed(champion),
         revoked={
-            reason: tuple(one.version for one in pushed if one.reason == reason)
-            for reason in dict.fromkeys(one.reason for one in pushed)
+            reason: tuple(model.version for model in pushed if model.reason == reason)
+            for reason in dict.fromkeys(model.reason for model in pushed)
         },
         left=tuple(version for version in present if version in lineage.revoked_versions),
         problem=problem,
@@ -71,7 +71,9 @@ def serving_state_lines(serving_state: ServingState, config: Config) -> list[str
     if serving_state.champion is not None:
         lines.append(f"{'champion':10}{serving_state.champion.version}")
         lines += owed_lines(serving_state.champion, serving_state.owed, config)
-    lines += [f"{'revoked':10}{', '.join(map(str, found))}: {why}" for why, found in serving_state.revoked.items()]
+    lines += [
+        f"{'revoked':10}{', '.join(map(str, versions_of))}: {why}" for why, versions_of in serving_state.revoked.items()
+    ]
     if serving_state.left:
         lines.append(
             f"Still in the folder although revoked: {', '.join(map(str, serving_state.left))}. A rollback was cut off: "

@@ -56,5 +56,5 @@ def _messages(field: FieldDescriptor, value: Any) -> list[message.Message]:
     if isinstance(value, message.Message):
         return [value]
     if field.message_type.GetOptions().map_entry:
-        return [one for one in value.values() if isinstance(one, message.Message)]
+        return [inner for inner in value.values() if isinstance(inner, message.Message)]
     return list(value)

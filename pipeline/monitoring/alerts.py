@@ -57,20 +57,20 @@ class DeliveryError(RuntimeError):
 
 def alerts_of(run: Run, before: Sequence[Run] = ()) -> list[Alert]:
     """What of a run is worth an alert: a refusal, drift, a figure that is far from those of the runs `before`."""
-    found = []
+    alerts = []
     if run.verdict and run.pushed is None:
-        found.append(Alert("refused", run.name, f"r{run.revision:02d}", run.verdict))
+        alerts.append(Alert("refused", run.name, f"r{run.revision:02d}", run.verdict))
     if run.drift:
-        found.append(Alert("drift", run.name, f"r{run.revision:02d}", run.drift))
+        alerts.append(Alert("drift", run.name, f"r{run.revision:02d}", run.drift))
     if sentences := unusual(run, before):
-        found.append(Alert("unusual", run.name, f"r{run.revision:02d}", " ".join(sentences)))
-    return found
+        alerts.append(Alert("unusual", run.name, f"r{run.revision:02d}", " ".join(sentences)))
+    return alerts
 
 
 def send_alerts_of(config: Config, run: Run) -> None:
     """Tells what of a run is worth an alert, beside the runs of the spans before it."""
     # Only who has somebody to tell pays for reading the whole ledger.
-    before = [one for one in read_ledger(config) if one.span < run.span] if _channels(config.alerts) else []
+    before = [earlier for earlier in read_ledger(config) if earlier.span < run.span] if _channels(config.alerts) else []
     send_alerts(config, alerts_of(run, before))
 
 
@@ -109,13 +109,13 @@ def _note(store: metadata_store.MetadataStore, kind: int, pipeline: str, event: 
 
 def _send(store: metadata_store.MetadataStore, pipeline: str, channels: dict[str, Callable[[bytes], None]]) -> None:
     failed: set[str] = set()
-    for context in sorted(store.get_contexts_by_type(TYPE), key=lambda one: one.id):
+    for context in sorted(store.get_contexts_by_type(TYPE), key=lambda context: context.id):
         properties = {name: value.string_value for name, value in context.custom_properties.items()}
         left = json.loads(properties["left"])
         if properties["pipeline"] != pipeline:
             continue
         # A channel that is no longer in the settings is not waited for, and one that is down is asked once a run.
-        for name in [one for one in left if one in channels and one not in failed]:
+        for name in [name for name in left if name in channels and name not in failed]:
             try:
                 channels[name](properties["body"].encode())
             except DeliveryError as error:
@@ -134,13 +134,13 @@ def _set(context: metadata_store_pb2.Context, **properties: str) -> None:
 
 
 def _channels(settings: Alerts) -> dict[str, Callable[[bytes], None]]:
-    found: dict[str, Callable[[bytes], None]] = {}
+    channels: dict[str, Callable[[bytes], None]] = {}
     if settings.argv:
-        found["command"] = lambda body: _run(settings.argv, body, settings.timeout)
+        channels["command"] = lambda body: _run(settings.argv, body, settings.timeout)
     if settings.webhook is not None:
         address = settings.webhook
-        found["webhook"] = lambda body: _post(address, body, settings.timeout)
-    return found
+        channels["webhook"] = lambda body: _post(address, body, settings.timeout)
+    return channels
 
 
 def _run(argv: Sequence[str], body: bytes, timeout: float) -> None:

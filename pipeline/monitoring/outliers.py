@@ -23,14 +23,14 @@ def unusual(run: Run, before: Sequence[Run]) -> list[str]:
     """
     metric = watched(run.next_span)
     figures: dict[str, tuple[float | None, list[float | None]]] = {
-        f"Next-span {metric}": (run.next_span.get(metric), [one.next_span.get(metric) for one in before]),
-        "The number of events": (run.events, [one.events for one in before]),
+        f"Next-span {metric}": (run.next_span.get(metric), [earlier.next_span.get(metric) for earlier in before]),
+        "The number of events": (run.events, [earlier.events for earlier in before]),
     }
     return [said for what, (value, past) in figures.items() if (said := _sentence(what, value, past[-_MOST:]))]
 
 
 def _sentence(what: str, value: float | None, before: Sequence[float | None]) -> str:
-    past = [float(one) for one in before if one is not None]
+    past = [float(figure) for figure in before if figure is not None]
     if value is None or len(past) < _FEWEST:
         return ""
     mean, spread, days = statistics.fmean(past), statistics.stdev(past), len(past)

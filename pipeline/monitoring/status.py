@@ -18,9 +18,9 @@ _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "re
 
 def shown(runs: Sequence[Run]) -> list[Run]:
     """Of every run the latest of each span, and earlier ones whose version was taken back; in order."""
-    latest = {run.span: run.revision for run in sorted(runs, key=lambda one: one.revision)}
+    latest = {run.span: run.revision for run in sorted(runs, key=lambda run: run.revision)}
     kept = [run for run in runs if run.revision == latest[run.span] or (run.pushed and run.revoked)]
-    return sorted(kept, key=lambda one: (one.span, one.revision))
+    return sorted(kept, key=lambda run: (run.span, run.revision))
 
 
 def status_table(ledger: Sequence[Run]) -> Table:

@@ -102,7 +102,7 @@ def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
 def _size(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> int:
     try:
         if entry.is_dir(follow_symlinks=False):
-            return sum(_size(one, seen) for one in _entries(entry.path))
+            return sum(_size(inner, seen) for inner in _entries(entry.path))
         about = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return 0

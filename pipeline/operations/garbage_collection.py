@@ -107,7 +107,7 @@ def carry_out(config: Config, planned: Cleanup) -> None:
         if store is None:
             return
         now = _plan(config, store)
-        if [one.id for one in now.going] != [one.id for one in planned.going]:
+        if [record.id for record in now.going] != [record.id for record in planned.going]:
             raise GcError("The ledger or the served folder has changed since this was planned. Run the command again.")
         remove(config, store, now.going)
         for path, _ in (*now.leftovers, *now.logs):
@@ -119,12 +119,12 @@ def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[
     """Removes the files of artifacts and tells ML Metadata. The caller holds the locks."""
     _tell(store, going, MARKED)
     bin_ = config.artifacts_path / _REMOVED
-    for one in going:
-        if one.folder.exists():
+    for record in going:
+        if record.folder.exists():
             bin_.mkdir(parents=True, exist_ok=True)
-            away = bin_ / f"{one.node}-{one.key}-{one.id}"
+            away = bin_ / f"{record.node}-{record.key}-{record.id}"
             shutil.rmtree(away, ignore_errors=True)
-            os.rename(one.folder, away)
+            os.rename(record.folder, away)
     shutil.rmtree(bin_, ignore_errors=True)
     _tell(store, going, DELETED)
 
@@ -132,14 +132,14 @@ def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[
 def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str, str]]:
     """Rows of a table: what, of which spans, how many, bytes, and why it stays or that it goes."""
     naming = Naming(config.data.dated)
-    found = [
+    rows = [
         (row.kind, _spans(row.records, naming), str(len(row.records)), human(row.size), row.why or "removed")
         for row in planned.rows
     ]
     for name, paths in (("left by killed runs", planned.leftovers), ("logs", planned.logs)):
         if paths:
-            found.append((name, "", str(len(paths)), human(sum(size for _, size in paths)), "removed"))
-    return found
+            rows.append((name, "", str(len(paths)), human(sum(size for _, size in paths)), "removed"))
+    return rows
 
 
 def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
@@ -150,12 +150,12 @@ def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
     except NeedError as error:
         raise GcError(f"What is needed must be known. {error}") from None
     groups: dict[tuple[str, str], list[ArtifactRecord]] = {}
-    for one in records.all:
-        if one.live or one.state == MARKED:
-            groups.setdefault((one.kind, reasons.get(one.id, "")), []).append(one)
+    for record in records.all:
+        if record.live or record.state == MARKED:
+            groups.setdefault((record.kind, reasons.get(record.id, "")), []).append(record)
     rows = [
-        Row(kind, bool(why), why, tuple(found), sum(tree_bytes(one.folder) for one in found))
-        for (kind, why), found in groups.items()
+        Row(kind, bool(why), why, tuple(grouped), sum(tree_bytes(record.folder) for record in grouped))
+        for (kind, why), grouped in groups.items()
     ]
     rows.sort(key=lambda row: (row.kind != MODEL, row.kind, row.kept, row.records[0].span, row.records[0].id))
     left = tuple((path, tree_bytes(path)) for path in leftovers(config, records))
@@ -166,30 +166,30 @@ def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
 
 def leftovers(config: Config, records: PipelineArtifacts) -> list[Path]:
     """Folders of executions that never came to their end, and files that were being written."""
-    known = records.folders | {one.folder for one in records.all if one.state == MARKED}
-    found = [path for path in (config.artifacts_path / _REMOVED,) if path.exists()]
+    known = records.folders | {record.folder for record in records.all if record.state == MARKED}
+    paths = [path for path in (config.artifacts_path / _REMOVED,) if path.exists()]
     for folder in sorted(config.artifacts_path.glob("*/*/*")):
         of_node = re.fullmatch(r"\d+", folder.name) and folder.parent.parent.name != ".system"
         if of_node and folder.is_dir() and folder not in known:
-            found.append(folder)
+            paths.append(folder)
     for folder in sorted(config.artifacts_path.glob("*/.system/*/*")):
         if any(path.is_file() for path in folder.rglob("*")):
-            found.append(folder)
-    found += sorted(config.root.glob(".tensorboard-*"))
+            paths.append(folder)
+    paths += sorted(config.root.glob(".tensorboard-*"))
     served = config.serving_path
-    return [*found, *sorted(served.glob(".*.partial")), *sorted(served.glob(".*.removed"))]
+    return [*paths, *sorted(served.glob(".*.partial")), *sorted(served.glob(".*.removed"))]
 
 
 def _tell(store: metadata_store.MetadataStore, going: Iterable[ArtifactRecord], state: int) -> None:
-    artifacts = store.get_artifacts_by_id([one.id for one in going])
+    artifacts = store.get_artifacts_by_id([record.id for record in going])
     for artifact in artifacts:
         artifact.state = state  # type: ignore[assignment]
     if artifacts:
         store.put_artifacts(artifacts)  # one call is one transaction
 
 
-def _spans(found: Sequence[ArtifactRecord], naming: Naming) -> str:
-    spans = sorted({one.span for one in found})
+def _spans(records: Sequence[ArtifactRecord], naming: Naming) -> str:
+    spans = sorted({record.span for record in records})
     return " to ".join(dict.fromkeys(naming.format(span) for span in (spans[0], spans[-1])))
 
 

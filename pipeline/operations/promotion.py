@@ -54,7 +54,12 @@ def take_off(config: Config, label: str) -> dict[str, int]:
     """
     with alone(config.root):
         labels = _labels(config)
-        return _write(config, {} if label == STABLE else {one: labels[one] for one in labels if one != label})
+        return _write(
+            config,
+            {}
+            if label == STABLE
+            else {other_label: labels[other_label] for other_label in labels if other_label != label},
+        )
 
 
 def begin(config: Config) -> None:

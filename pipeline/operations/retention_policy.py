@@ -61,16 +61,16 @@ def needed_models(config: Config, lineage: ModelLineage) -> dict[int, str]:
 
     present = versions(config.serving_path)
     for name, version in sorted(labels.items()):
-        for one in lineage.of_version(version)[-1:]:
-            keep(one, name)
+        for model in lineage.of_version(version)[-1:]:
+            keep(model, name)
     for version in reversed(present):
-        for one in lineage.of_version(version)[-1:]:
-            keep(one, "served" if version == present[-1] else "in the served folder")
+        for model in lineage.of_version(version)[-1:]:
+            keep(model, "served" if version == present[-1] else "in the served folder")
     keep(lineage.champion(), "champion")
     keep(lineage.served(), "served after a restore")
     # Whichever of these turns out to be bad: what is then served, and what the next day then starts from.
     for version in present:
-        gone = {one.id for one in lineage.with_descendants(lineage.of_version(version))}
+        gone = {model.id for model in lineage.with_descendants(lineage.of_version(version))}
         keep(lineage.served(gone), f"served after `rollback --bad {version}`")
         keep(lineage.champion(gone), f"champion after `rollback --bad {version}`")
     return reasons
@@ -90,41 +90,44 @@ def needed(
     """
     reasons: Reasons = {}
 
-    def keep(found: Iterable[ArtifactRecord], why: str) -> None:
-        for one in found:
-            reasons.setdefault(one.id, why)
+    def keep(artifacts: Iterable[ArtifactRecord], why: str) -> None:
+        for record in artifacts:
+            reasons.setdefault(record.id, why)
 
-    latest = {run.span: run for run in sorted(runs, key=lambda one: one.revision)}
+    latest = {run.span: run for run in sorted(runs, key=lambda run: run.revision)}
     for run in latest.values():
         if run.state != "done":
             ids = records.runs.get((run.span, run.revision), frozenset())
-            keep((one for one in records.all if one.id in ids), "its run is not done")
-    for one in records.of(MODEL):
-        if one.id in models:
-            reasons.setdefault(one.id, models[one.id])
+            keep((record for record in records.all if record.id in ids), "its run is not done")
+    for record in records.of(MODEL):
+        if record.id in models:
+            reasons.setdefault(record.id, models[record.id])
     kept = [model for model in lineage.models if model.id in models]
     horizon = _horizon(records, kept)
     since = "since the oldest version one can go back to"
-    for kind in {one.kind for one in records.all} - {MODEL, MEMORY, *PAPERS}:
-        keep((one for one in newest(records.of(kind)) if one.span >= horizon), since)
+    for kind in {record.kind for record in records.all} - {MODEL, MEMORY, *PAPERS}:
+        keep((record for record in newest(records.of(kind)) if record.span >= horizon), since)
     # What the days after the horizon look back at.
     keep(_last(records.of("SpanTransform/sequences"), horizon, components.most_spans(config)), "owed or retrained on")
     for name, (count, passed_over) in window(config).items():
         keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
     for kind in PAPERS:
         shown = newest(records.of(kind))[-config.gc.keep_spans :]
-        keep((one for one in records.of(kind) if shown and one.span >= shown[0].span), "papers of the last spans")
+        keep(
+            (record for record in records.of(kind) if shown and record.span >= shown[0].span),
+            "papers of the last spans",
+        )
     keep(newest(records.of("ImportSchemaGen/schema"))[-1:], "schema")
     _shadow(records, reasons)
-    _belonging(records, {one.id for one in records.of(MODEL) if one.id in reasons}, keep)
+    _belonging(records, {record.id for record in records.of(MODEL) if record.id in reasons}, keep)
     return reasons
 
 
-def newest(found: Iterable[ArtifactRecord]) -> list[ArtifactRecord]:
+def newest(records: Iterable[ArtifactRecord]) -> list[ArtifactRecord]:
     """The newest of every span, oldest span first; the rule of `components.resolvers.newest_by_span`."""
     by_span: dict[int, ArtifactRecord] = {}
-    for one in sorted(found, key=lambda one: one.id):
-        by_span[one.span] = one
+    for record in sorted(records, key=lambda record: record.id):
+        by_span[record.span] = record
     return [by_span[span] for span in sorted(by_span)]
 
 
@@ -133,40 +136,40 @@ def _horizon(records: PipelineArtifacts, kept: Collection[Model]) -> int:
 
     Also the last but one: a new delivery of the last day replaces it.
     """
-    states = [one.span for one in newest(records.of(STATES[0]))]
-    return min([*states[-2:], *(one.span for one in kept)], default=0)
+    states = [record.span for record in newest(records.of(STATES[0]))]
+    return min([*states[-2:], *(record.span for record in kept)], default=0)
 
 
-def _last(found: Iterable[ArtifactRecord], horizon: int, count: int) -> list[ArtifactRecord]:
+def _last(records: Iterable[ArtifactRecord], horizon: int, count: int) -> list[ArtifactRecord]:
     """Those after the horizon, and the last `count` up to it."""
-    every = newest(found)
-    before = [one for one in every if one.span <= horizon]
-    return [*before[max(0, len(before) - count) :], *(one for one in every if one.span > horizon)]
+    every = newest(records)
+    before = [record for record in every if record.span <= horizon]
+    return [*before[max(0, len(before) - count) :], *(record for record in every if record.span > horizon)]
 
 
 def _shadow(records: PipelineArtifacts, reasons: Reasons) -> None:
     """Of one span the newest artifact counts: where an older one is kept, what hides it must not vanish."""
-    for kind in {one.kind for one in records.all}:
+    for kind in {record.kind for record in records.all}:
         oldest: dict[int, int] = {}
-        for one in records.of(kind):
-            if one.id in reasons:
-                oldest.setdefault(one.span, one.id)
-            elif one.span in oldest:
-                reasons[one.id] = "newer than one of its span that is kept"
+        for record in records.of(kind):
+            if record.id in reasons:
+                oldest.setdefault(record.span, record.id)
+            elif record.span in oldest:
+                reasons[record.id] = "newer than one of its span that is kept"
 
 
 def _belonging(
     records: PipelineArtifacts, models: Collection[int], keep: Callable[[Iterable[ArtifactRecord], str], None]
 ) -> None:
     """What belongs to a model that is kept: its memory, its verdicts, and the vocabulary that its rows mean."""
-    of_model = {one.id: one for one in records.of(MODEL) if one.id in models}
-    kept = {one.version for one in of_model.values()}
-    keep((one for one in records.of(MEMORY) if one.version in kept), "memory of a model that is kept")
+    of_model = {record.id: record for record in records.of(MODEL) if record.id in models}
+    kept = {record.version for record in of_model.values()}
+    keep((record for record in records.of(MEMORY) if record.version in kept), "memory of a model that is kept")
     verdict = "verdict on a model that is kept"
-    keep((one for one in records.of("Evaluator/blessing") if _judged(one) in of_model), verdict)
-    keep((one for one in records.of("SpanPusher/pushed") if one.version in kept), verdict)
-    taken = {one for model in of_model for one in records.taken.get(model, ())}
-    keep((one for one in records.of(STATES[0]) if one.id in taken), "vocabulary of a model that is kept")
+    keep((record for record in records.of("Evaluator/blessing") if _judged(record) in of_model), verdict)
+    keep((record for record in records.of("SpanPusher/pushed") if record.version in kept), verdict)
+    taken = {artifact_id for model in of_model for artifact_id in records.taken.get(model, ())}
+    keep((record for record in records.of(STATES[0]) if record.id in taken), "vocabulary of a model that is kept")
 
 
 def _judged(blessing: ArtifactRecord) -> int:

@@ -108,7 +108,10 @@ def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: floa
     """
     with alone(config.root), alone_in_store(config):
         lineage = read_model_lineage(config)
-        if _plan(config, lineage, [one for version in planned.named for one in lineage.of_version(version)]) != planned:
+        if (
+            _plan(config, lineage, [model for version in planned.named for model in lineage.of_version(version)])
+            != planned
+        ):
             raise RollbackError("The ledger or the folder has changed since this was planned. Run the command again.")
         take_back(config, planned, _reasons(planned, lineage, reason), wait_seconds)
 
@@ -151,7 +154,7 @@ def finish(config: Config) -> tuple[int, ...]:
 def describe(planned: Rollback, config: Config) -> list[str]:
     """The rollback in lines of text, for a person to agree to."""
     naming = Naming(config.data.dated)
-    lines = [f"{'revoked':10}{_of(one, planned, naming)}" for one in planned.revoke]
+    lines = [f"{'revoked':10}{_of(model, planned, naming)}" for model in planned.revoke]
     present = versions(config.serving_path)
     now = f"{present[-1]} -> " if present and present[-1] != planned.serves.version else ""
     lines.append(f"{'served':10}{now}{planned.serves.version}{' (restored from its artifact)' * planned.restore}")
@@ -168,10 +171,10 @@ def pushed_version(lineage: ModelLineage, option: str, version: int) -> int:
     Raises:
       RollbackError: it was not.
     """
-    found = lineage.of_version(version)
-    if any(one.pushed is not None for one in found):
+    models = lineage.of_version(version)
+    if any(model.pushed is not None for model in models):
         return version
-    why = " That one was trained and never pushed." if found else ""
+    why = " That one was trained and never pushed." if models else ""
     raise RollbackError(f"`{option}` must be a version that was pushed. Received: {version}.{why} {_known(lineage)}")
 
 
@@ -208,7 +211,7 @@ def plan_without(config: Config, lineage: ModelLineage, named: Sequence[Model], 
     Raises:
       RollbackError: nothing would be left to serve.
     """
-    ids = {one.id for one in gone}
+    ids = {model.id for model in gone}
     champion, serves = lineage.champion(ids), lineage.served(ids)
     if champion is None or serves is None:
         raise RollbackError(
@@ -216,9 +219,9 @@ def plan_without(config: Config, lineage: ModelLineage, named: Sequence[Model], 
             f"{_known(lineage)} Go back to one of them, or push a good one first: `warmspan run --redo`."
         )
     present = versions(config.serving_path)
-    out = lineage.revoked_versions | {one.version for one in gone}
+    out = lineage.revoked_versions | {model.version for model in gone}
     leaving = tuple(version for version in present if version in out)
-    strange = [one for one in present if one > serves.version and not lineage.of_version(one)]
+    strange = [version for version in present if version > serves.version and not lineage.of_version(version)]
     if strange:
         raise RollbackError(
             f"{config.serving_path} must hold nothing above version {serves.version} that this pipeline has not made, "
@@ -226,8 +229,8 @@ def plan_without(config: Config, lineage: ModelLineage, named: Sequence[Model], 
         )
     labels = sorted(_labels(config).items())
     return Rollback(
-        named=tuple(sorted({one.version for one in named})),
-        revoke=tuple(one for one in gone if not one.revoked),
+        named=tuple(sorted({model.version for model in named})),
+        revoke=tuple(model for model in gone if not model.revoked),
         champion=champion,
         serves=serves,
         restore=serves.version not in present,
@@ -262,24 +265,26 @@ def _follow(config: Config, planned: Rollback, wait_seconds: float = 0.0) -> Non
 
 
 def _reasons(planned: Rollback, lineage: ModelLineage, reason: str) -> dict[int, str]:
-    def why(one: Model) -> str:
-        from_ = _came_from(one, planned, lineage)
-        return reason if one.version in planned.named else f"descends from {from_}: {reason}"
+    def why(model: Model) -> str:
+        from_ = _came_from(model, planned, lineage)
+        return reason if model.version in planned.named else f"descends from {from_}: {reason}"
 
-    return {one.id: why(one) for one in planned.revoke}
+    return {model.id: why(model) for model in planned.revoke}
 
 
-def _came_from(one: Model, planned: Rollback, lineage: ModelLineage) -> int:
+def _came_from(model: Model, planned: Rollback, lineage: ModelLineage) -> int:
     """The version named that `one` descends from, the last if there are several."""
     for version in sorted(planned.named, reverse=True):
-        if one.id in {other.id for other in lineage.with_descendants(lineage.of_version(version))}:
+        if model.id in {other.id for other in lineage.with_descendants(lineage.of_version(version))}:
             return version
     return planned.named[-1]
 
 
-def _of(one: Model, planned: Rollback, naming: Naming) -> str:
-    what = "" if one.version in planned.named else f", descends from {', '.join(map(str, planned.named))}"
-    return f"{one.version}, of {naming.format(one.span)}{what}{'' if one.pushed is not None else ', never pushed'}"
+def _of(model: Model, planned: Rollback, naming: Naming) -> str:
+    what = "" if model.version in planned.named else f", descends from {', '.join(map(str, planned.named))}"
+    return (
+        f"{model.version}, of {naming.format(model.span)}{what}{'' if model.pushed is not None else ', never pushed'}"
+    )
 
 
 def _known(lineage: ModelLineage) -> str:

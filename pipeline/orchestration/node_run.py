@@ -150,7 +150,7 @@ def _run(
     if run.conditional(node) and skipped:
         result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
     else:
-        if waiting := [one for one in run.upstream(node) if not run.done(one)]:
+        if waiting := [upstream for upstream in run.upstream(node) if not run.done(upstream)]:
             raise RunError(
                 f"{node} must come after {', '.join(waiting)}. Received: {run.name}, where they are not done."
             )
@@ -173,13 +173,13 @@ def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
 
 
 def _read(config: Config, span: int, revision: int) -> Run:
-    found = read_run(config, span, revision)
-    if found is None:
+    run = read_run(config, span, revision)
+    if run is None:
         name = Naming(config.data.dated).format(span)
         raise RunError(
             f"A run that has begun must be in the ledger. Received: none for {run_id(config.name, name, revision)}."
         )
-    return found
+    return run
 
 
 def _why(run: Run | None) -> str:

@@ -103,7 +103,7 @@ class SpanRun:
 
     def _refuse_late_override(self) -> None:
         """What the user wants instead must reach the decision; a repeat of the same wish finds it done."""
-        taken = [one for one in self._executions(_DECIDER) if one.last_known_state in _DONE]
+        taken = [execution for execution in self._executions(_DECIDER) if execution.last_known_state in _DONE]
         if self._override and taken and taken[-1].custom_properties["overrule"].string_value != self._override:
             raise RunError(
                 f"`--decide` must come before the decision is taken. Received: {self._override.replace('_', '-')} for "

@@ -39,8 +39,8 @@ def rules(config: Config) -> UpdatePolicy:
         next_span_spans=policy.next_span.spans,
         next_span_least=policy.next_span.at_least,
         drift=tuple(
-            DriftRule(name, one.measure, Limit(one.fine_tune, one.retrain))
-            for name, one in sorted(policy.drift.columns.items())
+            DriftRule(name, column.measure, Limit(column.fine_tune, column.retrain))
+            for name, column in sorted(policy.drift.columns.items())
         ),
         drift_spans=policy.drift.spans,
         retention=Limit(policy.retention.fine_tune, policy.retention.retrain),
@@ -54,20 +54,20 @@ def rules(config: Config) -> UpdatePolicy:
 def window(config: Config) -> dict[str, tuple[int, int]]:
     """What of earlier spans the policy looks at: name to how many spans, and how many of the last are passed over."""
     policy, asked = config.policy, rules(config)
-    found = {}
+    windows = {}
     if asked.next_span.set:
-        found["evaluations"] = (policy.next_span.spans, 0)
-    if any(one.limit.set for one in asked.drift):
-        found["past_statistics"] = (policy.drift.spans, 0)
+        windows["evaluations"] = (policy.next_span.spans, 0)
+    if any(drift_rule.limit.set for drift_rule in asked.drift):
+        windows["past_statistics"] = (policy.drift.spans, 0)
     if asked.retention.set:
         older = policy.retention
-        found["older_held_out"] = (older.spans, older.age - 1)
+        windows["older_held_out"] = (older.spans, older.age - 1)
         # A span without a verdict shifts the others: those that are needed are found by their span.
-        found["verdicts"] = (older.spans + older.age - 1, 0)
+        windows["verdicts"] = (older.spans + older.age - 1, 0)
     tried = max(policy.cooldown if _can_retrain(asked) else 0, asked.schedule.period if asked.schedule else 0)
     if tried:
-        found["decisions"] = (tried, 0)
-    return found
+        windows["decisions"] = (tried, 0)
+    return windows
 
 
 def channels(config: Config) -> dict[str, Channel]:
@@ -92,7 +92,7 @@ def signals(
     asked = rules(config)
     own = {
         "evaluation": asked.next_span.set or asked.retention.set,
-        "statistics": any(one.limit.set for one in asked.drift),
+        "statistics": any(drift_rule.limit.set for drift_rule in asked.drift),
         "vocabulary": asked.new_items.set or asked.new_keys.set,
     }
     # The older events are the champion's to be tested on; the decision sees what came of it.
@@ -101,7 +101,13 @@ def signals(
 
 
 def _can_retrain(asked: UpdatePolicy) -> bool:
-    limits = (asked.next_span, asked.retention, asked.new_items, asked.new_keys, *(one.limit for one in asked.drift))
+    limits = (
+        asked.next_span,
+        asked.retention,
+        asked.new_items,
+        asked.new_keys,
+        *(drift_rule.limit for drift_rule in asked.drift),
+    )
     return asked.max_age is not None or any(limit.retrain is not None for limit in limits)
 
 

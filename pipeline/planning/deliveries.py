@@ -17,8 +17,8 @@ def read_deliveries(config: Config) -> dict[int, Delivery]:
     Spans that were forgotten are left out: they count as never delivered.
     """
     forgotten = SuppressionList.load(config.suppression_list_path)
-    found = delivered(config.data.path, config.data.pattern)
-    return {span: _delivery(config, span) for span in found if forgotten is None or span not in forgotten.spans}
+    deliveries = delivered(config.data.path, config.data.pattern)
+    return {span: _delivery(config, span) for span in deliveries if forgotten is None or span not in forgotten.spans}
 
 
 def _delivery(config: Config, span: int) -> Delivery:

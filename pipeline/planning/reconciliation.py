@@ -122,50 +122,50 @@ class _Reconciler:
             *self._of_the_owed(),
             *(self._of_what_is_ahead(span, ahead, stop) for span in self._ahead),
         ]
-        return Reconciliation(tuple(sorted(findings, key=lambda one: one.span)), (*again, *ahead))
+        return Reconciliation(tuple(sorted(findings, key=lambda finding: finding.span)), (*again, *ahead))
 
     def _changed(self) -> dict[int, tuple[Kind, str]]:
-        found: dict[int, tuple[Kind, str]] = {}
+        changed_spans: dict[int, tuple[Kind, str]] = {}
         for span in self._done:
             if span in self._delivered and changed(self._runs[span], self._delivered[span]):
-                after = [one for one in self._done if one > span]
+                after = [later for later in self._done if later > span]
                 run, delivery = self._runs[span], self._delivered[span]
                 what = "The files have changed"
                 if delivery.version is not None and delivery.version != run.delivery:
                     what = f"Version {delivery.version} has come; version {run.delivery} was trained on"
                 stands = f", and {named(after, self._naming)} stand on it" if after else ", and nothing stands on it"
-                found[span] = "changed" if after else "re-delivered", f"{what}{stands}."
-        return found
+                changed_spans[span] = "changed" if after else "re-delivered", f"{what}{stands}."
+        return changed_spans
 
     def _late(self) -> dict[int, tuple[Kind, str]]:
-        found: dict[int, tuple[Kind, str]] = {}
+        late_spans: dict[int, tuple[Kind, str]] = {}
         for span in self._delivered:
             if not self._done or not self._done[0] < span < self._done[-1] or span in self._done:
                 continue
-            after = named([one for one in self._done if one > span], self._naming)
+            after = named([later for later in self._done if later > span], self._naming)
             if span in self._runs:
-                found[span] = "retry", f"{self._broken(span)}, and {after} were run since."
+                late_spans[span] = "retry", f"{self._broken(span)}, and {after} were run since."
             else:
-                found[span] = "late", f"It came after {after} had been run."
-        return found
+                late_spans[span] = "late", f"It came after {after} had been run."
+        return late_spans
 
     def _outdated(self, order: Mapping[int, tuple[int, int]]) -> dict[int, tuple[Kind, str]]:
-        found: dict[int, tuple[Kind, str]] = {}
+        outdated_spans: dict[int, tuple[Kind, str]] = {}
         latest, of = -1, 0
         for span in self._done:
             if span not in order:
                 continue
             first, last = order[span]
             if first < latest:
-                found[span] = "outdated", f"It stands on {self._naming.format(of)}, which was run again since."
+                outdated_spans[span] = "outdated", f"It stands on {self._naming.format(of)}, which was run again since."
             if last > latest:
                 latest, of = last, span
-        return found
+        return outdated_spans
 
     def _to_redo(self) -> list[int]:
         if not self._past:
             return []
-        return sorted({*(one for one in self._done if one >= min(self._past)), *self._past})
+        return sorted({*(done for done in self._done if done >= min(self._past)), *self._past})
 
     def _step(self, span: int) -> Step:
         return Step(span, next_revision(self._runs.get(span), again=True))
@@ -187,13 +187,13 @@ class _Reconciler:
 
     def _of_the_past(self, again: Sequence[Step]) -> list[Finding]:
         return [
-            Finding(span, self._naming.format(span), kind, why, tuple(one for one in again if one.span >= span))
+            Finding(span, self._naming.format(span), kind, why, tuple(later for later in again if later.span >= span))
             for span, (kind, why) in self._past.items()
         ]
 
     def _gaps(self, spans: Sequence[int], past: bool) -> list[Finding]:
-        missing = [one for one in range(spans[0], spans[-1]) if one not in self._delivered] if spans else []
-        missing = [one for one in missing if one not in self._done]
+        missing = [number for number in range(spans[0], spans[-1]) if number not in self._delivered] if spans else []
+        missing = [missing_span for missing_span in missing if missing_span not in self._done]
         rows: list[list[int]] = []
         for span in missing:
             if rows and rows[-1][-1] == span - 1:
@@ -227,7 +227,7 @@ class _Reconciler:
 
     def _of_the_owed(self) -> list[Finding]:
         redo = min(self._past, default=None)
-        found = []
+        findings = []
         for span in self._owed:
             if redo is not None and span >= redo:
                 continue  # it is run again in any case, and decided upon anew
@@ -237,8 +237,8 @@ class _Reconciler:
                 why = "its candidate was refused"
             learns = f"{self._naming.format(self._ahead[0])} learns it" if self._ahead else "the next span learns it"
             sentence = f"The champion has not learned it, because {why}; {learns} on the way."
-            found.append(Finding(span, self._naming.format(span), "owed", sentence))
-        return found
+            findings.append(Finding(span, self._naming.format(span), "owed", sentence))
+        return findings
 
     def _of_what_is_ahead(self, span: int, ahead: Sequence[Step], stop: int | None) -> Finding:
         kind: Kind = "retry" if span in self._runs else "backfill"

@@ -110,7 +110,7 @@ def changed(run: Run, delivery: Delivery) -> bool:
 def _overtaken(spans: Sequence[int], replaced: Collection[int], done: Collection[int], naming: Naming) -> str:
     lines = []
     for span in spans:
-        after = [one for one in sorted(done) if one > span]
+        after = [later for later in sorted(done) if later > span]
         what = "was delivered again" if span in replaced else "was delivered"
         lines.append(f"{naming.format(span)} {what} after later spans were run: {named(after, naming)}.")
     return "\n".join(

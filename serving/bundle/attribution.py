@@ -59,7 +59,7 @@ def scores_without(
     """
     if not len(taken_out):
         return np.zeros(0)
-    histories = [[one for place, one in enumerate(history) if place not in out] for out in taken_out]
+    histories = [[item for place, item in enumerate(history) if place not in out] for out in taken_out]
     return ask(user, histories, [item])[:, 0].astype(np.float64)
 
 

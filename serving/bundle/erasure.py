@@ -25,7 +25,7 @@ BESIDE, AWAY = ".rewritten", ".exchanged"
 def bundle_names(folder: Path, ids: Collection[bytes]) -> bool:
     """Whether the bundle holds one of `ids` as a key, in a list of keys or in a request."""
     keys = _read(folder, _KEYS)
-    if keys is not None and any(one in set(keys.tolist()) for one in ids):
+    if keys is not None and any(key in set(keys.tolist()) for key in ids):
         return True
     return _warm_up_names(folder, ids) or any(_named_in(path, ids) for path in _lists(folder))
 
@@ -58,8 +58,8 @@ def erase_in_bundle(
     changed: dict[str, np.ndarray] = {}
     grown = 0
     keys = _read(folder, _KEYS)
-    if keys is not None and any(one in ids for one in keys.tolist()):
-        changed[_KEYS] = np.array([ids.get(one, one) for one in keys.tolist()], object)
+    if keys is not None and any(key in ids for key in keys.tolist()):
+        changed[_KEYS] = np.array([ids.get(key, key) for key in keys.tolist()], object)
         grown = sum(map(len, changed[_KEYS])) - sum(map(len, keys))
     for name, value in filled.items():
         changed[name] = value.copy()
@@ -103,20 +103,20 @@ def erase_in_reference(path: Path, ids: Collection[bytes]) -> int:
 
     if not path.exists():
         return 0
-    found = Reference.load(path)
+    reference = Reference.load(path)
     kept = []
-    for place, user in enumerate(found.users):
-        example = found.examples[place] if place < len(found.examples) else b""
+    for place, user in enumerate(reference.users):
+        example = reference.examples[place] if place < len(reference.examples) else b""
         keys = tf.train.Example.FromString(example).features.feature["key"].bytes_list.value
         if user not in ids and not any(key in ids for key in keys):
             kept.append(place)
-    if len(kept) < len(found):
-        examples = [found.examples[place] for place in kept] if found.examples else []
-        own: dict[str, Any] = {name: [getattr(found, name)[place] for place in kept] for name in _OF_POSITIONS}
+    if len(kept) < len(reference):
+        examples = [reference.examples[place] for place in kept] if reference.examples else []
+        own: dict[str, Any] = {name: [getattr(reference, name)[place] for place in kept] for name in _OF_POSITIONS}
         beside = path.with_name(f".{path.name}.{os.getpid()}")
-        dataclasses.replace(found, examples=examples, **own).save(beside)
+        dataclasses.replace(reference, examples=examples, **own).save(beside)
         os.replace(beside, path)
-    return len(found) - len(kept)
+    return len(reference) - len(kept)
 
 
 _OF_POSITIONS = ("users", "histories", "items", "scores")
@@ -138,12 +138,12 @@ def _tables_of_keys(folder: Path, tables: Sequence[np.ndarray]) -> dict[str, np.
     if reader is None:
         return {}
     shapes = reader.get_variable_to_shape_map()
-    found = {name: reader.get_tensor(name) for name in shapes if name.startswith("parameters/") and shapes[name]}
-    found = {name: value for name, value in found.items() if value.dtype.kind == "f" and value.ndim == 2}
+    tensors = {name: reader.get_tensor(name) for name in shapes if name.startswith("parameters/") and shapes[name]}
+    tensors = {name: value for name, value in tensors.items() if value.dtype.kind == "f" and value.ndim == 2}
     if tables:
-        return {name: value for name, value in found.items() if any(_same(value, table) for table in tables)}
+        return {name: value for name, value in tensors.items() if any(_same(value, table) for table in tables)}
     keys, items = (shapes.get(name, [-1])[0] for name in (_KEYS, _ITEMS))
-    return {} if keys == items else {name: value for name, value in found.items() if len(value) == keys}
+    return {} if keys == items else {name: value for name, value in tensors.items() if len(value) == keys}
 
 
 def _same(value: np.ndarray, table: np.ndarray) -> bool:
@@ -178,7 +178,7 @@ def _warm_up_names(folder: Path, ids: Collection[bytes]) -> bool:
 def _without(inputs: Mapping[str, np.ndarray], ids: Collection[bytes]) -> dict[str, np.ndarray]:
     if "user_id" not in inputs:
         return dict(inputs)
-    users = [_NOBODY if one in ids else one for one in inputs["user_id"].ravel().tolist()]
+    users = [_NOBODY if user in ids else user for user in inputs["user_id"].ravel().tolist()]
     return {**inputs, "user_id": np.array(users, object).reshape(inputs["user_id"].shape)}
 
 

@@ -97,12 +97,14 @@ def write_bundle(signatures: Exportable, folder: str | Path, about: Mapping[str,
 
 def table_bytes(graphs: Iterable[Any]) -> dict[str, int]:
     """Bytes of the variables that concrete functions use, each once, by type of value; a string's are its own."""
-    found: dict[str, int] = {}
-    for variable in {id(one): one for graph in graphs for one in graph.graph.variables}.values():
+    sizes: dict[str, int] = {}
+    for variable in {
+        id(graph_variable): graph_variable for graph in graphs for graph_variable in graph.graph.variables
+    }.values():
         values = variable.numpy()
         size = sum(map(len, values.ravel())) if variable.dtype == "string" else values.nbytes
-        found[variable.dtype.name] = found.get(variable.dtype.name, 0) + int(size)
-    return found
+        sizes[variable.dtype.name] = sizes.get(variable.dtype.name, 0) + int(size)
+    return sizes
 
 
 def check_bundle(folder: str | Path) -> Manifest:
@@ -112,9 +114,9 @@ def check_bundle(folder: str | Path) -> Manifest:
       BundleError: a part is missing, unknown or other than the manifest says.
     """
     manifest = Manifest.read(folder)
-    found = fingerprints(folder)
-    for name in sorted(set(found) | set(manifest.files)):
-        wanted, got = manifest.files.get(name), found.get(name)
+    actual = fingerprints(folder)
+    for name in sorted(set(actual) | set(manifest.files)):
+        wanted, got = manifest.files.get(name), actual.get(name)
         if wanted != got:
             raise BundleError(
                 f"The parts of a bundle must be those of its manifest. Received: {folder}, part {name}, manifest says "

@@ -59,8 +59,8 @@ class Reference:
         raw = json.loads(Path(path).read_text())
         return cls(
             users=_ids(raw["users"]),
-            histories=[_ids(one) for one in raw["histories"]],
-            items=[_ids(one) for one in raw["items"]],
+            histories=[_ids(history) for history in raw["histories"]],
+            items=[_ids(list_of_items) for list_of_items in raw["items"]],
             scores=raw["scores"],
             examples=_ids(raw["examples"]),
             k=raw["k"],
@@ -86,10 +86,10 @@ class Reference:
         """
         known = dict(zip(self.items[position], self.scores[position], strict=True))
         wanted = list(self.scores[position])[: self.k]
-        got = [one for one in answer if one][: self.k]
+        got = [answered for answered in answer if answered][: self.k]
         if len(got) != len(wanted):
             return f"{len(got)} items instead of {len(wanted)}"
-        spread = max((abs(one) for one in wanted), default=0.0)
+        spread = max((abs(score) for score in wanted), default=0.0)
         for place, (item, score, right) in enumerate(zip(got, scores, wanted, strict=False)):
             own = known.get(item)
             if own is None or not np.allclose([own, score], right, rtol=1e-3, atol=1e-4 * max(spread, 1.0)):
@@ -119,7 +119,7 @@ def make_reference(
     """
     item_ids, key_ids = _names(catalogue.items, catalogue.first_row), _names(catalogue.keys, catalogue.first_row)
     shown, step = catalogue.shown, max(1, _CELLS // max(1, catalogue.size))
-    items, found = [], []
+    items, serialized = [], []
     for at in range(0, len(key), step):
         part = slice(at, at + step)
         for scores, seen in zip(score_all(key[part], history[part]).numpy(), history[part], strict=True):
@@ -129,9 +129,9 @@ def make_reference(
             best = np.argsort(-scores, kind="stable")[: 2 * k]
             best = best[scores[best] > UNAVAILABLE]
             items.append([item_ids(row) for row in best])
-            found.append(scores[best].tolist())
-    histories = [[item_ids(row) for row in one if row] for one in history]
-    return Reference([key_ids(row) for row in key], histories, items, found, list(examples), k)
+            serialized.append(scores[best].tolist())
+    histories = [[item_ids(row) for row in keys_history if row] for keys_history in history]
+    return Reference([key_ids(row) for row in key], histories, items, serialized, list(examples), k)
 
 
 def _names(ids: Sequence[bytes], first_row: int) -> Callable[[int], bytes]:

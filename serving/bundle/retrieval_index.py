@@ -86,13 +86,13 @@ class ApproximateIndex:
     def __init__(self, product: DotProduct, shown: np.ndarray, lists: int | None, probes: int) -> None:
         rows = np.flatnonzero(shown)
         vectors = product.items.vectors(tf.constant(rows)).numpy()
-        found = cluster(vectors, lists or max(1, round(4 * len(rows) ** 0.5)))
+        clusters = cluster(vectors, lists or max(1, round(4 * len(rows) ** 0.5)))
         self._query = product.query
         self._vectors = product.items.vectors
-        self._centres = tf.Variable(found.centres, trainable=False, name="centres")
-        self._starts = tf.Variable(found.starts, trainable=False, name="starts")
-        self._members = tf.Variable(rows[found.order].astype(np.int32), trainable=False, name="members")
-        self.lists = len(found.centres)
+        self._centres = tf.Variable(clusters.centres, trainable=False, name="centres")
+        self._starts = tf.Variable(clusters.starts, trainable=False, name="starts")
+        self._members = tf.Variable(rows[clusters.order].astype(np.int32), trainable=False, name="members")
+        self.lists = len(clusters.centres)
         self.probes = min(probes, self.lists)
 
     def top(self, key: tf.Tensor, history: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:

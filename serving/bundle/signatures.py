@@ -125,7 +125,10 @@ class Signatures(tf.Module):
         # One or the other costs nothing where no request of the batch is of that kind.
         from_all = tf.cond(tf.reduce_all(listed), none, among_all)
         from_listed = tf.cond(tf.reduce_any(listed), among_listed, none)
-        rows, scores = (tf.where(listed[:, None], one, other) for one, other in zip(from_listed, from_all, strict=True))
+        rows, scores = (
+            tf.where(listed[:, None], listed_part, other)
+            for listed_part, other in zip(from_listed, from_all, strict=True)
+        )
         wanted = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
         most = tf.reduce_max(tf.concat([wanted, [0]], axis=0))
         scores = tf.where(tf.range(self._max_k) < wanted[:, None], scores, UNAVAILABLE)
@@ -152,12 +155,12 @@ class Signatures(tf.Module):
 
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The metrics of string [b] serialised held-out positions, float32 [b, 1] each."""
-        one = tf.io.FixedLenFeature([], tf.int64)
+        integer = tf.io.FixedLenFeature([], tf.int64)
         parsed = tf.io.parse_example(
             examples,
             {
-                "key_row": one,
-                "item_row": one,
+                "key_row": integer,
+                "item_row": integer,
                 "history": tf.io.RaggedFeature(tf.int64),
                 "weight": tf.io.FixedLenFeature([], tf.float32),
             },
@@ -198,9 +201,9 @@ class Signatures(tf.Module):
 
     def warm_up(self) -> list[tuple[str, Mapping[str, np.ndarray]]]:
         """Requests that go through all of the graph that a user can ask: signature names with their inputs."""
-        one, other = _some(self.items.ids, self._first_row), b"none of the ids"
+        known, other = _some(self.items.ids, self._first_row), b"none of the ids"
         user = np.array([other if self.keys is None else _some(self.keys.ids, self._first_row)], object)
-        history, nothing = np.array([[other, one]], object), np.array([[b""]], object)
+        history, nothing = np.array([[other, known]], object), np.array([[b""]], object)
         pair = {"user_id": user, "history": history}
         among = {**pair, "exclude": nothing, "candidates": nothing, "k": np.zeros(1, np.int32)}
         requests: list[tuple[str, Mapping[str, np.ndarray]]] = [

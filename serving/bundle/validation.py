@@ -91,8 +91,8 @@ def _every_signature(model: SavedModel, folder: Path, reference: Reference | Non
     if reference is not None and reference.examples:
         requests.append(("evaluate", {"examples": np.array(reference.examples, object)}))
     if "evaluate_rows" in model.signatures:
-        one = np.ones(1, np.int64)
-        position = {"key": one, "history": one[:, None], "item": one, "weight": np.ones(1, np.float32)}
+        integer = np.ones(1, np.int64)
+        position = {"key": integer, "history": integer[:, None], "item": integer, "weight": np.ones(1, np.float32)}
         requests.append(("evaluate_rows", position))
     for name, inputs in requests:
         for output, values in model.run(name, inputs).items():

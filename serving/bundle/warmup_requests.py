@@ -35,9 +35,9 @@ def read_warm_up(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     path = folder / WARM_UP_FILE
     if not path.exists():
         return []
-    found = []
+    requests = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-        found.append((request.model_spec.signature_name, inputs))
-    return found
+        requests.append((request.model_spec.signature_name, inputs))
+    return requests

@@ -246,7 +246,7 @@ def _merged(inputs: Sequence[Tensors], padding: int) -> dict[str, np.ndarray]:
     """One tensor by name, of the rows of all requests in order and `padding` copies of the last one's first row."""
     merged = {}
     for name in inputs[0]:
-        tensors = [one[name] for one in inputs]
+        tensors = [tensors_of[name] for tensors_of in inputs]
         if padding:
             tensors.append(np.repeat(tensors[-1][:1], padding, axis=0))
         shapes = {tensor.shape[1:] for tensor in tensors}

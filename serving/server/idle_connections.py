@@ -32,8 +32,8 @@ class IdleConnections:
         while True:
             await asyncio.sleep(self._seconds / 4)
             now = time.monotonic()
-            idle = [one for one in server.connections if one not in self._busy]
-            self._idle_since = {one: self._idle_since.get(one, now) for one in idle}
+            idle = [connection for connection in server.connections if connection not in self._busy]
+            self._idle_since = {connection: self._idle_since.get(connection, now) for connection in idle}
             for connection, since in list(self._idle_since.items()):
                 if now - since >= self._seconds:
                     connection.force_close()

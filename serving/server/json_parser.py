@@ -14,7 +14,7 @@ from typing import Any
 
 from serving.errors import ServingError, invalid
 
-# The exact reader takes about a second for this much; a longer body gets Python's own wording of the fault.
+# The exact reader takes about a second for this much; of a longer body only the place of the fault is told.
 EXACT_LIMIT = 1 << 20
 SHOWN_LENGTH = 256
 
@@ -71,8 +71,8 @@ def read_json(body: bytes) -> Any:
                 raise invalid("JSON Parse error: Nested too deeply.") from None
         except json.JSONDecodeError as error:
             if not exact:
-                offset = _byte_offset(text, error.pos)
-                raise invalid(f"JSON Parse error: {error.msg}. at offset: {offset}") from None
+                offset = _byte_offset(text, _fault(text, error.pos))
+                raise invalid(f"JSON Parse error: Invalid value, name or separator. at offset: {offset}") from None
     return _ExactReader(text).read()
 
 
@@ -113,6 +113,11 @@ def _integer(token: str) -> int | float:
 
 _PLAIN = json.JSONDecoder(object_pairs_hook=_members)
 _CAREFUL = json.JSONDecoder(object_pairs_hook=_members, parse_int=_integer)
+
+
+def _fault(text: str, position: int) -> int:
+    """Where a value or a name should begin and does not: some Pythons give the comma that has nothing behind it."""
+    return _SPACE.match(text, position + 1).end() if text[position : position + 1] == "," else position  # type: ignore[union-attr]
 
 
 def _byte_offset(text: str, position: int) -> int:

@@ -162,7 +162,7 @@ class ModelManager:
         # sees the labels where they are now.
         with self._lock:
             folders = {config.base_path for config in self._configs.values()}
-        found = {folder: _listed(folder) for folder in folders}
+        listed = {folder: _listed(folder) for folder in folders}
         self._reread_config()
         with self._lock:
             configs = list(self._configs.values())
@@ -174,7 +174,7 @@ class ModelManager:
             self._retire_all(name, keep=set())
         for config in configs:
             folder = config.base_path
-            versions = found[folder] if folder in found else _listed(folder)
+            versions = listed[folder] if folder in listed else _listed(folder)
             if versions is None:
                 self._move_labels(config)
             else:
@@ -197,12 +197,12 @@ class ModelManager:
         except ModelConfigError as error:
             _log.error("Keeping the models as they were: %s", error)
 
-    def _poll_model(self, config: ModelConfig, found: Mapping[int, Path]) -> None:
-        wanted = config.policy.select(found)
+    def _poll_model(self, config: ModelConfig, versions: Mapping[int, Path]) -> None:
+        wanted = config.policy.select(versions)
         for version in sorted(wanted, reverse=True):
             if self._stopping.is_set():
                 return
-            self._load_if_due(config.name, version, found[version])
+            self._load_if_due(config.name, version, versions[version])
         served, held = self._move_labels(config)
         # As long as nothing that is wanted can answer, what is there goes on answering.
         if served & wanted or not wanted:
@@ -331,13 +331,13 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     Raises:
       OSError: the folder is not there, or may not be read.
     """
-    found = {}
+    versions = {}
     for child in os.scandir(base_path):
         if child.name.isascii() and child.name.isdigit() and len(child.name) < 20:
             path = Path(child.path)
             if any((path / name).exists() for name in SAVED_MODEL_FILES):
-                found[int(child.name)] = path
-    return found
+                versions[int(child.name)] = path
+    return versions
 
 
 def _fingerprint(path: Path) -> object:

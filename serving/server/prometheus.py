@@ -90,8 +90,8 @@ class Metrics:
 
     def page(self) -> str:
         """The answer to a scrape."""
-        series = [one for one in vars(self).values() if isinstance(one, Counter | Histogram)]
-        return "\n".join(line for one in series for line in one.lines()) + "\n"
+        series = [counter for counter in vars(self).values() if isinstance(counter, Counter | Histogram)]
+        return "\n".join(line for family in series for line in family.lines()) + "\n"
 
 
 def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:

@@ -186,7 +186,10 @@ class RestServer:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         done = threading.Event()
-        before = {one: signal.signal(one, lambda *_: done.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            signal_number: signal.signal(signal_number, lambda *_: done.set())
+            for signal_number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             self.start()
             # The interpreter is the server's alone here. What was loaded stays: a collection that walks through all of
@@ -196,8 +199,8 @@ class RestServer:
             done.wait()
         finally:
             self.stop()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for signal_number, handler in before.items():
+                signal.signal(signal_number, handler)
 
     def __enter__(self) -> RestServer:
         return self.start()

@@ -19,16 +19,16 @@ class Latest:
 
     versions: int = 1
 
-    def select(self, found: Iterable[int]) -> set[int]:
-        return set(sorted(found)[-self.versions :])
+    def select(self, versions: Iterable[int]) -> set[int]:
+        return set(sorted(versions)[-self.versions :])
 
 
 @dataclass(frozen=True)
 class All:
     """Every version in the folder."""
 
-    def select(self, found: Iterable[int]) -> set[int]:
-        return set(found)
+    def select(self, versions: Iterable[int]) -> set[int]:
+        return set(versions)
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Specific:
 
     versions: frozenset[int]
 
-    def select(self, found: Iterable[int]) -> set[int]:
-        return set(self.versions) & set(found)
+    def select(self, versions: Iterable[int]) -> set[int]:
+        return set(self.versions) & set(versions)
 
 
 VersionPolicy = Latest | All | Specific

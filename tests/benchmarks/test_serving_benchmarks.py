@@ -54,8 +54,8 @@ def test_mutated_requests_leave_the_server_whole(server: RestServer, seed: int) 
 
 
 def test_the_same_seed_mutates_in_the_same_way() -> None:
-    one, other = Mutator("shop", valid_bodies(), 3), Mutator("shop", valid_bodies(), 3)
-    made = [one.request() for _ in range(50)]
+    first, other = Mutator("shop", valid_bodies(), 3), Mutator("shop", valid_bodies(), 3)
+    made = [first.request() for _ in range(50)]
     assert made == [other.request() for _ in range(50)]
     assert len(set(made)) > 45
 

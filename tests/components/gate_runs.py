@@ -70,10 +70,10 @@ def judge(
     """Runs the gate in `folder` and reads what it wrote."""
 
     def made(kind: type, name: str, number: int) -> artifact.Artifact:
-        one = kind()
-        one.id, one.uri = number, str(folder / name)
+        created = kind()
+        created.id, created.uri = number, str(folder / name)
         (folder / name).mkdir()
-        return one
+        return created
 
     examples = made(standard_artifacts.Examples, "held_out", 1)
     examples.split_names = artifact_utils.encode_split_names(["eval"])

@@ -81,12 +81,12 @@ def _records(path: Path) -> Iterator[bytes]:
 
 
 def _examples(folder: Path) -> list[dict[str, list]]:
-    found = []
+    examples = []
     for path in sorted(folder.iterdir()):
         for record in _records(path):
             features = tf.train.Example.FromString(record).features.feature
-            found.append({name: list(getattr(f, f.WhichOneof("kind")).value) for name, f in features.items()})
-    return found
+            examples.append({name: list(getattr(f, f.WhichOneof("kind")).value) for name, f in features.items()})
+    return examples
 
 
 def _as(kind: type, lists: tuple[str, ...], example: dict[str, list]):

@@ -97,7 +97,7 @@ class Reference:
 
     def _sequences(self, key: bytes, yesterday: list[Event], today: list[Event]) -> list[Sequence]:
         length, past, new = self.settings.length, self.trained.get(key, []), yesterday + today
-        found, done = [], 0
+        sequences, done = [], 0
         while done < len(new):
             earlier = past + new[:done]
             fits = length if len(new) <= length else length - min(len(earlier), length // 2)
@@ -106,7 +106,7 @@ class Reference:
             events = (earlier[-room:] if room else []) + part
             first_new = len(events) - len(part)
             first_today = first_new + max(0, min(len(yesterday) - done, len(part)))
-            found.append(
+            sequences.append(
                 Sequence(
                     key,
                     self.keys.row(key),
@@ -118,7 +118,7 @@ class Reference:
                 )
             )
             done += len(part)
-        return found
+        return sequences
 
     def _held_out(self, event: Event, earlier: list[Event], items: Counter[bytes], keys: Counter[bytes]) -> HeldOut:
         def slice_of(count: int) -> bytes:

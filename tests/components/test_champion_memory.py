@@ -11,16 +11,16 @@ from components.resolvers import Champion
 
 
 def made(kind: type[artifact.Artifact], number: int, **properties: int) -> artifact.Artifact:
-    one = kind()
-    one.id = number
+    created = kind()
+    created.id = number
     for name, value in properties.items():
-        one.set_int_custom_property(name, value)
-    return one
+        created.set_int_custom_property(name, value)
+    return created
 
 
 def resolve(models: list, blessings: list, memories: list, span: int) -> list[int]:
-    found = {"model": models, "model_blessing": blessings, "memory": memories, "sequences": []}
-    return [one.id for one in Champion(span, 3).resolve_artifacts(None, found)["memory"]]
+    inputs = {"model": models, "model_blessing": blessings, "memory": memories, "sequences": []}
+    return [memory.id for memory in Champion(span, 3).resolve_artifacts(None, inputs)["memory"]]
 
 
 def day(span: int, first_id: int, blessed: int = 1, revoked: int = 0) -> tuple[list, list, list]:

@@ -116,9 +116,11 @@ def test_the_bundle_answers_for_the_days_items_with_their_titles(tmp_path: Path,
     model = train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
     recommend = tf.saved_model.load(f"{model.uri}/{SERVING_FOLDER}").signatures["serving_default"]
     answer = recommend(user_id=tf.constant(["u1"]), history=tf.constant([[""]]))
-    found = dict(zip(answer["item_ids"].numpy()[0].tolist(), answer["titles"].numpy()[0].tolist(), strict=True))
-    found.pop(b"", None)
-    assert found == {ITEMS[0]: b'One, "the first"', ITEMS[1]: b"Two\nlines", ITEMS[2]: b""}
+    titles_by_item = dict(
+        zip(answer["item_ids"].numpy()[0].tolist(), answer["titles"].numpy()[0].tolist(), strict=True)
+    )
+    titles_by_item.pop(b"", None)
+    assert titles_by_item == {ITEMS[0]: b'One, "the first"', ITEMS[1]: b"Two\nlines", ITEMS[2]: b""}
 
 
 @pytest.mark.parametrize("content", ["item,name\n1,one\n", "", None, "item_id,title\n1\n"])
@@ -150,9 +152,9 @@ def test_other_columns_come_along_and_what_is_withdrawn_does_not_come(tmp_path: 
         columns=("title", "genres"),
         available_column="sold",
     )
-    found = recommended(train(tmp_path / "first", days[0], cold(days[0]), settings=settings))
-    assert sorted((one["item_ids"], one["titles"], one["genres"]) for one in found) == sorted(
-        [(ITEMS[0], b"One", b"a|b"), (ITEMS[2], b"", b""), *[(b"", b"", b"")] * (len(found) - 2)]
+    answers = recommended(train(tmp_path / "first", days[0], cold(days[0]), settings=settings))
+    assert sorted((answer["item_ids"], answer["titles"], answer["genres"]) for answer in answers) == sorted(
+        [(ITEMS[0], b"One", b"a|b"), (ITEMS[2], b"", b""), *[(b"", b"", b"")] * (len(answers) - 2)]
     )
 
 
@@ -195,9 +197,9 @@ def test_what_an_index_loses_is_written_down_and_the_export_answers(
     assert index.min_recall <= about["recall"] <= 1
     assert (about["probes"] is not None) == (index.type == "approximate")
     assert f"a table of {index.table} finds {about['recall']:.2%}" in model.get_string_custom_property("notes")
-    found = validate(Path(model.uri) / SERVING_FOLDER, Reference.load(Path(model.uri) / REFERENCE_FILE), 10_000.0)
-    assert not found.refusal
-    assert found.figures["recall"] == pytest.approx(about["recall"])
+    validation = validate(Path(model.uri) / SERVING_FOLDER, Reference.load(Path(model.uri) / REFERENCE_FILE), 10_000.0)
+    assert not validation.refusal
+    assert validation.figures["recall"] == pytest.approx(about["recall"])
 
 
 def test_a_model_without_item_vectors_says_that_it_can_t_have_another_table(tmp_path: Path, days: list[Day]) -> None:
@@ -212,10 +214,10 @@ def test_an_export_answers_what_the_model_did(tmp_path: Path, days: list[Day], s
     reference = Reference.load(Path(model.uri) / REFERENCE_FILE)
     assert len(reference) == 2
     assert reference.users == [b"u1", b"u2"]
-    found = validate(Path(model.uri) / SERVING_FOLDER, reference, 10_000.0)
-    assert not found.refusal
-    assert found.figures["recall"] == 1.0
-    assert found.figures["load_seconds"] > 0
+    validation = validate(Path(model.uri) / SERVING_FOLDER, reference, 10_000.0)
+    assert not validation.refusal
+    assert validation.figures["recall"] == 1.0
+    assert validation.figures["load_seconds"] > 0
 
 
 def test_a_changed_model_asks_for_a_retrain(tmp_path: Path, days: list[Day]) -> None:

@@ -25,8 +25,10 @@ needs_strace = pytest.mark.skipif(bool(why_no_strace()), reason=why_no_strace() 
 @pytest.fixture(scope="module")
 def child() -> Iterator[Helper]:
     # What a change imports when it first needs it is imported before, so that it does not count.
-    with helper(MODULE, "google.protobuf.text_format", "tensorflow_serving.config.model_server_config_pb2") as one:
-        yield one
+    with helper(
+        MODULE, "google.protobuf.text_format", "tensorflow_serving.config.model_server_config_pb2"
+    ) as child_helper:
+        yield child_helper
 
 
 @pytest.fixture(scope="module")
@@ -124,17 +126,17 @@ def test_labels_that_are_moved_in_a_killed_process_are_the_old_or_the_new(child:
     write_labels(file, "shop", served, old)
     _, calls = child.traced(f"{MODULE}:move_label", str(served))
     assert {"rename", "fsync", "write"} <= set(calls)
-    found = []
+    seen_labels = []
     for call, count in calls.items():
         for number in range(1, count + 1):
             write_labels(file, "shop", served, old)
             child.traced(f"{MODULE}:move_label", str(served), inject=f"{call}:signal=SIGKILL:when={number}")
-            found.append(read_labels(file, "shop"))
-            assert found[-1] in (old, new)
+            seen_labels.append(read_labels(file, "shop"))
+            assert seen_labels[-1] in (old, new)
             assert not folder_changes.move_label(str(served))
             assert read_labels(file, "shop") == new
             assert {path.name for path in served.parent.iterdir()} == {"shop", "models.config"}
-    assert old in found
+    assert old in seen_labels
     write_labels(file, "shop", served, old)
     for call in ("write", "rename"):
         status, _ = child.traced(f"{MODULE}:move_label", str(served), inject=f"{call}:error=ENOSPC:when=1")

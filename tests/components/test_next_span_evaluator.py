@@ -81,18 +81,18 @@ def test_yesterdays_held_out_events_are_not_the_days_own(tmp_path: Path, champio
     """They were in the champion's gate already."""
     day = make_day(tmp_path / "days", 8, 4, [(2, [2, 3, 4, 5], 1)])
     [path] = Path(day.sequences.uri).rglob("*.gz")
-    found = read_sequences([str(path)])
-    assert len(found.positions(today_only=True)) == 3
+    sequences = read_sequences([str(path)])
+    assert len(sequences.positions(today_only=True)) == 3
     _rewrite_first_today(path, 3)
     _, metrics = evaluate(tmp_path / "evaluation", day, champion)
     assert metrics["events"] == 1 + 1
 
 
 def _rewrite_first_today(path: Path, first: int) -> None:
-    raw = [bytes(one) for one in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()]
+    raw = [bytes(record) for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()]
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for one in raw:
-            example = tf.train.Example.FromString(one)
+        for record in raw:
+            example = tf.train.Example.FromString(record)
             example.features.feature["first_today"].int64_list.value[:] = [first]
             writer.write(example.SerializeToString())
 
@@ -123,7 +123,7 @@ def test_the_slices_hold_every_event_once(tmp_path: Path, champion: artifact.Art
     slices = json.loads((tmp_path / "evaluation" / "slices.json").read_text())
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     for kind in ("item_slice", "key_slice"):
-        of_kind = [one for where, one in slices.items() if where.startswith(kind)]
-        assert sum(one["events"] for one in of_kind) == metrics["events"]
-        total = sum(one["events"] * one["recall"] for one in of_kind)
+        of_kind = [of_slice for where, of_slice in slices.items() if where.startswith(kind)]
+        assert sum(of_slice["events"] for of_slice in of_kind) == metrics["events"]
+        total = sum(of_slice["events"] * of_slice["recall"] for of_slice in of_kind)
         assert total / metrics["events"] == pytest.approx(metrics["recall"])

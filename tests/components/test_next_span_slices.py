@@ -31,25 +31,28 @@ def test_slices_follow_from_what_was_trained_on_before_the_day(tmp_path_factory,
         grown.save(folder, name)
         rows[name] = grown.lookup(ids).tolist()
     learned = sequences([(key, [item], 0) for key, item in zip(rows["keys"], rows["items"], strict=True)])
-    found = trained_before(learned, learned.positions(today_only=True), str(folder), COLD_BELOW)
+    trained = trained_before(learned, learned.positions(today_only=True), str(folder), COLD_BELOW)
     for name, column in (("keys", 0), ("items", 1)):
         counts = before[name].trained_counts([b"%d" % event[column] for event in today])
         wanted = [b"new" if n == 0 else b"cold" if n < COLD_BELOW else b"warm" for n in counts]
-        assert found[f"{name[:-1]}_slice"].tolist() == wanted
+        assert trained[f"{name[:-1]}_slice"].tolist() == wanted
 
 
 def test_an_id_without_a_row_counts_as_new(tmp_path):
     for name in ("items", "keys"):
         Vocabulary.empty(1).grow([b"seldom"], 1, min_count=2, half_life=7.0).save(tmp_path, name)
     learned = sequences([(1, [1], 0)])
-    found = trained_before(learned, learned.positions(), str(tmp_path), COLD_BELOW)
-    assert {name: labels.tolist() for name, labels in found.items()} == {"item_slice": [b"new"], "key_slice": [b"new"]}
+    trained = trained_before(learned, learned.positions(), str(tmp_path), COLD_BELOW)
+    assert {name: labels.tolist() for name, labels in trained.items()} == {
+        "item_slice": [b"new"],
+        "key_slice": [b"new"],
+    }
 
 
 def test_every_position_falls_into_one_slice_of_each_kind():
     labels = {"item_slice": np.array([b"new", b"warm", b"new"], object), "key_slice": np.array([b"cold"] * 3, object)}
-    found = by_slice(labels, lambda here: {"events": float(len(here)), "first": float(here[0])})
-    assert found == {
+    counted = by_slice(labels, lambda here: {"events": float(len(here)), "first": float(here[0])})
+    assert counted == {
         "item_slice:new": {"events": 2, "first": 0},
         "item_slice:warm": {"events": 1, "first": 1},
         "key_slice:cold": {"events": 3, "first": 0},

@@ -16,24 +16,24 @@ _ids = itertools.count(1)
 
 def made(kind: type = standard_artifacts.Examples, **properties: int) -> artifact.Artifact:
     """An artifact newer than those made before."""
-    one = kind()
-    one.id = next(_ids)
+    created = kind()
+    created.id = next(_ids)
     for name, value in properties.items():
-        one.set_int_custom_property(name, value)
-    return one
+        created.set_int_custom_property(name, value)
+    return created
 
 
 def blessing(model: artifact.Artifact, blessed: int) -> artifact.Artifact:
     return made(standard_artifacts.ModelBlessing, current_model_id=model.id, blessed=blessed)
 
 
-def shuffled(found: list[artifact.Artifact]) -> list[artifact.Artifact]:
+def shuffled(artifacts_given: list[artifact.Artifact]) -> list[artifact.Artifact]:
     """MLMD promises no order."""
-    return random.sample(found, len(found))
+    return random.sample(artifacts_given, len(artifacts_given))
 
 
-def ids(found: list[artifact.Artifact]) -> list[int]:
-    return [one.id for one in found]
+def ids(artifacts_given: list[artifact.Artifact]) -> list[int]:
+    return [artifact.id for artifact in artifacts_given]
 
 
 def test_the_newest_artifact_of_a_span_counts_and_spans_are_in_order() -> None:
@@ -46,13 +46,13 @@ def test_the_newest_artifact_of_a_span_counts_and_spans_are_in_order() -> None:
 
 
 def test_yesterday_is_the_last_span_before_this_one() -> None:
-    found = {
+    inputs = {
         "vocabulary": [made(artifacts.Vocabulary, span=span) for span in (3, 7, 5, 8)],
         "history": [made(artifacts.KeyHistory, span=span) for span in (8, 7, 7)],
     }
-    resolved = PreviousState(span=8).resolve_artifacts(None, {name: shuffled(all_) for name, all_ in found.items()})
-    assert ids(resolved["vocabulary"]) == ids([found["vocabulary"][1]])
-    assert ids(resolved["history"]) == ids([found["history"][2]])
+    resolved = PreviousState(span=8).resolve_artifacts(None, {name: shuffled(all_) for name, all_ in inputs.items()})
+    assert ids(resolved["vocabulary"]) == ids([inputs["vocabulary"][1]])
+    assert ids(resolved["history"]) == ids([inputs["history"][2]])
 
 
 def test_the_first_day_has_no_yesterday() -> None:
@@ -71,14 +71,14 @@ def champion(
     most: int = 3,
     pushed: list[artifact.Artifact] | None = None,
 ) -> dict[str, list[artifact.Artifact]]:
-    found = {
+    inputs = {
         "model": shuffled(models),
         "model_blessing": shuffled(blessings),
         "sequences": shuffled(sequences or []),
         "memory": shuffled(memory or []),
         "verdicts": shuffled(pushed or []),
     }
-    return Champion(span=span, most=most).resolve_artifacts(None, found)
+    return Champion(span=span, most=most).resolve_artifacts(None, inputs)
 
 
 def test_the_champion_is_the_latest_blessed_model_before_the_span() -> None:

@@ -70,9 +70,9 @@ def test_a_stable_sort_over_files_in_name_order_gives_time_then_place_in_the_fil
         deliver(tmp_path, lines(*rows[100 * number : 100 * number + 100]), f"part-{number}.csv")
     done = ingest(tmp_path, tmp_path / "out", eval_fraction=0.1)
     assert len(done.files("train")) > 1
-    found = sorted(done.events("train"), key=lambda event: event["timestamp"])
-    found += sorted(done.events("eval"), key=lambda event: event["timestamp"])
-    assert [event["key"].decode() for event in found] == [row[0] for row in sorted(rows, key=lambda row: row[2])]
+    in_order = sorted(done.events("train"), key=lambda event: event["timestamp"])
+    in_order += sorted(done.events("eval"), key=lambda event: event["timestamp"])
+    assert [event["key"].decode() for event in in_order] == [row[0] for row in sorted(rows, key=lambda row: row[2])]
 
 
 def test_exact_duplicates_are_dropped_over_all_files(tmp_path: Path) -> None:
@@ -339,10 +339,10 @@ def test_real_film_ratings_come_through_whole(tmp_path: Path, movietweetings: Pa
     assert time.perf_counter() - began < 30
     source = (movietweetings / "events" / "2013-03-02" / "events.csv").read_text().splitlines()[1:]
     expected = sorted(source, key=lambda line: int(line.split(",")[3]))
-    found = [
+    lines = [
         f"{e['key'].decode()},{e['item'].decode()},{e['weight']:g},{e['timestamp'] // 1000}" for e in done.all_events
     ]
-    assert found == expected
+    assert lines == expected
     assert done.rejects == []
 
 

@@ -155,10 +155,10 @@ def test_whatever_csv_writes_is_read_back_with_its_lines(
         patch.setattr(line_chunks, "PIECE_BYTES", size)
         pieces = csv_reader.plan(str(path), "x.csv", ("a", "b", "c"))
         batches = [raw for piece in pieces for raw in csv_reader.read(piece, ("a", "b", "c"))]
-    found = []
+    rows_read = []
     for raw in batches:
         assert not raw.malformed
-        found += list(
+        rows_read += list(
             zip(raw.rows.tolist(), zip(*(raw.columns[name].to_pylist() for name in "abc"), strict=True), strict=True)
         )
-    assert found == expected
+    assert rows_read == expected

@@ -224,8 +224,8 @@ def test_in_a_pipeline_the_state_resolves_to_nothing_on_the_first_day(tmp_path: 
             )
         )
     with metadata.Metadata(connection) as store:
-        found = store.store.get_artifacts_by_type("WarmspanVocabulary")
-        made = [artifact.custom_properties["span"].int_value for artifact in found]
+        vocabularies = store.store.get_artifacts_by_type("WarmspanVocabulary")
+        made = [artifact.custom_properties["span"].int_value for artifact in vocabularies]
         examples = [
             artifact.custom_properties["new_events"].int_value
             for artifact in store.store.get_artifacts_by_type("Examples")

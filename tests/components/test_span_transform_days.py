@@ -71,9 +71,9 @@ def test_days_are_as_in_the_reference(
         shutil.rmtree(root)
 
 
-def _check_history(found: dict[bytes, dict], reference: Reference) -> None:
-    assert found.keys() == reference.trained.keys() | reference.waiting.keys()
-    for key, row in found.items():
+def _check_history(history: dict[bytes, dict], reference: Reference) -> None:
+    assert history.keys() == reference.trained.keys() | reference.waiting.keys()
+    for key, row in history.items():
         waiting = reference.waiting.get(key, [])
         kept = reference.trained.get(key, [])[-reference.settings.length :] + waiting
         assert row["held_out"] == len(waiting)
@@ -163,8 +163,8 @@ def test_an_item_admitted_later_is_resolved_in_the_old_history(tmp_path: Path) -
 def test_long_chunks_keep_half_a_sequence_of_context(tmp_path: Path) -> None:
     made = [([Event(b"k", b"%d" % n, n, float(n)) for n in range(25)], [])]
     (where,) = _run(tmp_path, made, Settings(length=10))
-    found = [(s.first_new, s.weights) for s in days.read_sequences(where.sequences)]
-    assert found == [
+    weights_read = [(s.first_new, s.weights) for s in days.read_sequences(where.sequences)]
+    assert weights_read == [
         (0, tuple(map(float, range(10)))),
         (5, tuple(map(float, range(5, 15)))),
         (5, tuple(map(float, range(10, 20)))),
@@ -177,18 +177,18 @@ def test_slices_are_by_the_counts_before_the_span(tmp_path: Path) -> None:
     asked = [Event(name, name, 100, 1.0) for name in (b"warm", b"cold", b"new")]
     made = [(seen, []), ([Event(b"new", b"new", 50, 1.0)], asked)]
     *_, where = _run(tmp_path, made, Settings(cold_below=2, item_min_count=3))
-    found = {position.item: position for position in days.read_held_out(where.held_out)}
-    assert {item: position.item_slice for item, position in found.items()} == {name: name for name in found}
-    assert {item: position.key_slice for item, position in found.items()} == {name: name for name in found}
-    assert {item: position.item_row for item, position in found.items()} == {b"warm": 2, b"cold": 1, b"new": 1}
+    by_item = {position.item: position for position in days.read_held_out(where.held_out)}
+    assert {item: position.item_slice for item, position in by_item.items()} == {name: name for name in by_item}
+    assert {item: position.key_slice for item, position in by_item.items()} == {name: name for name in by_item}
+    assert {item: position.item_row for item, position in by_item.items()} == {b"warm": 2, b"cold": 1, b"new": 1}
 
 
 @pytest.mark.parametrize("shards", [2, 8])
 def test_the_number_of_shards_changes_only_the_order(tmp_path: Path, shards: int) -> None:
     made = _days(3)
-    one = _run(tmp_path / "one", made, Settings(length=7, item_min_count=2, key_min_count=2))
+    single = _run(tmp_path / "one", made, Settings(length=7, item_min_count=2, key_min_count=2))
     many = _run(tmp_path / "many", made, Settings(length=7, item_min_count=2, key_min_count=2), shards)
-    for a, b in zip(one, many, strict=True):
+    for a, b in zip(single, many, strict=True):
         assert days.bytes_of(a.vocabulary) == days.bytes_of(b.vocabulary)
         assert Counter(days.read_sequences(a.sequences)) == Counter(days.read_sequences(b.sequences))
         assert Counter(days.read_held_out(a.held_out)) == Counter(days.read_held_out(b.held_out))

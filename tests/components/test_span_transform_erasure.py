@@ -8,7 +8,12 @@ import pyarrow as pa
 import tensorflow as tf
 
 from components.span_transform import history as history_lib
-from components.span_transform.erasure import erase_in_examples, erase_in_history, forget_in_vocabulary, theirs_in
+from components.span_transform.erasure import (
+    count_examples_of,
+    erase_in_examples,
+    erase_in_history,
+    erase_in_vocabulary,
+)
 from trainer.vocabulary import Vocabulary
 
 GONE, STAND_IN = b"user-4711", b"forgotten-abc"
@@ -18,7 +23,7 @@ def test_a_row_keeps_its_place_and_is_never_given_away(tmp_path: Path) -> None:
     seen = [b"a", GONE, GONE, b"b", b"a", b"once"]
     before = Vocabulary.empty(2).grow(seen, span=7, min_count=2, half_life=7.0).grow([b"b"], 8, 2, 7.0)
     before.save(tmp_path, "keys")
-    assert forget_in_vocabulary(tmp_path, "keys", {GONE: STAND_IN}) == 1
+    assert erase_in_vocabulary(tmp_path, "keys", {GONE: STAND_IN}) == 1
     after = Vocabulary.load(tmp_path, "keys")
     assert before.ids.to_pylist() == [b"a", GONE, b"b"]
     assert after.ids.to_pylist() == [b"a", STAND_IN, b"b"]
@@ -28,12 +33,12 @@ def test_a_row_keeps_its_place_and_is_never_given_away(tmp_path: Path) -> None:
     assert (after.counts[[0, 2]] == before.counts[[0, 2]]).all()
     grown = after.grow([b"c", b"c", b"a"], 9, 2, 7.0)
     assert grown.lookup([b"c"])[0] == before.size, "new ids come after all rows"
-    assert forget_in_vocabulary(tmp_path, "keys", {GONE: STAND_IN}) == 0
+    assert erase_in_vocabulary(tmp_path, "keys", {GONE: STAND_IN}) == 0
 
 
 def test_who_waits_for_admission_is_dropped(tmp_path: Path) -> None:
     Vocabulary.empty(1).grow([GONE, b"b"], span=7, min_count=3, half_life=7.0).save(tmp_path, "keys")
-    assert forget_in_vocabulary(tmp_path, "keys", {GONE: STAND_IN}) == 1
+    assert erase_in_vocabulary(tmp_path, "keys", {GONE: STAND_IN}) == 1
     assert Vocabulary.load(tmp_path, "keys").pending["id"].to_pylist() == [b"b"]
 
 
@@ -57,7 +62,9 @@ def test_a_history_loses_the_row_and_its_counts_follow(tmp_path: Path) -> None:
 
 def test_examples_of_others_keep_their_bytes_and_lose_only_what_names_him(tmp_path: Path) -> None:
     def example(**features: bytes) -> bytes:
-        made = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[one])) for name, one in features.items()}
+        made = {
+            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in features.items()
+        }
         made["timestamps"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[17]))
         return tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString()
 
@@ -73,10 +80,10 @@ def test_examples_of_others_keep_their_bytes_and_lose_only_what_names_him(tmp_pa
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for record in records:
             writer.write(record)
-    assert theirs_in(path, [GONE]) == (1, {17})
+    assert count_examples_of(path, [GONE]) == (1, {17})
     assert erase_in_examples(path, [GONE]) == 1
     left = list(tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator())
     assert [left[0], *left[2:]] == [records[0], *records[3:]]
     assert set(tf.train.Example.FromString(left[1]).features.feature) == {"key", "item", "timestamps"}
-    assert [one.name for one in tmp_path.iterdir()] == ["Split-train"], "nothing is left beside"
+    assert [path.name for path in tmp_path.iterdir()] == ["Split-train"], "nothing is left beside"
     assert erase_in_examples(path, [GONE]) == 0

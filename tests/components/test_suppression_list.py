@@ -29,11 +29,11 @@ def test_exactly_those_who_were_forgotten_are_found_among_keys(ids: list[bytes],
 
 
 def test_the_file_holds_no_id_and_two_roots_write_different_hashes(tmp_path: Path) -> None:
-    one, other = (SuppressionList.new().with_users([GONE.encode()]) for _ in range(2))
-    one.with_spans([19_844]).save(tmp_path / "forgotten.json")
-    assert SuppressionList.load(tmp_path / "forgotten.json") == one.with_spans([19_844])
+    first, other = (SuppressionList.new().with_users([GONE.encode()]) for _ in range(2))
+    first.with_spans([19_844]).save(tmp_path / "forgotten.json")
+    assert SuppressionList.load(tmp_path / "forgotten.json") == first.with_spans([19_844])
     assert GONE not in (tmp_path / "forgotten.json").read_text()
-    assert not one.users & other.users
+    assert not first.users & other.users
     assert SuppressionList.load(tmp_path / "none.json") is None
 
 
@@ -75,10 +75,10 @@ def test_a_delivery_with_a_forgotten_user_is_ingested_without_him(tmp_path: Path
     SuppressionList.new().with_users([GONE.encode()]).save(tmp_path / "forgotten.json")
     rows = "".join(f"{user},f{n},{START + n}\n" for n, user in enumerate(["a", GONE, "b", GONE, "c"]))
     deliver(tmp_path / "data", HEADER + rows)
-    found = ingest(tmp_path / "data", tmp_path / "out", forgotten=str(tmp_path / "forgotten.json"))
-    assert {event["key"] for event in found.all_events} == {b"a", b"b", b"c"}
-    assert found.reasons == {"forgotten": 2}
-    assert (found.uri / "rejects.csv").read_text().splitlines()[1:] == [
+    ingested = ingest(tmp_path / "data", tmp_path / "out", forgotten=str(tmp_path / "forgotten.json"))
+    assert {event["key"] for event in ingested.all_events} == {b"a", b"b", b"c"}
+    assert ingested.reasons == {"forgotten": 2}
+    assert (ingested.uri / "rejects.csv").read_text().splitlines()[1:] == [
         "2013-05-03/events.csv,3,forgotten,",
         "2013-05-03/events.csv,5,forgotten,",
     ]

@@ -62,10 +62,10 @@ def test_a_decision_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("champion", [None, 8])
 def test_the_component_reads_its_numbers_from_the_artifacts(tmp_path: Path, champion: int | None) -> None:
     def made(kind: type, **properties: int) -> object:
-        one = kind()
+        created = kind()
         for name, value in properties.items():
-            one.set_int_custom_property(name, value)
-        return one
+            created.set_int_custom_property(name, value)
+        return created
 
     output = artifacts.Decision()
     output.uri = str(tmp_path)

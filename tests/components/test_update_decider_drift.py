@@ -33,10 +33,10 @@ def statistics(**columns: list[bytes | float | int]):
     return stats_impl.generate_statistics_in_memory(pa.RecordBatch.from_pydict(lists))
 
 
-def jensen_shannon(one: list[bytes], other: list[bytes]) -> float:
+def jensen_shannon(left: list[bytes], other: list[bytes]) -> float:
     """By its definition (Lin, 1991), in bits."""
-    ids = sorted({*one, *other})
-    p, q = (np.array([values.count(name) for name in ids]) / len(values) for values in (one, other))
+    ids = sorted({*left, *other})
+    p, q = (np.array([values.count(name) for name in ids]) / len(values) for values in (left, other))
     middle = (p + q) / 2
 
     def divergence(part: np.ndarray) -> float:
@@ -48,8 +48,8 @@ def jensen_shannon(one: list[bytes], other: list[bytes]) -> float:
 
 def test_the_measures_are_what_they_are_called():
     other = [b"a"] * 20 + [b"b"] * 30 + [b"d"] * 50
-    found = distances(statistics(item=DAY), [statistics(item=other)], [JENSEN_SHANNON, INFINITY])
-    assert found == (
+    measured = distances(statistics(item=DAY), [statistics(item=other)], [JENSEN_SHANNON, INFINITY])
+    assert measured == (
         ("item", "jensen_shannon", pytest.approx(jensen_shannon(DAY, other))),
         ("item", "infinity_norm", pytest.approx(0.5)),
     )
@@ -57,15 +57,15 @@ def test_the_measures_are_what_they_are_called():
 
 @settings(max_examples=25)
 @given(*[st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), min_size=1, max_size=30)] * 2)
-def test_the_distance_is_that_of_its_definition(one, other):
-    ((_, _, value),) = distances(statistics(item=one), [statistics(item=other)], [JENSEN_SHANNON])
-    assert value == pytest.approx(jensen_shannon(one, other), abs=1e-9)
+def test_the_distance_is_that_of_its_definition(left, other):
+    ((_, _, value),) = distances(statistics(item=left), [statistics(item=other)], [JENSEN_SHANNON])
+    assert value == pytest.approx(jensen_shannon(left, other), abs=1e-9)
     assert 0 <= value <= 1
 
 
 def test_a_catalogue_that_was_turned_over_is_as_far_as_can_be():
-    found = distances(statistics(item=DAY), [statistics(item=[b"x", b"y"])], [JENSEN_SHANNON, INFINITY])
-    assert [value for _, _, value in found] == pytest.approx([1.0, 0.6])
+    measured = distances(statistics(item=DAY), [statistics(item=[b"x", b"y"])], [JENSEN_SHANNON, INFINITY])
+    assert [value for _, _, value in measured] == pytest.approx([1.0, 0.6])
 
 
 def test_the_nearest_of_the_days_before_counts():
@@ -102,21 +102,21 @@ def test_what_can_not_be_compared_is_left_out():
 
 
 def made(kind: type, **properties: int | float | str) -> artifact.Artifact:
-    one = kind()
+    created = kind()
     for name, value in properties.items():
         setter = {int: "int", float: "float", str: "string"}[type(value)]
-        getattr(one, f"set_{setter}_custom_property")(name, value)
-    return one
+        getattr(created, f"set_{setter}_custom_property")(name, value)
+    return created
 
 
 def statistics_artifact(folder: Path, span: int, items: list[bytes]) -> artifact.Artifact:
-    one = standard_artifacts.ExampleStatistics()
-    one.uri, one.split_names, one.span = str(folder), '["train", "eval"]', span
+    created = standard_artifacts.ExampleStatistics()
+    created.uri, created.split_names, created.span = str(folder), '["train", "eval"]', span
     (folder / "Split-train").mkdir(parents=True)
     path = folder / "Split-train" / "FeatureStats.pb"
     path.write_bytes(statistics(item=items).SerializeToString())
     assert tfdv.load_stats_binary(str(path)).datasets
-    return one
+    return created
 
 
 def vocabulary_artifact(folder: Path) -> artifact.Artifact:
@@ -126,9 +126,9 @@ def vocabulary_artifact(folder: Path) -> artifact.Artifact:
         for span, ids in enumerate(days, start=9):
             vocabulary = vocabulary.grow(ids, span, 1, half_life=7.0)
         vocabulary.save(folder, name)
-    one = artifacts.Vocabulary()
-    one.uri = str(folder)
-    return one
+    created = artifacts.Vocabulary()
+    created.uri = str(folder)
+    return created
 
 
 RULES = UpdatePolicy(
@@ -211,20 +211,20 @@ def test_earlier_spans_are_resolved_by_how_many_and_how_old():
     held_out = [made(standard_artifacts.Examples, span=span) for span in range(1, 12)]
     days = []
     for span in (8, 9, 10, 11):
-        one = standard_artifacts.ExampleStatistics()
-        one.span = span
-        days.append(one)
-    for number, one in enumerate([*held_out, *days], start=1):
-        one.id = number
-    found = {name: [] for name in ("model", "model_blessing", "sequences", "memory")}
+        statistics_before = standard_artifacts.ExampleStatistics()
+        statistics_before.span = span
+        days.append(statistics_before)
+    for number, number_and_artifact in enumerate([*held_out, *days], start=1):
+        number_and_artifact.id = number
+    inputs = {name: [] for name in ("model", "model_blessing", "sequences", "memory")}
     window = {"older_held_out": [2, 3], "past_statistics": [2, 0], "decisions": [5, 0]}
     resolved = Champion(span=10, most=3, window=window).resolve_artifacts(
-        None, {**found, "older_held_out": held_out, "past_statistics": days, "decisions": []}
+        None, {**inputs, "older_held_out": held_out, "past_statistics": days, "decisions": []}
     )
-    assert [one.get_int_custom_property("span") for one in resolved["older_held_out"]] == [5, 6]
-    assert [one.span for one in resolved["past_statistics"]] == [8, 9]
+    assert [artifact.get_int_custom_property("span") for artifact in resolved["older_held_out"]] == [5, 6]
+    assert [artifact.span for artifact in resolved["past_statistics"]] == [8, 9]
     assert resolved["decisions"] == []
     few = Champion(span=3, most=3, window=window).resolve_artifacts(
-        None, {**found, "older_held_out": held_out, "past_statistics": days, "decisions": []}
+        None, {**inputs, "older_held_out": held_out, "past_statistics": days, "decisions": []}
     )
     assert few["older_held_out"] == few["past_statistics"] == []

@@ -292,16 +292,16 @@ def test_without_a_figure_the_decision_is_that_without_a_policy(situation, rules
 
 @given(situations, all_rules, all_signals)
 def test_the_decision_depends_on_its_arguments_alone(situation, rules, signals):
-    one = decide(**situation, rules=rules, signals=signals)
+    first = decide(**situation, rules=rules, signals=signals)
     again = UpdatePolicy.from_json(rules.to_json())
-    assert decide(**situation, rules=again, signals=dataclasses.replace(signals)) == one
+    assert decide(**situation, rules=again, signals=dataclasses.replace(signals)) == first
 
 
 @given(situations, all_rules, all_signals)
 def test_every_decision_can_be_carried_out(situation, rules, signals):
     decision = decide(**situation, rules=rules, signals=signals)
     past, champion = situation["past"], situation["champion_span"]
-    owed = [one for one in past if champion is not None and one > champion]
+    owed = [past_span for past_span in past if champion is not None and past_span > champion]
     assert decision.reason.endswith(".")
     if decision.action == "skip":
         assert not decision.train_on
@@ -317,10 +317,10 @@ def test_every_decision_can_be_carried_out(situation, rules, signals):
 
 
 @given(situations, all_rules, all_signals, figures, figures)
-def test_more_drift_never_calls_for_less(situation, rules, signals, one, other):
+def test_more_drift_never_calls_for_less(situation, rules, signals, near, other):
     order = {"skip": 0, "fine_tune": 1, "cold_start": 2, "retrain": 2}
-    drifted = [dataclasses.replace(signals, drift=(("item", "jensen_shannon", far),)) for far in sorted((one, other))]
-    less, more = (decide(**situation, rules=rules, signals=found) for found in drifted)
+    drifted = [dataclasses.replace(signals, drift=(("item", "jensen_shannon", far),)) for far in sorted((near, other))]
+    less, more = (decide(**situation, rules=rules, signals=signals_of) for signals_of in drifted)
     assert order[less.action] <= order[more.action]
 
 

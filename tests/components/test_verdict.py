@@ -79,9 +79,9 @@ def test_the_first_model_passes_on_its_floor_alone(tmp_path: Path) -> None:
 
 def test_a_refusal_names_each_number_its_slice_and_by_how_much(refused: Outcome) -> None:
     assert not refused.blessed
-    start, _, found = refused.verdict.sentence.removesuffix(".").partition(": ")
+    start, _, numbers = refused.verdict.sentence.removesuffix(".").partition(": ")
     assert start == "Refused on 120 held-out events"
-    assert set(found.split("; ")) == {
+    assert set(numbers.split("; ")) == {
         "recall on overall is 0.4292, at least 0.4600 is asked",
         "recall on item_slice:new is 0.5000 against the champion's 0.6250 (-0.1250), allowed is -0.0500",
         "ndcg on item_slice:new is 0.2500, at least 0.5000 is asked",
@@ -183,8 +183,8 @@ def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
     served = tmp_path / "served"
 
     inputs = {"model": [model], "model_blessing": [outcome.blessing], "evaluation": [outcome.evaluation]}
-    told = {"span": 9, "served": str(served), "keep_versions": 2, "latency_budget_ms": 10_000.0}
-    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, told)
+    properties = {"span": 9, "served": str(served), "keep_versions": 2, "latency_budget_ms": 10_000.0}
+    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, properties)
 
     sentence = pushed.get_string_custom_property("verdict")
     assert sentence == outcome.verdict.sentence
@@ -224,8 +224,8 @@ def test_a_blessed_model_whose_export_is_not_fit_is_refused_in_a_sentence(
     write_bundle(Doubling(), tmp_path / "candidate" / "Format-Serving", {})
     damage(tmp_path / "candidate" / "Format-Serving")
     inputs = {"model": [model], "model_blessing": [blessed.blessing], "evaluation": [blessed.evaluation]}
-    told = {"span": 9, "served": str(tmp_path / "served"), "keep_versions": 2, "latency_budget_ms": budget}
-    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, told)
+    properties = {"span": 9, "served": str(tmp_path / "served"), "keep_versions": 2, "latency_budget_ms": budget}
+    Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, properties)
 
     sentence = pushed.get_string_custom_property("verdict")
     assert sentence.startswith("Refused before the push: ")

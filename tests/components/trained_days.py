@@ -42,12 +42,12 @@ class Day:
 
 def made(kind: type, folder: Path, **properties: int) -> artifact.Artifact:
     """An artifact in a new folder."""
-    one = kind()
-    one.uri = str(folder)
+    created = kind()
+    created.uri = str(folder)
     folder.mkdir(parents=True)
     for name, value in properties.items():
-        one.set_int_custom_property(name, value)
-    return one
+        created.set_int_custom_property(name, value)
+    return created
 
 
 def make_day(root: Path, span: int, items: int, histories: Sequence[tuple[int, list[int], int]]) -> Day:
@@ -80,7 +80,7 @@ def make_day(root: Path, span: int, items: int, histories: Sequence[tuple[int, l
     ]
     slices = {"item_slice": b"warm", "key_slice": b"warm"}
     _write(Path(sequences.uri) / "Split-train", train)
-    _write(Path(held_out.uri) / "Split-eval", [{**one, **slices} for one in later])
+    _write(Path(held_out.uri) / "Split-eval", [{**position, **slices} for position in later])
     return Day(span, sequences, held_out, vocabulary)
 
 
@@ -116,7 +116,7 @@ def train(
         "sequences": [day.sequences],
         "held_out": [day.held_out],
         "vocabulary": [day.vocabulary],
-        "past_sequences": [one.sequences for one in past],
+        "past_sequences": [past_day.sequences for past_day in past],
         "base_model": [] if base is None else [base],
     }
     model = made(standard_artifacts.Model, folder / "model")

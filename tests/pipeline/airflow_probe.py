@@ -58,11 +58,11 @@ def pods(bag, span):
         "data_interval_start": day,
         "prev_data_interval_start_success": day - datetime.timedelta(days=1),
     }
-    found = []
+    pod_specs = []
     for task in dag.topological_sort():
         task.render_template_fields(context)
-        found.append(ApiClient().sanitize_for_serialization(task.build_pod_request_obj()))
-    return {"errors": list(bag.import_errors.values()), "pods": found}
+        pod_specs.append(ApiClient().sanitize_for_serialization(task.build_pod_request_obj()))
+    return {"errors": list(bag.import_errors.values()), "pods": pod_specs}
 
 
 def run(bag, span, conf):
@@ -83,10 +83,10 @@ def main(dag_file, what, span=None, conf="{}"):
     started = time.perf_counter()
     bag = load(dag_file)
     seconds = time.perf_counter() - started
-    found = {"shape": lambda: shape(bag), "pods": lambda: pods(bag, span)}.get(
+    answer = {"shape": lambda: shape(bag), "pods": lambda: pods(bag, span)}.get(
         what, lambda: run(bag, span, json.loads(conf))
     )()
-    print("PROBE " + json.dumps({**found, "seconds": seconds}))
+    print("PROBE " + json.dumps({**answer, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class MadeStore:
         version = DAYS.version(span, revision)
         contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, revision))]
         taken = [] if base is None else [("base_model", self._models[base]), ("base_memory", self._memories[base])]
-        resolved = [("model", self._models[one]) for one in (base, champion) if one is not None]
+        resolved = [("model", self._models[start]) for start in (base, champion) if start is not None]
         self._run("tfx.dsl.components.common.resolver.Resolver", contexts, [], resolved, mlmd.Event.INTERNAL_OUTPUT)
         trained_on = json.dumps(list(train_on or [span]))
         decided = {"span": span, "action": action, "reason": "As told.", "train_on": trained_on}
@@ -84,9 +84,14 @@ class MadeStore:
             self._make_one("Gate", contexts, [("model", model)], "ModelBlessing", verdict, "blessing")
         if blessed is not None and pushed:
             out = blessed and fit
-            said = {"span": span, "version": version, "pushed": int(out), "pushed_version": str(version) if out else ""}
-            told = {**said, "verdict": f"Verdict on {version}.", "candidate_recall": 0.5}
-            self._make_one("SpanPusher", contexts, [("model", model)], "PushedModel", told, "pushed")
+            outcome = {
+                "span": span,
+                "version": version,
+                "pushed": int(out),
+                "pushed_version": str(version) if out else "",
+            }
+            properties = {**outcome, "verdict": f"Verdict on {version}.", "candidate_recall": 0.5}
+            self._make_one("SpanPusher", contexts, [("model", model)], "PushedModel", properties, "pushed")
             if out:
                 extra = {"verdict": f"Verdict on {version}.", "metrics": {"recall": 0.5}}
                 push(folder / BUNDLE_FOLDER, self.config.serving_path, version, extra)
@@ -100,28 +105,28 @@ class MadeStore:
         return made
 
     def model(self, version: int) -> mlmd.Artifact:
-        (one,) = self.store.get_artifacts_by_id([self._models[version]])
-        return one
+        (artifact,) = self.store.get_artifacts_by_id([self._models[version]])
+        return artifact
 
     def revoked(self) -> dict[int, str]:
         """Version to reason of every model that is revoked in ML Metadata."""
         models = {version: self.model(version).custom_properties for version in self._models}
-        return {one: of["revoked_reason"].string_value for one, of in models.items() if of["revoked"].int_value}
+        return {version: of["revoked_reason"].string_value for version, of in models.items() if of["revoked"].int_value}
 
     def _context(self, kind: str, name: str) -> mlmd.Context:
         type_id = self.store.put_context_type(mlmd.ContextType(name=kind))
-        found = self.store.get_context_by_type_and_name(kind, name)
-        if found is None:
+        context = self.store.get_context_by_type_and_name(kind, name)
+        if context is None:
             self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
         return self.store.get_context_by_type_and_name(kind, name)
 
     def _artifact(self, kind: str, properties: dict[str, Any], uri: str = "") -> int:
         type_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
-        one = mlmd.Artifact(type_id=type_id, uri=uri, state=mlmd.Artifact.LIVE)
+        artifact = mlmd.Artifact(type_id=type_id, uri=uri, state=mlmd.Artifact.LIVE)
         for name, value in properties.items():
             field = {int: "int_value", float: "double_value", str: "string_value"}[type(value)]
-            setattr(one.custom_properties[name], field, value)
-        return self.store.put_artifacts([one])[0]
+            setattr(artifact.custom_properties[name], field, value)
+        return self.store.put_artifacts([artifact])[0]
 
     def _make_one(
         self, node: str, contexts: list, inputs: list, kind: str, properties: dict[str, Any], key: str
@@ -132,7 +137,7 @@ class MadeStore:
         name = node if "." in node else f"components.of.{node}"
         type_id = self.store.put_execution_type(mlmd.ExecutionType(name=name))
         execution = mlmd.Execution(type_id=type_id, last_known_state=mlmd.Execution.COMPLETE)
-        events = [(mlmd.Event.INPUT, *one) for one in inputs] + [(output, *one) for one in outputs]
+        events = [(mlmd.Event.INPUT, *channel) for channel in inputs] + [(output, *channel) for channel in outputs]
         pairs = []
         for kind, key, artifact in events:
             event = mlmd.Event(type=kind, artifact_id=artifact)

@@ -23,13 +23,16 @@ def mysql() -> Iterator[str]:
     install = shutil.which("mariadb-install-db")
     if server is None or install is None:
         pytest.skip("no MariaDB is installed (on Debian: apt-get install mariadb-server)")
-    base, asked, port = unprivileged("warmspan-mysql-")
+    base, process_options, port = unprivileged("warmspan-mysql-")
     try:
         command = [install, "--no-defaults", f"--datadir={base}/data", "--auth-root-authentication-method=normal"]
-        subprocess.run([*command, "--skip-test-db"], check=True, capture_output=True, **asked)
+        subprocess.run([*command, "--skip-test-db"], check=True, capture_output=True, **process_options)
         command = [server, "--no-defaults", f"--datadir={base}/data", f"--port={port}", "--bind-address=127.0.0.1"]
         command += [f"--socket={base}/socket", f"--pid-file={base}/pid"]
-        with (base / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, **asked) as process:
+        with (
+            (base / "log").open("w") as log,
+            subprocess.Popen(command, stdout=log, stderr=log, **process_options) as process,
+        ):
             try:
                 _create_database(base)
                 yield f"mysql://warmspan:a%2Fsecret@127.0.0.1:{port}/mlmd"

@@ -20,28 +20,31 @@ import pytest
 
 def binaries() -> Path:
     """The folder of `initdb` and `postgres`; the test is skipped without them."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
-    if not found and on_path is None:
+    if not programs and on_path is None:
         pytest.skip("no PostgreSQL is installed (on Debian: apt-get install postgresql)")
-    return found[-1].parent if found else Path(str(on_path)).resolve().parent
+    return programs[-1].parent if programs else Path(str(on_path)).resolve().parent
 
 
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
     """Yields the URL of an empty database on 127.0.0.1."""
     folder = binaries()
-    base, asked, port = unprivileged("warmspan-postgres-")
+    base, process_options, port = unprivileged("warmspan-postgres-")
     try:
         command = [folder / "initdb", "-D", base / "data", "-U", "warmspan", "-A", "trust", "--no-sync"]
-        subprocess.run(command, check=True, capture_output=True, **asked)
+        subprocess.run(command, check=True, capture_output=True, **process_options)
         options = [f"unix_socket_directories={base}", "listen_addresses=127.0.0.1", "fsync=off"]
         command = [folder / "postgres", "-D", base / "data", "-p", str(port)]
         for option in options:
             command += ["-c", option]
-        with (base / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, **asked) as server:
+        with (
+            (base / "log").open("w") as log,
+            subprocess.Popen(command, stdout=log, stderr=log, **process_options) as server,
+        ):
             try:
-                _create_database(folder, port, asked, base / "log")
+                _create_database(folder, port, process_options, base / "log")
                 yield f"postgresql://warmspan@127.0.0.1:{port}/mlmd"
             finally:
                 server.send_signal(signal.SIGINT)  # ends sessions too; SIGTERM would wait for them
@@ -56,18 +59,18 @@ def unprivileged(prefix: str) -> tuple[Path, dict[str, Any], int]:
     who = pwd.getpwnam(user)
     base = Path(tempfile.mkdtemp(prefix=prefix))
     os.chown(base, who.pw_uid, who.pw_gid)
-    asked: dict[str, Any] = {"cwd": base, "env": {"PATH": "/usr/sbin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}}
+    process_options: dict[str, Any] = {"cwd": base, "env": {"PATH": "/usr/sbin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}}
     if os.getuid() == 0:
-        asked |= {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+        process_options |= {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        return base, asked, free.getsockname()[1]
+        return base, process_options, free.getsockname()[1]
 
 
-def _create_database(folder: Path, port: int, asked: dict, log: Path) -> None:
+def _create_database(folder: Path, port: int, process_options: dict, log: Path) -> None:
     command = [folder / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "warmspan", "mlmd"]
     for _ in range(100):
-        if subprocess.run(command, capture_output=True, check=False, **asked).returncode == 0:
+        if subprocess.run(command, capture_output=True, check=False, **process_options).returncode == 0:
             return
         time.sleep(0.2)
     raise AssertionError(f"PostgreSQL did not answer:\n{log.read_text()}")

@@ -31,19 +31,19 @@ class Pages:
     def of(self, plugin: str) -> dict[str, list[tuple[int, Any]]]:
         """Each tag's steps and values."""
         return {
-            tag: [(one.step, make_ndarray(one.tensor_proto)) for one in self._events.Tensors(tag)]
+            tag: [(point.step, make_ndarray(point.tensor_proto)) for point in self._events.Tensors(tag)]
             for tag in self._events.Tags()["tensors"]
             if self._events.SummaryMetadata(tag).plugin_data.plugin_name == plugin
         }
 
     @property
     def scalars(self) -> dict[str, dict[int, float]]:
-        return {tag: {step: float(value) for step, value in found} for tag, found in self.of("scalars").items()}
+        return {tag: {step: float(value) for step, value in points} for tag, points in self.of("scalars").items()}
 
     @property
     def days(self) -> list[float]:
         """The times of the events, which the axis `wall` shows."""
-        return sorted({one.wall_time for tag in self.of("scalars") for one in self._events.Tensors(tag)})
+        return sorted({point.wall_time for tag in self.of("scalars") for point in self._events.Tensors(tag)})
 
     @property
     def layout(self) -> layout_pb2.Layout:
@@ -54,8 +54,8 @@ class Pages:
 def tags_of(layout: layout_pb2.Layout) -> list[str]:
     """Every expression that a chart looks for."""
     charts = [chart for category in layout.category for chart in category.chart]
-    margins = [tag for one in charts for of in one.margin.series for tag in (of.value, of.lower, of.upper)]
-    return [tag for one in charts for tag in one.multiline.tag] + [f"^{tag}$" for tag in margins]
+    margins = [tag for chart in charts for of in chart.margin.series for tag in (of.value, of.lower, of.upper)]
+    return [tag for chart in charts for tag in chart.multiline.tag] + [f"^{tag}$" for tag in margins]
 
 
 def read_projector(folder: Path) -> tuple[Any, list[list[str]], list[list[str]]]:
@@ -95,13 +95,13 @@ def check_agreement(config: Config) -> None:
         verdict = read_report_data(config, [run]).verdict
         assert (verdict is None) == (not run.verdict)
         for name, of, overall in (("candidate", "candidate", run.candidate), ("champion", "baseline", run.champion)):
-            found = {tag: values[run.span] for tag, values in pages[name].scalars.items() if run.span in values}
+            scalars = {tag: values[run.span] for tag, values in pages[name].scalars.items() if run.span in values}
             wanted = {f"gate/{metric}": value for metric, value in overall.items()}
             for where, metrics in {} if verdict is None else verdict.metrics.items():
                 if where != "overall":
                     place = where.replace("_slice:", "_")
                     wanted |= {f"gate_slices/{metric}/{place}": v[of] for metric, v in metrics.items() if of in v}
-            assert found == pytest.approx(wanted)
+            assert scalars == pytest.approx(wanted)
     _check_health(config, span)
     for tag in tags_of(pages["span"].layout):
         re.compile(tag)

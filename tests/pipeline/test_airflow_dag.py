@@ -26,14 +26,14 @@ GUIDE = ROOT / "docs" / "airflow.md"
 
 
 def imports(path: Path) -> set[str]:
-    found = set()
+    packages = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {name.name.split(".")[0] for name in node.names}
+            packages |= {name.name.split(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import would import the package, and with it TensorFlow"
-            found.add(str(node.module).split(".")[0])
-    return found
+            packages.add(str(node.module).split(".")[0])
+    return packages
 
 
 def test_the_dag_file_imports_airflow_and_the_standard_library_only():
@@ -88,9 +88,9 @@ def airflow(tmp_path: Path, database: Path):
         }
         command = [python, str(Path(__file__).with_name("airflow_probe.py")), str(link), *arguments]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-        found = re.search(r"^PROBE (.*)$", done.stdout, re.MULTILINE)
-        assert found, done.stdout[-2000:] + done.stderr[-4000:]
-        return {**json.loads(found[1]), "output": done.stdout + done.stderr}
+        match = re.search(r"^PROBE (.*)$", done.stdout, re.MULTILINE)
+        assert match, done.stdout[-2000:] + done.stderr[-4000:]
+        return {**json.loads(match[1]), "output": done.stdout + done.stderr}
 
     return probe
 
@@ -119,18 +119,18 @@ def stand_in(folder: Path) -> Path:
 def test_airflow_loads_one_dag_a_settings_file_with_one_task_a_node(airflow, tmp_path):
     for name in ("shop", "films"):
         settings(tmp_path, name)
-    found = airflow(
+    shape = airflow(
         "shape", WARMSPAN_CONFIG=str(tmp_path / "*.yaml"), WARMSPAN_START_films="2023-01-02", WARMSPAN_END="2024-06-01"
     )
-    assert found["errors"] == []
-    assert set(found["dags"]) == {"warmspan_shop", "warmspan_films"}
-    shop = found["dags"]["warmspan_shop"]
+    assert shape["errors"] == []
+    assert set(shape["dags"]) == {"warmspan_shop", "warmspan_films"}
+    shop = shape["dags"]["warmspan_shop"]
     assert tuple(shop["tasks"]) == NODES
     assert shop["edges"] == len(NODES) - 1
     assert (shop["skip"], shop["catchup"], shop["active_runs"], shop["failed_runs"]) == ([99], True, 1, 1)
     assert shop["timetable"] == "CronDataIntervalTimetable"
     assert (shop["start"], shop["end"]) == ("2024-05-01", "2024-06-01")
-    assert found["dags"]["warmspan_films"]["start"] == "2023-01-02"
+    assert shape["dags"]["warmspan_films"]["start"] == "2023-01-02"
     assert all(str(tmp_path / "shop.yaml") in command for command in shop["commands"])
 
 
@@ -156,9 +156,9 @@ def test_bad_settings_are_an_import_error_with_a_sentence(airflow, tmp_path, env
 def test_a_day_reaches_the_command_with_its_span_and_99_is_a_skip(airflow, tmp_path):
     config = settings(tmp_path, "shop")
     given = {"WARMSPAN_CONFIG": str(config), "WARMSPAN_CLI": str(stand_in(tmp_path))}
-    found = airflow("run", "2024-05-01", **given)
-    assert found["state"].endswith("success"), found["output"]
-    assert {task: state.rsplit(".", 1)[-1].lower() for task, state in found["tasks"].items()} == {
+    dag_run = airflow("run", "2024-05-01", **given)
+    assert dag_run["state"].endswith("success"), dag_run["output"]
+    assert {task: state.rsplit(".", 1)[-1].lower() for task, state in dag_run["tasks"].items()} == {
         **dict.fromkeys(NODES, "success"),
         "SpanPusher": "skipped",
     }
@@ -175,9 +175,9 @@ def test_nodes_can_be_grouped_into_fewer_tasks(airflow, tmp_path, grouping):
     last = 'case "$*" in *SpanPusher*) true;; *) false;; esac'
     command.write_text(command.read_text().replace('[ "$2" = SpanPusher ]', last))
     given = {"WARMSPAN_CONFIG": str(config), "WARMSPAN_CLI": str(command), "WARMSPAN_TASKS": grouping}
-    found = airflow("run", "2024-05-01", **given)
-    assert found["state"].endswith("success"), found["output"]
-    states = {task: state.rsplit(".", 1)[-1].lower() for task, state in found["tasks"].items()}
+    dag_run = airflow("run", "2024-05-01", **given)
+    assert dag_run["state"].endswith("success"), dag_run["output"]
+    states = {task: state.rsplit(".", 1)[-1].lower() for task, state in dag_run["tasks"].items()}
     tasks = list(GROUPINGS[grouping])
     assert states == {**dict.fromkeys(tasks, "success"), tasks[-1]: "skipped"}
     calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
@@ -222,9 +222,9 @@ def test_a_task_can_be_a_pod(airflow, tmp_path):
     assert (tuple(dag["tasks"]), dag["skip"], dag["edges"]) == (NODES, [99], len(NODES) - 1)
 
     given |= {"WARMSPAN_TASKS": "stages", "KUBECONFIG": str(tmp_path / "cluster.yml")}
-    found = airflow("pods", "2024-05-02", WARMSPAN_CONFIG=str(config), **given)
-    assert len(found["pods"]) == 3
-    for pod_spec, (task, nodes) in zip(found["pods"], GROUPINGS["stages"].items(), strict=True):
+    answer = airflow("pods", "2024-05-02", WARMSPAN_CONFIG=str(config), **given)
+    assert len(answer["pods"]) == 3
+    for pod_spec, (task, nodes) in zip(answer["pods"], GROUPINGS["stages"].items(), strict=True):
         spec, about = pod_spec["spec"], pod_spec["metadata"]
         assert about["name"].startswith(f"warmspan-{task.lower()}-")
         assert about["namespace"] == "night"
@@ -247,12 +247,12 @@ def test_a_task_can_be_a_pod(airflow, tmp_path):
 def test_fifty_recommenders_are_read_in_a_few_seconds(airflow, tmp_path):
     for number in range(50):
         settings(tmp_path, f"shop{number}")
-    found = airflow("shape", WARMSPAN_CONFIG=str(tmp_path / "*.yaml"), AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT="0")
-    assert found["errors"] == []
-    assert len(found["dags"]) == 50
-    assert sum(len(dag["tasks"]) for dag in found["dags"].values()) == 50 * len(NODES)
+    shape = airflow("shape", WARMSPAN_CONFIG=str(tmp_path / "*.yaml"), AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT="0")
+    assert shape["errors"] == []
+    assert len(shape["dags"]) == 50
+    assert sum(len(dag["tasks"]) for dag in shape["dags"].values()) == 50 * len(NODES)
     # Airflow gives up on a DAG file after thirty; on an idle machine it is under two.
-    assert found["seconds"] < 30
+    assert shape["seconds"] < 30
 
 
 @pytest.mark.slow
@@ -270,9 +270,9 @@ def test_the_conf_says_span_and_decision_and_never_becomes_a_part_of_the_command
 @pytest.mark.slow
 def test_a_day_without_a_day_before_it_fails_with_a_sentence(airflow, tmp_path):
     given = {"WARMSPAN_CONFIG": str(settings(tmp_path, "shop")), "WARMSPAN_CLI": str(stand_in(tmp_path))}
-    found = airflow("run", "2024-05-03", **given)
-    assert found["state"].endswith("failed")
-    assert "A day must follow a day that succeeded. Received: 2024-05-03" in found["output"]
+    dag_run = airflow("run", "2024-05-03", **given)
+    assert dag_run["state"].endswith("failed")
+    assert "A day must follow a day that succeeded. Received: 2024-05-03" in dag_run["output"]
     assert not (tmp_path / "calls").exists()
 
 
@@ -285,9 +285,9 @@ def test_a_real_day_under_airflow_is_in_the_ledger(airflow, make_shop, tmp_path)
     call = f'{sys.executable} -W ignore -c "from pipeline.cli import main; main()" "$@"'
     command.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {call}\n")
     command.chmod(0o755)
-    found = airflow(
+    dag_run = airflow(
         "run", "2024-05-01", WARMSPAN_CONFIG=str(tmp_path / "one" / "warmspan.yaml"), WARMSPAN_CLI=str(command)
     )
-    assert found["state"].endswith("success"), found["output"][-4000:]
+    assert dag_run["state"].endswith("success"), dag_run["output"][-4000:]
     (run,) = read_ledger(config)
     assert (run.state, run.pushed) == ("done", 2024050101)

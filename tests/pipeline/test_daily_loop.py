@@ -43,11 +43,11 @@ def facts(ledger: list[Run]) -> list[dict]:
     """All that a ledger says, but for what may differ from run to run: times, and the files' times of change."""
     return [
         {
-            **{name: _rounded(value) for name, value in vars(one).items()},
-            "seconds": sorted(one.seconds),
+            **{name: _rounded(value) for name, value in vars(run).items()},
+            "seconds": sorted(run.seconds),
             "fingerprint": "",
         }
-        for one in ledger
+        for run in ledger
     ]
 
 
@@ -58,21 +58,21 @@ def _rounded(value: Any) -> Any:
 
 def served(config: Config) -> dict[str, dict]:
     """Every served version with its manifest, after its parts have been checked."""
-    found = {folder.name: dict(check_bundle(folder).about) for folder in sorted(config.serving_path.iterdir())}
-    for about in found.values():  # TFMA adds up in the order in which its bundles come
+    manifests = {folder.name: dict(check_bundle(folder).about) for folder in sorted(config.serving_path.iterdir())}
+    for about in manifests.values():  # TFMA adds up in the order in which its bundles come
         about["metrics"] = {name: round(value, 6) for name, value in about["metrics"].items()}
         # How long an export took to load and answer is another each time, and so are the names in its graph.
         del about["validation"], about["bytes"]
-    return found
+    return manifests
 
 
 def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop):
-    one, other = make_shop(3, folder="one"), make_shop(3, folder="other")
-    assert facts(run(one)) == facts(run(other))
-    assert served(one) == served(other)
-    assert [run.pushed for run in read_ledger(one)] == [2024050101, 2024050201, 2024050301]
-    assert facts(run(one)) == facts(read_ledger(other)), "a run with nothing to do must change nothing"
-    check_agreement(one)
+    first, second = make_shop(3, folder="one"), make_shop(3, folder="other")
+    assert facts(run(first)) == facts(run(second))
+    assert served(first) == served(second)
+    assert [run.pushed for run in read_ledger(first)] == [2024050101, 2024050201, 2024050301]
+    assert facts(run(first)) == facts(read_ledger(second)), "a run with nothing to do must change nothing"
+    check_agreement(first)
 
 
 def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_path):
@@ -84,7 +84,7 @@ def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_pa
     for node in SpanRun(killed, second, 1).nodes:  # each process goes on where the last one was killed
         assert _run_in_a_process(str(tmp_path / "killed" / "warmspan.yaml"), second, node) == -signal.SIGKILL
         assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
-        assert [one.state for one in read_ledger(killed)][1:] in (["unfinished"], [])
+        assert [run.state for run in read_ledger(killed)][1:] in (["unfinished"], [])
     # The next process takes up this day before it goes on to the next.
     run(killed)
     assert facts(read_ledger(killed)) == facts(read_ledger(undisturbed))
@@ -104,17 +104,17 @@ def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
     run(config, last=DAYS.parse("2024-05-01"))
     strict = settings(base, floor=2.0)  # out of reach
     ledger = run(strict, last=DAYS.parse("2024-05-03"))
-    assert [one.pushed for one in ledger] == [2024050101, None, None]
+    assert [run.pushed for run in ledger] == [2024050101, None, None]
     assert re.match(r"Refused on \d+ held-out events: recall", ledger[1].verdict)
     ledger = run(settings(base, floor=0.0))
     assert ledger[3].pushed == 2024050401
     assert "owes 2 earlier spans" in ledger[3].reason
 
     about = served(config)
-    assert about["2024050101"]["learned"] + about["2024050401"]["learned"][1:] == [one.span for one in ledger]
+    assert about["2024050101"]["learned"] + about["2024050401"]["learned"][1:] == [run.span for run in ledger]
     assert about["2024050401"]["parent"] == 2024050101
 
-    delivered = sum((_events(config, one.name) for one in ledger), Counter())
+    delivered = sum((_events(config, run.name) for run in ledger), Counter())
     trained = sum((_new_positions(folder) for folder in _sequences(config)), Counter())
     assert not trained - delivered, "nothing may be trained on twice, or that was not delivered"
     last_day = _events(config, "2024-05-04")
@@ -147,7 +147,7 @@ def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mend
     with pytest.raises(RunError, match=r"SpanExampleGen failed in span 2024-05-02: .*item_id.*\n.*still in service"):
         run(config)
     assert list(served(config)) == ["2024050101"]
-    assert [one.state for one in read_ledger(config)] == ["done", "failed"]
+    assert [run.state for run in read_ledger(config)] == ["done", "failed"]
     file.write_text(good)
     assert facts(run(config)) == facts(run(whole))
     assert served(config) == served(whole)
@@ -158,9 +158,9 @@ def test_a_day_too_small_to_judge_a_candidate_by_is_owed(make_shop):
     file = config.data.path / "2024-05-02" / "events.csv"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
     ledger = run(config)
-    assert [one.action for one in ledger] == ["cold_start", "skip", "fine_tune"]
-    assert [one.state for one in ledger] == ["done"] * 3
-    assert [one.events for one in ledger][1] == 1
+    assert [run.action for run in ledger] == ["cold_start", "skip", "fine_tune"]
+    assert [run.state for run in ledger] == ["done"] * 3
+    assert [run.events for run in ledger][1] == 1
     assert "too few" in ledger[1].reason
     assert "owes 1 earlier span" in ledger[2].reason
     assert list(served(config)) == ["2024050101", "2024050301"]
@@ -168,21 +168,21 @@ def test_a_day_too_small_to_judge_a_candidate_by_is_owed(make_shop):
 
 def test_a_day_delivered_again_after_later_ones_is_redone_only_when_told(make_shop):
     config, clean = make_shop(3, folder="late"), make_shop(3, folder="clean")
-    for one in (config, clean):
-        lines = (one.data.path / "2024-05-02" / "events.csv").read_text().splitlines(keepends=True)
-        if one is config:
-            run(one)
-        (one.data.path / "2024-05-02" / "events.csv").write_text("".join(lines[: len(lines) // 2]))
+    for shop in (config, clean):
+        lines = (shop.data.path / "2024-05-02" / "events.csv").read_text().splitlines(keepends=True)
+        if shop is config:
+            run(shop)
+        (shop.data.path / "2024-05-02" / "events.csv").write_text("".join(lines[: len(lines) // 2]))
     before = served(config)
     with pytest.raises(PlanError, match="2024-05-02 was delivered again after later spans were run: 2024-05-03"):
         run(config)
     assert served(config) == before
     ledger = run(config, first=DAYS.parse("2024-05-02"), redo=True)
-    assert [one.pushed for one in ledger] == [2024050101, 2024050202, 2024050302]
+    assert [run.pushed for run in ledger] == [2024050101, 2024050202, 2024050302]
     again = facts(run(clean))
-    for one, other in zip(facts(ledger), again, strict=True):
+    for late_facts, clean_facts in zip(facts(ledger), again, strict=True):
         same = ("events", "new_items", "new_keys", "next_span", "candidate", "champion", "verdict", "item_rows")
-        assert {name: one[name] for name in same} == {name: other[name] for name in same}
+        assert {name: late_facts[name] for name in same} == {name: clean_facts[name] for name in same}
 
 
 def test_two_runs_at_once_are_refused(make_shop):

@@ -85,7 +85,7 @@ def run(config: Config, last: str) -> list[Run]:
 
 def hits(root: Path, needle: bytes) -> dict[str, int]:
     """An independent search: the bytes of every file, and of what is compressed in it."""
-    found = {}
+    counts = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         data = path.read_bytes()
         parts = [data]
@@ -97,12 +97,12 @@ def hits(root: Path, needle: bytes) -> dict[str, int]:
             with zipfile.ZipFile(path) as file:
                 parts += [file.read(name) for name in file.namelist()]
         if count := sum(part.count(needle) for part in parts):
-            found[str(path.relative_to(root))] = count
-    return found
+            counts[str(path.relative_to(root))] = count
+    return counts
 
 
 def timeless(runs: list[Run]) -> list[Run]:
-    return [dataclasses.replace(one, seconds={}) for one in runs]
+    return [dataclasses.replace(run, seconds={}) for run in runs]
 
 
 def test_after_a_gc_the_next_day_is_that_of_a_run_without_one_and_a_rollback_works(start) -> None:
@@ -142,7 +142,7 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
 
     planned = forget.make_erasure(config, [USER])
     assert hits(config.root, USER.encode()) == before, "a plan changes nothing"
-    kinds = {one.kind for one in planned.seen}
+    kinds = {sighting.kind for sighting in planned.seen}
     assert {"SpanTransform/history", "IncrementalTrainer/memory", "StatisticsGen/statistics", MODEL} <= kinds
     assert planned.learned == (2024050101, 2024050201, 2024050301)
     assert len(planned.own) == 4
@@ -160,14 +160,14 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
         assert size == sizes(config, config.root.with_name("before"))[version, row], "no row of anybody moves"
     # The pushed version is the artifact's, and is served.
     (version,) = versions(config.serving_path)
-    bundle = next(one.folder for one in records(config, MODEL) if one.version == version) / "Format-Serving"
+    bundle = next(record.folder for record in records(config, MODEL) if record.version == version) / "Format-Serving"
     assert check_bundle(bundle).files == check_bundle(config.serving_path / str(version)).files
     push(bundle, config.serving_path, version, {})
     answer = SavedModel("shop", version, config.serving_path / str(version))
     assert answer.warm_up() == 5
     users = np.array([USER.encode(), b"none of the ids"], object)
-    found = answer.run("serving_default", {"user_id": users, "history": np.array([[b""], [b""]], object)})
-    assert np.array_equal(found["scores"][0], found["scores"][1]), "a stranger"
+    outputs = answer.run("serving_default", {"user_id": users, "history": np.array([[b""], [b""]], object)})
+    assert np.array_equal(outputs["scores"][0], outputs["scores"][1]), "a stranger"
     answer.retire(lambda: None)
     # Once more changes nothing.
     assert forget.make_erasure(config, [USER]).empty
@@ -188,10 +188,10 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     run_steps(config, [Step(day.span, 2)], Console(quiet=True), "retrain")
     due = read_due(config)
     assert due.champion is None
-    assert [one.version for one in due.older] == [2024050101, 2024050201, 2024050301, 2024050401]
+    assert [model.version for model in due.older] == [2024050101, 2024050201, 2024050301, 2024050401]
     assert take_older_back(config) == (2024050101, 2024050201, 2024050301, 2024050401)
     assert versions(config.serving_path) == [2024050402]
-    assert [one.version for one in records(config, MODEL)] == [2024050402]
+    assert [record.version for record in records(config, MODEL)] == [2024050402]
     assert read_due(config).empty
 
 
@@ -200,9 +200,9 @@ def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None
     planned = forget.make_erasure(config, [USER])
     planned.journal.save(config)
     # Some of it was done.
-    done = next(one for one in planned.seen if one.kind == STATES[1])
-    for one in records(config, STATES[1])[: done.count - 1]:
-        for path in one.folder.glob("*.parquet"):
+    done = next(sighting for sighting in planned.seen if sighting.kind == STATES[1])
+    for record in records(config, STATES[1])[: done.count - 1]:
+        for path in record.folder.glob("*.parquet"):
             erase_in_history(path, [USER.encode()])
     (version,) = versions(config.serving_path)
     served = config.serving_path / str(version)
@@ -219,29 +219,29 @@ def records(config: Config, kind: str) -> list:
 
 def rows_of_user(config: Config) -> dict[int, int]:
     """Span to the row of the user."""
-    found = {}
-    for one in records(config, STATES[0]):
-        vocabulary = Vocabulary.load(one.folder, "keys")
+    rows = {}
+    for record in records(config, STATES[0]):
+        vocabulary = Vocabulary.load(record.folder, "keys")
         (row,) = vocabulary.lookup([USER])
         if row >= vocabulary.first_row:
-            found[one.span] = int(row)
-    return found
+            rows[record.span] = int(row)
+    return rows
 
 
 def own_rows(config: Config, rows: dict[int, int]) -> dict[int, np.ndarray]:
     """Version to the user's vector and its slot."""
-    found = {}
-    for one in records(config, MODEL):
-        state = ModelState.load(one.folder / "state")
+    vectors = {}
+    for record in records(config, MODEL):
+        state = ModelState.load(record.folder / "state")
         path = "key_embedding/embeddings"
-        own = [state.weights[path], *state.slots[path].values()]
-        found[one.version] = np.concatenate([array[rows[one.span]] for array in own])
-    return found
+        arrays = [state.weights[path], *state.slots[path].values()]
+        vectors[record.version] = np.concatenate([array[rows[record.span]] for array in arrays])
+    return vectors
 
 
 def sizes(config: Config, root: Path | None = None) -> dict[tuple[int, str], int]:
-    found = {}
-    for one in records(config, STATES[0]):
-        folder = one.folder if root is None else root / one.folder.relative_to(config.root)
-        found[one.span, "keys"] = Vocabulary.load(folder, "keys").size
-    return found
+    vocabulary_sizes = {}
+    for record in records(config, STATES[0]):
+        folder = record.folder if root is None else root / record.folder.relative_to(config.root)
+        vocabulary_sizes[record.span, "keys"] = Vocabulary.load(folder, "keys").size
+    return vocabulary_sizes

@@ -22,7 +22,7 @@ from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 from tests.pipeline.conftest import FIRST_DAY
-from tests.pipeline.monitoring.test_alerts import keep_in, told
+from tests.pipeline.monitoring.test_alerts import keep_in, sent_alerts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
@@ -78,18 +78,18 @@ def test_the_pipeline_decides_as_the_backtest_and_tells_of_drift_once(tmp_path):
     ledger = run(config)
     spans = prepare(config, read_deliveries(config), tmp_path / "out" / "spans", lambda name: None)
     rows = PolicyRun(*find_policies(["settings"], config), config.update.seed, spans, tmp_path / "out" / "runs").run()
-    assert [one.reason for one in ledger] == [row.reason for row in rows]
-    assert [one.action for one in ledger] == [row.action for row in rows]
+    assert [run.reason for run in ledger] == [row.reason for row in rows]
+    assert [run.action for run in ledger] == [row.action for row in rows]
     assert ledger[0].action == "cold_start"
     assert ledger[TURNOVER].action == "retrain"
     for part in ("Next-span recall", "`item` is", "`quantity` is", "recall on the held-out events", "items are new"):
         assert part in ledger[4].reason, "every figure that was looked at"
     assert "was tried 1 day ago" in ledger[4].reason or "retrain" not in ledger[4].reason
 
-    assert [bool(one.drift) for one in ledger] == [number == TURNOVER for number in range(5)]
+    assert [bool(run.drift) for run in ledger] == [number == TURNOVER for number in range(5)]
     run(config, redo=False)
-    told_of = [(one["what"], one["span"], one["sentence"]) for one in told(tmp_path)]
-    assert told_of == [("drift", ledger[TURNOVER].name, ledger[TURNOVER].drift)]
+    sent = [(alert["what"], alert["span"], alert["sentence"]) for alert in sent_alerts(tmp_path)]
+    assert sent == [("drift", ledger[TURNOVER].name, ledger[TURNOVER].drift)]
 
 
 def test_the_user_overrules_and_the_ledger_says_so(tmp_path):
@@ -125,7 +125,7 @@ def test_the_user_overrules_and_the_ledger_says_so(tmp_path):
     assert read_ledger(config)[2].reason.startswith("Skipped because the user asked for it.")
     nothing = CliRunner().invoke(app, ["run", "-c", path, "--span", DAYS.format(third), "--decide", "retrain"])
     assert (nothing.exit_code, "0 to run" in nothing.output) == (1, True)
-    assert not told(tmp_path), "a slip at the keyboard wakes nobody"
+    assert not sent_alerts(tmp_path), "a slip at the keyboard wakes nobody"
 
 
 def test_a_failure_and_a_refusal_are_told_once_however_often_they_are_tried(tmp_path):
@@ -142,8 +142,11 @@ def test_a_failure_and_a_refusal_are_told_once_however_often_they_are_tried(tmp_
     file.write_text(good)
     for _ in range(2):
         run(config, last=DAYS.parse("2024-05-01"))
-    found = told(tmp_path)
-    assert [(one["what"], one["span"]) for one in found] == [("failure", "2024-05-01"), ("refused", "2024-05-01")]
-    assert found[0]["id"] == "shop.failure.2024-05-01.r01.SpanExampleGen"
-    assert "item_id" in found[0]["sentence"]
-    assert found[1]["sentence"] == read_ledger(config)[0].verdict
+    alerts = sent_alerts(tmp_path)
+    assert [(alert["what"], alert["span"]) for alert in alerts] == [
+        ("failure", "2024-05-01"),
+        ("refused", "2024-05-01"),
+    ]
+    assert alerts[0]["id"] == "shop.failure.2024-05-01.r01.SpanExampleGen"
+    assert "item_id" in alerts[0]["sentence"]
+    assert alerts[1]["sentence"] == read_ledger(config)[0].verdict

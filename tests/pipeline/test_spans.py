@@ -37,10 +37,10 @@ def test_a_version_tells_the_day_and_the_revision():
 
 
 @given(st.integers(0, 60_000), st.integers(0, 60_000), st.integers(1, 99), st.integers(1, 99))
-def test_a_later_span_has_a_higher_version(one, other, revision, another):
+def test_a_later_span_has_a_higher_version(span, other_span, revision, other_revision):
     for naming in (DAYS, NUMBERS):
-        if one < other:
-            assert naming.version(one, revision) < naming.version(other, another)
+        if span < other_span:
+            assert naming.version(span, revision) < naming.version(other_span, other_revision)
 
 
 def test_a_hundredth_revision_is_refused():

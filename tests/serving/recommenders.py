@@ -44,7 +44,7 @@ class Shop:
     @functools.cached_property
     def catalogue(self) -> Catalogue:
         ids = self.ids
-        columns = {"titles": [f"Title {one!r}" for one in ids], "year": [str(1900 + at) for at in range(len(ids))]}
+        columns = {"titles": [f"Title {id_!r}" for id_ in ids], "year": [str(1900 + at) for at in range(len(ids))]}
         return Catalogue(ids, self.keys.ids.to_pylist(), columns, FIRST, self.available)
 
     @functools.cached_property
@@ -54,7 +54,7 @@ class Shop:
     def scores(self, users: Sequence[bytes], histories: Sequence[Sequence[bytes]]) -> np.ndarray:
         """Of every row for each user: by NumPy alone for a two-tower, else by the model as it was trained."""
         keys = np.array([self.keys.lookup([user])[0] if user else 0 for user in users])
-        rows = [self.items.lookup([one for one in history if one])[-HISTORY:] for history in histories]
+        rows = [self.items.lookup([item for item in history if item])[-HISTORY:] for history in histories]
         if isinstance(self.model, TwoTower):
             return np.array([_two_tower(self.model, key, of) for key, of in zip(keys, rows, strict=True)])
         padded = np.array([np.concatenate([np.zeros(HISTORY - len(of), np.int64), of]) for of in rows])
@@ -69,12 +69,12 @@ class Shop:
     ) -> list[tuple[float, bytes]]:
         """By brute force: every item that may be answered with its score, best first."""
         gone, asked = {*history, *exclude}, {candidate for candidate in candidates if candidate}
-        found = [
-            (score, one)
-            for at, (score, one) in enumerate(zip(scores[FIRST:].tolist(), self.ids, strict=True))
-            if self.available[at] and one not in gone and (not asked or one in asked)
+        ranked = [
+            (score, item)
+            for at, (score, item) in enumerate(zip(scores[FIRST:].tolist(), self.ids, strict=True))
+            if self.available[at] and item not in gone and (not asked or item in asked)
         ]
-        return sorted(found, key=lambda pair: -pair[0])
+        return sorted(ranked, key=lambda pair: -pair[0])
 
 
 def _two_tower(model: TwoTower, key: int, rows: np.ndarray) -> np.ndarray:

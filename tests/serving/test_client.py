@@ -35,8 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
 
 @pytest.fixture
 def client(server: RestServer) -> Iterator[Client]:
-    with Client(server.url, "shop") as one:
-        yield one
+    with Client(server.url, "shop") as asking:
+        yield asking
 
 
 def test_recommendations_best_first_without_padding(client: Client) -> None:
@@ -44,9 +44,9 @@ def test_recommendations_best_first_without_padding(client: Client) -> None:
         Recommendation("i1", 3.0, "Title a of i1 for u"),
         Recommendation("i2", 2.0, "Title a of i2 for u"),
     ]
-    assert [one.item for one in client.recommend("u", ["i1", "i3"])] == ["i2"]
+    assert [recommendation.item for recommendation in client.recommend("u", ["i1", "i3"])] == ["i2"]
     assert client.recommend("u", ["i1", "i2", "i3"]) == []
-    assert [one.item for one in client.recommend("u", (), k=50)] == ["i1", "i2", "i3"]
+    assert [recommendation.item for recommendation in client.recommend("u", (), k=50)] == ["i1", "i2", "i3"]
 
 
 def test_ids_of_any_kind_arrive_unchanged(client: Client) -> None:
@@ -65,7 +65,7 @@ def test_candidates_ranked(client: Client) -> None:
         Recommendation("i5", 5.0),
         Recommendation("i2", 2.0),
     ]
-    assert [one.item for one in client.rank("u", [], ["a2", "b2"])] == ["a2", "b2"]
+    assert [recommendation.item for recommendation in client.rank("u", [], ["a2", "b2"])] == ["a2", "b2"]
 
 
 def test_an_exported_model_is_asked_for_all_that_it_can_do(server: RestServer) -> None:
@@ -77,14 +77,22 @@ def test_an_exported_model_is_asked_for_all_that_it_can_do(server: RestServer) -
         assert plain[0].columns == {"year": str(1900 + int(plain[0].item.split()[1]))}
         best = plain[0].item
         assert client.recommend("user 1", history, k=7, exclude=[best]) == plain[1:]
-        among = client.recommend("user 1", history, k=2, exclude=[best], candidates=[one.item for one in plain[:4]])
-        assert [one.item for one in among] == [one.item for one in plain[1:3]]
-        assert [one.score for one in among] == pytest.approx([one.score for one in plain[1:3]])
+        among = client.recommend(
+            "user 1", history, k=2, exclude=[best], candidates=[recommendation.item for recommendation in plain[:4]]
+        )
+        assert [recommendation.item for recommendation in among] == [
+            recommendation.item for recommendation in plain[1:3]
+        ]
+        assert [recommendation.score for recommendation in among] == pytest.approx(
+            [recommendation.score for recommendation in plain[1:3]]
+        )
         assert client.recommend("user 1", history, candidates=["item 3", "item 9", "nobody's"]) == []
-        found = client.embed("user 1", history, [best, "nobody's"])
-        assert sum(a * b for a, b in zip(found.user, found.items[best], strict=True)) == pytest.approx(plain[0].score)
-        assert set(found.items["nobody's"]) == {0.0}
-        assert client.embed("user 1", history) == type(found)(found.user, {})
+        vectors = client.embed("user 1", history, [best, "nobody's"])
+        assert sum(a * b for a, b in zip(vectors.user, vectors.items[best], strict=True)) == pytest.approx(
+            plain[0].score
+        )
+        assert set(vectors.items["nobody's"]) == {0.0}
+        assert client.embed("user 1", history) == type(vectors)(vectors.user, {})
     with Client(server.url, "towers") as client, pytest.raises(ClientError, match='"embed" not found'):
         client.embed("user 1")
 

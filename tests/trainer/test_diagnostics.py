@@ -43,13 +43,15 @@ def by_loop(table: np.ndarray, row: int, k: int) -> set[int]:
     def cosine(other: int) -> float:
         return float(table[row] @ table[other] / np.linalg.norm(table[row]) / np.linalg.norm(table[other]))
 
-    return set(sorted((one for one in range(len(table)) if one != row), key=cosine, reverse=True)[:k])
+    return set(
+        sorted((row_number for row_number in range(len(table)) if row_number != row), key=cosine, reverse=True)[:k]
+    )
 
 
 def test_the_nearest_are_those_of_a_loop():
     table = np.random.default_rng(0).normal(size=(40, 5))
     rows = np.array([0, 7, 39])
-    assert [set(found) for found in nearest(table, rows, 10)] == [by_loop(table, row, 10) for row in rows]
+    assert [set(neighbours) for neighbours in nearest(table, rows, 10)] == [by_loop(table, row, 10) for row in rows]
 
 
 @settings(deadline=None, max_examples=20)
@@ -71,14 +73,14 @@ def test_churn_is_the_share_of_neighbours_that_changed_among_items_of_both_days(
 
 
 def test_the_sample_stays_while_the_table_grows():
-    one, other = (set(np.argsort(np.random.default_rng(0).random(n), kind="stable")[:200]) for n in (5_000, 5_050))
-    assert len(one & other) > 190
+    first, other = (set(np.argsort(np.random.default_rng(0).random(n), kind="stable")[:200]) for n in (5_000, 5_050))
+    assert len(first & other) > 190
 
 
 def test_coverage_gini_and_popularity_of_lists_counted_by_hand():
     recent = np.array([0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0])  # five items, the last the most popular
-    found = beyond_accuracy(np.array([[6, 5], [6, -1]]), np.array([2, 1]), recent, 2)
-    assert found == {
+    figures = beyond_accuracy(np.array([[6, 5], [6, -1]]), np.array([2, 1]), recent, 2)
+    assert figures == {
         "recommended/coverage": 2 / 5,
         "recommended/distinct_items": 2,
         "recommended/gini": pytest.approx((2 * 1 / 3 + 4 * 2 / 3) / 4),
@@ -127,16 +129,18 @@ def test_a_model_is_measured_and_what_can_not_be_is_left_out(tmp_path: Path):
     _, before = model_and_weights(2)
     before = {path: value[:12] if value.shape[:1] == (22,) else value[:7] for path, value in before.items()}
     recent = np.concatenate([np.zeros(2), np.arange(20.0)])
-    found = measure(model, weights, before, held_out(SIZES, 30, seed=2), recent, k=5, exclude_seen=True)
+    diagnostics = measure(model, weights, before, held_out(SIZES, 30, seed=2), recent, k=5, exclude_seen=True)
     lengths = np.linalg.norm(weights["item/embeddings"][2:], axis=1)
-    assert found.numbers["norms/items/old/mean"] == pytest.approx(lengths[:10].mean())
-    assert found.numbers["norms/items/new/p50"] == pytest.approx(np.median(lengths[10:]))
-    assert found.numbers["neighbours/items"] == 10
-    assert {"norms/keys/new/mean", "recommended/coverage", "held_out/median_rank"} <= set(found.numbers)
+    assert diagnostics.numbers["norms/items/old/mean"] == pytest.approx(lengths[:10].mean())
+    assert diagnostics.numbers["norms/items/new/p50"] == pytest.approx(np.median(lengths[10:]))
+    assert diagnostics.numbers["neighbours/items"] == 10
+    assert {"norms/keys/new/mean", "recommended/coverage", "held_out/median_rank"} <= set(diagnostics.numbers)
     for name, count in (("norms/items", 20), ("norms/keys", 7)):
-        assert sum(bucket[2] for bucket in found.histograms[name]) == count
-    found.save(tmp_path / "health.json")
-    assert Diagnostics.load(tmp_path / "health.json") == Diagnostics(dict(found.numbers), dict(found.histograms))
+        assert sum(bucket[2] for bucket in diagnostics.histograms[name]) == count
+    diagnostics.save(tmp_path / "health.json")
+    assert Diagnostics.load(tmp_path / "health.json") == Diagnostics(
+        dict(diagnostics.numbers), dict(diagnostics.histograms)
+    )
 
     broken = {path: np.full_like(value, np.nan) for path, value in weights.items()}
     nothing = measure(model, broken, None, held_out(SIZES, 0, seed=2), recent, k=5, exclude_seen=True)
@@ -152,6 +156,6 @@ def test_a_table_of_vectors_is_found_and_one_of_numbers_is_not():
 
 
 def test_a_histogram_counts_every_finite_value():
-    found = histogram(np.array([1.0, 1.0, 2.0, np.nan, 5.0]))
-    assert sum(bucket[2] for bucket in found) == 4
-    assert (found[0][0], found[-1][1]) == (1.0, 5.0)
+    counts = histogram(np.array([1.0, 1.0, 2.0, np.nan, 5.0]))
+    assert sum(bucket[2] for bucket in counts) == 4
+    assert (counts[0][0], counts[-1][1]) == (1.0, 5.0)

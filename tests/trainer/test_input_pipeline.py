@@ -39,7 +39,7 @@ def as_sequences(rows: list[dict]) -> Sequences:
     def flat(name: str, dtype: type) -> np.ndarray:
         return np.array([value for row in rows for value in row[name]], dtype)
 
-    def one(name: str) -> np.ndarray:
+    def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows], np.int64)
 
     return Sequences(
@@ -47,18 +47,18 @@ def as_sequences(rows: list[dict]) -> Sequences:
         timestamps=flat("timestamps", np.int64),
         weights=flat("weights", np.float32),
         splits=np.cumsum([0, *(len(row["items"]) for row in rows)]).astype(np.int64),
-        key=one("key"),
-        first_new=one("first_new"),
-        first_today=one("first_today"),
+        key=column("key"),
+        first_new=column("first_new"),
+        first_today=column("first_today"),
     )
 
 
-def as_rows(found: Sequences) -> list[dict]:
-    bounds = list(zip(found.splits[:-1], found.splits[1:], strict=True))
-    of_event = {name: [getattr(found, name)[a:b].tolist() for a, b in bounds] for name in FIELDS[:3]}
-    of_sequence = {name: getattr(found, name).tolist() for name in FIELDS[3:]}
+def as_rows(sequences: Sequences) -> list[dict]:
+    bounds = list(zip(sequences.splits[:-1], sequences.splits[1:], strict=True))
+    of_event = {name: [getattr(sequences, name)[a:b].tolist() for a, b in bounds] for name in FIELDS[:3]}
+    of_sequence = {name: getattr(sequences, name).tolist() for name in FIELDS[3:]}
     columns = {**of_event, **of_sequence}
-    return [{name: columns[name][at] for name in columns} for at in range(len(found))]
+    return [{name: columns[name][at] for name in columns} for at in range(len(sequences))]
 
 
 def listed(positions: Positions) -> list[tuple]:
@@ -86,10 +86,10 @@ def expected(rows: list[dict], first: str) -> list[tuple]:
 
 @given(some_sequences())
 def test_every_new_event_is_one_position_with_all_that_came_before_it(rows: list[dict]) -> None:
-    found = as_sequences(rows)
-    assert listed(found.positions()) == expected(rows, "first_new")
-    assert listed(found.positions(today_only=True)) == expected(rows, "first_today")
-    assert found.new_events == len(found.positions())
+    sequences = as_sequences(rows)
+    assert listed(sequences.positions()) == expected(rows, "first_new")
+    assert listed(sequences.positions(today_only=True)) == expected(rows, "first_today")
+    assert sequences.new_events == len(sequences.positions())
 
 
 @given(some_sequences(), st.randoms(use_true_random=False))
@@ -123,18 +123,18 @@ def test_a_batch_holds_the_last_items_of_each_history_at_the_right(length: int) 
     positions = as_sequences([{**row, "first_new": 0, "first_today": 0} for row in rows]).positions()
     batches = list(positions.dataset(4, length).as_numpy_iterator())
     assert [len(batch["item"]) for batch in batches] == [4, 2]
-    found = {name: np.concatenate([batch[name] for batch in batches]).tolist() for name in batches[0]}
-    assert found["key"] == [7, 7, 7, 7, 8, 8]
-    assert found["item"] == [11, 12, 13, 14, 21, 22]
-    assert found["weight"] == [1, 2, 3, 4, 5, 6]
+    joined = {name: np.concatenate([batch[name] for batch in batches]).tolist() for name in batches[0]}
+    assert joined["key"] == [7, 7, 7, 7, 8, 8]
+    assert joined["item"] == [11, 12, 13, 14, 21, 22]
+    assert joined["weight"] == [1, 2, 3, 4, 5, 6]
     before = [[], [11], [11, 12], [11, 12, 13], [], [21]]
-    assert found["history"] == [([0] * length + items)[-length:] for items in before]
+    assert joined["history"] == [([0] * length + items)[-length:] for items in before]
 
 
 def test_a_batch_has_the_types_that_models_and_signatures_ask_for() -> None:
     nothing = as_sequences([]).positions()
     spec = nothing.dataset(4, 5).element_spec
-    assert {name: (one.shape.as_list(), one.dtype) for name, one in spec.items()} == {
+    assert {name: (of_spec.shape.as_list(), of_spec.dtype) for name, of_spec in spec.items()} == {
         "key": ([None], tf.int64),
         "history": ([None, 5], tf.int64),
         "item": ([None], tf.int64),
@@ -202,9 +202,9 @@ def test_sequences_are_read_as_they_were_written(tmp_path_factory: pytest.TempPa
         for number, part in enumerate(rows)
     ]
     wanted = as_sequences([row for part in rows for row in part])
-    found = read_sequences(files)
+    sequences = read_sequences(files)
     for field in dataclasses.fields(Sequences):
-        read, written = getattr(found, field.name), getattr(wanted, field.name)
+        read, written = getattr(sequences, field.name), getattr(wanted, field.name)
         np.testing.assert_array_equal(read, written)
         assert read.dtype == written.dtype
 
@@ -237,8 +237,8 @@ def test_held_out_positions_are_read_with_their_slices(tmp_path: Path) -> None:
 
 def test_no_files_and_empty_files_are_no_positions(tmp_path: Path) -> None:
     for files in ([], [write(tmp_path / "empty.gz", [])]):
-        found = read_sequences(files)
-        assert (len(found), found.new_events, len(found.positions())) == (0, 0, 0)
+        sequences = read_sequences(files)
+        assert (len(sequences), sequences.new_events, len(sequences.positions())) == (0, 0, 0)
         positions, slices = read_held_out(files)
         assert len(positions) == len(slices["item_slice"]) == 0
         assert list(positions.dataset(2, 3)) == []

@@ -30,7 +30,7 @@ def test_cosine_goes_up_in_a_line_and_down_to_its_end():
     assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert rates[12] == pytest.approx(0.55), "half way down"
     assert rates[20] == pytest.approx(0.1)
-    assert all(one >= other for one, other in itertools.pairwise(rates[4:]))
+    assert all(before >= other for before, other in itertools.pairwise(rates[4:]))
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 50), st.data())
@@ -69,7 +69,7 @@ def test_on_a_plateau_of_what_is_watched_the_rate_goes_down(monkeypatch, watch, 
 
     rates: list[float] = []
     given = iter(values)
-    monkeypatch.setattr("trainer.early_stopping.Watched.value", lambda self: next(given))
+    monkeypatch.setattr("trainer.early_stopping.MonitoredMetric.value", lambda self: next(given))
     trainable = Trainable(Small(SIZES, HISTORY), keras.optimizers.Adagrad(0.1, jit_compile=False))
     learner = Learner(trainable.model, [])
     learner.compile(trainable.optimizer)
@@ -107,7 +107,7 @@ def trained(optimizer: keras.optimizers.Optimizer, steps: int) -> tuple[Trainabl
 
 
 def gradients(trainable: Trainable, steps: int) -> None:
-    variables = [one for one in trainable.variables.values() if one.trainable]
+    variables = [variable for variable in trainable.variables.values() if variable.trainable]
     for _ in range(steps):
         trainable.optimizer.apply_gradients([(tf.ones_like(variable), variable) for variable in variables])
 

@@ -38,8 +38,8 @@ def test_a_rank_counts_the_items_that_score_at_least_as_high(question: tuple, ex
     scores, seen, target = question
     masked = mask_scores(scores, FIRST_ROW, tf.constant(seen) if exclude else None, keep=tf.constant(target))
     ranks = rank_of(masked, tf.constant(target), FIRST_ROW).numpy()
-    for one, rank in enumerate(ranks):
-        assert rank == rank_by_loop(scores[one], set(seen[one]) if exclude else set(), target[one])
+    for index, rank in enumerate(ranks):
+        assert rank == rank_by_loop(scores[index], set(seen[index]) if exclude else set(), target[index])
 
 
 @given(questions())
@@ -47,10 +47,12 @@ def test_a_mask_takes_out_padding_unknown_and_seen_rows_and_nothing_else(questio
     scores, seen, target = question
     for keep in (None, target):
         masked = mask_scores(scores, FIRST_ROW, tf.constant(seen), None if keep is None else tf.constant(keep)).numpy()
-        for one in range(len(scores)):
-            gone = {*range(FIRST_ROW), *seen[one]} - (set() if keep is None else {keep[one]} - set(range(FIRST_ROW)))
-            for row, score in enumerate(scores[one]):
-                assert masked[one, row] == (np.float32(UNAVAILABLE) if row in gone else score)
+        for index in range(len(scores)):
+            gone = {*range(FIRST_ROW), *seen[index]} - (
+                set() if keep is None else {keep[index]} - set(range(FIRST_ROW))
+            )
+            for row, score in enumerate(scores[index]):
+                assert masked[index, row] == (np.float32(UNAVAILABLE) if row in gone else score)
 
 
 def test_without_a_history_only_rows_below_the_first_are_taken_out() -> None:
@@ -60,14 +62,14 @@ def test_without_a_history_only_rows_below_the_first_are_taken_out() -> None:
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=20), st.integers(1, 25))
 def test_metrics_of_a_rank_are_the_textbook_ones(ranks: list[int], k: int) -> None:
-    found = {name: value.numpy() for name, value in ranking_metrics(tf.constant(ranks, tf.int64), k).items()}
-    assert set(found) == {"recall", "ndcg", "mrr"}
+    metrics = {name: value.numpy() for name, value in ranking_metrics(tf.constant(ranks, tf.int64), k).items()}
+    assert set(metrics) == {"recall", "ndcg", "mrr"}
     for at, rank in enumerate(ranks):
         # One relevant item: the ideal gain is 1, so the normalised one is that of its place.
         gains = [1.0 / math.log2(place + 2) if place == rank else 0.0 for place in range(k)]
-        assert found["recall"][at] == float(rank < k)
-        assert found["ndcg"][at] == pytest.approx(sum(gains), rel=1e-6)
-        assert found["mrr"][at] == pytest.approx(1 / (rank + 1) if rank < k else 0.0, rel=1e-6)
+        assert metrics["recall"][at] == float(rank < k)
+        assert metrics["ndcg"][at] == pytest.approx(sum(gains), rel=1e-6)
+        assert metrics["mrr"][at] == pytest.approx(1 / (rank + 1) if rank < k else 0.0, rel=1e-6)
 
 
 def test_one_score_for_all_earns_the_worst_rank() -> None:

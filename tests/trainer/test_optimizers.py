@@ -34,7 +34,7 @@ def test_rows_without_a_gradient_keep_every_bit_of_weights_and_slots(name):
     slots = optimizer.variables[1:]
     for slot in slots:
         slot.assign(slot + np.random.default_rng(1).random([ROWS, WIDTH]).astype(np.float32))
-    before = [one.numpy() for one in (weights, *slots)]
+    before = [variable.numpy() for variable in (weights, *slots)]
     optimizer.apply_gradients([(sparse(np.ones([2, WIDTH]), [5, 5]), weights)])
     others = np.arange(ROWS) != 5
     for old, now in zip(before, (weights, *slots), strict=True):
@@ -53,17 +53,17 @@ def test_with_a_gradient_for_every_row_it_is_adam(seed, steps):
         ours.apply_gradients([(gradient, lazy)])
         kerass.apply_gradients([(gradient, plain)])
     np.testing.assert_allclose(lazy.numpy(), plain.numpy(), rtol=1e-4, atol=1e-6)
-    for one, other in zip(ours.variables, kerass.variables, strict=True):
-        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
+    for own_variable, other in zip(ours.variables, kerass.variables, strict=True):
+        np.testing.assert_allclose(own_variable.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_dense_variable_gets_adams_step():
     ours, kerass = LazyAdam(0.05), keras.optimizers.Adam(0.05)
-    one, other = tf.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])
+    first, other = tf.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])
     for _ in range(3):
-        ours.apply_gradients([(tf.constant([0.5, -2.0]), one)])
+        ours.apply_gradients([(tf.constant([0.5, -2.0]), first)])
         kerass.apply_gradients([(tf.constant([0.5, -2.0]), other)])
-    np.testing.assert_array_equal(one.numpy(), other.numpy())
+    np.testing.assert_array_equal(first.numpy(), other.numpy())
 
 
 def test_a_row_that_occurs_twice_is_one_gradient():

@@ -41,14 +41,14 @@ def elsewhere(firsts: dict[str, Update], tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def assert_same(one: ModelState, other: ModelState) -> None:
-    assert dataclasses.replace(one, weights={}, slots={}) == dataclasses.replace(other, weights={}, slots={})
-    np.testing.assert_equal(one.weights, other.weights)
-    np.testing.assert_equal(one.slots, other.slots)
+def assert_same(left: ModelState, other: ModelState) -> None:
+    assert dataclasses.replace(left, weights={}, slots={}) == dataclasses.replace(other, weights={}, slots={})
+    np.testing.assert_equal(left.weights, other.weights)
+    np.testing.assert_equal(left.slots, other.slots)
 
 
-def assert_same_memory(one: ReplayMemory, other: ReplayMemory) -> None:
-    np.testing.assert_equal(dataclasses.asdict(one), dataclasses.asdict(other))
+def assert_same_memory(left: ReplayMemory, other: ReplayMemory) -> None:
+    np.testing.assert_equal(dataclasses.asdict(left), dataclasses.asdict(other))
 
 
 def assert_finite(state: ModelState) -> None:

@@ -38,8 +38,8 @@ def test_every_new_event_after_another_is_predicted_once(span: Sequences) -> Non
     windows = Windows.of(span, LENGTH)
     positions = span.positions()
     expected = [
-        int(one)
-        for one, begin, end in zip(positions.target, positions.begin, positions.end, strict=True)
+        int(label)
+        for label, begin, end in zip(positions.target, positions.begin, positions.end, strict=True)
         if end > begin
     ]
     assert sorted(item for _, item in pairs(windows)) == sorted(expected)
@@ -52,7 +52,7 @@ def test_a_window_fits_stays_in_its_sequence_and_gives_context(span: Sequences) 
     for begin, end, first in zip(windows.begin, windows.end, windows.first, strict=True):
         read = windows.items[begin : end + 1]
         assert 1 <= end - begin <= LENGTH
-        assert len({int(one) // 100 for one in read}) == 1, "a window may not reach into another sequence"
+        assert len({int(label) // 100 for label in read}) == 1, "a window may not reach into another sequence"
         assert begin < first <= end
         # Less context than half a window only where the sequence begins.
         assert first - begin >= LENGTH // 2 or int(windows.items[begin]) % 100 == 0
@@ -61,7 +61,7 @@ def test_a_window_fits_stays_in_its_sequence_and_gives_context(span: Sequences) 
 @given(spans(), st.integers(1, 20))
 def test_batches_hold_what_the_windows_say(span: Sequences, batch_size: int) -> None:
     windows = Windows.of(span, LENGTH)
-    found = []
+    pairs_read = []
     data = windows.dataset(batch_size, shuffle_seed=3)
     # Every epoch as long as the first, or Keras would end the training.
     assert [len(list(data)) for _ in range(3)] == [windows.batches(batch_size)] * 3
@@ -71,13 +71,13 @@ def test_batches_hold_what_the_windows_say(span: Sequences, batch_size: int) -> 
         assert (history[:, 0] > 0).all()
         assert (item > 0).any(axis=1).all()
         assert ((weight > 0) == (item > 0)).all()
-        found += [(int(history[at]), int(item[at])) for at in zip(*np.nonzero(item), strict=True)]
-    assert sorted(found) == sorted(pairs(windows))
+        pairs_read += [(int(history[at]), int(item[at])) for at in zip(*np.nonzero(item), strict=True)]
+    assert sorted(pairs_read) == sorted(pairs(windows))
 
 
 def orders(windows: Windows, seed: int, epochs: int) -> list[list[int]]:
     data = windows.dataset(8, shuffle_seed=seed)
-    return [[int(one) for batch in data for one in batch["history"][:, 0]] for _ in range(epochs)]
+    return [[int(item) for batch in data for item in batch["history"][:, 0]] for _ in range(epochs)]
 
 
 def test_each_epoch_has_its_own_order_which_the_seed_gives() -> None:

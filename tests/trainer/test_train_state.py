@@ -25,23 +25,26 @@ def trainable(optimizer: str = "adam") -> Trainable:
 
 def filled(optimizer: str = "adam") -> ModelState:
     """A state in which every number is another one."""
-    one = trainable(optimizer)
-    one.optimizer.iterations.assign(7)
+    filled_state = trainable(optimizer)
+    filled_state.optimizer.iterations.assign(7)
     random = np.random.default_rng(3)
-    for variable in (*one.variables.values(), *(slot for slots in one.slots.values() for slot in slots.values())):
+    for variable in (
+        *filled_state.variables.values(),
+        *(slot for slots in filled_state.slots.values() for slot in slots.values()),
+    ):
         variable.assign(random.normal(size=variable.shape))
-    return one.state(SIZES, learned=(4, 6))
+    return filled_state.state(SIZES, learned=(4, 6))
 
 
-def assert_same(one: ModelState, other: ModelState) -> None:
-    assert (one.iterations, one.sizes, one.learned) == (other.iterations, other.sizes, other.learned)
-    assert one.weights.keys() == other.weights.keys()
-    assert {path: set(slots) for path, slots in one.slots.items()} == {
+def assert_same(left: ModelState, other: ModelState) -> None:
+    assert (left.iterations, left.sizes, left.learned) == (other.iterations, other.sizes, other.learned)
+    assert left.weights.keys() == other.weights.keys()
+    assert {path: set(slots) for path, slots in left.slots.items()} == {
         path: set(slots) for path, slots in other.slots.items()
     }
-    for path, value in one.weights.items():
+    for path, value in left.weights.items():
         np.testing.assert_array_equal(value, other.weights[path])
-    for path, slots in one.slots.items():
+    for path, slots in left.slots.items():
         for name, value in slots.items():
             np.testing.assert_array_equal(value, other.slots[path][name])
 
@@ -74,13 +77,13 @@ def test_layers_in_lists_and_dictionaries_and_inside_keras_layers_are_found() ->
     for layer in (model.layer_norm, model.blocks[0], model.blocks[1]["last"], model._private):
         layer(x)
     model.attention(x, x)
-    found = named_variables(model)
+    variables = named_variables(model)
     parts = {
         f"attention/_{part}_dense/{of}" for part in ("query", "key", "value", "output") for of in ("kernel", "bias")
     }
     pairs = {f"{path}/{of}" for path in ("also", "blocks/1/last", "_private") for of in ("kernel", "bias")}
-    assert set(found) == parts | pairs | {"free", "layer_norm/gamma", "layer_norm/beta"}
-    assert {id(one) for one in found.values()} == {id(variable) for variable in model.variables}
+    assert set(variables) == parts | pairs | {"free", "layer_norm/gamma", "layer_norm/beta"}
+    assert {id(variable) for variable in variables.values()} == {id(variable) for variable in model.variables}
 
 
 def test_a_variable_out_of_reach_is_refused_rather_than_forgotten() -> None:
@@ -101,12 +104,12 @@ def test_a_variable_out_of_reach_is_refused_rather_than_forgotten() -> None:
 
 @pytest.mark.parametrize(("optimizer", "slots"), [("adagrad", {"accumulator"}), ("adam", {"m", "v"})])
 def test_every_trained_variable_has_its_slots_and_no_other_has(optimizer: str, slots: set[str]) -> None:
-    found = trainable(optimizer)
-    assert {path: set(of) for path, of in found.slots.items()} == dict.fromkeys(
-        set(found.variables) - {"popularity"}, slots
+    trained = trainable(optimizer)
+    assert {path: set(of) for path, of in trained.slots.items()} == dict.fromkeys(
+        set(trained.variables) - {"popularity"}, slots
     )
-    for path, of in found.slots.items():
-        assert {tuple(slot.shape) for slot in of.values()} == {tuple(found.variables[path].shape)}
+    for path, of in trained.slots.items():
+        assert {tuple(slot.shape) for slot in of.values()} == {tuple(trained.variables[path].shape)}
 
 
 def test_what_is_written_is_what_is_read() -> None:

@@ -91,7 +91,7 @@ def test_training_lowers_the_loss() -> None:
 def held_out_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Early stopping sees `losses`, whatever the model's are."""
     given = iter(losses)
-    monkeypatch.setattr("trainer.early_stopping.Watched.value", lambda _: next(given))
+    monkeypatch.setattr("trainer.early_stopping.MonitoredMetric.value", lambda _: next(given))
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_owed_spans_are_trained_in_order_each_event_once_an_epoch() -> None:
     owed = [span(2), span(3), span(4)]
     together = run(owed, base=base, on_epoch=lambda number, epoch, loss: epochs.append((number, epoch)))
     assert epochs == [(number, epoch) for number in (2, 3, 4) for epoch in (1, 2, 3)]
-    assert together.examples == 3 * sum(one.sequences.new_events for one in owed)
+    assert together.examples == 3 * sum(owed_span.sequences.new_events for owed_span in owed)
     one_by_one = base
-    for one in owed:
-        one_by_one = run([one], base=one_by_one).state
+    for owed_span in owed:
+        one_by_one = run([owed_span], base=one_by_one).state
     assert fingerprint(together.state) == fingerprint(one_by_one)
     assert fingerprint(run(owed[::-1], base=base).state) != fingerprint(together.state)
 
@@ -177,10 +177,10 @@ def test_no_span_at_all_gives_the_base_back() -> None:
 
 
 def with_weight(number: int, value: float) -> Span:
-    found = span(number).sequences
-    weights = found.weights.copy()
+    sequences_of = span(number).sequences
+    weights = sequences_of.weights.copy()
     weights[-1] = value
-    return Span(number, dataclasses.replace(found, weights=weights))
+    return Span(number, dataclasses.replace(sequences_of, weights=weights))
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where() -> None:
@@ -218,8 +218,8 @@ def test_adagrad_leaves_the_rows_that_no_batch_touches_alone() -> None:
     """So that a step costs what its batch does, not what the tables hold."""
     spec = ModelSpec("tests.trainer.small_model.Sampled", {}, HISTORY)
     base = run([span(1)], spec=spec).state
-    found = sequences([(3, [4, 5, 6], 0), (7, [5, 9], 0)])
-    after = run([Span(2, found)], base=base, spec=spec).state
+    training = sequences([(3, [4, 5, 6], 0), (7, [5, 9], 0)])
+    after = run([Span(2, training)], base=base, spec=spec).state
     for path, touched in {"item/embeddings": {0, 4, 5, 6, 9}, "key/embeddings": {3, 7}, "bias": {4, 5, 6, 9}}.items():
         untouched = [row for row in range(len(base.weights[path])) if row not in touched]
         assert after.weights[path][untouched].tobytes() == base.weights[path][untouched].tobytes()

@@ -27,12 +27,12 @@ def fresh(sizes: TableSizes, optimizer: str = "adagrad", **params: int) -> Train
 
 def random_state(sizes: TableSizes, optimizer: str = "adagrad", **params: int) -> ModelState:
     """A state in which every number is another one."""
-    one = fresh(sizes, optimizer, **params)
+    state = fresh(sizes, optimizer, **params)
     random = np.random.default_rng(sizes.items)
-    for variable in (*one.variables.values(), *(slot for slots in one.slots.values() for slot in slots.values())):
+    for variable in (*state.variables.values(), *(slot for slots in state.slots.values() for slot in slots.values())):
         variable.assign(random.normal(size=variable.shape))
-    one.optimizer.iterations.assign(11)
-    return one.state(sizes, learned=(1,))
+    state.optimizer.iterations.assign(11)
+    return state.state(sizes, learned=(1,))
 
 
 def assert_carried(after: ModelState, before: ModelState) -> None:

@@ -165,8 +165,8 @@ class SasRec(Recommender):
             item = batch["item"]
             scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
             known = tf.cast(item >= self.sizes.first_row, tf.float32)
-            found = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
-            return tf.math.divide_no_nan(tf.reduce_sum(found * known), tf.reduce_sum(known))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
+            return tf.math.divide_no_nan(tf.reduce_sum(losses * known), tf.reduce_sum(known))
         history, item = batch["history"], batch["item"]
         if self.reverse:
             backward = _reversed(history, item)
@@ -178,10 +178,10 @@ class SasRec(Recommender):
         own = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
         vectors = tf.nn.dropout(self._unit(self.item_embedding(candidates.rows)), self.item_dropout)
-        found = sampled_softmax.losses(
+        losses = sampled_softmax.losses(
             self._cosine(sessions, vectors), candidates, tf.concat([own, target[:, None]], axis=1), target
         )
-        return tf.math.divide_no_nan(tf.reduce_sum(found), tf.cast(tf.size(found), tf.float32))
+        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
 
     def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
         """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""

@@ -103,17 +103,17 @@ class Stacking(keras.layers.Layer):
         @tf.function
         def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c]."""
-            found = evidence(batch["key"], batch["history"])
-            scores = mask_scores(self.mix(found), first_row)
+            shortlists = evidence(batch["key"], batch["history"])
+            scores = mask_scores(self.mix(shortlists), first_row)
             chosen = tf.math.top_k(scores, tf.minimum(_SHORTLIST, tf.shape(scores)[1] - first_row)).indices
-            values, back = _looked_up(found, chosen)
+            values, back = _looked_up(shortlists, chosen)
             return values, back, tf.cast(chosen, tf.int64) == batch["item"][:, None]
 
         batches = positions.take(known).dataset(_BATCH, history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
         for _ in range(_ROUNDS):
             parts = [graph(batch) for batch in batches]
-            values, back, right = (np.concatenate(one) for one in zip(*parts, strict=True))
+            values, back, right = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
             # Of what is not on the list nothing is asked: put on it, it would speak against what the list is made by.
             listed = right.any(axis=1)
             if not listed.any():

@@ -62,9 +62,9 @@ class Transitions(keras.layers.Layer):
             later.append(items[at][pairs])
             weight.append(np.full(int(pairs.sum()), 1.0 / distance, np.float32))
         self.following.add(earlier[0], later[0], weight[0])
-        one, other = np.concatenate(earlier), np.concatenate(later)
+        earlier_item, other = np.concatenate(earlier), np.concatenate(later)
         both = np.concatenate(weight * 2)
-        self.together.add(np.concatenate([one, other]), np.concatenate([other, one]), both)
+        self.together.add(np.concatenate([earlier_item, other]), np.concatenate([other, earlier_item]), both)
 
     def call(self, history: tf.Tensor) -> tuple[Few, Few]:
         """How strongly int64 [b, h] histories, 0 in front, speak for the neighbours of their last items.
@@ -95,20 +95,20 @@ class Neighbours(keras.layers.Layer):
         rows, weights = tf.gather(self.rows, changed).numpy(), tf.gather(self.weights_, changed).numpy()
         known = weights > 0
         owner = np.broadcast_to(np.arange(len(changed))[:, None], rows.shape)
-        found = scipy.sparse.coo_matrix(
+        pairs = scipy.sparse.coo_matrix(
             (
                 np.concatenate([weight, weights[known]]),
                 (np.concatenate([item, owner[known]]), np.concatenate([neighbour, rows[known]])),
             ),
             shape=(len(changed), self.items),
         ).tocsr()
-        owner = np.repeat(np.arange(len(changed)), np.diff(found.indptr))
-        order = np.lexsort([found.indices, -found.data, owner])  # among equals the older item stays
-        place = np.arange(found.nnz) - found.indptr[:-1][owner]
+        owner = np.repeat(np.arange(len(changed)), np.diff(pairs.indptr))
+        order = np.lexsort([pairs.indices, -pairs.data, owner])  # among equals the older item stays
+        place = np.arange(pairs.nnz) - pairs.indptr[:-1][owner]
         kept = place < self.most
         rows[:], weights[:] = 0, 0
-        rows[owner[kept], place[kept]] = found.indices[order][kept]
-        weights[owner[kept], place[kept]] = found.data[order][kept]
+        rows[owner[kept], place[kept]] = pairs.indices[order][kept]
+        weights[owner[kept], place[kept]] = pairs.data[order][kept]
         self.rows.scatter_nd_update(changed[:, None], rows)
         self.weights_.scatter_nd_update(changed[:, None], weights)
 

@@ -16,8 +16,8 @@ def used_rows(batch: dict[str, tf.Tensor], table: VocabularyName, carried: int) 
     Returns:
       int64 [r] rows, each once, and float32 [r], how often each occurs for a position of the batch.
     """
-    found = [tf.reshape(batch[name], [-1]) for name in _LOOKED_UP[table] if name in batch]
-    every = tf.concat(found, axis=0)
+    looked_up = [tf.reshape(batch[name], [-1]) for name in _LOOKED_UP[table] if name in batch]
+    every = tf.concat(looked_up, axis=0)
     rows, _, count = tf.unique_with_counts(tf.boolean_mask(every, (every > 0) & (every < carried)))
     positions = tf.math.count_nonzero(batch["item"], dtype=tf.float32)
     return rows, tf.math.divide_no_nan(tf.cast(count, tf.float32), positions)

@@ -78,8 +78,8 @@ def fisher_diagonal(
     Returns:
       float32 arrays by the path of each trainable variable, of the shapes in `previous`.
     """
-    learned = {path: one for path, one in variables.items() if one.trainable}
-    told = {path: one.numpy() for path, one in variables.items() if not one.trainable}
+    learned = {path: variable for path, variable in variables.items() if variable.trainable}
+    constants = {path: variable.numpy() for path, variable in variables.items() if not variable.trainable}
     fisher = {path: np.zeros_like(previous[path]) for path in learned}
 
     @tf.function(input_signature=[batches.element_spec])
@@ -95,7 +95,7 @@ def fisher_diagonal(
         for path, gradient in zip(learned, gradients(batch), strict=True):
             if gradient is not None:
                 _add_square(fisher[path], gradient, positions**2)
-    for path, value in told.items():
+    for path, value in constants.items():
         variables[path].assign(value)
     return {path: total / np.float32(max(seen, 1)) for path, total in fisher.items()}
 

@@ -15,9 +15,9 @@ def matching(variables: Mapping[str, tf.Variable], pattern: str, setting: str) -
     Raises:
       PolicyError: there is none. `setting` is where the pattern stands.
     """
-    paths = [path for path, one in variables.items() if one.trainable and fnmatch.fnmatchcase(path, pattern)]
+    paths = [path for path, variable in variables.items() if variable.trainable and fnmatch.fnmatchcase(path, pattern)]
     if not paths:
-        known = sorted(path for path, one in variables.items() if one.trainable)
+        known = sorted(path for path, variable in variables.items() if variable.trainable)
         raise PolicyError(
             f"A pattern in `{setting}` must match variables of the model, which are {', '.join(known)}. "
             f"Received: {pattern!r}."
@@ -35,10 +35,10 @@ def frozen(variables: Mapping[str, tf.Variable], patterns: Sequence[str]) -> lis
       PolicyError: a pattern matches nothing, or nothing is left to be trained.
     """
     setting = "update.stability.partial.freeze"
-    found = {path for pattern in patterns for path in matching(variables, pattern, setting)}
-    if found and all(path in found for path, one in variables.items() if one.trainable):
+    frozen_paths = {path for pattern in patterns for path in matching(variables, pattern, setting)}
+    if frozen_paths and all(path in frozen_paths for path, variable in variables.items() if variable.trainable):
         raise PolicyError(f"`{setting}` must leave a variable to be trained. Received: {', '.join(patterns)}.")
-    return [variables[path] for path in sorted(found)]
+    return [variables[path] for path in sorted(frozen_paths)]
 
 
 def rates(variables: Mapping[str, tf.Variable], patterns: Mapping[str, float]) -> dict[str, float]:

@@ -64,13 +64,13 @@ def read(piece: ArtifactRecord, columns: Sequence[str]) -> Iterator[RawBatch]:
                 continue
             try:
                 record = _DECODER.decode(line.decode("utf-8"))
-                found = [record.get(name) for name in columns]
-                "".join(value for value in found if isinstance(value, str)).encode("utf-8")
+                cells = [record.get(name) for name in columns]
+                "".join(value for value in cells if isinstance(value, str)).encode("utf-8")
             except (ValueError, AttributeError, RecursionError):
                 malformed.append((number, line.rstrip(b"\r").decode("utf-8", "replace")))
                 continue
             rows.append(number)
-            for name, value in zip(columns, found, strict=True):
+            for name, value in zip(columns, cells, strict=True):
                 values[name].append(value)
             if len(rows) == BATCH_ROWS:
                 yield _batch(values, rows, malformed)

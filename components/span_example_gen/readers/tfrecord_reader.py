@@ -25,10 +25,10 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
     """
     for records in _records(path, name, 1):
         try:
-            found = tf.train.Example.FromString(records[0]).features.feature
+            features = tf.train.Example.FromString(records[0]).features.feature
         except DecodeError:
             break
-        require_columns(name, columns, sorted(found))
+        require_columns(name, columns, sorted(features))
         break
     else:
         raise SpanError(f"{name} must hold records of tf.Example. Received: an empty file.")

@@ -35,33 +35,33 @@ class Anomaly:
 def read_figures(today: Path | None, before: Path | None) -> tuple[Figure, ...]:
     """Figures of each column's train split: what is missing, how many values differ, the mean, the commonest."""
     new, old = _features(today), _features(before)
-    found = []
+    figures = []
     for column in sorted({*new} - {_TIME}):
         own, other = _figures(new[column]), _figures(old[column]) if column in old else {}
-        found += [Figure(column, name, value, other.get(name)) for name, value in own.items()]
-    return tuple(found)
+        figures += [Figure(column, name, value, other.get(name)) for name, value in own.items()]
+    return tuple(figures)
 
 
 def read_anomalies(folder: Path | None) -> tuple[Anomaly, ...]:
     """What does not fit the schema, by column; nothing where all does."""
-    found = []
+    anomalies = []
     for split in _SPLITS:
         path = None if folder is None else folder / f"Split-{split}" / "SchemaDiff.pb"
         if path is None or not path.exists():
             continue
         for column, info in sorted(anomalies_pb2.Anomalies.FromString(path.read_bytes()).anomaly_info.items()):
-            found.append(Anomaly(split, column, info.description or info.short_description))
-    return tuple(found)
+            anomalies.append(Anomaly(split, column, info.description or info.short_description))
+    return tuple(anomalies)
 
 
 def _features(folder: Path | None) -> _Features:
     path = None if folder is None else folder / "Split-train" / "FeatureStats.pb"
     if path is None or not path.exists():
         return {}
-    found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
     return {
         feature.path.step[-1] if feature.path.step else feature.name: feature
-        for data in found.datasets
+        for data in statistics.datasets
         for feature in data.features
     }
 

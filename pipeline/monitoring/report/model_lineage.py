@@ -54,8 +54,8 @@ def read_lineage(lineage: ModelLineage, present: Sequence[int], first: int) -> t
     """
     by_id = {model.id: model for model in lineage.models}
     chosen = {model.id for model in lineage.models if model.span >= first}
-    for one in sorted(chosen):
-        chosen |= by_id[one].bases & by_id.keys()
+    for model_id in sorted(chosen):
+        chosen |= by_id[model_id].bases & by_id.keys()
     models = [model for model in lineage.models if model.id in chosen][-_MOST:]
     served = present[-1] if present else None
     return tuple(
@@ -71,19 +71,19 @@ def read_lineage(lineage: ModelLineage, present: Sequence[int], first: int) -> t
     )
 
 
-def _fate(one: Model, served: int | None, present: Collection[int]) -> Fate:
-    if one.revoked:
+def _fate(model: Model, served: int | None, present: Collection[int]) -> Fate:
+    if model.revoked:
         return "revoked"
-    if one.pushed is None:
+    if model.pushed is None:
         return "refused"
-    if one.version == served:
+    if model.version == served:
         return "served"
-    return "kept" if one.version in present else "retired"
+    return "kept" if model.version in present else "retired"
 
 
-def learned_spans(one: Model) -> tuple[int, ...] | None:
+def learned_spans(model: Model) -> tuple[int, ...] | None:
     """The spans that a model and its bases have trained on, as its bundle says; None once that is gone."""
     try:
-        return tuple(Manifest.read(Path(one.uri) / BUNDLE_FOLDER).about.get("learned", ()))
+        return tuple(Manifest.read(Path(model.uri) / BUNDLE_FOLDER).about.get("learned", ()))
     except BundleError:
         return None

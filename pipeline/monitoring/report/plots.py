@@ -35,26 +35,26 @@ def draw_plots(data: ReportData, naming: Naming) -> list[Plot]:
 
 def draw_slices(verdict: Verdict, metric: str, names: Mapping[str, str]) -> Plot | None:
     """The difference of candidate and champion in each slice, with its bounds where the gate has them."""
-    found = {}
+    differences = {}
     for of_slice, of_metric in verdict.metrics.items():
         values = of_metric.get(metric, {})
         if CANDIDATE in values and BASELINE in values:
-            found[of_slice] = values[CANDIDATE] - values[BASELINE]
-    if not found:
+            differences[of_slice] = values[CANDIDATE] - values[BASELINE]
+    if not differences:
         return None
-    with drawing(0.75 + 0.26 * max(len(found), 3), left=0.95) as (figure, axes):
-        for place, (of_slice, value) in enumerate(reversed(found.items())):
+    with drawing(0.75 + 0.26 * max(len(differences), 3), left=0.95) as (figure, axes):
+        for place, (of_slice, value) in enumerate(reversed(differences.items())):
             bounds = verdict.intervals.get(of_slice, {}).get(metric)
             if bounds:
                 axes.plot(bounds, [place, place], "-|", color=BLUE, markersize=8)
             axes.plot([value], [place], "o", color=BLUE, markersize=6)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(found)), [names.get(one, one) for one in reversed(found)])
-        axes.set_ylim(-0.6, max(len(found), 3) - 0.4)
+        axes.set_yticks(range(len(differences)), [names.get(name, name) for name in reversed(differences)])
+        axes.set_ylim(-0.6, max(len(differences), 3) - 0.4)
         axes.grid(axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"{metric}: candidate minus champion")
-        words = ", ".join(f"{names.get(one, one)} {value:+.4f}" for one, value in found.items())
+        words = ", ".join(f"{names.get(name, name)} {value:+.4f}" for name, value in differences.items())
         return finish(figure, f"Candidate minus champion: {metric}", words)
 
 

@@ -155,8 +155,10 @@ def _trainings(store: metadata_store.MetadataStore, config: Config) -> tuple[dic
     context = store.get_context_by_type_and_name("pipeline", config.name)
     types = {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()}
     trainings, new_events = {}, {}
-    for one in sorted(store.get_artifacts_by_context(context.id) if context else (), key=lambda one: one.id):
-        kind, properties = types[one.type_id], one.custom_properties
+    for artifact in sorted(
+        store.get_artifacts_by_context(context.id) if context else (), key=lambda artifact: artifact.id
+    ):
+        kind, properties = types[artifact.type_id], artifact.custom_properties
         if kind == "Model" and "examples" in properties:
             seconds = properties["training_seconds"].double_value if "training_seconds" in properties else 0.0
             trainings[properties["span"].int_value] = Training(
@@ -178,7 +180,7 @@ def _uri(
     if context is None:
         return None
     type_id = {artifact_type.name: artifact_type.id for artifact_type in store.get_artifact_types()}.get(kind)
-    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda one: -one.id):
+    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: -artifact.id):
         properties = artifact.custom_properties
         if artifact.type_id != type_id:
             continue
@@ -190,8 +192,10 @@ def _uri(
 def _verdict(folder: Path | None) -> Verdict | None:
     if folder is None or not (folder / "verdict.json").exists():
         return None
-    found = Verdict(**json.loads((folder / "verdict.json").read_text(encoding="utf-8")))
-    return dataclasses.replace(found, metrics={name: found.metrics[name] for name in sorted(found.metrics, key=_place)})
+    verdict = Verdict(**json.loads((folder / "verdict.json").read_text(encoding="utf-8")))
+    return dataclasses.replace(
+        verdict, metrics={name: verdict.metrics[name] for name in sorted(verdict.metrics, key=_place)}
+    )
 
 
 def _place(of_slice: str) -> tuple[bool, str, int]:

@@ -113,19 +113,19 @@ def _before(lineage: ModelLineage, pushed: Model) -> Model | None:
     clean = [
         model for model in lineage.models if model.pushed is not None and not model.revoked and model.span < pushed.span
     ]
-    return max(clean, key=lambda one: (one.span, one.version), default=None)
+    return max(clean, key=lambda model: (model.span, model.version), default=None)
 
 
 def _chosen(positions: Positions, ids: Ids) -> list[int]:
     """The first held-out position of a few users, spread over those with the longest histories: always the same."""
     first = ids.keys.first_row
-    found: dict[int, int] = {}
+    events_by_key: dict[int, int] = {}
     lengths = positions.end - positions.begin
     for at in np.argsort(positions.timestamp, kind="stable"):
         key = int(positions.key[at])
         if first <= key < ids.keys.size and lengths[at] > 0:
-            found.setdefault(key, int(at))
-    longest = sorted(found.values(), key=lambda at: (-lengths[at], at))
+            events_by_key.setdefault(key, int(at))
+    longest = sorted(events_by_key.values(), key=lambda at: (-lengths[at], at))
     return longest[: 3 * USERS : 3] if len(longest) >= 3 * USERS else longest[:USERS]
 
 
@@ -141,10 +141,10 @@ def _person(
 ) -> SampleUser:
     user = ids.keys.ids_of([positions.key[at]])[0].as_py()
     rows = positions.items[positions.begin[at] : positions.end[at]][-config.history.length :]
-    history = [one for one in ids.items.ids_of(rows[rows < ids.items.size]).to_pylist() if one is not None]
+    history = [item_id for item_id in ids.items.ids_of(rows[rows < ids.items.size]).to_pylist() if item_id is not None]
     seen = set(history) if config.push.exclude_seen else set()
     earlier = [] if old is None else _best(old, user, history, seen)
-    places = {one: place for place, one in enumerate(earlier, 1)}
+    places = {item_id: place for place, item_id in enumerate(earlier, 1)}
     best = _best(new, user, history, seen)[:ITEMS]
 
     def shown(items: Sequence[bytes]) -> tuple[Item, ...]:
@@ -160,7 +160,7 @@ def _person(
     wanted = ids.items.ids_of([positions.target[at]])[0].as_py() or b""
     return SampleUser(
         user=_text(user),
-        history=tuple((_text(one), ids.title(one)) for one in history),
+        history=tuple((_text(item_id), ids.title(item_id)) for item_id in history),
         next=(_text(wanted), ids.title(wanted)),
         before=shown(earlier[:ITEMS]),
         after=shown(best),
@@ -176,5 +176,5 @@ def _best(model: TrainedModel, user: bytes, history: Sequence[bytes], seen: set[
     return [items[at] for at in order if scores[at] > UNAVAILABLE and items[at] not in seen]
 
 
-def _text(one: bytes) -> str:
-    return one.decode("utf-8", "replace")
+def _text(id_: bytes) -> str:
+    return id_.decode("utf-8", "replace")

@@ -87,43 +87,45 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
 
 def _acts(data: ReportData) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
-    found = []
+    actions = []
     if latest.state != "done":
         still = " The champion is still in service." if data.served else ""
-        found.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
+        actions.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
     if serving_state is not None and serving_state.left:
-        found.append(
+        actions.append(
             f"Revoked and still in the folder: {', '.join(map(str, serving_state.left))}. Give the same "
             "`warmspan rollback` again."
         )
     if serving_state is not None and serving_state.problem:
-        found.append(serving_state.problem)
-    return found
+        actions.append(serving_state.problem)
+    return actions
 
 
 def _looks(data: ReportData, naming: Naming) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
-    found = []
+    remarks = []
     refused = [run for run in data.runs if run.verdict and run.pushed is None]
     if latest.verdict and latest.pushed is None:
         row = _in_a_row(data.runs)
         often = f" That is {row} in a row." if row > 1 else ""
-        found.append(
+        remarks.append(
             f"The gate refused the candidate of {latest.name}: the verdict below says in which slice.{often} The next "
             "run tries again with this span's events too."
         )
     if latest.revoked:
-        found.append(f"Version {latest.pushed} was taken back: {latest.revoked_reason}. The next run starts before it.")
+        remarks.append(
+            f"Version {latest.pushed} was taken back: {latest.revoked_reason}. The next run starts before it."
+        )
     if serving_state is not None and serving_state.owed and not (latest.verdict and refused and latest is refused[-1]):
         names = ", ".join(map(naming.format, serving_state.owed))
-        found.append(f"The champion owes {names}: the next run learns what it has not seen.")
+        remarks.append(f"The champion owes {names}: the next run learns what it has not seen.")
     if latest.drift:
-        found.append(f"Drift: {latest.drift}")
+        remarks.append(f"Drift: {latest.drift}")
     if data.anomalies:
         columns = ", ".join(sorted({anomaly.column for anomaly in data.anomalies}))
-        found.append(f"The span does not fit its schema in {columns}: see the data below.")
-    found += unusual(latest, data.runs[:-1])
-    return found
+        remarks.append(f"The span does not fit its schema in {columns}: see the data below.")
+    remarks += unusual(latest, data.runs[:-1])
+    return remarks
 
 
 def _usual(values: Sequence[int | None]) -> float | None:

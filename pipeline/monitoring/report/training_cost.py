@@ -51,16 +51,20 @@ def estimate(runs: Sequence[Run], trainings: Mapping[int, Training], new_events:
       trainings: by span.
       new_events: by span, of all spans that were ever run: how many events it brought to train on.
     """
-    trained = [(run, one) for run in runs if (one := trainings.get(run.span)) and one.examples and run.trained_on]
-    fastest = min((one.seconds / one.examples for _, one in trained), default=0.0)
-    found = []
-    for run, one in trained:
-        epochs = one.epochs / len(run.trained_on)
+    trained = [
+        (run, training)
+        for run in runs
+        if (training := trainings.get(run.span)) and training.examples and run.trained_on
+    ]
+    fastest = min((training.seconds / training.examples for _, training in trained), default=0.0)
+    costs = []
+    for run, training in trained:
+        epochs = training.epochs / len(run.trained_on)
         once = sum(new_events.get(span, 0) for span in run.trained_on) * epochs
         # A model that learns from whole histories has fewer examples than events; more than events are replayed ones.
-        unit = min(one.examples / once, 1.0) if once else 1.0
+        unit = min(training.examples / once, 1.0) if once else 1.0
         every = sum(count for span, count in new_events.items() if span <= run.span)
-        full = max(round(every * epochs * unit), one.examples)
-        seconds = one.seconds + (full - one.examples) * fastest
-        found.append(Cost(run.name, one.examples, one.seconds, full, seconds))
-    return tuple(found)
+        full = max(round(every * epochs * unit), training.examples)
+        seconds = training.seconds + (full - training.examples) * fastest
+        costs.append(Cost(run.name, training.examples, training.seconds, full, seconds))
+    return tuple(costs)

@@ -61,7 +61,7 @@ def _pair(values: dict[str, float]) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     head = list(head)
-    lines = [head, ["---"] * len(head), *([_cell(one) for one in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -46,11 +46,11 @@ def write_events(path: Path, events: Iterable[event_pb2.Event]) -> None:
 
 def event(step: int, wall: float, summaries: Iterable[Any]) -> event_pb2.Event:
     """All that is said of one step."""
-    found = summary_pb2.Summary()
+    message = summary_pb2.Summary()
     for summary in summaries:
         # Some of TensorBoard's plugins make TensorFlow's message of the same name and form.
-        found.MergeFromString(summary.SerializeToString())
-    return event_pb2.Event(step=step, wall_time=wall, summary=found)
+        message.MergeFromString(summary.SerializeToString())
+    return event_pb2.Event(step=step, wall_time=wall, summary=message)
 
 
 def scalar(tag: str, value: float) -> summary_pb2.Summary:

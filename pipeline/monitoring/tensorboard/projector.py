@@ -43,7 +43,7 @@ def write_projector(config: Config, run: Run, folder: Path, model: Path, vocabul
     values, about = f"items-{run.span:010d}.tsv", f"items-{run.span:010d}-titles.tsv"
     ids = items.ids.take(pa.array(order))
     columns = [
-        [one.decode("utf-8", "replace") for one in ids.to_pylist()],
+        [id_.decode("utf-8", "replace") for id_ in ids.to_pylist()],
         _titles(config, ids),
         [f"{value:.4g}" for value in items.recent[order]],
         [str(value) for value in items.counts[order]],
@@ -75,8 +75,8 @@ def _table(config: Config, model: Path) -> np.ndarray | None:
     if not file.exists():
         return None
     with np.load(file, allow_pickle=False) as weights:
-        found = vectors(find_model(config.model.type).tables, weights, "items")
-    return None if found is None else found[1]
+        item_vectors = vectors(find_model(config.model.type).tables, weights, "items")
+    return None if item_vectors is None else item_vectors[1]
 
 
 def _titles(config: Config, ids: pa.Array) -> list[str]:

@@ -89,28 +89,28 @@ def _events(store: metadata_store.MetadataStore, context: int) -> tuple[Artifact
     }
     done = sorted(
         (execution for execution in store.get_executions_by_context(context) if execution.last_known_state in _DONE),
-        key=lambda one: one.id,
+        key=lambda execution: execution.id,
     )
     if not done:
         return {}, {}
-    nodes = {one.id: kinds[one.type_id] for one in done}
+    nodes = {execution.id: kinds[execution.type_id] for execution in done}
     events = store.get_events_by_execution_ids(list(nodes))
-    found = {
+    artifacts = {
         artifact.id: artifact for artifact in store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
     }
     taken: Artifacts = {}
     made: Artifacts = {}
     for event in sorted(events, key=lambda event: (event.execution_id, event.artifact_id)):
         into = {event.INPUT: taken, event.OUTPUT: made}.get(event.type)
-        if into is not None and event.artifact_id in found:
+        if into is not None and event.artifact_id in artifacts:
             key = nodes[event.execution_id], event.path.steps[0].key
-            into.setdefault(key, []).append(found[event.artifact_id])
+            into.setdefault(key, []).append(artifacts[event.artifact_id])
     return taken, made
 
 
 def _folder(made: Artifacts, node: str, key: str) -> Path | None:
-    found = made.get((node, key))
-    return Path(found[-1].uri) if found else None
+    folder = made.get((node, key))
+    return Path(folder[-1].uri) if folder else None
 
 
 def _json(folder: Path | None, name: str) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def _anomalies(folder: Path | None) -> int | None:
     files = [] if folder is None else sorted(folder.glob("Split-*/SchemaDiff.pb"))
     if not files:
         return None
-    found = [anomalies_pb2.Anomalies.FromString(file.read_bytes()) for file in files]
-    return sum(len(one.anomaly_info) + one.HasField("dataset_anomaly_info") for one in found)
+    anomalies = [anomalies_pb2.Anomalies.FromString(file.read_bytes()) for file in files]
+    return sum(len(anomaly.anomaly_info) + anomaly.HasField("dataset_anomaly_info") for anomaly in anomalies)
 
 
 def _owed(run: Run, taken: Artifacts) -> int | None:
@@ -134,11 +134,11 @@ def _owed(run: Run, taken: Artifacts) -> int | None:
         return None
     last = champion[-1].custom_properties["span"].int_value
     before = taken.get(("UpdateDecider", "past_sequences"), [])
-    return 1 + len({one.custom_properties["span"].int_value for one in before if _after(one, last)})
+    return 1 + len({artifact.custom_properties["span"].int_value for artifact in before if _after(artifact, last)})
 
 
-def _after(one: metadata_store_pb2.Artifact, span: int) -> bool:
-    return one.custom_properties["span"].int_value > span
+def _after(artifact: metadata_store_pb2.Artifact, span: int) -> bool:
+    return artifact.custom_properties["span"].int_value > span
 
 
 def _update(models: list[metadata_store_pb2.Artifact]) -> dict[str, float]:
@@ -151,10 +151,10 @@ def _update(models: list[metadata_store_pb2.Artifact]) -> dict[str, float]:
 
 
 def _bytes(made: Artifacts) -> dict[str, int]:
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for (node, _), artifacts in made.items():
         size = sum(
             file.stat().st_size for artifact in artifacts for file in Path(artifact.uri).rglob("*") if file.is_file()
         )
-        found[node] = found.get(node, 0) + size
-    return found
+        sizes[node] = sizes.get(node, 0) + size
+    return sizes

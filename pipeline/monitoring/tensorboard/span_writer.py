@@ -44,8 +44,8 @@ def write_details(config: Config, run: Run, details: Details) -> Path:
         summaries = [scalar(tag, value) for tag, value in scalars.items()]
         if name == SPAN:
             summaries.append(text("decision", card(run, details)))
-            found = {} if details.health is None else details.health.histograms
-            summaries += [histogram(f"histograms/{tag}", buckets) for tag, buckets in found.items() if buckets]
+            histograms = {} if details.health is None else details.health.histograms
+            summaries += [histogram(f"histograms/{tag}", buckets) for tag, buckets in histograms.items() if buckets]
         write_events(folder / name / FILE.format(span=run.span), [event(run.span, wall, summaries)])
     if metrics := [*run.next_span, *run.candidate]:
         page = make_layout(headline(metrics), config.gate.confidence_intervals)
@@ -89,11 +89,11 @@ def _runs(run: Run, details: Details) -> Iterator[tuple[str, dict[str, float]]]:
         yield name, {f"gate/{name}": value for name, value in overall.items()} | _by_slice("gate_slices", sliced)
 
 
-def _by_slice(prefix: str, found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def _by_slice(prefix: str, by_slice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """`item_slice:new` becomes `item_new`: a colon ends the name of a run in TensorBoard's links."""
     return {
         f"{prefix}/{metric}/{where.replace('_slice:', '_')}": value
-        for where, metrics in found.items()
+        for where, metrics in by_slice.items()
         for metric, value in metrics.items()
     }
 
@@ -106,9 +106,9 @@ def _by_node(prefix: str, of_nodes: Mapping[str, float]) -> dict[str, float]:
 
 def _differences(run: Run, details: Details) -> dict[str, float]:
     """Candidate less champion, and the bounds of it where the gate computes them."""
-    found: dict[str, float] = {}
+    scalars: dict[str, float] = {}
     for metric, (lower, upper) in details.verdict.get("intervals", {}).get("overall", {}).items():
         if metric in run.candidate and metric in run.champion:
             values = {"value": run.candidate[metric] - run.champion[metric], "lower": lower, "upper": upper}
-            found |= {f"gate_difference/{metric}/{name}": value for name, value in values.items()}
-    return found
+            scalars |= {f"gate_difference/{metric}/{name}": value for name, value in values.items()}
+    return scalars

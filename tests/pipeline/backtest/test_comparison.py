@@ -107,12 +107,12 @@ def test_spans_are_made_once_and_again_from_the_first_that_changed(tmp_path):
     line = (shop.data.path / DAYS[1] / "events.csv").read_text().splitlines()
     second.write_text(f"{line[0]}\n{line[1].replace(line[1].split(',')[1], 'brand_new', 1)}\n")
     changed = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
-    assert [one.fingerprint == other.fingerprint for one, other in zip(made, changed, strict=True)] == [
+    assert [before.fingerprint == after.fingerprint for before, after in zip(made, changed, strict=True)] == [
         True,
         False,
         False,
     ]
-    assert [one.folder.stat().st_mtime_ns == time for one, time in zip(changed, times, strict=True)] == [
+    assert [span.folder.stat().st_mtime_ns == time for span, time in zip(changed, times, strict=True)] == [
         True, False, False,
     ]  # fmt: skip
     assert changed[1].sequences.new_events == same[1].sequences.new_events + 1 or len(changed[1].held_out)
@@ -355,12 +355,12 @@ def test_the_numbers_are_those_of_the_pipeline(make_shop, tmp_path, model):
     deliveries = read_deliveries(shop)
     run_steps(shop, make_plan([], deliveries, Naming(dated=True)), Console(quiet=True))
     ledger = read_ledger(shop)
-    assert [one.action for one in ledger] == ["cold_start", "fine_tune", "fine_tune"]
+    assert [run.action for run in ledger] == ["cold_start", "fine_tune", "fine_tune"]
     rows = PolicyRun(
         find_policies(["settings"], shop)[0],
         shop.update.seed,
         prepare(shop, deliveries, tmp_path / "backtest" / "spans", lambda name: None),
         tmp_path / "backtest" / "run",
     ).run()
-    for one, row in zip(ledger, rows, strict=True):
-        assert row.metrics == pytest.approx(one.next_span, abs=1e-6)
+    for ledger_run, row in zip(ledger, rows, strict=True):
+        assert row.metrics == pytest.approx(ledger_run.next_span, abs=1e-6)

@@ -47,7 +47,7 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
     return {
-        tag: [(one.step, float(make_ndarray(one.tensor_proto))) for one in events.Tensors(tag)]
+        tag: [(point.step, float(make_ndarray(point.tensor_proto))) for point in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]
         if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
     }
@@ -73,10 +73,10 @@ def test_the_summary_is_the_table(shop, result):
         lines = {line["policy"]: line for line in csv.DictReader(file)}
     assert list(lines) == ["most popular, 7 spans", "fine-tune", "retrain"]
     baseline, tuned, full = lines.values()
-    own = [row for row in result.rows if row.policy == "fine-tune"]
-    assert float(tuned["recall"]) == pytest.approx(sum(row.metrics["recall"] for row in own[1:]) / 3, abs=1e-6)
-    assert float(tuned["retention"]) == pytest.approx(own[1].retained, abs=1e-6)
-    assert float(tuned["backward_transfer"]) == pytest.approx(own[1].retained - own[1].just_learned, abs=2e-6)
+    rows = [row for row in result.rows if row.policy == "fine-tune"]
+    assert float(tuned["recall"]) == pytest.approx(sum(row.metrics["recall"] for row in rows[1:]) / 3, abs=1e-6)
+    assert float(tuned["retention"]) == pytest.approx(rows[1].retained, abs=1e-6)
+    assert float(tuned["backward_transfer"]) == pytest.approx(rows[1].retained - rows[1].just_learned, abs=2e-6)
     assert float(full["seconds_share"]) == 1.0
     assert 0.0 < float(tuned["examples_share"]) < 1.0
     assert baseline["retention"] == baseline["seconds"] == tuned["recall_spread"] == ""
@@ -91,22 +91,22 @@ def test_the_lines_of_all_spans_hold_what_was_tested_again(shop, result):
 
 def test_tensorboard_finds_the_curves_of_each_policy_and_seed(shop, result):
     folder = shop.root / "backtest" / "tensorboard"
-    assert sorted(str(one.parent.relative_to(folder)) for one in folder.rglob("events*")) == [
+    assert sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("events*")) == [
         ".",  # what the columns of HParams are
         "fine-tune/seed-1",
         "most popular, 7 spans/seed-0",
         "retrain/seed-1",
     ]
     for policy, seed in (("fine-tune", 1), ("most popular, 7 spans", 0)):
-        own = [row for row in result.rows if row.policy == policy]
-        found = scalars(folder / policy / f"seed-{seed}")
+        rows = [row for row in result.rows if row.policy == policy]
+        curves = scalars(folder / policy / f"seed-{seed}")
         for metric in ("recall", "mrr", "ndcg"):
-            expected = [(NAMING.parse(row.span), pytest.approx(row.metrics[metric])) for row in own[1:]]
-            assert found[f"next_span/{metric}"] == expected
-    found = scalars(folder / "fine-tune" / "seed-1")
-    own = [row for row in result.rows if row.policy == "fine-tune"]
-    assert found["training/seconds_so_far"][-1][1] == pytest.approx(sum(row.seconds for row in own), rel=1e-5)
-    assert found["retained/recall"] == [(NAMING.parse(own[1].span), pytest.approx(own[1].retained))]
+            expected = [(NAMING.parse(row.span), pytest.approx(row.metrics[metric])) for row in rows[1:]]
+            assert curves[f"next_span/{metric}"] == expected
+    curves = scalars(folder / "fine-tune" / "seed-1")
+    rows = [row for row in result.rows if row.policy == "fine-tune"]
+    assert curves["training/seconds_so_far"][-1][1] == pytest.approx(sum(row.seconds for row in rows), rel=1e-5)
+    assert curves["retained/recall"] == [(NAMING.parse(rows[1].span), pytest.approx(rows[1].retained))]
 
 
 def test_a_second_writing_replaces_the_curves(tmp_path):

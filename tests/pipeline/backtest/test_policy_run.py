@@ -136,17 +136,19 @@ def test_decisions_and_reasons_stand_in_the_csv_file(shop, tmp_path):
 
 
 def test_what_is_built_in_knows_nothing_of_the_settings_files_policy(shop, tmp_path):
-    own = with_settings(shop, {"policy": {"max_age": 3}}, "It")
+    config = with_settings(shop, {"policy": {"max_age": 3}}, "It")
     file = tmp_path / "policies.yaml"
     file.write_text("mine: {update: {epochs: 2}}\nother: {policy: {max_age: 5}}\n")
-    found = {one.name: one.config.policy for one in find_policies([*BUILT_IN, "mine", "other"], own, file)}
-    assert found.pop("settings").max_age == found.pop("mine").max_age == 3
-    assert found.pop("other").max_age == 5
-    assert all(policy == Maintenance() for policy in found.values())
+    policies = {
+        policy.name: policy.config.policy for policy in find_policies([*BUILT_IN, "mine", "other"], config, file)
+    }
+    assert policies.pop("settings").max_age == policies.pop("mine").max_age == 3
+    assert policies.pop("other").max_age == 5
+    assert all(policy == Maintenance() for policy in policies.values())
     for wrong in ("a: {learn: retrain, policy: {max_age: 3}}", "a: {policy: {max_age: 0}}", "a: {gate: {}}"):
         file.write_text(wrong)
         with pytest.raises(ConfigError, match="The policy 'a'"):
-            find_policies([], own, file)
+            find_policies([], config, file)
 
 
 def test_the_pipeline_and_the_backtest_ask_the_same_function():
@@ -160,7 +162,7 @@ def test_the_statistics_are_those_of_the_pipeline(shop, spans, tmp_path):
     """Against the real executors of SpanExampleGen and StatisticsGen."""
     rules = [DriftRule(name, "jensen_shannon", Limit()) for name in ("item", "key", "weight", "quantity")]
     rules.append(DriftRule("item", "infinity_norm", Limit()))
-    theirs = []
+    pipeline_statistics = []
     for span in spans[2:4]:
         events = span_example_gen_ingest.ingest(
             shop.data.path, tmp_path / str(span.number), span=span.number,
@@ -171,12 +173,16 @@ def test_the_statistics_are_those_of_the_pipeline(shop, spans, tmp_path):
         context = statistics_gen.Executor.Context(beam_pipeline_args=list(components.LOCAL_BEAM), tmp_dir=str(tmp_path))
         statistics_gen.Executor(context).Do({"examples": [events.examples]}, {"statistics": [statistics]}, {})
         assert statistics.span == span.number
-        theirs.append(tfdv.load_stats_binary(str(Path(statistics.uri) / "Split-train" / "FeatureStats.pb")))
-    ours = [statistics_of(shop, span) for span in spans[2:4]]
-    found = [distances(today, [before], rules) for before, today in (theirs, ours)]
-    assert [one[:2] for one in found[0]] == [one[:2] for one in found[1]]
-    assert [one[2] for one in found[0]] == pytest.approx([one[2] for one in found[1]], abs=1e-6)
-    assert found[0][0][2] == pytest.approx(1.0)
+        pipeline_statistics.append(
+            tfdv.load_stats_binary(str(Path(statistics.uri) / "Split-train" / "FeatureStats.pb"))
+        )
+    backtest_statistics = [statistics_of(shop, span) for span in spans[2:4]]
+    both_distances = [distances(today, [before], rules) for before, today in (pipeline_statistics, backtest_statistics)]
+    assert [distance[:2] for distance in both_distances[0]] == [distance[:2] for distance in both_distances[1]]
+    assert [distance[2] for distance in both_distances[0]] == pytest.approx(
+        [distance[2] for distance in both_distances[1]], abs=1e-6
+    )
+    assert both_distances[0][0][2] == pytest.approx(1.0)
 
 
 def test_statistics_are_made_once_and_go_with_the_span(tmp_path):

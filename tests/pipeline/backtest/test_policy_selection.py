@@ -26,32 +26,32 @@ def make_rows(policy: str, values: Sequence[float], seconds: float, metric: str 
 
 
 def winner(*policies: list[Row], metric: str = "recall") -> Winner:
-    found = find_winner([row for rows in policies for row in rows], [metric], 20)
-    assert found is not None
-    return found
+    choice = find_winner([row for rows in policies for row in rows], [metric], 20)
+    assert choice is not None
+    return choice
 
 
 def test_the_best_wins_where_nothing_is_near():
-    found = winner(make_rows("a", [0.3, 0.4, 0.5], 9), make_rows("b", [0.1, 0.2, 0.35], 1))
-    assert found.policy == "a"
-    assert found.why.startswith("a wins: its recall@20 of 0.4000, the mean of 3 spans, is the best")
-    assert found.why.count(".") == found.why.count("0.") + 1, "one sentence"
+    choice = winner(make_rows("a", [0.3, 0.4, 0.5], 9), make_rows("b", [0.1, 0.2, 0.35], 1))
+    assert choice.policy == "a"
+    assert choice.why.startswith("a wins: its recall@20 of 0.4000, the mean of 3 spans, is the best")
+    assert choice.why.count(".") == choice.why.count("0.") + 1, "one sentence"
 
 
 def test_of_those_within_a_standard_error_the_cheapest_wins():
-    found = winner(
+    choice = winner(
         make_rows("best", [0.30, 0.40, 0.51], 9),
         make_rows("cheap", [0.30, 0.41, 0.50], 2),
         make_rows("cheaper and worse", [0.1, 0.2, 0.3], 1),
     )
-    assert found.policy == "cheap"
-    assert "within one standard error of the best, 0.4033 of best, and it trains 8.0 instead of 36.0 sec" in found.why
+    assert choice.policy == "cheap"
+    assert "within one standard error of the best, 0.4033 of best, and it trains 8.0 instead of 36.0 sec" in choice.why
 
 
 def test_the_best_stays_where_what_is_tied_with_it_costs_more():
-    found = winner(make_rows("best", [0.30, 0.40, 0.51], 2), make_rows("dear", [0.30, 0.41, 0.50], 9))
-    assert found.policy == "best"
-    assert "nothing within one standard error of it trains faster" in found.why
+    choice = winner(make_rows("best", [0.30, 0.40, 0.51], 2), make_rows("dear", [0.30, 0.41, 0.50], 9))
+    assert choice.policy == "best"
+    assert "nothing within one standard error of it trains faster" in choice.why
 
 
 def test_good_and_bad_days_that_all_policies_share_do_not_tie_them():
@@ -67,13 +67,13 @@ def test_one_span_ties_only_what_is_equal():
 
 def test_seeds_are_averaged_and_their_seconds_too():
     a = [*make_rows("a", [0.1, 0.2], 2, seed=1), *make_rows("a", [0.5, 0.6], 2, seed=2)]
-    found = winner(a, make_rows("b", [0.29, 0.41], 3))
-    assert found.policy == "a", "both 0.35, but a seed of b costs more"
+    choice = winner(a, make_rows("b", [0.29, 0.41], 3))
+    assert choice.policy == "a", "both 0.35, but a seed of b costs more"
 
 
 def test_of_an_error_the_lowest_is_the_best():
-    found = winner(make_rows("a", [1.0, 2.0], 1, "rmse"), make_rows("b", [0.9, 1.9], 1, "rmse"), metric="rmse")
-    assert found.policy == "b"
+    choice = winner(make_rows("a", [1.0, 2.0], 1, "rmse"), make_rows("b", [0.9, 1.9], 1, "rmse"), metric="rmse")
+    assert choice.policy == "b"
 
 
 def test_without_a_test_there_is_no_winner():

@@ -45,13 +45,13 @@ def change(path: Path, text: str, changes: dict[str, Any]) -> tuple[str, list[st
     wanted = with_settings(before, changes, "the test")
     changed = write_settings(path, before, wanted)
     assert load_config(path) == wanted
-    assert [one.name for one in path.parent.iterdir()] == [path.name], "nothing is left beside it"
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing is left beside it"
     return path.read_bytes().decode(), changed
 
 
 def differing(before: str, after: str) -> list[str]:
-    found = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-    return [line for line in found if line[:3] not in ("---", "+++") and not line.startswith("@@")]
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    return [line for line in diff if line[:3] not in ("---", "+++") and not line.startswith("@@")]
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,16 @@ def test_everything_that_is_set_reaches_the_decision():
         new_keys={"retrain": 0.9},
         schedule={"every": 4, "weekday": "sunday"},
     )
-    found = rules(config)
-    assert (found.metric, found.rest_spans, found.cooldown, found.max_age) == ("ndcg", 2, 3, 30)
-    assert (found.next_span, found.next_span_spans, found.next_span_least) == (Limit(1, 3), 20, 6)
-    assert found.drift == (
+    policy = rules(config)
+    assert (policy.metric, policy.rest_spans, policy.cooldown, policy.max_age) == ("ndcg", 2, 3, 30)
+    assert (policy.next_span, policy.next_span_spans, policy.next_span_least) == (Limit(1, 3), 20, 6)
+    assert policy.drift == (
         DriftRule("device", "infinity_norm", Limit(0.1, None)),
         DriftRule("item", "jensen_shannon", Limit(None, 0.5)),
     )
-    assert (found.drift_spans, found.retention) == (5, Limit(None, 0.05))
-    assert (found.new_items, found.new_keys) == (Limit(0.2, 0.6), Limit(None, 0.9))
-    assert found.schedule is not None
+    assert (policy.drift_spans, policy.retention) == (5, Limit(None, 0.05))
+    assert (policy.new_items, policy.new_keys) == (Limit(0.2, 0.6), Limit(None, 0.9))
+    assert policy.schedule is not None
     assert window(config) == {
         "evaluations": (20, 0),
         "past_statistics": (5, 0),

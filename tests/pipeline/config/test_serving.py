@@ -19,18 +19,18 @@ def load(folder: Path, **serving: Any):
 
 def test_without_it_everything_is_exact_and_titles_come_along(tmp_path: Path) -> None:
     config = load_config(config_file(tmp_path))
-    told = trainer_settings(config)
-    assert (told.columns, told.available_column, told.index) == (None, None, IndexSettings())
+    settings = trainer_settings(config)
+    assert (settings.columns, settings.available_column, settings.index) == (None, None, IndexSettings())
     assert config.serving.latency_budget_ms == 250
 
 
 def test_the_trainer_is_told(tmp_path: Path) -> None:
     index = {"type": "approximate", "table": "int8", "lists": 50, "probes": 4, "min_recall": 0.9}
-    told = trainer_settings(load(tmp_path, columns=["title", "genres"], available="sold", index=index))
-    assert told.columns == ("title", "genres")
-    assert told.available_column == "sold"
-    assert told.index == IndexSettings("approximate", "int8", 50, 4, 0.9)
-    assert type(told).from_json(told.to_json()) == told
+    settings = trainer_settings(load(tmp_path, columns=["title", "genres"], available="sold", index=index))
+    assert settings.columns == ("title", "genres")
+    assert settings.available_column == "sold"
+    assert settings.index == IndexSettings("approximate", "int8", 50, 4, 0.9)
+    assert type(settings).from_json(settings.to_json()) == settings
 
 
 def test_an_index_that_the_model_has_no_room_for_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ EVERYTHING = {
 
 def flat(value: object, where: str = "") -> dict[str, object]:
     if isinstance(value, dict) and value and where not in ("stability.partial.rates",):
-        found: dict[str, object] = {}
+        leaves: dict[str, object] = {}
         for name, inner in value.items():
-            found |= flat(inner, f"{where}.{name}".strip("."))
-        return found
+            leaves |= flat(inner, f"{where}.{name}".strip("."))
+        return leaves
     return {where: list(value) if isinstance(value, tuple) else value}
 
 

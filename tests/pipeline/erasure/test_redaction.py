@@ -56,8 +56,8 @@ def test_rejects_lose_the_value_and_keep_the_row(tmp_path: Path) -> None:
 
 
 def test_statistics_lose_the_value_and_its_rank_but_not_an_item_of_that_name(tmp_path: Path) -> None:
-    found = statistics_pb2.DatasetFeatureStatisticsList()
-    dataset = found.datasets.add()
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = statistics.datasets.add()
     for name in ("key", "item"):
         feature = dataset.features.add()
         feature.path.step.append(name)
@@ -65,7 +65,7 @@ def test_statistics_lose_the_value_and_its_rank_but_not_an_item_of_that_name(tmp
             feature.string_stats.top_values.add(value=value, frequency=3)
             feature.string_stats.rank_histogram.buckets.add(label=value, sample_count=3)
     path = tmp_path / "FeatureStats.pb"
-    path.write_bytes(found.SerializeToString())
+    path.write_bytes(statistics.SerializeToString())
     assert erase_in_file(path, NUMBER)
     key, item = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets[0].features
     assert [top_value.value for top_value in key.string_stats.top_values] == ["user-4711", "a"]
@@ -109,9 +109,9 @@ def test_the_store_keeps_its_texts_without_the_id_and_no_free_page_with_it(made:
 
 
 def test_a_journal_is_read_back_and_joined_with_the_next(made: MadeStore) -> None:
-    one = Journal((b"a", "ü".encode()), {4: (7,)}, (100,), (11,))
-    one.save(made.config)
-    assert Journal.load(made.config) == one
+    journal = Journal((b"a", "ü".encode()), {4: (7,)}, (100,), (11,))
+    journal.save(made.config)
+    assert Journal.load(made.config) == journal
     assert "One was cut off" in due_lines(read_due(made.config), made.config)[0]
     other = Journal((b"b",), {4: (9,), 5: (1,)}, (200,), (12,))
     assert other.joined(Journal.load(made.config)) == Journal(

@@ -21,7 +21,7 @@ ID = "u-4711 ü".encode()
 
 def example(path: Path, **features: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[one])) for name, one in features.items()}
+    made = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in features.items()}
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         writer.write(tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString())
 
@@ -67,5 +67,5 @@ def test_a_short_number_counts_where_it_is_an_id_and_not_where_it_is_a_number(tm
     (tmp_path / "rejects.csv").write_text("file,line,reason,value\na.csv,7,no_time,6088\nb.csv,7,no_time,16088\n")
     (tmp_path / "metrics.json").write_text('{"events": 6088}')
     (tmp_path / "run.log").write_text("user 6088 at 16088.")
-    found = {path.name: count for path, count in search(tmp_path, matcher).items()}
-    assert found == {"user.gz": 1, "keys.parquet": 1, "rejects.csv": 1, "run.log": 1}
+    counts = {path.name: count for path, count in search(tmp_path, matcher).items()}
+    assert counts == {"user.gz": 1, "keys.parquet": 1, "rejects.csv": 1, "run.log": 1}

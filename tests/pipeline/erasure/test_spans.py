@@ -31,8 +31,8 @@ def history(made: MadeStore, day: int, revision: int = 1) -> None:
     folder.mkdir(parents=True)
     (folder / "history.parquet").write_text(f"state of {name}")
     contexts = [made._pipeline, made._context("pipeline_run", run_id("shop", name, revision))]
-    one = made._artifact("WarmspanKeyHistory", {"span": DAY[day]}, str(folder))
-    made._run("SpanTransform", contexts, [], [("history", one)])
+    artifact = made._artifact("WarmspanKeyHistory", {"span": DAY[day]}, str(folder))
+    made._run("SpanTransform", contexts, [], [("history", artifact)])
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def test_what_stands_on_the_day_goes_and_what_was_before_is_served(four: MadeSto
     assert versions(config.serving_path) == [ONE, TWO]
     assert set(four.revoked()) == {2024050301, 2024050401}
     assert "2024-05-03, which was forgotten" in four.revoked()[2024050401]
-    assert {one.span for one in read_artifacts(config, four.store).all if one.live} == {DAY[1], DAY[2]}
+    assert {record.span for record in read_artifacts(config, four.store).all if record.live} == {DAY[1], DAY[2]}
     assert len(list((config.artifacts_path / "SpanTransform" / "history").iterdir())) == 2
     assert not (config.logs_path / "runs" / "shop.2024-05-03.r01.log").exists()
-    assert [one.name for one in read_runs(config)] == [one.name for one in before], "the ledger is whole"
+    assert [run.name for run in read_runs(config)] == [run.name for run in before], "the ledger is whole"
     assert read_serving_state(config).champion.version == TWO
 
 

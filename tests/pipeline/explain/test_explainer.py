@@ -57,13 +57,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pairs(shop: Shop, seed: int) -> list[tuple[bytes, bytes, list[bytes]]]:
     """Random users, items that may be recommended, and histories of any length with repetitions and unknown ids."""
     random, sold = np.random.default_rng(seed), np.flatnonzero(shop.available)
-    found = []
+    triples = []
     for _ in range(PAIRS):
         history = [shop.ids[at] for at in random.integers(0, ITEMS, random.integers(0, HISTORY + 1))]
         if history and random.random() < 0.2:
             history[random.integers(len(history))] = b"never seen"
-        found.append((b"user %d" % random.integers(KEYS + 2), shop.ids[random.choice(sold)], history))
-    return found
+        triples.append((b"user %d" % random.integers(KEYS + 2), shop.ids[random.choice(sold)], history))
+    return triples
 
 
 def explained(of: Case, user: bytes, item: bytes, history: list[bytes]) -> Explanation:
@@ -79,25 +79,31 @@ def all_explained(kind: str, folder: Path) -> list[tuple[tuple[bytes, bytes, lis
 @pytest.mark.parametrize("kind", KIND)
 def test_without_the_named_events_the_score_falls_as_stated(kind, folder):
     of = case(kind, folder)
-    for (user, item, history), found in all_explained(kind, folder):
-        assert found.method == of.method
-        out = {event.time for event in found.events[: found.named]}
+    for (user, item, history), explanation in all_explained(kind, folder):
+        assert explanation.method == of.method
+        out = {event.time for event in explanation.events[: explanation.named]}
         # By brute force the trained model itself scores what is left; the explanation had asked the bundle.
-        lists = [history, [one for at, one in enumerate(history) if at not in out]]
-        lists += [[one for at, one in enumerate(history) if at != of_event.time] for of_event in found.events]
+        lists = [history, [item_id for at, item_id in enumerate(history) if at not in out]]
+        lists += [
+            [item_id for at, item_id in enumerate(history) if at != of_event.time] for of_event in explanation.events
+        ]
         lists += [[]] * (HISTORY + 2 - len(lists))  # one graph for all
         row = of.shop.items.lookup([item])[0]
         scores = of.shop.scores([user] * len(lists), lists)[:, row]
-        stated = [found.score, found.score - found.fall, *(found.score - event.fall for event in found.events)]
+        stated = [
+            explanation.score,
+            explanation.score - explanation.fall,
+            *(explanation.score - event.fall for event in explanation.events),
+        ]
         np.testing.assert_allclose(stated, scores[: len(stated)], rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", [one for one in KIND if KINDS[one.values[0]][2] != "left out"])
+@pytest.mark.parametrize("kind", [param for param in KIND if KINDS[param.values[0]][2] != "left out"])
 def test_the_shares_and_the_rest_add_up_to_the_served_score(kind, folder):
-    for _, found in all_explained(kind, folder):
-        total = sum(event.share for event in found.events) + sum(found.rest.values())
-        assert total == pytest.approx(found.score, rel=1e-5, abs=2e-5)
-        by = [event.share if found.method == "linear" else event.fall for event in found.events]
+    for _, explanation in all_explained(kind, folder):
+        total = sum(event.share for event in explanation.events) + sum(explanation.rest.values())
+        assert total == pytest.approx(explanation.score, rel=1e-5, abs=2e-5)
+        by = [event.share if explanation.method == "linear" else event.fall for event in explanation.events]
         assert by == sorted(by, reverse=True)
 
 
@@ -105,16 +111,16 @@ def test_a_linear_share_is_what_the_score_loses_when_nothing_is_known_of_the_ite
     """Zeros in place of an item's vector take its events' terms out of the sum, and nothing else."""
     of = case("two_tower", folder)
     table = of.shop.model.item_embedding.embeddings
-    for (user, item, history), found in all_explained("two_tower", folder):
-        gone = next((one for one in history if one not in (item, b"never seen")), None)
+    for (user, item, history), explanation in all_explained("two_tower", folder):
+        gone = next((item_id for item_id in history if item_id not in (item, b"never seen")), None)
         if gone is None:
             continue
         before, row = table.numpy(), of.shop.items.lookup([gone])[0]
         table.assign(np.where(np.arange(len(before))[:, None] == row, 0, before))
         after = of.shop.scores([user], [history])[0, of.shop.items.lookup([item])[0]]
         table.assign(before)
-        fall = sum(event.share for event in found.events if event.item == gone.decode())
-        assert found.score - after == pytest.approx(fall, abs=1e-5)
+        fall = sum(event.share for event in explanation.events if event.item == gone.decode())
+        assert explanation.score - after == pytest.approx(fall, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -123,7 +129,7 @@ def test_an_attention_share_is_exact_while_the_attention_is_held(folder):
     of = case("sasrec", folder)
     model, trained = of.shop.model, of.explainer.trained
     table = model.item_embedding.embeddings.numpy()
-    for (_, item, history), found in all_explained("sasrec", folder):
+    for (_, item, history), explanation in all_explained("sasrec", folder):
         if not history:
             continue
         rows = trained.history_rows(history)
@@ -132,8 +138,8 @@ def test_an_attention_share_is_exact_while_the_attention_is_held(folder):
         target = table[of.shop.items.lookup([item])[0]]
         scale = model.mixture.weights_.numpy()[0] * np.exp(model.log_scale.numpy())
         terms = scale * weights * (raw @ target) / np.linalg.norm(target) / np.linalg.norm(weights @ raw)
-        wanted = [event.share for event in sorted(found.events, key=lambda one: one.time)]
-        np.testing.assert_allclose(wanted, terms[-len(history) :], rtol=1e-4, atol=1e-5)
+        shares = [event.share for event in sorted(explanation.events, key=lambda carrier: carrier.time)]
+        np.testing.assert_allclose(shares, terms[-len(history) :], rtol=1e-4, atol=1e-5)
         assert weights[-len(history) :].sum() == pytest.approx(1.0, abs=1e-5)
 
 
@@ -144,29 +150,29 @@ def test_a_bundle_of_fewer_bits_says_that_shares_are_not_those_of_what_is_served
     )
     methods = set()
     for user, item, history in pairs(of.shop, 5)[:20]:
-        found = explained(of, user, item, history)
-        methods.add(found.method)
-        assert ("in fewer bits" in found.note) == (found.method == "left out")
+        explanation = explained(of, user, item, history)
+        methods.add(explanation.method)
+        assert ("in fewer bits" in explanation.note) == (explanation.method == "left out")
     assert "left out" in methods
 
 
 def test_the_place_is_that_among_all_items_that_can_be_recommended(folder):
     of = case("ranking", folder)
-    for (user, _, history), found in all_explained("ranking", folder)[:20]:
+    for (user, _, history), explanation in all_explained("ranking", folder)[:20]:
         best = of.shop.best(of.shop.scores([user], [history])[0], ())
-        assert found.among == len(best)
-        assert [one for _, one in best][found.place - 1].decode() == found.item
+        assert explanation.among == len(best)
+        assert [item_id for _, item_id in best][explanation.place - 1].decode() == explanation.item
 
 
 def test_the_nearest_items_are_those_of_brute_force(folder):
     of = case("two_tower", folder)
     table = of.shop.model.item_embedding.embeddings.numpy()[FIRST:]
     unit = table / np.linalg.norm(table, axis=1, keepdims=True)
-    found = explained(of, b"user 1", b"item 7", [b"item 1"])
+    explanation = explained(of, b"user 1", b"item 7", [b"item 1"])
     cosine = unit @ unit[7]
     order = [at for at in np.argsort(-cosine) if at != 7][:10]
-    assert [one.item for one in found.nearest] == [f"item {at}" for at in order]
-    np.testing.assert_allclose([one.cosine for one in found.nearest], cosine[order], rtol=1e-5)
+    assert [neighbour.item for neighbour in explanation.nearest] == [f"item {at}" for at in order]
+    np.testing.assert_allclose([neighbour.cosine for neighbour in explanation.nearest], cosine[order], rtol=1e-5)
     assert nearest(np.zeros((3, 2)), 0, 2) == []
 
 
@@ -184,12 +190,14 @@ def test_what_can_not_be_explained_is_a_sentence(folder):
 
 def test_the_sentences_say_the_numbers(folder):
     of = case("two_tower", folder)
-    found = explained(of, b"user 1", b"item 7", [b"item 1", b"item 2"])
-    assert headline(found).startswith(f"item 7 scores {found.score:.4f} for user user 1: place {found.place} of 54")
-    assert f"by {abs(found.fall):.4f}" in carried(found) or found.named == 0
-    assert "has learned 2 spans: 1970-01-04 to 1970-01-05." in lineage(found, DAYS)
-    assert len(list(as_lines(found, DAYS))) > 5
-    assert as_dict(found, DAYS)["learned"] == ["1970-01-04", "1970-01-05"]
+    explanation = explained(of, b"user 1", b"item 7", [b"item 1", b"item 2"])
+    assert headline(explanation).startswith(
+        f"item 7 scores {explanation.score:.4f} for user user 1: place {explanation.place} of 54"
+    )
+    assert f"by {abs(explanation.fall):.4f}" in carried(explanation) or explanation.named == 0
+    assert "has learned 2 spans: 1970-01-04 to 1970-01-05." in lineage(explanation, DAYS)
+    assert len(list(as_lines(explanation, DAYS))) > 5
+    assert as_dict(explanation, DAYS)["learned"] == ["1970-01-04", "1970-01-05"]
     assert carried(explained(of, b"user 1", b"item 7", [])) == "The user has no event that the model looks at."
     assert span_ranges([0, 1, 2, 4], DAYS) == ["1970-01-01 to 1970-01-03", "1970-01-05"]
     assert clock(0) == "1970-01-01 00:00"

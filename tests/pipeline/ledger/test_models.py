@@ -13,8 +13,8 @@ def model(number: int, span: int, blessed: bool = True, revoked: bool = False) -
 
 
 def champion(*models: Model) -> int | None:
-    found = ModelLineage(models, ()).champion()
-    return None if found is None else found.id
+    latest = ModelLineage(models, ()).champion()
+    return None if latest is None else latest.id
 
 
 def test_the_newest_revision_of_the_last_blessed_span():
@@ -31,6 +31,6 @@ def test_what_was_blessed_and_then_refused_before_the_push_is_no_champion(tmp_pa
     made = MadeStore(tmp_path)
     first = made.day("2024-05-01")
     made.day("2024-05-02", first, fit=False)
-    found = model_lineage_in(made.store, "shop").champion()
-    assert found is not None
-    assert found.version == first
+    latest = model_lineage_in(made.store, "shop").champion()
+    assert latest is not None
+    assert latest.version == first

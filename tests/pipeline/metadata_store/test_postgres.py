@@ -48,13 +48,13 @@ def test_no_backslash_is_sent_and_every_one_comes_back(name, uri, value, key):
 
 
 def test_lists_of_text_too():
-    request = metadata_store_service_pb2.GetContextsByTypeRequest(type_name="a\\b")
-    names = metadata_store_service_pb2.GetArtifactsByURIRequest(uris=["a\\b", "c"])
+    by_type = metadata_store_service_pb2.GetContextsByTypeRequest(type_name="a\\b")
+    by_uri = metadata_store_service_pb2.GetArtifactsByURIRequest(uris=["a\\b", "c"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metadata_store.MetadataStore, "_call_method", _answer)
-        for one in (request, names):
+        for request in (by_type, by_uri):
             store = _Remembering()
-            store._call_method("any", one, type(one)())
+            store._call_method("any", request, type(request)())
             assert STAND_IN.encode() in store.asked.SerializeToString()
 
 

@@ -176,7 +176,7 @@ def test_a_runner_killed_in_a_node_is_gone_on_with(make_shop, tmp_path, url):
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert [one.state for one in read_ledger(config)] == ["unfinished"]
+    assert [run.state for run in read_ledger(config)] == ["unfinished"]
     time.sleep(2)  # until the server has seen the connection end
     SpanRun(config, int(span), 1).run()
     assert comparable(config) == comparable(whole)

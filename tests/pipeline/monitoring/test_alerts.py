@@ -84,7 +84,7 @@ def keep_in(tmp_path: Path) -> tuple[str, ...]:
     return (sys.executable, "-c", KEEP, str(tmp_path / "told"))
 
 
-def told(tmp_path: Path) -> list[dict]:
+def sent_alerts(tmp_path: Path) -> list[dict]:
     path = tmp_path / "told"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
@@ -101,7 +101,7 @@ def test_a_command_and_a_webhook_are_told_once(tmp_path, receiver):
         "span": "2024-05-02",
         "sentence": REFUSED.sentence,
     }
-    assert receiver.got == told(tmp_path) == [body]
+    assert receiver.got == sent_alerts(tmp_path) == [body]
 
 
 def test_what_differs_is_another_event(tmp_path, receiver):
@@ -117,7 +117,7 @@ def test_what_differs_is_another_event(tmp_path, receiver):
     ]
     send_alerts(config, events)
     send_alerts(config, events)
-    assert len(receiver.got) == len({one["id"] for one in receiver.got}) == 6
+    assert len(receiver.got) == len({alert["id"] for alert in receiver.got}) == 6
     other = config.model_copy(update={"name": "books"})
     send_alerts(other, [REFUSED])
     assert receiver.got[-1]["pipeline"] == "books", "pipelines that share a store have their own alerts"
@@ -130,12 +130,12 @@ def test_what_did_not_arrive_is_logged_and_sent_by_the_next_run(tmp_path, receiv
         send_alerts(config, [REFUSED])
     assert "shop.refused.2024-05-02.r01 was not told by webhook: HTTP Error 503" in caplog.text
     assert "secret" not in caplog.text
-    assert len(told(tmp_path)) == 1
+    assert len(sent_alerts(tmp_path)) == 1
     receiver.status = 200
     send_alerts(config)
     send_alerts(config)
     assert len(receiver.got) == 2, "the one that was refused, and the one that arrived"
-    assert len(told(tmp_path)) == 1, "the command had it already"
+    assert len(sent_alerts(tmp_path)) == 1, "the command had it already"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_command_that_fails_never_fails_the_run(tmp_path, caplog, command, sai
     assert len(caplog.records) == 1, "what is down is asked once a run"
     mended = settings(tmp_path, command=keep_in(tmp_path))
     send_alerts(mended)
-    assert [one["what"] for one in told(tmp_path)] == ["refused", "drift"]
+    assert [alert["what"] for alert in sent_alerts(tmp_path)] == ["refused", "drift"]
 
 
 def test_nobody_listens_on_the_port(tmp_path, caplog):
@@ -171,7 +171,7 @@ def test_a_store_that_can_not_be_used_is_logged(tmp_path, caplog):
     with caplog.at_level(logging.ERROR):
         send_alerts(settings(tmp_path, command=keep_in(tmp_path)), [REFUSED])
     assert "The alerts could not be looked up or kept" in caplog.text
-    assert not told(tmp_path)
+    assert not sent_alerts(tmp_path)
 
 
 def test_only_what_is_asked_for_is_told(tmp_path):
@@ -181,22 +181,22 @@ def test_only_what_is_asked_for_is_told(tmp_path):
     send_alerts(settings(tmp_path), [REFUSED])
     assert not (tmp_path / "run").exists(), "without a receiver nothing is kept"
     send_alerts(settings(tmp_path, command=keep_in(tmp_path)))
-    assert not told(tmp_path), "what happened before anybody asked is not told later"
+    assert not sent_alerts(tmp_path), "what happened before anybody asked is not told later"
 
 
 def test_two_processes_at_once_tell_once(tmp_path):
     program = (
         "import sys; from tests.pipeline.monitoring.test_alerts import *; "
-        "tell(settings(Path(sys.argv[1]), command=keep_in(Path(sys.argv[1]))), [REFUSED])"
+        "send_alerts(settings(Path(sys.argv[1]), command=keep_in(Path(sys.argv[1]))), [REFUSED])"
     )
     send_alerts(settings(tmp_path, command=keep_in(tmp_path)), [Alert("gap", "2024-05-01", "", "A gap.")])
     command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
     both = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
-    assert [one.wait() for one in both] == [0, 0]
-    assert [one["what"] for one in told(tmp_path)] == ["gap", "refused"]
+    assert [process.wait() for process in both] == [0, 0]
+    assert [alert["what"] for alert in sent_alerts(tmp_path)] == ["gap", "refused"]
 
 
-# What is an event.
+# What is an alert.
 
 
 def test_a_refusal_and_drift_are_worth_an_alert_and_a_good_day_is_not():
@@ -220,10 +220,10 @@ def test_a_gap_is_told_until_its_first_day_is_there(tmp_path):
     config = settings(tmp_path, command=keep_in(tmp_path))
     send_alerts(config, events("2024-05-01", "2024-05-03"))
     send_alerts(config, events("2024-05-01", "2024-05-03", "2024-05-05"))
-    assert [(one["what"], one["span"]) for one in told(tmp_path)] == [("gap", "2024-05-02")]
-    assert "no files for 2024-05-02" in told(tmp_path)[0]["sentence"]
+    assert [(alert["what"], alert["span"]) for alert in sent_alerts(tmp_path)] == [("gap", "2024-05-02")]
+    assert "no files for 2024-05-02" in sent_alerts(tmp_path)[0]["sentence"]
     send_alerts(config, events("2024-05-01", "2024-05-04"))
-    assert len(told(tmp_path)) == 1, "the same gap, one day longer"
+    assert len(sent_alerts(tmp_path)) == 1, "the same gap, one day longer"
 
 
 def test_another_reason_for_which_nothing_can_be_planned_is_a_failure_told_once(tmp_path):
@@ -231,7 +231,7 @@ def test_another_reason_for_which_nothing_can_be_planned_is_a_failure_told_once(
     for _ in range(2):
         send_alerts(config, not_planned(PlanError("2024-05-02 was delivered again."), DAYS))
     send_alerts(config, not_planned(ValueError("--decide stands alone"), DAYS))
-    assert [(one["what"], one["span"], one["sentence"]) for one in told(tmp_path)] == [
+    assert [(alert["what"], alert["span"], alert["sentence"]) for alert in sent_alerts(tmp_path)] == [
         ("failure", "", "2024-05-02 was delivered again.")
     ]
 
@@ -245,7 +245,7 @@ def test_the_command_line_tells_of_a_gap_before_anything_has_run(make_shop, tmp_
     for _ in range(2):
         result = CliRunner().invoke(app, ["run", "-c", str(path)])
         assert result.exit_code == 1
-    assert [(one["what"], one["span"]) for one in told(tmp_path)] == [("gap", "2024-05-02")]
+    assert [(alert["what"], alert["span"]) for alert in sent_alerts(tmp_path)] == [("gap", "2024-05-02")]
     assert read_ledger(config) == []
 
 

@@ -24,8 +24,8 @@ def test_a_sick_day_is_told_with_what_is_unusual_about_it():
     half = make_run("2024-05-08", events=1_500, next_span={"recall": 0.245})
     (events,) = unusual(half, WEEK)
     assert events.startswith("The number of events is 1,500, outside of 2,954 to 3,126, where 99%")
-    (told,) = alerts_of(make_run("2024-05-08", events=1_500, next_span={"recall": 0.1}), WEEK)
-    assert (told.what, told.of, told.sentence.count(" outside of ")) == ("unusual", "r01", 2)
+    (alert,) = alerts_of(make_run("2024-05-08", events=1_500, next_span={"recall": 0.1}), WEEK)
+    assert (alert.what, alert.of, alert.sentence.count(" outside of ")) == ("unusual", "r01", 2)
 
 
 @given(st.floats(0.2401, 0.2499), st.integers(3_010, 3_070))
@@ -35,11 +35,11 @@ def test_a_day_within_what_was_is_not(recall, events):
 
 @given(st.lists(st.floats(0.1, 0.9), min_size=4, max_size=40, unique=True), st.floats(0, 2), st.floats(0.01, 5))
 def test_the_measure_is_that_of_the_figures(values, value, scale):
-    def told(factor: float) -> bool:
-        before = [make_run("2024-05-01", events=None, next_span={"rmse": one * factor}) for one in values]
+    def is_unusual(factor: float) -> bool:
+        before = [make_run("2024-05-01", events=None, next_span={"rmse": rmse * factor}) for rmse in values]
         return bool(unusual(make_run("2024-06-01", events=None, next_span={"rmse": value * factor}), before))
 
-    assert told(1.0) == told(2.0)
+    assert is_unusual(1.0) == is_unusual(2.0)
 
 
 def test_without_enough_to_be_held_against_nothing_is_said():

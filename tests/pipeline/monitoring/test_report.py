@@ -65,8 +65,8 @@ class Page(HTMLParser):
 
     def row(self, first: str, cells: int | None = None) -> list[str]:
         """The one row that begins so, of those with so many cells."""
-        (found,) = (row for row in self.rows if row[0] == first and len(row) == (cells or len(row)))
-        return found
+        (texts,) = (row for row in self.rows if row[0] == first and len(row) == (cells or len(row)))
+        return texts
 
 
 def data(runs: Sequence[Run], rejects: Sequence[Rejects] = (), verdict: Verdict | None = None) -> ReportData:
@@ -80,8 +80,8 @@ def page(*args: object) -> Page:
 
 def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
     run = make_run("2024-05-03", events=12_345, rejects=6, new_items=7, new_keys=8, revision=2, pushed=2024050302)
-    found = page([make_run("2024-05-02"), run])
-    assert found.row("2024-05-03 r2") == [
+    report = page([make_run("2024-05-02"), run])
+    assert report.row("2024-05-03 r2") == [
         *("2024-05-03 r2", "12,345", "6", "7", "8", "fine-tune"),
         *(f"{of['recall']:.4f}" for of in (run.next_span, run.candidate, run.champion)),
         *("blessed", "2024050302", f"{sum(run.seconds.values()):.1f}"),
@@ -89,21 +89,21 @@ def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
 
 
 def test_refused_skipped_and_failed_days_say_so():
-    found = page([refused_run("2024-05-01"), skipped_run("2024-05-02"), failed_run("2024-05-03")])
-    assert found.row("2024-05-01")[-3:-1] == ["refused", "-"]
-    assert found.row("2024-05-02")[5:] == ["skip", found.row("2024-05-02")[6], "-", "-", "-", "-", "1.0"]
-    assert found.row("2024-05-03") == ["2024-05-03", "-", "-", "-", "-", "failed", "-", "-", "-", "-", "-", "0.4"]
-    assert "Nothing is served yet. 2024-05-03 is failed" in found.text
+    report = page([refused_run("2024-05-01"), skipped_run("2024-05-02"), failed_run("2024-05-03")])
+    assert report.row("2024-05-01")[-3:-1] == ["refused", "-"]
+    assert report.row("2024-05-02")[5:] == ["skip", report.row("2024-05-02")[6], "-", "-", "-", "-", "1.0"]
+    assert report.row("2024-05-03") == ["2024-05-03", "-", "-", "-", "-", "failed", "-", "-", "-", "-", "-", "0.4"]
+    assert "Nothing is served yet. 2024-05-03 is failed" in report.text
 
 
 def test_a_model_that_was_taken_back_says_so_with_its_reason():
     bad = make_run("2024-05-01", revoked=True, revoked_reason="bots <b>")
-    found = page([bad, make_run("2024-05-02", base_version=2024043001)])
-    assert found.row("2024-05-01")[-3].startswith("revoked")
-    assert found.row("2024-05-01")[-3].endswith("bots <b>")
-    assert found.row("2024-05-02")[-3] == "blessed"
-    assert found.row("2024-05-02")[5] == "fine-tunefrom 2024043001"
-    assert "revoked: Blessed and pushed, and taken back since" in found.text
+    report = page([bad, make_run("2024-05-02", base_version=2024043001)])
+    assert report.row("2024-05-01")[-3].startswith("revoked")
+    assert report.row("2024-05-01")[-3].endswith("bots <b>")
+    assert report.row("2024-05-02")[-3] == "blessed"
+    assert report.row("2024-05-02")[5] == "fine-tunefrom 2024043001"
+    assert "revoked: Blessed and pushed, and taken back since" in report.text
 
 
 @pytest.mark.parametrize("days", [[failed_run("2024-05-01")], [skipped_run("2024-05-01")], [make_run("2024-05-01")]])
@@ -117,19 +117,19 @@ def test_the_verdict_is_shown_by_slice_with_the_sense_of_each_change():
         "item_slice:new": {"recall": {"candidate": 0.1}, "rmse": {"candidate": 1.0, "baseline": 1.0}},
     }
     verdict = Verdict(True, "Blessed on 300 held-out events.", metrics, {"overall": 300, "item_slice:new": 20})
-    found = page([make_run("2024-05-03")], (), verdict)
+    report = page([make_run("2024-05-03")], (), verdict)
     better, worse = "champion 0.2000+0.1000 better", "champion 1.0000+0.5000 worse"
-    assert found.row("overall") == ["overall", "300", f"0.3000{better}", f"1.5000{worse}"]
-    assert found.row("item: new") == ["item: new", "20", "0.1000", "1.0000champion 1.0000same"]
+    assert report.row("overall") == ["overall", "300", f"0.3000{better}", f"1.5000{worse}"]
+    assert report.row("item: new") == ["item: new", "20", "0.1000", "1.0000champion 1.0000same"]
 
 
 def test_what_comes_from_the_data_is_text_and_never_markup():
     evil = "<script>alert('1')</script>&\"'><img src=http://example.com/x>"
     run = make_run("2024-05-03", reason=evil, verdict=evil)
     html = render(data([run], [Rejects(evil, 1, 2, evil)]), DAYS, WRITTEN)
-    found = Page(html)
-    assert not {tag for tag, _ in found.tags} & {"script", "iframe", "object", "link", "base", "form"}
-    assert evil in found.text
+    report = Page(html)
+    assert not {tag for tag, _ in report.tags} & {"script", "iframe", "object", "link", "base", "form"}
+    assert evil in report.text
     assert "<script" not in html
 
 
@@ -156,9 +156,9 @@ def test_the_plots_are_whole_pictures_with_their_numbers_in_words():
 
 
 def test_every_footnote_that_is_named_is_there():
-    found = page([make_run("2024-05-02"), make_run("2024-05-03")])
-    named = {attributes["href"] for tag, attributes in found.tags if tag == "a"}
-    there = {f"#{attributes['id']}" for tag, attributes in found.tags if tag == "li" and "id" in attributes}
+    report = page([make_run("2024-05-02"), make_run("2024-05-03")])
+    named = {attributes["href"] for tag, attributes in report.tags if tag == "a"}
+    there = {f"#{attributes['id']}" for tag, attributes in report.tags if tag == "li" and "id" in attributes}
     assert named == there
     assert len(there) > 10
 
@@ -202,13 +202,13 @@ def test_the_page_is_shown_where_there_is_a_browser(make_shop, tmp_path, monkeyp
     assert opened == [out.as_uri()] * 2
 
 
-def agrees(found: Page, ledger: Sequence[Run]) -> None:
+def agrees(report: Page, ledger: Sequence[Run]) -> None:
     """Whether the page says what the ledger says, number by number."""
     for run in ledger:
         counts = [f"{count:,}" for count in (run.events, run.rejects, run.new_items, run.new_keys)]
         start = f"from {run.base_version}" if run.base_version else ""
         measured = [of.get("recall") for of in (run.next_span, run.candidate, run.champion)]
-        row = found.row(run.name, cells=12)
+        row = report.row(run.name, cells=12)
         assert row[:5] == [run.name, *counts]
         assert row[5] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
         assert row[6:9] == ["-" if value is None else f"{value:.4f}" for value in measured]
@@ -216,8 +216,8 @@ def agrees(found: Page, ledger: Sequence[Run]) -> None:
         assert run.revoked_reason in row[9]
         assert row[10:] == [str(run.pushed), f"{sum(run.seconds.values()):.1f}"]
     last = ledger[-1]
-    assert last.verdict in found.text
-    assert last.reason in found.text
+    assert last.verdict in report.text
+    assert last.reason in report.text
 
 
 @pytest.mark.slow
@@ -255,11 +255,15 @@ def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(
     asked = ["explain", "--config", settings, "--user", title, "--item", item, "--json"]
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
-    found = json.loads(result.output)
-    assert (found["version"], found["learned"], found["bases"]) == (last, ["2024-05-01", "2024-05-02"], [first])
-    assert found["method"] == "linear"
-    total = sum(one["share"] for one in found["events"]) + sum(found["rest"].values())
-    assert total == pytest.approx(found["score"], abs=1e-4)
+    explanation = json.loads(result.output)
+    assert (explanation["version"], explanation["learned"], explanation["bases"]) == (
+        last,
+        ["2024-05-01", "2024-05-02"],
+        [first],
+    )
+    assert explanation["method"] == "linear"
+    total = sum(event["share"] for event in explanation["events"]) + sum(explanation["rest"].values())
+    assert total == pytest.approx(explanation["score"], abs=1e-4)
     for wrong, message in ((["--user", "nobody"], "Received: 'nobody', of whom there is none"),):
         result = CliRunner().invoke(app, ["explain", "--config", settings, *wrong, "--item", item])
         assert result.exit_code == 1
@@ -278,5 +282,5 @@ def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(
 def explain_rows(out: Path) -> list[dict[str, str]]:
     """User to the id of the item that is explained for it."""
     html = out.read_text()
-    found = re.findall(r'<h3>(?:<span title="([^"]+)">[^<]*</span>|([^<]+)) for user ([^:]+):', html)
-    return [{user: titled or plain} for titled, plain, user in found]
+    headings = re.findall(r'<h3>(?:<span title="([^"]+)">[^<]*</span>|([^<]+)) for user ([^:]+):', html)
+    return [{user: titled or plain} for titled, plain, user in headings]

@@ -29,12 +29,12 @@ def data(*runs, serving_state=NOTHING, **given) -> ReportData:
 def days(count: int, **last) -> list:
     """Ordinary days; `last` says what was different on the last one."""
     even = {"events": 3_000, "next_span": {"recall": 0.2}}
-    found = [make_run(f"2024-05-{day:02d}", **{**even, "events": 3_000 + day}) for day in range(1, count)]
-    return [*found, make_run(f"2024-05-{count:02d}", **{**even, **last})]
+    runs = [make_run(f"2024-05-{day:02d}", **{**even, "events": 3_000 + day}) for day in range(1, count)]
+    return [*runs, make_run(f"2024-05-{count:02d}", **{**even, **last})]
 
 
 @pytest.mark.parametrize(
-    ("found", "mood", "todo"),
+    ("report", "mood", "todo"),
     [
         (data(*days(3)), "well", ""),
         (data(*days(2), skipped_run("2024-05-03")), "well", ""),
@@ -49,8 +49,8 @@ def days(count: int, **last) -> list:
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, problem="The labels.")), "act", "The labels."),
     ],
 )
-def test_the_head_says_how_urgent_it_is_and_what_to_do(found, mood, todo):
-    summary = summarize(found, DAYS)
+def test_the_head_says_how_urgent_it_is_and_what_to_do(report, mood, todo):
+    summary = summarize(report, DAYS)
     assert summary.mood == mood
     assert todo in " ".join(summary.todo)
     assert bool(summary.todo) == (mood != "well")
@@ -95,8 +95,8 @@ def test_the_lineage_says_what_became_of_each_model():
     lineage = ModelLineage(
         (model(1), model(2, 1), model(3, 2, reason="bots"), model(4, 2, pushed=False), model(5, 2)), ()
     )
-    found = read_lineage(lineage, [102, 105], first=3)
-    fates = {one.version: (one.bases, one.fate, one.reason) for one in found}
+    lineage_versions = read_lineage(lineage, [102, 105], first=3)
+    fates = {version.version: (version.bases, version.fate, version.reason) for version in lineage_versions}
     assert fates == {
         102: ((101,), "kept", ""),
         103: ((102,), "revoked", "bots"),
@@ -104,7 +104,7 @@ def test_the_lineage_says_what_became_of_each_model():
         105: ((102,), "served", ""),
     }
     assert read_lineage(lineage, [105], first=1)[0].fate == "retired"
-    plot = draw_lineage(found, DAYS)
+    plot = draw_lineage(lineage_versions, DAYS)
     assert "105 from 102, served" in plot.words
     assert "103 from 102, revoked" in plot.words
     assert draw_lineage((), DAYS) is None

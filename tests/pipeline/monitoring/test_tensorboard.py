@@ -26,7 +26,7 @@ def read(config: Config, name: str) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(config.logs_path / "spans" / name), size_guidance={"tensors": 0})
     events.Reload()
     return {
-        tag: [(one.step, float(make_ndarray(one.tensor_proto))) for one in events.Tensors(tag)]
+        tag: [(point.step, float(make_ndarray(point.tensor_proto))) for point in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]
         if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
     }
@@ -35,7 +35,7 @@ def read(config: Config, name: str) -> dict[str, list[tuple[int, float]]]:
 def decisions(config: Config) -> list[tuple[int, str]]:
     events = EventAccumulator(str(config.logs_path / "spans" / "span"), size_guidance={"tensors": 0})
     events.Reload()
-    return [(one.step, make_ndarray(one.tensor_proto).item().decode()) for one in events.Tensors("decision")]
+    return [(point.step, make_ndarray(point.tensor_proto).item().decode()) for point in events.Tensors("decision")]
 
 
 def test_all_days_stand_on_one_axis_and_agree_with_the_ledger(config):
@@ -59,9 +59,9 @@ def test_a_rerun_replaces_its_day_and_no_other(config):
     for run in (first, second, make_run("2024-05-02", revision=2, events=200, reason="Again.")):
         write_span(config, run)
     assert read(config, "span")["data/events"] == [(first.span, first.events), (second.span, 200.0)]
-    found = decisions(config)
-    assert [step for step, _ in found] == [first.span, second.span]
-    assert "Again." in found[-1][1]
+    points = decisions(config)
+    assert [step for step, _ in points] == [first.span, second.span]
+    assert "Again." in points[-1][1]
 
 
 def test_a_rerun_that_comes_to_less_leaves_nothing_of_the_old_one(config):

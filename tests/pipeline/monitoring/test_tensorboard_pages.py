@@ -83,7 +83,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
     run = make_run("2024-05-03", candidate={"recall": 0.3}, champion={"recall": 0.25})
     folder = write_details(config, run, DETAILS)
     span, candidate, champion = (Pages(folder / name).scalars for name in ("span", "candidate", "champion"))
-    found = {tag: values[run.span] for tag, values in span.items()}
+    scalars = {tag: values[run.span] for tag, values in span.items()}
     wanted = {
         "next_span_slices/recall/item_new": 0.1,
         "next_span_slices/events/key_warm": 9,
@@ -99,7 +99,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
         "gate_difference/recall/upper": 0.11,
         **HEALTH.numbers,
     }
-    assert {tag: found[tag] for tag in wanted} == pytest.approx(wanted)
+    assert {tag: scalars[tag] for tag in wanted} == pytest.approx(wanted)
     assert candidate["gate_slices/recall/item_new"] == {run.span: pytest.approx(0.2)}
     assert champion["gate_slices/recall/item_new"] == {run.span: pytest.approx(0.1)}
     assert "gate_slices/recall/key_cold" not in champion
@@ -112,7 +112,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
 def test_every_chart_of_the_first_page_finds_a_curve(config):
     folder = write_details(config, make_run("2024-05-03"), DETAILS)
     layout = Pages(folder / "span").layout
-    assert [one.title for one in layout.category] == ["Quality", "Data", "Tables", "Diagnostics", "Cost"]
+    assert [category.title for category in layout.category] == ["Quality", "Data", "Tables", "Diagnostics", "Cost"]
     tags = [tag for name in ("span", "candidate", "champion") for tag in Pages(folder / name).scalars]
     for expression in tags_of(layout):
         assert any(re.match(expression, tag) for tag in tags), expression
@@ -149,7 +149,7 @@ def made(config: Config, titles: list[str]) -> tuple[Path, Path, Config]:
     Vocabulary.empty(1).grow(ids, 1, min_count=1, half_life=7.0, counts=counts).save(vocabulary, "items")
     table = np.arange(2.0 * (len(ids) + 2), dtype=np.float32).reshape(-1, 2)
     np.savez(model / "state" / "weights.npz", **{"slope": np.float32(1), "item_embedding/embeddings": table})
-    lines = [f'{one},"{title}"\n' for one, title in zip(ids, titles, strict=True)]
+    lines = [f'{item_id},"{title}"\n' for item_id, title in zip(ids, titles, strict=True)]
     (base / "items.csv").write_text("item_id,title\n" + "".join(lines))
     columns = {"key": "u", "item": "item_id", "timestamp": "t"}
     data = {"path": "events", "columns": columns, "items": base / "items.csv"}
@@ -198,7 +198,7 @@ def test_policies_differ_in_what_they_differ_in(config):
 
 
 def test_hparams_shows_each_policy_with_its_results(config, tmp_path):
-    found = write_experiment(tmp_path, policies(config), ["recall"])
+    differences = write_experiment(tmp_path, policies(config), ["recall"])
     for policy, learned in (("slow", 0.2), ("quick", 0.4)):
         for seed in (1, 2):
             tested = {"recall": learned + seed / 100}
@@ -206,15 +206,15 @@ def test_hparams_shows_each_policy_with_its_results(config, tmp_path):
                 Row(policy, seed, f"2024-05-0{day}", "fine_tune", 10 * (day > 1), tested, 30, 1, 2.0)
                 for day in (1, 2, 3)
             ]
-            write_events(tmp_path, rows, ["recall"], DAYS, found)
+            write_events(tmp_path, rows, ["recall"], DAYS, differences)
     baseline = [Row("most popular", 0, "2024-05-02", "count", 10, {"recall": 0.1}, 0, 0, 0.0)]
     write_events(tmp_path, baseline, ["recall"], DAYS)
 
     multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
     multiplexer.Reload()
     provider = data_provider.MultiplexerDataProvider(multiplexer, str(tmp_path))
-    context, asked = backend_context.Context(base_plugin.TBContext(data_provider=provider)), RequestContext()
-    experiment = get_experiment.Handler(asked, context, "", api_pb2.GetExperimentRequest()).run()
+    context, request_context = backend_context.Context(base_plugin.TBContext(data_provider=provider)), RequestContext()
+    experiment = get_experiment.Handler(request_context, context, "", api_pb2.GetExperimentRequest()).run()
     assert {hparam_info.name for hparam_info in experiment.hparam_infos} == {"policy", "learn", "update.learning_rate"}
     metrics = [metric_info.name for metric_info in experiment.metric_infos]
     assert metrics[0].tag == "result/recall"
@@ -224,7 +224,7 @@ def test_hparams_shows_each_policy_with_its_results(config, tmp_path):
         aggregation_type=api_pb2.AGGREGATION_AVG,
         slice_size=10,
     )
-    groups = list_session_groups.Handler(asked, context, "", request).run().session_groups
+    groups = list_session_groups.Handler(request_context, context, "", request).run().session_groups
     shown = {
         group.hparams["policy"].string_value: {
             metric_value.name.tag: metric_value.value for metric_value in group.metric_values
@@ -261,28 +261,28 @@ def test_the_command_serves_the_first_page_and_goes_when_it_is_ended(config, tmp
     details = dataclasses.replace(DETAILS, model=model, vocabulary=vocabulary)
     for day in (1, 2):
         write_details(config, make_run(f"2024-05-0{day}"), details)
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = "import sys; from pipeline.cli import main; main()"
-    asked = ["tensorboard", "--logs", str(config.logs_path), "--port", str(port)]
+    arguments = ["tensorboard", "--logs", str(config.logs_path), "--port", str(port)]
     root = Path(__file__).resolve().parents[3]
-    server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *asked], cwd=root)
+    server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *arguments], cwd=root)
     try:
-        layout = ask(port, "custom_scalars/layout", lambda found: "category" in found)
+        layout = ask(port, "custom_scalars/layout", lambda reply: "category" in reply)
         assert layout["category"][0]["title"] == "Quality"
-        curve = ask(port, "custom_scalars/scalars?run=spans%2Fspan&tag=%5Enext_span%2Frecall%24", lambda found: found)
+        curve = ask(port, "custom_scalars/scalars?run=spans%2Fspan&tag=%5Enext_span%2Frecall%24", lambda reply: reply)
         steps = [point[1] for point in curve["tag_to_events"]["next_span/recall"]]
         assert steps == [make_run(f"2024-05-0{day}").span for day in (1, 2)]
-        assert ask(port, "text/tags", lambda found: found) == {"spans/span": ["decision"]}
-        assert ask(port, "projector/runs", lambda found: found) == ["spans/span"]
-        info = ask(port, "projector/info?run=spans%2Fspan", lambda found: found)
+        assert ask(port, "text/tags", lambda reply: reply) == {"spans/span": ["decision"]}
+        assert ask(port, "projector/runs", lambda reply: reply) == ["spans/span"]
+        info = ask(port, "projector/info?run=spans%2Fspan", lambda reply: reply)
         assert info["embeddings"][0]["tensorShape"] == [3, 2]
     finally:
         server.terminate()
         server.wait(30)
-    with socket.socket() as one:
-        assert one.connect_ex(("127.0.0.1", port)) != 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def ask(port: int, path: str, answered: Callable[[Any], Any], seconds: float = 120.0) -> Any:
@@ -292,8 +292,8 @@ def ask(port: int, path: str, answered: Callable[[Any], Any], seconds: float = 1
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{port}/data/plugin/{path}"
             with urllib.request.urlopen(url, timeout=30) as response:
-                found = json.load(response)
-                if answered(found):
-                    return found
+                reply = json.load(response)
+                if answered(reply):
+                    return reply
         time.sleep(0.5)
     raise AssertionError(f"no answer to {path} in {seconds} s")

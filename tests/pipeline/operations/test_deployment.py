@@ -41,26 +41,26 @@ def test_the_command_writes_from_the_settings_file_and_keeps_what_is_there(tmp_p
 
 
 def test_the_labels_that_are_moved_are_those_that_the_server_reads(made: MadeStore, tmp_path: Path) -> None:
-    _, two, three = made.chain(3)
+    _, second, third = made.chain(3)
     write_deployment(made.config, tmp_path / "out")
     serving = yaml.safe_load((tmp_path / "out" / "compose.yaml").read_text())["services"]["serving"]
     (file,) = (flag.partition("=")[2] for flag in serving["command"] if flag.startswith("--model_config_file="))
-    (mount,) = (one for one in serving["volumes"] if Path(file).is_relative_to(one["target"]))
+    (mount,) = (volume for volume in serving["volumes"] if Path(file).is_relative_to(volume["target"]))
 
     def seen() -> dict[str, int]:
         """The labels as the server finds them through its mount."""
         inside = Path(mount["source"]) / Path(file).relative_to(mount["target"])
         (config,) = read_models_config(inside)
         assert config.base_path.is_relative_to(mount["target"])
-        assert config.policy.select([two, three]) == {two, three}
+        assert config.policy.select([second, third]) == {second, third}
         return dict(config.labels)
 
-    assert seen() == {"stable": three, "canary": three}
-    move(made.config, "stable", two)
-    assert seen() == {"stable": two, "canary": three}
+    assert seen() == {"stable": third, "canary": third}
+    move(made.config, "stable", second)
+    assert seen() == {"stable": second, "canary": third}
     # Nothing that was written before is another one now.
     assert write_deployment(made.config, tmp_path / "out")
-    assert seen() == {"stable": two, "canary": three}
+    assert seen() == {"stable": second, "canary": third}
 
 
 def test_a_models_config_that_the_server_cannot_use_is_a_sentence(made: MadeStore, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ ONE, TWO, THREE, FOUR, FIVE = (2024050001 + 100 * day for day in range(1, 6))
 def clean(config: Config) -> list[int]:
     """Versions of the models that a gc removes."""
     planned = make_cleanup(config)
-    going = [one.version for one in planned.going if one.kind == MODEL]
+    going = [record.version for record in planned.going if record.kind == MODEL]
     carry_out(config, planned)
     return going
 
@@ -43,10 +43,10 @@ def test_models_stay_that_are_served_or_take_their_place_after_a_rollback(made: 
     drop_old(made.config.serving_path, 2)
     before = read_runs(made.config)
     assert clean(made.config) == [ONE, TWO]
-    gone = [made.model(one) for one in (ONE, TWO)]
-    assert {one.state for one in gone} == {DELETED}
+    gone = [made.model(version) for version in (ONE, TWO)]
+    assert {artifact.state for artifact in gone} == {DELETED}
     folders = made.config.artifacts_path / "IncrementalTrainer" / "model"
-    assert sorted(path.name for path in folders.iterdir()) == [str(one) for one in (THREE, FOUR, FIVE)]
+    assert sorted(path.name for path in folders.iterdir()) == [str(version) for version in (THREE, FOUR, FIVE)]
     assert read_runs(made.config) == before, "the ledger is whole"
     assert make_cleanup(made.config).empty
 
@@ -98,7 +98,7 @@ def test_what_was_cut_off_is_ended_by_the_next(made: MadeStore) -> None:
     made.chain(4)
     drop_old(made.config.serving_path, 1)
     planned = make_cleanup(made.config)
-    artifacts = made.store.get_artifacts_by_id([one.id for one in planned.going])
+    artifacts = made.store.get_artifacts_by_id([record.id for record in planned.going])
     for artifact in artifacts:
         artifact.state = MARKED
     made.store.put_artifacts(artifacts)
@@ -197,7 +197,7 @@ def test_a_span_does_not_begin_from_nothing_where_the_state_before_it_was_remove
 def test_what_was_removed_is_not_the_newest(made: MadeStore) -> None:
     for span in (7, 8):
         made._make_one("SpanTransform", [made._pipeline], [], "WarmspanKeyHistory", {"span": span}, "history")
-    earlier, later = sorted(made.store.get_artifacts_by_type("WarmspanKeyHistory"), key=lambda one: one.id)
+    earlier, later = sorted(made.store.get_artifacts_by_type("WarmspanKeyHistory"), key=lambda artifact: artifact.id)
     assert newest_folder(made.config, "WarmspanKeyHistory") == Path(later.uri)
     later.state = DELETED
     made.store.put_artifacts([later])
@@ -208,4 +208,4 @@ def test_of_a_span_the_newest_counts(made: MadeStore) -> None:
     made.chain(1)
     made.day("2024-05-01", revision=2)
     records = read_artifacts(made.config, made.store)
-    assert [one.version for one in newest(records.of(MODEL))] == [ONE + 1]
+    assert [record.version for record in newest(records.of(MODEL))] == [ONE + 1]

@@ -30,7 +30,11 @@ def state(base: Path) -> tuple[list[int], list[int], list[str]]:
     every = read_artifacts(config, store).all
     folders = sorted(path.name for path in (config.artifacts_path / "IncrementalTrainer" / "model").iterdir())
     leftovers = [".removed"] if (config.artifacts_path / ".removed").exists() else []
-    return [one.version for one in every if one.live], [one.state for one in every if not one.live], folders + leftovers
+    return (
+        [record.version for record in every if record.live],
+        [record.state for record in every if not record.live],
+        folders + leftovers,
+    )
 
 
 ENDED = [THREE, FOUR], [DELETED, DELETED], [str(THREE), str(FOUR)]
@@ -49,7 +53,7 @@ def test_a_gc_killed_at_any_step_is_ended_by_the_next_and_never_takes_what_is_ne
             shutil.rmtree(base)
             shutil.copytree(start, base)
             status = child.call("tests.pipeline.killed_gc:clean", str(base), kill_at=number)
-            found = state(base)
+            outcome = state(base)
             config = load_config(base / "warmspan.yaml")
             for version in (THREE, FOUR):
                 check_bundle(config.artifacts_path / "IncrementalTrainer" / "model" / str(version) / "Format-Serving")
@@ -59,8 +63,8 @@ def test_a_gc_killed_at_any_step_is_ended_by_the_next_and_never_takes_what_is_ne
                 break
             assert status == -signal.SIGKILL
             # No artifact without its files is taken for one that is there.
-            assert {str(one) for one in found[0]} <= set(found[2])
-            seen |= set(found[1])
+            assert {str(version) for version in outcome[0]} <= set(outcome[2])
+            seen |= set(outcome[1])
             clean(str(base))
             assert state(base) == ENDED
     assert state(base) == ENDED

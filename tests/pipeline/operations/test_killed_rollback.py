@@ -29,8 +29,8 @@ def child() -> Iterator[Helper]:
         "tests.pipeline.killed_rollback",
         "google.protobuf.text_format",
         "tensorflow_serving.config.model_server_config_pb2",
-    ) as one:
-        yield one
+    ) as process:
+        yield process
 
 
 @pytest.fixture

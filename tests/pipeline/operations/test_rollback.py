@@ -36,47 +36,47 @@ def roll_back(config: Config, reason: str = "bots", **asked: int) -> None:
 
 def resolved(made: MadeStore, day: str) -> list[int]:
     """Versions that the pipeline's own resolver finds to start `day` from."""
-    found = {"model": standard_artifacts.Model, "model_blessing": standard_artifacts.ModelBlessing}
+    kinds = {"model": standard_artifacts.Model, "model_blessing": standard_artifacts.ModelBlessing}
     inputs: dict[str, list] = {"memory": [], "sequences": []}
-    for name, kind in found.items():
+    for name, kind in kinds.items():
         inputs[name] = []
         for proto in made.store.get_artifacts_by_type(kind.TYPE_NAME):
-            one = kind()
-            one.set_mlmd_artifact(proto)
-            inputs[name].append(one)
+            artifact = kind()
+            artifact.set_mlmd_artifact(proto)
+            inputs[name].append(artifact)
     models = Champion(DAYS.parse(day), 3).resolve_artifacts(None, inputs)["model"]
     return [model.get_int_custom_property("version") for model in models]
 
 
 def test_a_bad_model_goes_with_all_that_descend_from_it(made):
-    one, two, three, four, five = made.chain(5)
-    assert resolved(made, "2024-05-06") == [five]
-    roll_back(made.config, bad=three)
+    first, second, third, fourth, fifth = made.chain(5)
+    assert resolved(made, "2024-05-06") == [fifth]
+    roll_back(made.config, bad=third)
     assert made.revoked() == {
-        three: "bots",
-        four: f"descends from {three}: bots",
-        five: f"descends from {three}: bots",
+        third: "bots",
+        fourth: f"descends from {third}: bots",
+        fifth: f"descends from {third}: bots",
     }
-    assert versions(made.config.serving_path) == [one, two]
-    assert resolved(made, "2024-05-06") == [two]
-    when = datetime.datetime.fromisoformat(made.model(four).custom_properties["revoked_at"].string_value)
+    assert versions(made.config.serving_path) == [first, second]
+    assert resolved(made, "2024-05-06") == [second]
+    when = datetime.datetime.fromisoformat(made.model(fourth).custom_properties["revoked_at"].string_value)
     assert abs(datetime.datetime.now(datetime.timezone.utc) - when) < datetime.timedelta(minutes=5)
 
 
 def test_to_a_version_takes_back_whatever_came_after_it(made):
-    one, two, *_ = made.chain(3)
-    fresh = made.day("2024-05-04", two, action="retrain")
-    roll_back(made.config, to=two)
+    first, second, *_ = made.chain(3)
+    fresh = made.day("2024-05-04", second, action="retrain")
+    roll_back(made.config, to=second)
     assert set(made.revoked()) == {fresh - 100, fresh}
-    assert versions(made.config.serving_path) == [one, two]
+    assert versions(made.config.serving_path) == [first, second]
 
 
 def test_a_model_trained_from_fresh_weights_does_not_descend_from_the_champion(made):
-    _, two, _ = made.chain(3)
+    _, second, _ = made.chain(3)
     fresh = made.day("2024-05-04", 2024050301, action="retrain")
     child = made.day("2024-05-05", fresh)
-    roll_back(made.config, bad=two)
-    assert set(made.revoked()) == {two, 2024050301}
+    roll_back(made.config, bad=second)
+    assert set(made.revoked()) == {second, 2024050301}
     assert versions(made.config.serving_path) == [2024050101, fresh, child]
     assert read_serving_state(made.config).champion.version == child
 
@@ -90,28 +90,28 @@ def test_a_full_retrain_on_the_exemplars_of_a_bad_model_descends_from_it(made):
 
 
 def test_a_candidate_that_was_refused_is_taken_back_too(made):
-    _, two = made.chain(2)
-    refused = made.day("2024-05-03", two, blessed=False)
-    four = made.day("2024-05-04", two)
-    roll_back(made.config, bad=two)
-    assert set(made.revoked()) == {two, refused, four}
+    _, second = made.chain(2)
+    refused = made.day("2024-05-03", second, blessed=False)
+    fourth = made.day("2024-05-04", second)
+    roll_back(made.config, bad=second)
+    assert set(made.revoked()) == {second, refused, fourth}
     assert [(run.pushed, run.revoked) for run in read_ledger(made.config)] == [
-        (2024050101, False), (two, True), (None, True), (four, True),
+        (2024050101, False), (second, True), (None, True), (fourth, True),
     ]  # fmt: skip
 
 
 def test_of_a_span_that_was_run_again_only_the_bad_revision_goes(made):
-    one, two, three = made.chain(3)
-    again = [made.day("2024-05-02", one, revision=2), made.day("2024-05-03", 2024050202, revision=2)]
-    roll_back(made.config, bad=two)
-    assert set(made.revoked()) == {two, three}
-    assert versions(made.config.serving_path) == [one, *again]
+    first, second, third = made.chain(3)
+    again = [made.day("2024-05-02", first, revision=2), made.day("2024-05-03", 2024050202, revision=2)]
+    roll_back(made.config, bad=second)
+    assert set(made.revoked()) == {second, third}
+    assert versions(made.config.serving_path) == [first, *again]
     assert resolved(made, "2024-05-04") == [again[-1]]
 
 
 def test_what_the_champion_owes_is_said_and_so_is_what_the_next_run_does(made):
-    _, two, three, _ = made.chain(4)
-    lines = describe(make_rollback(made.config, bad=three), made.config)
+    _, second, third, _ = made.chain(4)
+    lines = describe(make_rollback(made.config, bad=third), made.config)
     assert lines == [
         "revoked   2024050301, of 2024-05-03",
         "revoked   2024050401, of 2024-05-04, descends from 2024050301",
@@ -124,9 +124,9 @@ def test_what_the_champion_owes_is_said_and_so_is_what_the_next_run_does(made):
         "          If files of theirs were bad, mend them and run all again: `warmspan run --from 2024-05-03 --redo`.",
     ]
     assert made.revoked() == {}, "to say it changes nothing"
-    roll_back(made.config, bad=three)
+    roll_back(made.config, bad=third)
     serving_state = read_serving_state(made.config)
-    assert (serving_state.served, serving_state.champion.version) == (two, two)
+    assert (serving_state.served, serving_state.champion.version) == (second, second)
     assert [DAYS.format(span) for span in serving_state.owed] == ["2024-05-03", "2024-05-04"]
     lines = serving_state_lines(serving_state, made.config)
     assert lines[:2] == ["served    2024050201", "champion  2024050201"]
@@ -137,45 +137,45 @@ def test_what_the_champion_owes_is_said_and_so_is_what_the_next_run_does(made):
 
 
 def test_more_owed_spans_than_allowed_mean_a_full_retrain(made):
-    _, two, *_ = made.chain(5)
+    _, second, *_ = made.chain(5)
     update = made.config.update.model_copy(update={"max_owed_spans": 2, "retrain_spans": 9})
     config = made.config.model_copy(update={"update": update})
-    said = "\n".join(describe(make_rollback(config, to=two), config))
+    said = "\n".join(describe(make_rollback(config, to=second), config))
     assert "More than update.max_owed_spans 2: the next run trains from fresh weights on its last 9 spans." in said
 
 
 def test_a_version_that_had_left_the_folder_comes_back_as_it_was_pushed(made):
-    one, two, three = made.chain(3)
-    before = check_bundle(made.config.serving_path / str(two))
-    for version in (one, two):
+    first, second, third = made.chain(3)
+    before = check_bundle(made.config.serving_path / str(second))
+    for version in (first, second):
         shutil.rmtree(made.config.serving_path / str(version))
-    planned = make_rollback(made.config, to=two)
+    planned = make_rollback(made.config, to=second)
     assert planned.restore
-    assert f"served    {three} -> {two} (restored from its artifact)" in describe(planned, made.config)
+    assert f"served    {third} -> {second} (restored from its artifact)" in describe(planned, made.config)
     carry_out(made.config, planned, "bots")
-    assert versions(made.config.serving_path) == [two]
-    assert check_bundle(made.config.serving_path / str(two)) == before
+    assert versions(made.config.serving_path) == [second]
+    assert check_bundle(made.config.serving_path / str(second)) == before
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["in the folder", "as an artifact"])
 def test_nothing_is_done_when_the_version_to_go_back_to_is_damaged(made, there):
-    _, two, three = made.chain(3)
+    _, second, third = made.chain(3)
     if there:
-        (made.config.serving_path / str(two) / "saved_model.pb").write_text("damaged")
+        (made.config.serving_path / str(second) / "saved_model.pb").write_text("damaged")
     else:
-        shutil.rmtree(made.config.serving_path / str(two))
+        shutil.rmtree(made.config.serving_path / str(second))
         shutil.rmtree(made.config.artifacts_path)
-    with pytest.raises(RollbackError, match=rf"Version {two} must be whole, .* Nothing was changed\."):
-        roll_back(made.config, bad=three)
+    with pytest.raises(RollbackError, match=rf"Version {second} must be whole, .* Nothing was changed\."):
+        roll_back(made.config, bad=third)
     assert made.revoked() == {}
-    assert three in versions(made.config.serving_path)
+    assert third in versions(made.config.serving_path)
 
 
 def test_the_artifact_of_a_version_that_is_served_may_be_gone(made):
-    _, two, three = made.chain(3)
+    _, second, third = made.chain(3)
     shutil.rmtree(made.config.artifacts_path)
-    roll_back(made.config, bad=three)
-    assert versions(made.config.serving_path)[-1] == two
+    roll_back(made.config, bad=third)
+    assert versions(made.config.serving_path)[-1] == second
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_what_cannot_be_done_is_a_sentence(made, asked, rule):
 
 
 def test_one_cannot_go_back_to_a_version_that_was_revoked(made):
-    _, _, three, four = made.chain(4)
-    roll_back(made.config, bad=three)
-    with pytest.raises(RollbackError, match=f"must be a version that was not revoked. Received: {four}, revoked: d"):
-        make_rollback(made.config, to=four)
+    _, _, third, fourth = made.chain(4)
+    roll_back(made.config, bad=third)
+    with pytest.raises(RollbackError, match=f"must be a version that was not revoked. Received: {fourth}, revoked: d"):
+        make_rollback(made.config, to=fourth)
 
 
 def test_before_the_first_run_there_is_nothing_to_roll_back(made):
@@ -209,100 +209,100 @@ def test_before_the_first_run_there_is_nothing_to_roll_back(made):
 
 
 def test_a_folder_with_a_higher_version_of_somebody_else_is_refused(made):
-    _, _, three = made.chain(3)
+    _, _, third = made.chain(3)
     (made.config.serving_path / "9999999999").mkdir()
     with pytest.raises(RollbackError, match=r"nothing above version 2024050201 .* Received: 9999999999"):
-        make_rollback(made.config, bad=three)
+        make_rollback(made.config, bad=third)
 
 
 def test_a_rollback_that_was_done_has_nothing_left_to_do(made):
-    _, two, three, _ = made.chain(4)
-    roll_back(made.config, bad=three)
+    _, second, third, _ = made.chain(4)
+    roll_back(made.config, bad=third)
     before = {path: path.stat().st_mtime_ns for path in made.config.serving_path.rglob("*")}
-    for asked in ({"bad": three}, {"to": two}):
+    for asked in ({"bad": third}, {"to": second}):
         assert make_rollback(made.config, **asked).empty
     assert {path: path.stat().st_mtime_ns for path in made.config.serving_path.rglob("*")} == before
 
 
 def test_another_pipeline_in_the_same_store_is_left_alone(made):
     other = MadeStore(made.config.root.parent, name="other")
-    theirs = other.chain(3)
-    ours = made.chain(3)
-    roll_back(made.config, bad=ours[1])
-    assert set(made.revoked()) == set(ours[1:])
+    other_versions = other.chain(3)
+    own_versions = made.chain(3)
+    roll_back(made.config, bad=own_versions[1])
+    assert set(made.revoked()) == set(own_versions[1:])
     assert other.revoked() == {}
-    assert versions(other.config.serving_path) == theirs
+    assert versions(other.config.serving_path) == other_versions
 
 
 def test_a_run_that_goes_on_keeps_a_rollback_out_and_a_rollback_a_change_in_between(made):
-    _, _, three = made.chain(3)
-    planned = make_rollback(made.config, bad=three)
+    _, _, third = made.chain(3)
+    planned = make_rollback(made.config, bad=third)
     with (made.config.root / "run.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(LockedError, match="One run at a time"):
             carry_out(made.config, planned, "bots")
-    made.day("2024-05-04", three)
+    made.day("2024-05-04", third)
     with pytest.raises(RollbackError, match="has changed since this was planned"):
         carry_out(made.config, planned, "bots")
     assert made.revoked() == {}
 
 
 def test_ml_metadata_is_told_before_the_folder_and_a_repeat_or_the_next_run_ends_it(made, monkeypatch):
-    one, two, three, four = made.chain(4)
+    first, second, third, fourth = made.chain(4)
     with monkeypatch.context() as patch:
         patch.setattr(rollback, "take_out", lambda *_: (_ for _ in ()).throw(OSError("cut off")))
         with pytest.raises(RollbackError, match="may still hold 2024050301, 2024050401: run the same command again"):
-            roll_back(made.config, bad=three)
-    assert set(made.revoked()) == {three, four}
-    assert versions(made.config.serving_path) == [one, two, three, four]
+            roll_back(made.config, bad=third)
+    assert set(made.revoked()) == {third, fourth}
+    assert versions(made.config.serving_path) == [first, second, third, fourth]
     serving_state = read_serving_state(made.config)
-    assert serving_state.left == (three, four)
+    assert serving_state.left == (third, fourth)
     assert (
         "Still in the folder although revoked: 2024050301, 2024050401."
         in serving_state_lines(serving_state, made.config)[-1]
     )
-    planned = make_rollback(made.config, bad=three)
-    assert (planned.revoke, planned.leaving) == ((), (three, four))
-    assert finish(made.config) == (three, four)
-    assert versions(made.config.serving_path) == [one, two]
+    planned = make_rollback(made.config, bad=third)
+    assert (planned.revoke, planned.leaving) == ((), (third, fourth))
+    assert finish(made.config) == (third, fourth)
+    assert versions(made.config.serving_path) == [first, second]
     # What has nothing to do with a rollback is not the next run's business.
     shutil.rmtree(made.config.artifacts_path)
-    shutil.rmtree(made.config.serving_path / str(two))
+    shutil.rmtree(made.config.serving_path / str(second))
     (made.config.serving_path / "9999999999").mkdir()
     assert finish(made.config) == ()
 
 
 def test_when_ml_metadata_fails_the_old_version_is_served_on(made, monkeypatch):
-    _, _, three = made.chain(3)
+    _, _, third = made.chain(3)
     monkeypatch.setattr(rollback, "revoke", lambda *_: (_ for _ in ()).throw(ConnectionError("gone")))
     with pytest.raises(ConnectionError):
-        roll_back(made.config, bad=three)
-    assert versions(made.config.serving_path)[-1] == three
+        roll_back(made.config, bad=third)
+    assert versions(made.config.serving_path)[-1] == third
     assert not read_serving_state(made.config).left
 
 
 def test_labels_follow_before_the_folder_does(made, monkeypatch):
-    one, two, three, four = made.chain(4)
+    first, second, third, fourth = made.chain(4)
     file = made.config.models_config_path
-    write_labels(file, "shop", made.config.serving_path, {"stable": one, "canary": four})
+    write_labels(file, "shop", made.config.serving_path, {"stable": first, "canary": fourth})
     seen = []
     take_out = rollback.take_out
     monkeypatch.setattr(rollback, "take_out", lambda *args: (seen.append(read_labels(file, "shop")), take_out(*args)))
     # In between the servers get the time to read them again.
     monkeypatch.setattr(rollback.time, "sleep", lambda seconds: seen.extend([read_labels(file, "shop"), seconds]))
-    planned = make_rollback(made.config, bad=three)
-    assert f"canary    {four} -> {two}" in describe(planned, made.config)
+    planned = make_rollback(made.config, bad=third)
+    assert f"canary    {fourth} -> {second}" in describe(planned, made.config)
     carry_out(made.config, planned, "bots", wait_seconds=9.0)
-    assert seen == [{"stable": one, "canary": two}, 9.0, {"stable": one, "canary": two}]
-    assert versions(made.config.serving_path) == [one, two]
+    assert seen == [{"stable": first, "canary": second}, 9.0, {"stable": first, "canary": second}]
+    assert versions(made.config.serving_path) == [first, second]
 
 
 def test_a_run_that_was_cut_off_is_begun_anew_when_what_it_started_from_was_revoked(made):
-    _, _, three = made.chain(3)
-    made.day("2024-05-04", three, blessed=None)
+    _, _, third = made.chain(3)
+    made.day("2024-05-04", third, blessed=None)
     run = read_run(made.config, DAYS.parse("2024-05-04"))
-    assert (run.state, run.void, run.base_version) == ("unfinished", False, three)
-    roll_back(made.config, bad=three)
+    assert (run.state, run.void, run.base_version) == ("unfinished", False, third)
+    roll_back(made.config, bad=third)
     ledger = read_ledger(made.config)
     assert (ledger[-1].void, ledger[-1].revoked, ledger[-1].base_revoked) == (True, True, True)
     delivered = {run.span: Delivery(None, "") for run in ledger}
@@ -351,15 +351,15 @@ def test_the_pusher_refuses_before_it_touches_the_folder(tmp_path):
 
 
 def test_the_pusher_keeps_labelled_versions(made, monkeypatch):
-    one, _, three = made.chain(3)
-    shutil.rmtree(made.config.serving_path / str(three))
-    write_labels(made.config.models_config_path, "shop", made.config.serving_path, {"stable": one})
+    first, _, third = made.chain(3)
+    shutil.rmtree(made.config.serving_path / str(third))
+    write_labels(made.config.models_config_path, "shop", made.config.serving_path, {"stable": first})
     monkeypatch.setattr(component, "read_verdict", lambda *_: Verdict(True, "Blessed.", {}, {}))
     model, blessing, pushed = (
         kind() for kind in (standard_artifacts.Model, standard_artifacts.ModelBlessing, standard_artifacts.PushedModel)
     )
-    model.uri = made.model(three).uri
-    model.set_int_custom_property("version", three)
+    model.uri = made.model(third).uri
+    model.set_int_custom_property("version", third)
     blessing.set_int_custom_property("blessed", 1)
     pushed.uri = str(made.config.root)
     inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [standard_artifacts.ModelEvaluation()]}
@@ -367,7 +367,7 @@ def test_the_pusher_keeps_labelled_versions(made, monkeypatch):
     served = str(made.config.serving_path)
     properties = {"span": 1, "served": served, "keep_versions": 1, "latency_budget_ms": 1000.0}
     component.Executor(component.Executor.Context()).Do(inputs, {"pushed": [pushed]}, properties)
-    assert versions(made.config.serving_path) == [one, three]
+    assert versions(made.config.serving_path) == [first, third]
 
 
 def test_the_champion_is_that_of_the_pipelines_own_resolver(made):
@@ -386,9 +386,9 @@ def test_the_bundle_lies_where_the_trainer_writes_it():
 
 
 def test_a_version_that_is_revoked_is_not_pushed_back_by_hand_unnoticed(made):
-    _, _, three = made.chain(3)
-    artifact = made.config.artifacts_path / "IncrementalTrainer" / "model" / str(three) / BUNDLE_FOLDER
-    roll_back(made.config, bad=three)
-    push(artifact, made.config.serving_path, three, {})
-    assert read_serving_state(made.config).left == (three,)
-    assert finish(made.config) == (three,)
+    _, _, third = made.chain(3)
+    artifact = made.config.artifacts_path / "IncrementalTrainer" / "model" / str(third) / BUNDLE_FOLDER
+    roll_back(made.config, bad=third)
+    push(artifact, made.config.serving_path, third, {})
+    assert read_serving_state(made.config).left == (third,)
+    assert finish(made.config) == (third,)

@@ -29,14 +29,14 @@ def run(config: Config, last: str) -> list[Run]:
 
 def test_after_a_rollback_the_next_day_starts_from_the_last_clean_model_and_learns_what_it_owes(make_shop):
     config = make_shop(5)
-    first, bad, third, fourth = (one.pushed for one in run(config, last="2024-05-04"))
+    first, bad, third, fourth = (day.pushed for day in run(config, last="2024-05-04"))
     last = DAYS.parse("2024-05-05")
     # The night has begun already, with a champion that is about to be revoked.
     SpanRun(config, last, 1).run_node("Champion")
 
     carry_out(config, make_rollback(config, bad=bad), "bots")
     assert versions(config.serving_path) == [first]
-    assert [one.revoked for one in read_ledger(config)] == [False, True, True, True, False]
+    assert [run.revoked for run in read_ledger(config)] == [False, True, True, True, False]
     serving_state = read_serving_state(config)
     assert (serving_state.champion.version, serving_state.owed) == (first, (last - 3, last - 2, last - 1))
     with pytest.raises(RunError, match=r"must not go on with a model that was revoked\. Received: SpanExampleGen"):
@@ -51,4 +51,4 @@ def test_after_a_rollback_the_next_day_starts_from_the_last_clean_model_and_lear
     assert about["parent"] == first
     assert about["learned"] == [last - 4, last - 3, last - 2, last - 1, last]
     assert read_serving_state(config).owed == ()
-    assert {third, fourth} <= {one.pushed for one in read_ledger(config) if one.revoked}
+    assert {third, fourth} <= {run.pushed for run in read_ledger(config) if run.revoked}

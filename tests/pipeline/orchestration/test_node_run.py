@@ -38,7 +38,7 @@ def run_days(config: Config) -> list[Run]:
 
 def facts(ledger: Sequence[Run]) -> list[dict]:
     """All that a ledger says, but for what may differ from run to run: times, and the files' times of change."""
-    return [{**vars(one), "seconds": sorted(one.seconds), "fingerprint": ""} for one in ledger]
+    return [{**vars(run), "seconds": sorted(run.seconds), "fingerprint": ""} for run in ledger]
 
 
 def in_a_process(config_path: Path, node: str, span: str) -> subprocess.CompletedProcess[str]:

@@ -30,7 +30,7 @@ from tests.pipeline.planning.test_run_plan import NUMBERS, files, run
 DAYS = Naming(dated=True)
 
 
-def found(reconciliation: Reconciliation) -> list[tuple[str, str, list[int]]]:
+def findings_of(reconciliation: Reconciliation) -> list[tuple[str, str, list[int]]]:
     return [(finding.name, finding.kind, [step.span for step in finding.run]) for finding in reconciliation.findings]
 
 
@@ -41,7 +41,7 @@ def test_nothing_to_find():
 
 def test_spans_that_were_never_run_are_backfilled_in_order():
     reconciliation = reconcile([run(1)], files(1, 2, 3), NUMBERS)
-    assert found(reconciliation) == [("2", "backfill", [2]), ("3", "backfill", [3])]
+    assert findings_of(reconciliation) == [("2", "backfill", [2]), ("3", "backfill", [3])]
     assert reconciliation.steps == (Step(2, 1), Step(3, 1))
     assert reconcile([], files(4, 5), NUMBERS).steps == (Step(4, 1), Step(5, 1))
 
@@ -49,7 +49,7 @@ def test_spans_that_were_never_run_are_backfilled_in_order():
 @pytest.mark.parametrize(("state", "sentence"), [("failed", "Its run failed."), ("unfinished", "Its run was cut off.")])
 def test_a_run_that_did_not_end_is_tried_again_under_its_revision(state, sentence):
     reconciliation = reconcile([run(1), run(2, state, revision=3)], files(1, 2), NUMBERS)
-    assert found(reconciliation) == [("2", "retry", [2])]
+    assert findings_of(reconciliation) == [("2", "retry", [2])]
     assert reconciliation.findings[0].sentence == sentence
     assert reconciliation.steps == (Step(2, 3),)
 
@@ -63,7 +63,7 @@ def test_a_run_whose_first_model_was_taken_back_begins_anew():
 
 def test_a_late_span_and_all_after_it_are_run():
     reconciliation = reconcile([run(1), run(3), run(4)], files(1, 2, 3, 4, 5), NUMBERS)
-    assert found(reconciliation) == [("2", "late", [2, 3, 4]), ("5", "backfill", [5])]
+    assert findings_of(reconciliation) == [("2", "late", [2, 3, 4]), ("5", "backfill", [5])]
     assert reconciliation.findings[0].sentence == "It came after 3, 4 had been run."
     assert reconciliation.steps == (Step(2, 1), Step(3, 2), Step(4, 2), Step(5, 1))
 
@@ -71,14 +71,14 @@ def test_a_late_span_and_all_after_it_are_run():
 def test_a_changed_span_and_all_after_it_are_run_again():
     ledger = [run(1, delivery=0), run(2, delivery=0), run(3, delivery=0, revision=2)]
     reconciliation = reconcile(ledger, {**files(1, 2, 3, version=0), **files(2, version=1)}, NUMBERS)
-    assert found(reconciliation) == [("2", "changed", [2, 3])]
+    assert findings_of(reconciliation) == [("2", "changed", [2, 3])]
     assert reconciliation.findings[0].sentence == "Version 1 has come; version 0 was trained on, and 3 stand on it."
     assert reconciliation.steps == (Step(2, 2), Step(3, 3))
 
 
 def test_the_last_span_delivered_again_is_run_again_alone():
     reconciliation = reconcile([run(1), run(2)], {**files(1, 2), **files(2, fingerprint="b")}, NUMBERS)
-    assert found(reconciliation) == [("2", "re-delivered", [2])]
+    assert findings_of(reconciliation) == [("2", "re-delivered", [2])]
     assert reconciliation.steps == (Step(2, 2),)
 
 
@@ -87,7 +87,7 @@ def test_a_redo_that_was_cut_off_between_two_spans_goes_on():
     ledger = [run(1), run(2, revision=2), run(3), run(4)]
     order = {1: (1, 9), 2: (40, 49), 3: (20, 29), 4: (30, 39)}
     reconciliation = reconcile(ledger, files(1, 2, 3, 4), NUMBERS, order)
-    assert found(reconciliation) == [("3", "outdated", [3, 4]), ("4", "outdated", [4])]
+    assert findings_of(reconciliation) == [("3", "outdated", [3, 4]), ("4", "outdated", [4])]
     assert reconciliation.findings[0].sentence == "It stands on 2, which was run again since."
     assert reconciliation.steps == (Step(3, 2), Step(4, 2))
 
@@ -95,35 +95,35 @@ def test_a_redo_that_was_cut_off_between_two_spans_goes_on():
 def test_a_redo_that_failed_goes_on_under_its_revision():
     ledger = [run(1), run(2, "failed", revision=2), run(3)]
     reconciliation = reconcile(ledger, files(1, 2, 3), NUMBERS)
-    assert found(reconciliation) == [("2", "retry", [2, 3])]
+    assert findings_of(reconciliation) == [("2", "retry", [2, 3])]
     assert reconciliation.steps == (Step(2, 2), Step(3, 2))
 
 
 def test_a_gap_waits_for_a_person_and_what_comes_before_it_is_run():
     reconciliation = reconcile([run(1)], files(1, 2, 5, 6), NUMBERS)
     waiting = [("5", "backfill", []), ("6", "backfill", [])]
-    assert found(reconciliation) == [("2", "backfill", [2]), ("3 to 4", "gap", []), *waiting]
-    assert [one.name for one in reconciliation.waiting] == ["3 to 4"]
+    assert findings_of(reconciliation) == [("2", "backfill", [2]), ("3 to 4", "gap", []), *waiting]
+    assert [finding.name for finding in reconciliation.waiting] == ["3 to 4"]
     assert reconciliation.steps == (Step(2, 1),)
     assert reconciliation.findings[2].sentence == "It has come and was never run. It waits for 3."
 
 
 def test_a_gap_that_is_allowed_is_named_and_passed_over():
     reconciliation = reconcile([run(1)], files(1, 3), NUMBERS, allow_gaps=True)
-    assert found(reconciliation) == [("2", "gap", []), ("3", "backfill", [3])]
+    assert findings_of(reconciliation) == [("2", "gap", []), ("3", "backfill", [3])]
     assert not reconciliation.waiting
 
 
 def test_a_gap_of_the_past_is_named_and_waits_for_nobody():
     reconciliation = reconcile([run(1), run(3)], files(1, 3), NUMBERS)
-    assert found(reconciliation) == [("2", "gap", [])]
+    assert findings_of(reconciliation) == [("2", "gap", [])]
     assert not reconciliation.waiting
 
 
 def test_files_that_are_gone_stop_a_redo_before_it_begins():
     reconciliation = reconcile([run(1), run(2), run(3)], {**files(1, 3, 4), **files(1, fingerprint="b")}, NUMBERS)
-    assert found(reconciliation) == [("1", "changed", []), ("2", "gone", []), ("4", "backfill", [])]
-    assert [one.kind for one in reconciliation.waiting] == ["gone"]
+    assert findings_of(reconciliation) == [("1", "changed", []), ("2", "gone", []), ("4", "backfill", [])]
+    assert [finding.kind for finding in reconciliation.waiting] == ["gone"]
     assert reconciliation.steps == ()
     assert reconcile([run(1), run(2)], files(2), NUMBERS) == Reconciliation((), ()), (
         "files may be cleaned up once learned"
@@ -132,7 +132,7 @@ def test_files_that_are_gone_stop_a_redo_before_it_begins():
 
 def test_spans_before_the_first_run_are_left_alone():
     reconciliation = reconcile([run(5)], files(3, 4, 5), NUMBERS)
-    assert found(reconciliation) == [("3 to 4", "earlier", [])]
+    assert findings_of(reconciliation) == [("3 to 4", "earlier", [])]
     assert "--from 3 --redo" in reconciliation.findings[0].sentence
 
 
@@ -140,7 +140,7 @@ def test_owed_spans_say_why_and_who_learns_them():
     skipped = dataclasses.replace(run(3), action="skip")
     ledger = [run(1), run(2), skipped, dataclasses.replace(run(4), revoked=True, pushed=4)]
     reconciliation = reconcile(ledger, files(1, 2, 3, 4, 5), NUMBERS, owed=(2, 3, 4))
-    assert found(reconciliation)[:3] == [("2", "owed", []), ("3", "owed", []), ("4", "owed", [])]
+    assert findings_of(reconciliation)[:3] == [("2", "owed", []), ("3", "owed", []), ("4", "owed", [])]
     assert [finding.sentence for finding in reconciliation.findings[:3]] == [
         f"The champion has not learned it, because {why}; 5 learns it on the way."
         for why in ("its candidate was refused", "it was skipped", "its model was taken back")
@@ -157,12 +157,12 @@ def test_after_the_steps_only_a_person_is_left_with_something_to_do(done, broken
     # A scheduler tries a day again before it goes on: a broken run is the last, or one of a redo.
     ledger += [run(span, "failed") for span in sorted(broken - done) if span <= last + 1]
     lying = {span: files(span, fingerprint="b" if span in replaced else "a")[span] for span in sorted(delivered)}
-    order = {one.span: (one.span, one.span) for one in ledger}
+    order = {run.span: (run.span, run.span) for run in ledger}
     reconciliation = reconcile(ledger, lying, NUMBERS, order, allow_gaps=allow)
     spans = [step.span for step in reconciliation.steps]
     assert spans == sorted(set(spans))
     assert set(spans) <= set(lying)
-    runs = {one.span: one for one in ledger}
+    runs = {run.span: run for run in ledger}
     for clock, step in enumerate(reconciliation.steps, start=100):
         before = runs.get(step.span)
         assert step.revision == (1 if before is None else before.revision + (before.state == "done"))
@@ -170,7 +170,9 @@ def test_after_the_steps_only_a_person_is_left_with_something_to_do(done, broken
         order[step.span] = (clock, clock)
     again = reconcile([runs[span] for span in sorted(runs)], lying, NUMBERS, order, allow_gaps=allow)
     assert again.steps == ()
-    assert [(one.kind, one.name) for one in again.waiting] == [(one.kind, one.name) for one in reconciliation.waiting]
+    assert [(finding.kind, finding.name) for finding in again.waiting] == [
+        (finding.kind, finding.name) for finding in reconciliation.waiting
+    ]
 
 
 def test_the_table_shows_every_finding_and_shortens_long_redos():
@@ -190,7 +192,7 @@ def test_the_plan_is_printed_as_json_and_as_text_and_is_no_error(make_shop, monk
     done = CliRunner().invoke(app, ["plan", "--config", path, "--json"])
     assert done.exit_code == 0
     plan = json.loads(done.stdout)
-    assert [(one["span"], one["kind"], one["waits"]) for one in plan["findings"]] == [
+    assert [(finding["span"], finding["kind"], finding["waits"]) for finding in plan["findings"]] == [
         ("2024-05-01", "backfill", False),
         ("2024-05-02", "backfill", False),
         ("2024-05-03", "gap", True),
@@ -216,14 +218,14 @@ def comparable(config: Config) -> list[dict]:
     """The ledger without what says how it came about: revisions, seconds, and the files' times of change."""
     return [
         {
-            **{name: _rounded(value) for name, value in vars(one).items()},
+            **{name: _rounded(value) for name, value in vars(run).items()},
             "revision": 0,
-            "seconds": sorted(one.seconds),
+            "seconds": sorted(run.seconds),
             "fingerprint": "",
-            "pushed": one.pushed and one.pushed // 100,
-            "base_version": one.base_version and one.base_version // 100,
+            "pushed": run.pushed and run.pushed // 100,
+            "base_version": run.base_version and run.base_version // 100,
         }
-        for one in read_ledger(config)
+        for run in read_ledger(config)
     ]
 
 
@@ -249,7 +251,7 @@ def test_days_out_of_order_end_in_the_ledger_of_a_clean_history(make_shop, tmp_p
     shutil.move(mixed.data.path / "2024-05-07", tmp_path / "last")
     _run(mixed, last=DAYS.parse("2024-05-03"))
     _run(mixed, allow_gaps=True)
-    assert [one.name for one in read_ledger(mixed)] == ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-05"]
+    assert [run.name for run in read_ledger(mixed)] == ["2024-05-01", "2024-05-02", "2024-05-03", "2024-05-05"]
 
     shutil.move(late, mixed.data.path / "2024-05-04")
     shutil.move(tmp_path / "last", mixed.data.path / "2024-05-07")
@@ -262,12 +264,12 @@ def test_days_out_of_order_end_in_the_ledger_of_a_clean_history(make_shop, tmp_p
 
     path = str(tmp_path / "mixed" / "warmspan.yaml")
     done = CliRunner().invoke(app, ["plan", "--config", path, "--json"])
-    findings = {one["span"]: one["kind"] for one in json.loads(done.stdout)["findings"]}
+    findings = {finding["span"]: finding["kind"] for finding in json.loads(done.stdout)["findings"]}
     assert findings == {"2024-05-02": "changed", "2024-05-04": "late", "2024-05-06": "gap", "2024-05-07": "backfill"}
     refused = CliRunner().invoke(app, ["run", "--plan", "--config", path])
     assert refused.exit_code == 1
     assert "Needs you: 2024-05-06 (gap)" in " ".join(refused.output.split())
-    assert [(one.name[-2:], one.revision) for one in read_ledger(mixed)] == [
+    assert [(run.name[-2:], run.revision) for run in read_ledger(mixed)] == [
         ("01", 1), ("02", 2), ("03", 2), ("04", 1), ("05", 2),
     ]  # fmt: skip
     allowed = CliRunner().invoke(app, ["run", "--plan", "--allow-gaps", "--config", path])

@@ -48,8 +48,8 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def ask(bundle: Path, *users: bytes) -> list[list[float]]:
-    found = tf.saved_model.load(str(bundle)).signatures["serving_default"](user_id=tf.constant(users))
-    return found["v"].numpy().tolist()
+    answer = tf.saved_model.load(str(bundle)).signatures["serving_default"](user_id=tf.constant(users))
+    return answer["v"].numpy().tolist()
 
 
 def bytes_of(bundle: Path) -> bytes:
@@ -114,7 +114,7 @@ def test_his_positions_leave_what_a_model_must_answer(tmp_path: Path) -> None:
         return tf.train.Example(features=tf.train.Features(feature={"key": feature})).SerializeToString()
 
     users = [b"a", GONE, b"unknown 0"]
-    examples = [example(one) for one in (b"a", GONE, GONE)]
+    examples = [example(user) for user in (b"a", GONE, GONE)]
     Reference(users, [[b"x"]] * 3, [[b"y"]] * 3, [[1.0]] * 3, examples, 1).save(tmp_path / "reference.json")
     assert erase_in_reference(tmp_path / "reference.json", [GONE]) == 2
     left = Reference.load(tmp_path / "reference.json")

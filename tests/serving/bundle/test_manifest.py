@@ -45,8 +45,8 @@ def test_what_is_written_is_checked_and_read_back(bundle: Path) -> None:
     manifest = check_bundle(bundle)
     assert manifest == Manifest.read(bundle)
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file() and path.name != MANIFEST)
-    found = {"signatures": ["serving_default"], "tables": {"float32": 4}, "bytes": size}
-    assert manifest.about == {**ABOUT, **found}
+    about = {"signatures": ["serving_default"], "tables": {"float32": 4}, "bytes": size}
+    assert manifest.about == {**ABOUT, **about}
     assert {"saved_model.pb", "variables/variables.index", VARIABLES} <= set(manifest.files)
     for name, digest in manifest.files.items():
         assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == digest

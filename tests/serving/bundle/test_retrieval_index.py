@@ -29,7 +29,7 @@ from trainer.keras2 import tf
 def test_the_best_are_those_of_a_stable_sort(scores: np.ndarray, k: int) -> None:
     """Integers, so that ties are everywhere."""
     k = min(k, scores.shape[1])
-    places, values = (one.numpy() for one in best(tf.constant(scores), scores.shape[1], k))
+    places, values = (tensor.numpy() for tensor in best(tf.constant(scores), scores.shape[1], k))
     wanted = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(places, wanted)
     np.testing.assert_array_equal(values, np.take_along_axis(scores, wanted, axis=1))
@@ -60,11 +60,11 @@ def test_a_table_of_fewer_bits_is_off_by_a_rounding(
 @pytest.mark.parametrize(("count", "lists"), [(0, 5), (1, 5), (3, 5), (400, 1), (400, 20)])
 def test_every_vector_is_in_one_list(count: int, lists: int) -> None:
     vectors = np.random.default_rng(1).normal(size=(count, 4)).astype(np.float32)
-    found = cluster(vectors, lists)
-    assert len(found.centres) == len(found.starts) - 1 == max(1, min(lists, count))
-    assert sorted(found.order.tolist()) == list(range(count))
-    assert (found.starts[0], found.starts[-1]) == (0, count)
-    assert (np.diff(found.starts) >= 0).all()
+    clusters = cluster(vectors, lists)
+    assert len(clusters.centres) == len(clusters.starts) - 1 == max(1, min(lists, count))
+    assert sorted(clusters.order.tolist()) == list(range(count))
+    assert (clusters.starts[0], clusters.starts[-1]) == (0, count)
+    assert (np.diff(clusters.starts) >= 0).all()
 
 
 def test_equal_vectors_do_not_end_the_search_for_centres() -> None:
@@ -76,9 +76,10 @@ def test_lists_hold_what_lies_together() -> None:
     topics = random.normal(size=(8, 16)).astype(np.float32)
     topic = random.integers(0, 8, 800)
     vectors = topics[topic] + random.normal(0, 0.05, (800, 16)).astype(np.float32)
-    found = cluster(vectors, 16)
+    clusters = cluster(vectors, 16)
     mixed = [
-        len(set(topic[found.order[at:end]])) > 1 for at, end in zip(found.starts[:-1], found.starts[1:], strict=True)
+        len(set(topic[clusters.order[at:end]])) > 1
+        for at, end in zip(clusters.starts[:-1], clusters.starts[1:], strict=True)
     ]
     assert sum(mixed) <= 1
 
@@ -95,7 +96,7 @@ def test_an_index_that_looks_at_all_lists_is_exact(tmp_path: Path, exclude_seen:
         wanted = twin.best(of_all[row], seen if exclude_seen else ())[:10]
         got = answered(answer, row)
         np.testing.assert_allclose([score for score, _ in got], [score for score, _ in wanted], rtol=1e-4, atol=1e-5)
-        assert {one for _, one in got} == {one for _, one in wanted}
+        assert {item for _, item in got} == {item for _, item in wanted}
 
 
 def test_an_index_that_looks_at_few_lists_leaves_out_what_is_excluded_and_pads(tmp_path: Path) -> None:
@@ -104,17 +105,17 @@ def test_an_index_that_looks_at_few_lists_leaves_out_what_is_excluded_and_pads(t
     plain = answered(ask("serving_default", user_id=[b"user 1"], history=[[b""]]), 0)
     assert 0 < len(plain) < 50
     twin = make_shop(60, 5, dimension=4)
-    scores = {one: score for score, one in twin.best(twin.scores([b"user 1"], [[]])[0], ())}
-    np.testing.assert_allclose([score for score, _ in plain], [scores[one] for _, one in plain], rtol=1e-4)
+    scores = {item: score for score, item in twin.best(twin.scores([b"user 1"], [[]])[0], ())}
+    np.testing.assert_allclose([score for score, _ in plain], [scores[item] for _, item in plain], rtol=1e-4)
     left = ask(
         "recommend",
         user_id=[b"user 1"],
         history=[[b""]],
-        exclude=[[one for _, one in plain[:2]]],
+        exclude=[[item for _, item in plain[:2]]],
         candidates=[[]],
         k=np.zeros(1, np.int32),
     )
-    assert [one for _, one in answered(left, 0)] == [one for _, one in plain[2:]]
+    assert [item for _, item in answered(left, 0)] == [item for _, item in plain[2:]]
 
 
 @pytest.mark.parametrize("table", ["float16", "int8"])
@@ -124,13 +125,13 @@ def test_a_table_of_fewer_bits_takes_the_place_of_the_trained_one(tmp_path: Path
     shop = make_shop(2000, 5, type_, dimension=32)
     small = export(shop, tmp_path / "small", 10, IndexSettings(table=table))
     full = export(make_shop(2000, 5, type_, dimension=32), tmp_path / "full", 10)
-    size = {one: sum(path.stat().st_size for path in (one / "variables").iterdir()) for one in (small, full)}
+    size = {folder: sum(path.stat().st_size for path in (folder / "variables").iterdir()) for folder in (small, full)}
     saved = 2000 * 32 * (4 - np.dtype(table).itemsize)
     assert size[full] - size[small] > 0.9 * saved
     users, history = [b"user 1", b"user 2"], [[b"item 3", b"item 5"], [b"item 8"]]
-    found = {one: loaded(one)("serving_default", user_id=users, history=history) for one in (small, full)}
-    np.testing.assert_allclose(found[small]["scores"], found[full]["scores"], rtol=0.05, atol=0.05)
-    assert (found[small]["scores"] != found[full]["scores"]).any()
+    answers = {folder: loaded(folder)("serving_default", user_id=users, history=history) for folder in (small, full)}
+    np.testing.assert_allclose(answers[small]["scores"], answers[full]["scores"], rtol=0.05, atol=0.05)
+    assert (answers[small]["scores"] != answers[full]["scores"]).any()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def rectangle(rows: list[list[bytes]]) -> tf.Tensor:
 def scores_by_numpy(model: Small, user: bytes, history: list[bytes]) -> np.ndarray:
     """Scores of all rows, from the last known-or-not items of the history."""
     item, key = model.item.embeddings.numpy(), model.key.embeddings.numpy()
-    rows = ITEM_ROWS.lookup([one for one in history if one])[-HISTORY:]
+    rows = ITEM_ROWS.lookup([item for item in history if item])[-HISTORY:]
     query = key[KEY_ROWS.lookup([user])[0] if user else 0]
     query = query + (item[rows].mean(axis=0) if len(rows) else 0)
     kernel, bias = model.scale.layers[0].kernel.numpy(), model.scale.layers[0].bias.numpy()
@@ -115,14 +115,14 @@ def test_recommendations_are_the_best_unseen_items(model: Small, ask: Callable, 
     assert answer["scores"].shape == answer["item_ids"].shape == answer["titles"].shape == (len(request), MAX_K)
     for at, (user, history) in enumerate(request):
         scores = scores_by_numpy(model, user, history)
-        left = {one: scores[FIRST + row] for row, one in enumerate(NASTY) if one not in history}
+        left = {item: scores[FIRST + row] for row, item in enumerate(NASTY) if item not in history}
         best = sorted(left.values(), reverse=True)[:MAX_K]
-        found = [one for one in answer["item_ids"][at] if one]
+        recommended = [item for item in answer["item_ids"][at] if item]
         np.testing.assert_allclose(answer["scores"][at][: len(best)], best, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose([left[one] for one in found], best, rtol=1e-4, atol=1e-5)
-        assert len(set(found)) == len(best)
+        np.testing.assert_allclose([left[item] for item in recommended], best, rtol=1e-4, atol=1e-5)
+        assert len(set(recommended)) == len(best)
         assert answer["titles"][at].tolist() == [
-            TITLES[NASTY.index(one)].encode() if one else b"" for one in answer["item_ids"][at]
+            TITLES[NASTY.index(item)].encode() if item else b"" for item in answer["item_ids"][at]
         ]
         assert (answer["scores"][at][len(best) :] == np.float32(UNAVAILABLE)).all()
 
@@ -175,11 +175,11 @@ def test_rank_scores_the_candidates_given(model: Small, ask: Callable, user, his
 def test_fewer_items_than_asked_for_and_seen_ones_kept(model: Small, max_k: int, exclude_seen: bool) -> None:
     made = signatures_of(model, max_k, exclude_seen)
     answer = made.recommend(tf.constant([b"u1"]), tf.constant([NASTY[:2]]))
-    found = [one for one in answer["item_ids"].numpy()[0] if one]
+    recommended = [item for item in answer["item_ids"].numpy()[0] if item]
     left = NASTY[2:] if exclude_seen else NASTY
-    assert len(found) == min(max_k, len(left))
-    assert set(found) <= set(left)
-    assert (len(found) == len(left)) <= (set(found) == set(left))
+    assert len(recommended) == min(max_k, len(left))
+    assert set(recommended) <= set(left)
+    assert (len(recommended) == len(left)) <= (set(recommended) == set(left))
     assert np.isfinite(answer["scores"].numpy()).all()
 
 
@@ -213,12 +213,12 @@ positions = st.tuples(st.integers(1, SIZES.keys + 3), st.lists(rows, max_size=HI
 
 
 @settings(max_examples=40)
-@given(found=st.lists(positions, min_size=1, max_size=5))
-def test_evaluate_is_evaluate_rows_and_both_count_ranks(model: Small, ask: Callable, found: list) -> None:
-    packed = ask("evaluate", examples=tf.constant([serialised(*one) for one in found]))
-    history = np.array([[0] * (HISTORY - len(history)) + history for _, history, _, _ in found], np.int64)
-    key, item = (np.array([one[at] for one in found], np.int64) for at in (0, 2))
-    weight = np.array([one[3] for one in found], np.float32)
+@given(asked_positions=st.lists(positions, min_size=1, max_size=5))
+def test_evaluate_is_evaluate_rows_and_both_count_ranks(model: Small, ask: Callable, asked_positions: list) -> None:
+    packed = ask("evaluate", examples=tf.constant([serialised(*position) for position in asked_positions]))
+    history = np.array([[0] * (HISTORY - len(history)) + history for _, history, _, _ in asked_positions], np.int64)
+    key, item = (np.array([position[at] for position in asked_positions], np.int64) for at in (0, 2))
+    weight = np.array([position[3] for position in asked_positions], np.float32)
     plain = ask(
         "evaluate_rows",
         key=tf.constant(key),
@@ -264,13 +264,13 @@ print(json.dumps([answer["scores"].numpy().tolist(), found]))
 
 def test_plain_tensorflow_in_a_fresh_process_answers_the_same(saved: Path, ask: Callable) -> None:
     command = [sys.executable, "-c", _PLAIN_TENSORFLOW, str(saved)]
-    scores, found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    scores, item_ids = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     here = ask(
         "serving_default",
         user_id=tf.constant(["u1", "nobody"]),
         history=tf.constant([["a", "007"], ["", "a,b"]]),
     )
-    assert found == [[one.hex() for one in row] for row in here["item_ids"]]
+    assert item_ids == [[item.hex() for item in row] for row in here["item_ids"]]
     np.testing.assert_allclose(np.array(scores, np.float32), here["scores"], rtol=1e-5)
 
 

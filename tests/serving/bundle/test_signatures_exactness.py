@@ -57,11 +57,11 @@ def ask(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Ask:
 def agree(got: list[tuple[float, bytes]], best: list[tuple[float, bytes]], k: int) -> None:
     """The same items in the same order, but for scores that are equal to the precision of a float."""
     assert len(got) == min(k, len(best))
-    assert len({one for _, one in got}) == len(got)
-    score_of = {one: score for score, one in best}
+    assert len({item for _, item in got}) == len(got)
+    score_of = {item: score for score, item in best}
     wanted = [score for score, _ in best[:k]]
     np.testing.assert_allclose([score for score, _ in got], wanted, rtol=2e-4, atol=1e-4)
-    np.testing.assert_allclose([score_of[one] for _, one in got], wanted, rtol=2e-4, atol=1e-4)
+    np.testing.assert_allclose([score_of[item] for _, item in got], wanted, rtol=2e-4, atol=1e-4)
 
 
 @settings(max_examples=350)  # of three requests and more on average, for each of the models
@@ -77,7 +77,7 @@ def test_recommend_is_brute_force(shop: Shop, scores: Scores, ask: Ask, batch: l
         k=np.array(k, np.int32),
     )
     of_all = scores(user, history)
-    widths = [one if 0 < one < MAX_K else MAX_K for one in k]
+    widths = [width if 0 < width < MAX_K else MAX_K for width in k]
     assert answer["item_ids"].shape == (len(batch), max(widths))
     for row, width in enumerate(widths):
         agree(answered(answer, row), shop.best(of_all[row], history[row], exclude[row], candidates[row]), width)
@@ -90,7 +90,7 @@ def test_recommend_is_brute_force(shop: Shop, scores: Scores, ask: Ask, batch: l
 @settings(max_examples=30)
 @given(batch=requests)
 def test_the_default_is_recommend_without_anything_asked_for(ask: Ask, batch: list) -> None:
-    user, history = ([one[at] for one in batch] for at in (0, 1))
+    user, history = ([column[at] for column in batch] for at in (0, 1))
     plain = ask("serving_default", user_id=user, history=history)
     nothing = [[] for _ in batch]
     full = ask(
@@ -113,8 +113,8 @@ def test_rank_is_the_score_of_what_can_be_had(shop: Shop, scores: Scores, ask: A
     answer = ask("rank", user_id=user, history=history, candidates=candidates)["scores"]
     of_all = scores(user, history)
     for row, listed in enumerate(candidates):
-        known = {one: score for score, one in shop.best(of_all[row], ())}
-        wanted = [known.get(one, UNAVAILABLE) for one in listed]
+        known = {item: score for score, item in shop.best(of_all[row], ())}
+        wanted = [known.get(item, UNAVAILABLE) for item in listed]
         np.testing.assert_allclose(answer[row][: len(listed)], np.array(wanted, np.float32), rtol=2e-4, atol=1e-4)
 
 
@@ -123,7 +123,7 @@ def test_a_withdrawn_item_is_never_answered_but_still_says_what_a_user_likes(sho
     assert gone not in shop.catalogue.items or not shop.available[9]
     alone = ask("recommend", user_id=[b""], history=[[]], exclude=[[]], candidates=[[gone]], k=np.zeros(1, np.int32))
     assert answered(alone, 0) == []
-    with_it, without = (ask("serving_default", user_id=[b""], history=[one])["scores"] for one in ([gone], [b""]))
+    with_it, without = (ask("serving_default", user_id=[b""], history=[item])["scores"] for item in ([gone], [b""]))
     assert not np.allclose(with_it, without)
 
 
@@ -134,8 +134,8 @@ def test_embedded_vectors_multiply_to_the_scores(shop: Shop, ask: Ask) -> None:
         with pytest.raises(Exception, match='name: "embed" not found'):
             ask("embed", **request, items=listed)
         return
-    found = ask("embed", **request, items=listed)
-    products = np.einsum("bd,bcd->bc", found["user_vectors"], found["item_vectors"])[0]
+    embedded = ask("embed", **request, items=listed)
+    products = np.einsum("bd,bcd->bc", embedded["user_vectors"], embedded["item_vectors"])[0]
     assert products[3:].tolist() == [0.0, 0.0]
     if shop.model.dot_product.whole:
         ranked = ask("rank", **request, candidates=listed)["scores"][0]

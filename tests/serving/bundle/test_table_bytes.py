@@ -44,9 +44,12 @@ def test_a_bundle_is_at_most_a_fifth_larger_than_its_tables(
 
 def test_ids_of_users_are_kept_only_where_a_score_depends_on_them(tmp_path: Path) -> None:
     folders = {
-        one: export(make_shop(50, 2_000, dimension=4, key_embedding=one), tmp_path / str(one), 10)
-        for one in (True, False)
+        with_keys: export(make_shop(50, 2_000, dimension=4, key_embedding=with_keys), tmp_path / str(with_keys), 10)
+        for with_keys in (True, False)
     }
-    content = {one: b"".join(path.read_bytes() for path in folder.rglob("*data*")) for one, folder in folders.items()}
+    content = {
+        with_keys: b"".join(path.read_bytes() for path in folder.rglob("*data*"))
+        for with_keys, folder in folders.items()
+    }
     assert b"user 1999" in content[True]
     assert b"user 1" not in content[False]

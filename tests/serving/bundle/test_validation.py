@@ -41,12 +41,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reference]:
 
 
 def test_a_good_export_is_found_good(made: tuple[Path, Reference]) -> None:
-    found = validate(*made, 10_000.0)
-    assert found.refusal == ""
-    assert found.figures["recall"] == 1.0
-    assert 0 < found.figures["latency_ms"] < 10_000
-    assert found.figures["load_seconds"] > 0
-    assert found.figures["size_ratio"] > 1
+    validation = validate(*made, 10_000.0)
+    assert validation.refusal == ""
+    assert validation.figures["recall"] == 1.0
+    assert 0 < validation.figures["latency_ms"] < 10_000
+    assert validation.figures["load_seconds"] > 0
+    assert validation.figures["size_ratio"] > 1
 
 
 @pytest.mark.parametrize("type_", ["two_tower", "sasrec", "ranking"])
@@ -66,18 +66,18 @@ def changed(reference: Reference, items: Callable[[list[bytes]], list[bytes]]) -
 @pytest.mark.parametrize(
     ("items", "words"),
     [
-        (lambda one: one[::-1], r"Received: for user b'.*' at place 1 b'item \d+', which the model scored"),
-        (lambda one: [b"other", *one[1:]], "at place 1 .* which the model none of its best"),
+        (lambda items: items[::-1], r"Received: for user b'.*' at place 1 b'item \d+', which the model scored"),
+        (lambda items: [b"other", *items[1:]], "at place 1 .* which the model none of its best"),
     ],
 )
 def test_another_answer_than_the_trained_model_s_is_refused(
     made: tuple[Path, Reference], items: Callable, words: str
 ) -> None:
     folder, reference = made
-    found = validate(folder, changed(reference, items), 10_000.0)
+    validation = validate(folder, changed(reference, items), 10_000.0)
     with pytest.raises(AssertionError, match=words):
-        raise AssertionError(found.refusal)
-    assert "\n" not in found.refusal
+        raise AssertionError(validation.refusal)
+    assert "\n" not in validation.refusal
 
 
 def test_items_that_score_the_same_may_change_places() -> None:
@@ -104,9 +104,9 @@ def test_an_index_that_finds_too_little_is_refused(tmp_path: Path, made: tuple[P
     lossy = {"type": "exact", "table": "int8", "min_recall": 0.9, "recall": 0.99}
     folder = rewritten(tmp_path / "bundle", made[0], index=lossy)
     assert validate(folder, made[1], 10_000.0).refusal == ""
-    found = validate(folder, changed(made[1], lambda one: [one[0], *[b"other"] * 9]), 10_000.0)
-    assert found.refusal.startswith("The index must find 90.0% of the trained model's best 5")
-    assert found.figures["recall"] < 0.9
+    validation = validate(folder, changed(made[1], lambda items: [items[0], *[b"other"] * 9]), 10_000.0)
+    assert validation.refusal.startswith("The index must find 90.0% of the trained model's best 5")
+    assert validation.figures["recall"] < 0.9
 
 
 def test_a_slow_export_and_one_without_a_reference(made: tuple[Path, Reference]) -> None:
@@ -138,9 +138,9 @@ def test_what_is_missing_or_damaged_is_refused(tmp_path: Path, made: tuple[Path,
     (folder / "saved_model.pb").write_bytes(b"no graph")
     assert "part saved_model.pb, manifest says" in validate(folder, None, 1.0).refusal
     Manifest({}, fingerprints(folder)).write(folder)
-    found = validate(folder, None, 1.0).refusal
-    assert found.startswith("The export must load and answer. Received: INVALID_ARGUMENT")
-    assert "\n" not in found
+    refusal = validate(folder, None, 1.0).refusal
+    assert refusal.startswith("The export must load and answer. Received: INVALID_ARGUMENT")
+    assert "\n" not in refusal
 
 
 @given(

@@ -35,10 +35,10 @@ def out(served: Path, tmp_path: Path) -> Path:
 
 def tool(name: str) -> str:
     """The path of a checking program, or a skip with the reason."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(f"the program {name!r} is not installed")
-    return found
+    return path
 
 
 def check(*command: str | Path) -> str:
@@ -146,7 +146,7 @@ def test_every_file_agrees_with_the_flags(out: Path, served: Path) -> None:
     assert mounts[str(served)]["source"] == str(served)
     assert mounts["/config"]["source"] == "./config"
     assert all(volume["read_only"] for volume in serving["volumes"])
-    assert all(port.startswith("127.0.0.1:") for one in compose["services"].values() for port in one["ports"])
+    assert all(port.startswith("127.0.0.1:") for service in compose["services"].values() for port in service["ports"])
     config_map, _, deployment, service = yaml.safe_load_all((out / "kubernetes.yaml").read_text())
     for name, text in config_map["data"].items():
         assert text.strip() == (out / "config" / name).read_text().strip()

@@ -88,7 +88,10 @@ def together(model: SavedModel) -> Iterator[Ask]:
         # Only now, so that they have met, however slow this machine is.
         batcher.start()
         got = [answer.get(timeout=30) for answer in answers]
-        return [one if isinstance(one, Exception) else {name: y.tolist() for name, y in one.items()} for one in got]
+        return [
+            outcome if isinstance(outcome, Exception) else {name: y.tolist() for name, y in outcome.items()}
+            for outcome in got
+        ]
 
     yield ask
     for batcher in batchers:
@@ -137,10 +140,10 @@ def test_an_outcome_that_cannot_be_handed_over_concerns_nobody_else(
     model: SavedModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     batcher = Batcher(BatchingConfig(num_batch_threads=1))
-    told: list[Any] = []
+    outcomes: list[Any] = []
 
     def fail(outcome: Any) -> None:
-        told.append("the one that fails")
+        outcomes.append("the one that fails")
         raise RuntimeError("the loop is closed")
 
     answers: queue.Queue[Any] = queue.Queue()
@@ -149,7 +152,7 @@ def test_an_outcome_that_cannot_be_handed_over_concerns_nobody_else(
     batcher.start()
     assert [answers.get(timeout=30)["rows"].tolist() for _ in range(2)] == [[3], [3]]
     batcher.stop()
-    assert (told, answers.empty()) == (["the one that fails"], True)
+    assert (outcomes, answers.empty()) == (["the one that fails"], True)
     assert "An outcome could not be handed over" in caplog.text
 
 
@@ -160,7 +163,11 @@ def test_inner_shapes_that_differ_are_never_mixed(together: Ask) -> None:
         {"x": f([3, 4]), "weight": f(10)},
     ]
     metrics = Metrics()
-    assert [one["y"] for one in together("serving_default", *requests, metrics=metrics)] == [[3.0], [12.0], [70.0]]
+    assert [answer["y"] for answer in together("serving_default", *requests, metrics=metrics)] == [
+        [3.0],
+        [12.0],
+        [70.0],
+    ]
     assert ":tensorflow:serving:batching_session:wrapped_run_count{} 2" in metrics.page()
 
 
@@ -281,8 +288,8 @@ def test_the_server_answers_byte_for_byte_as_without_batching(folder: Path, batc
             {"signature_name": "nobody", "instances": [1.0]},
             {"signature_name": "positive", "instances": ["x" * 20_000 if row % 5 == 0 else row]},
         ]
-    with RestServer({"many": folder}) as server, ThreadPoolExecutor(1) as one:
-        expected = list(one.map(lambda body: post(server, body), bodies))
+    with RestServer({"many": folder}) as server, ThreadPoolExecutor(1) as executor:
+        expected = list(executor.map(lambda body: post(server, body), bodies))
     with RestServer({"many": folder}, batching=batching) as server, ThreadPoolExecutor(24) as clients:
         assert list(clients.map(lambda body: post(server, body), bodies)) == expected
 
@@ -297,18 +304,18 @@ def test_a_busy_batch_queue_is_an_honest_503(folder: Path, monkeypatch: pytest.M
     start = Batcher.start
     monkeypatch.setattr(Batcher, "start", lambda batcher: None)  # as if its threads were all at work
     config = BatchingConfig(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1)
-    one = {"signature_name": "size", "instances": [1.0]}
+    request = {"signature_name": "size", "instances": [1.0]}
     with RestServer({"many": folder}, batching=config) as server, ThreadPoolExecutor(1) as clients:
         assert server._batcher is not None
-        waiting = clients.submit(post, server, one)
+        waiting = clients.submit(post, server, request)
         while not server._batcher._waiting:
             time.sleep(0.001)
-        status, body = post(server, one)
+        status, body = post(server, request)
         assert status == 503
         assert json.loads(body) == {"error": "The batch scheduling queue to which this task was submitted is full"}
         start(server._batcher)
         assert waiting.result(timeout=60)[0] == 200
-        assert post(server, one)[0] == 200
+        assert post(server, request)[0] == 200
 
 
 def test_requests_in_a_batch_end_before_the_server_does(folder: Path) -> None:

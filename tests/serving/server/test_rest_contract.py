@@ -240,7 +240,7 @@ def test_where_requests_go(server: RestServer, method: str, path: str, status: i
 def test_policies_choose_the_versions(server: RestServer) -> None:
     def versions(name: str) -> list[str]:
         _, body = send(server, "GET", f"/v1/models/{name}")
-        return [one["version"] for one in json.loads(body)["model_version_status"]]
+        return [version["version"] for version in json.loads(body)["model_version_status"]]
 
     assert versions("all") == ["3", "2", "1"]
     assert versions("newest") == ["3"]

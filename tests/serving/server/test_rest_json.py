@@ -101,9 +101,16 @@ def test_what_python_alone_would_read_otherwise() -> None:
     assert nested == []
 
 
-def test_a_long_faulty_body_is_refused_at_once() -> None:
-    with pytest.raises(ServingError, match=r"at offset: 4000014"):
-        read_json(b'{"instances":[' + b"1.5," * 1_000_000 + b"]}")
+@pytest.mark.parametrize(
+    ("end", "offset"),
+    [(b"]}", 4_000_014), (b"  ]}", 4_000_016), (b"true,}", 4_000_019), (b'1], "a":1,}', 4_000_024), (b"x", 4_000_014)],
+)
+def test_a_long_faulty_body_is_refused_where_the_fault_is(end: bytes, offset: int) -> None:
+    with pytest.raises(ServingError, match=rf"at offset: {offset}$"):
+        read_json(b'{"instances":[' + b"1.5," * 1_000_000 + end)
+
+
+def test_a_long_body_is_read_or_refused_at_once() -> None:
     with pytest.raises(ServingError, match="Nested too deeply"):
         read_json(b"[" * 2_000_000)
     long = read_json(b"[" + b"9" * 5000 + b"," + b"0.5," * 300_000 + b"1]")

@@ -77,10 +77,10 @@ def test_rates_rise_until_the_server_does_not_keep_up(monkeypatch: pytest.Monkey
         return LoadReport(rate, seconds, round(rate * seconds), round(answered), 1, 2, 3, 4)
 
     monkeypatch.setattr(load_test, "run_load_test", run)
-    told: list[LoadReport] = []
-    found = find_saturation("http://127.0.0.1:9/", [{}], first=100, factor=2, seconds=1, tell=told.append)
-    assert [report.rate for report in told] == [100, 200, 400]
-    assert (found.rate, found.reached) == (300, True)
+    reports: list[LoadReport] = []
+    saturation = find_saturation("http://127.0.0.1:9/", [{}], first=100, factor=2, seconds=1, tell=reports.append)
+    assert [report.rate for report in reports] == [100, 200, 400]
+    assert (saturation.rate, saturation.reached) == (300, True)
     short = find_saturation("http://127.0.0.1:9/", [{}], first=100, factor=2, seconds=1, most=150)
     assert (short.rate, short.reached) == (100, False)
     with pytest.raises(ValueError, match="`factor` must be more than 1"):

@@ -230,8 +230,8 @@ def test_the_server_can_be_imported_without_tensorflow() -> None:
     assert ran.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("one", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_program_cleanly(folder: Path, one: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_program_cleanly(folder: Path, signal_sent: signal.Signals) -> None:
     flags = ["--model_name=slow", f"--model_base_path={folder}", "--rest_api_port=0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "serving", *flags], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
@@ -246,7 +246,7 @@ def test_a_signal_ends_the_program_cleanly(folder: Path, one: signal.Signals) ->
         pytest.fail("it did not start: " + "".join(log))
     url = line.split()[-1]
     assert urllib3.request("GET", f"{url}/v1/models/slow").status == 200
-    os.kill(process.pid, one)
+    os.kill(process.pid, signal_sent)
     rest = process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=30) == 0

@@ -84,7 +84,7 @@ def scrambled(name: str, params: dict) -> Recommender:
     for variable in model.variables:
         variable.assign(random.uniform(0.1, 1.0, variable.shape) * (1.0 if "popularity" in variable.name else 0.9))
     model.set_popularity(random.uniform(0, 9, SIZES.items))
-    for moments in (one for path, one in named_variables(model).items() if path == "moments"):
+    for moments in (variable for path, variable in named_variables(model).items() if path == "moments"):
         moments.assign([30.0, 7.0, 53.0])
     return model
 
@@ -185,11 +185,11 @@ def test_rows_the_model_does_not_have_are_out_of_vocabulary(name: str, params: d
     far = 1000
     unknown = batch_of([far, 4], [[0, 0, far, 5], [0, 0, 0, far]], [5, 6], [1.0, 2.0])
     out = batch_of([1, 4], [[0, 0, 1, 5], [0, 0, 0, 1]], [5, 6], [1.0, 2.0])
-    found, expected = (
+    unknown_metrics, expected = (
         model.evaluate_positions(b["key"], b["history"], b["item"], b["weight"], 3, True) for b in (unknown, out)
     )
     for metric in expected:
-        np.testing.assert_array_equal(found[metric], expected[metric])
+        np.testing.assert_array_equal(unknown_metrics[metric], expected[metric])
     # An item that can't be recommended is never found; its rating can still be guessed.
     b = batch_of([4, 4], [[0, 0, 0, 5]] * 2, [far, 1], [1.0, 1.0])
     for metric, values in model.evaluate_positions(b["key"], b["history"], b["item"], b["weight"], 3, True).items():
@@ -266,7 +266,9 @@ def test_sampled_loss_with_even_negatives_comes_near_the_loss_over_the_catalogue
     batch = batch_of([4] * len(items), [[0, 0, 5, 9]] * len(items), items, [1.0] * len(items))
     scores = mask_scores(model.score_all(batch["key"], batch["history"]), SIZES.first_row).numpy().astype(np.float64)
     drawn = 200_000 + len(items)
-    probability = np.array([one / popularity.sum() * len(items) + 200_000 / len(items) for one in popularity[items]])
+    probability = np.array(
+        [count / popularity.sum() * len(items) + 200_000 / len(items) for count in popularity[items]]
+    )
     logits = scores[:, items] - np.log(probability / drawn)
     # Of each other item about as many are drawn as its probability says: a softmax over the catalogue, `drawn` times.
     others = drawn * (np.exp(scores[:, items]).sum(axis=1) - np.exp(scores[0, items]))

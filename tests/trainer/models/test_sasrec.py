@@ -58,19 +58,19 @@ def train(
 
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
 def test_a_step_does_not_see_what_comes_after_it(params: dict) -> None:
-    one = model(params)
+    sasrec = model(params)
     history = tf.constant([[3, 4, 5, 6, 7]], tf.int64)
     later = tf.constant([[3, 4, 5, 20, 21]], tf.int64)
-    before, after = (one._sessions(items, training=False).numpy()[0] for items in (history, later))
+    before, after = (sasrec._sessions(items, training=False).numpy()[0] for items in (history, later))
     np.testing.assert_allclose(before[:3], after[:3], rtol=1e-5)
     assert not np.allclose(before[3:], after[3:])
 
 
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
 def test_padding_before_or_behind_changes_nothing(params: dict) -> None:
-    one = model(params)
+    sasrec = model(params)
     plain, front, behind = (
-        one._sessions(tf.constant([items], tf.int64), training=False).numpy()[0]
+        sasrec._sessions(tf.constant([items], tf.int64), training=False).numpy()[0]
         for items in ([3, 4, 5], [0, 0, 3, 4, 5], [3, 4, 5, 0, 0])
     )
     np.testing.assert_allclose(front[2:], plain, rtol=1e-5, atol=1e-7)
@@ -79,15 +79,15 @@ def test_padding_before_or_behind_changes_nothing(params: dict) -> None:
 
 def test_one_pass_over_sequences_has_the_loss_of_all_positions() -> None:
     span = random_sequences(SIZES, 40, seed=1)
-    one = model(EXACT)
+    sasrec = model(EXACT)
     windows = Windows.of(span, LENGTH)
     total = sum(
-        float(one.compute_loss(batch, training=True)) * int((batch["item"].numpy() >= SIZES.first_row).sum())
+        float(sasrec.compute_loss(batch, training=True)) * int((batch["item"].numpy() >= SIZES.first_row).sum())
         for batch in windows.dataset(16, shuffle_seed=1)
     )
     positions = span.positions()
     positions = positions.take(np.flatnonzero(positions.end > positions.begin))
-    exact = one.compute_loss(next(iter(positions.dataset(len(positions), LENGTH))))
+    exact = sasrec.compute_loss(next(iter(positions.dataset(len(positions), LENGTH))))
     assert total / windows.positions == pytest.approx(float(exact), rel=1e-4)
 
 
@@ -98,8 +98,8 @@ def test_the_sampled_loss_is_near_the_exact_one() -> None:
     exact = model(EXACT)
     sampled = model({**EXACT, "negatives": 10})
     sampled.set_popularity(np.bincount(span.items, minlength=SIZES.items).astype(np.float64))
-    for one, other in zip(exact.trainable_variables, sampled.trainable_variables, strict=True):
-        other.assign(one)
+    for exact_variable, other in zip(exact.trainable_variables, sampled.trainable_variables, strict=True):
+        other.assign(exact_variable)
     losses = [float(sampled.compute_loss(batch, training=True)) for _ in range(50)]
     assert np.mean(losses) == pytest.approx(float(exact.compute_loss(batch, training=True)), rel=0.03)
 
@@ -107,7 +107,7 @@ def test_the_sampled_loss_is_near_the_exact_one() -> None:
 def test_reversed_windows_hold_the_same_pairs_the_other_way_round() -> None:
     history = tf.constant([[3, 4, 5, 0], [6, 7, 8, 9]], tf.int64)
     item = tf.constant([[0, 5, 10, 0], [7, 8, 9, 11]], tf.int64)  # the pair (3, 4) was learned before
-    back, target = (one.numpy().tolist() for one in _reversed(history, item))
+    back, target = (tensor.numpy().tolist() for tensor in _reversed(history, item))
     assert back == [[10, 5, 4, 0], [11, 9, 8, 7]]
     assert target == [[5, 4, 0, 0], [9, 8, 7, 6]]
 
@@ -127,9 +127,9 @@ def test_an_order_is_learned() -> None:
 
 
 def test_without_a_history_the_popular_items_come_first() -> None:
-    one = model()
-    one.set_popularity(np.arange(SIZES.items, dtype=np.float64))
-    scores = one.score_all(tf.constant([1], tf.int64), tf.zeros([1, LENGTH], tf.int64)).numpy()[0]
+    sasrec = model()
+    sasrec.set_popularity(np.arange(SIZES.items, dtype=np.float64))
+    scores = sasrec.score_all(tf.constant([1], tf.int64), tf.zeros([1, LENGTH], tf.int64)).numpy()[0]
     assert np.argsort(-scores)[:3].tolist() == [29, 28, 27]
 
 

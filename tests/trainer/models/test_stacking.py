@@ -30,14 +30,14 @@ def drawn(parts, weights: dict[int, float], back: float, count: int) -> Position
     random = np.random.default_rng(0)
     positions = random_sequences(SIZES, count, seed=4).positions()
     batch = next(iter(positions.dataset(len(positions), HISTORY)))
-    learned, _, popular, _, history = (np.asarray(one) for one in parts(batch["key"], batch["history"]))
+    learned, _, popular, _, history = (np.asarray(part) for part in parts(batch["key"], batch["history"]))
     scores = weights[0] * learned + weights[1] * popular * (history > 0).any(axis=1)[:, None]
     for row, met in enumerate(history):
         scores[row, met[met > 0]] += back
     scores[:, : SIZES.first_row] = -1e9
     share = np.exp(scores - scores.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
-    target = np.array([random.choice(SIZES.items, p=one) for one in share])
+    target = np.array([random.choice(SIZES.items, p=probabilities) for probabilities in share])
     return Positions(**{**vars(positions), "target": target})
 
 
@@ -55,10 +55,10 @@ def test_the_fit_finds_the_weights_that_the_events_were_drawn_by() -> None:
     parts = evidence(3 * random.normal(size=[40, 40]), random.normal(size=40))
     mixture = Stacking()
     mixture.fit(drawn(parts, {0: 0.5, 1: 0.8}, back=1.5, count=1500), HISTORY, parts, SIZES.first_row)
-    found = mixture.weights_.numpy()
-    assert found[[0, 1]] == pytest.approx([0.5, 0.8], abs=0.15)
-    assert found[6:9] == pytest.approx([1.5] * 3, abs=0.5)
-    assert found[5] == 0.0
+    fitted = mixture.weights_.numpy()
+    assert fitted[[0, 1]] == pytest.approx([0.5, 0.8], abs=0.15)
+    assert fitted[6:9] == pytest.approx([1.5] * 3, abs=0.5)
+    assert fitted[5] == 0.0
 
 
 def test_few_events_move_the_weights_little_and_none_not_at_all() -> None:

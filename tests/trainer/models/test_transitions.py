@@ -26,12 +26,12 @@ def plain_counts(spans: list[Sequences]) -> tuple[Counter, Counter]:
             items = span.items[begin:end]
             for at in range(first, len(items)):
                 for before in range(max(0, at - 10), at):
-                    one, other = int(items[before]), int(items[at])
-                    if one != other and min(one, other) >= SIZES.first_row:
-                        together[one, other] += 1 / (at - before)
-                        together[other, one] += 1 / (at - before)
+                    earlier, other = int(items[before]), int(items[at])
+                    if earlier != other and min(earlier, other) >= SIZES.first_row:
+                        together[earlier, other] += 1 / (at - before)
+                        together[other, earlier] += 1 / (at - before)
                         if before == at - 1:
-                            following[one, other] += 1
+                            following[earlier, other] += 1
     return together, following
 
 

@@ -34,8 +34,8 @@ def remembered(budget: int, spans: dict[int, int], seed: int = 1) -> ReplayMemor
     return memory
 
 
-def assert_same(one: ReplayMemory, other: ReplayMemory) -> None:
-    np.testing.assert_equal(dataclasses.asdict(one), dataclasses.asdict(other))
+def assert_same(left: ReplayMemory, other: ReplayMemory) -> None:
+    np.testing.assert_equal(dataclasses.asdict(left), dataclasses.asdict(other))
 
 
 def train(spans: list[Span], policy: Policy, before: Update | None = None) -> Update:

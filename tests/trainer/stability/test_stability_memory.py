@@ -31,8 +31,8 @@ def remembered(budget: int, spans: dict[int, list[int]], selection: Selection, s
     return memory
 
 
-def assert_same(one: ReplayMemory, other: ReplayMemory) -> None:
-    np.testing.assert_equal(dataclasses.asdict(one), dataclasses.asdict(other))
+def assert_same(left: ReplayMemory, other: ReplayMemory) -> None:
+    np.testing.assert_equal(dataclasses.asdict(left), dataclasses.asdict(other))
 
 
 SELECTIONS = {
@@ -112,7 +112,7 @@ def test_each_next_choice_brings_the_mean_nearest():
     for number in range(12):
         chosen = order[:number]
         distance = [
-            np.linalg.norm(vectors.mean(0) - vectors[[*chosen, one]].mean(0)) for one in order[number:]
+            np.linalg.norm(vectors.mean(0) - vectors[[*chosen, choice]].mean(0)) for choice in order[number:]
         ]  # fmt: skip
         assert distance[0] == pytest.approx(min(distance))
 
@@ -131,11 +131,11 @@ def test_herding_keeps_the_typical_session():
 def test_a_session_is_represented_by_what_precedes_its_label():
     model, pool = Speaking(SIZES, HISTORY), ReplayMemory.empty(99)
     pool = pool.add(0, random_sequences(SIZES, 9, seed=2), seed=1)
-    found = representations(model, HISTORY)(pool)
+    represented = representations(model, HISTORY)(pool)
     for place, (begin, end) in enumerate(zip(pool.sequences.splits, pool.sequences.splits[1:], strict=False)):
         before = pool.sequences.items[begin : end - 1][-HISTORY:]
         history = np.concatenate([np.zeros(HISTORY - len(before), np.int64), before])
-        np.testing.assert_allclose(found[place], model.represent(None, history[None])[0], rtol=1e-5)
+        np.testing.assert_allclose(represented[place], model.represent(None, history[None])[0], rtol=1e-5)
 
 
 def test_a_model_without_representations_is_refused_for_herding():

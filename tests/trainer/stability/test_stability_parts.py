@@ -38,7 +38,7 @@ def with_weight(part: Distillation, **batches) -> dict:
 
 
 def stream(*batches: dict[str, tf.Tensor]) -> tf.data.Dataset:
-    stacked = {name: tf.stack([one[name] for one in batches]) for name in batches[0]}
+    stacked = {name: tf.stack([batch[name] for batch in batches]) for name in batches[0]}
     return tf.data.Dataset.from_tensor_slices(stacked)
 
 
@@ -55,12 +55,12 @@ def test_the_divergence_from_the_teacher_is_over_old_items_at_the_temperature():
     for model in (teacher, student):  # so that their answers differ by more than rounding
         model.item.embeddings.assign(20 * model.item.embeddings)
     part = Distillation(teacher, "new", weight=3.0, temperature=2.0)
-    found = float(part.loss(student, with_weight(part, new=BATCH)))
+    divergence = float(part.loss(student, with_weight(part, new=BATCH)))
     # The key 15 and the items 25 and 29 are unknown to the teacher: row 1.
     known = teacher.score_all(np.array([4, 1]), np.array([[0, 0, 0, 0, 7, 6], [0, 0, 0, 0, 0, 1]])).numpy()
     wanted = softmax(known[:, 2:20] / 2)
     given = softmax(student.score_all(BATCH["key"], BATCH["history"]).numpy()[:, 2:20] / 2)
-    assert found == pytest.approx(3.0 * 4 * (wanted * np.log(wanted / given)).sum(axis=1).mean(), rel=1e-4)
+    assert divergence == pytest.approx(3.0 * 4 * (wanted * np.log(wanted / given)).sum(axis=1).mean(), rel=1e-4)
 
 
 def test_a_student_that_agrees_has_nothing_to_learn_from_the_teacher():
@@ -119,7 +119,7 @@ def test_the_adaptive_weight_follows_old_items_and_exemplars():
 
 def previous(model: Small) -> dict[str, np.ndarray]:
     rows = {"item/embeddings": 20, "bias": 20, "popularity": 20, "key/embeddings": 10}
-    return {path: one.numpy()[: rows.get(path)] for path, one in named_variables(model).items()}
+    return {path: variable.numpy()[: rows.get(path)] for path, variable in named_variables(model).items()}
 
 
 def test_the_fisher_information_is_the_mean_square_of_a_positions_gradient():
@@ -133,16 +133,18 @@ def test_the_fisher_information_is_the_mean_square_of_a_positions_gradient():
             loss = model.compute_loss(position, training=True)
         squares.append(np.square(tape.gradient(loss, model.bias).numpy()))
     np.testing.assert_allclose(fisher["bias"], np.mean(squares, axis=0)[:20], rtol=1e-4, atol=1e-9)
-    assert set(fisher) == {path for path, one in variables.items() if one.trainable}
-    assert {path: one.shape for path, one in fisher.items()} == {path: previous(model)[path].shape for path in fisher}
+    assert set(fisher) == {path for path, variable in variables.items() if variable.trainable}
+    assert {path: information.shape for path, information in fisher.items()} == {
+        path: previous(model)[path].shape for path in fisher
+    }
 
 
 def test_a_batch_counts_as_its_positions():
     model = Small(SIZES, HISTORY)
-    one = batch([4], [6], [[0, 0, 0, 0, 7, 6]])
-    three = {name: tf.repeat(value, 3, axis=0) for name, value in one.items()}
+    single = batch([4], [6], [[0, 0, 0, 0, 7, 6]])
+    three = {name: tf.repeat(value, 3, axis=0) for name, value in single.items()}
     alone, together = (
-        fisher_diagonal(model, named_variables(model), previous(model), stream(it)) for it in (one, three)
+        fisher_diagonal(model, named_variables(model), previous(model), stream(it)) for it in (single, three)
     )
     # Gradients that are all the same are not independent: their mean square is three times that of one.
     np.testing.assert_allclose(together["bias"], 3 * alone["bias"], rtol=1e-4)
@@ -199,8 +201,8 @@ def test_rows_of_a_sequence_batch_are_counted_for_each_of_its_steps():
         "item": tf.constant([[0, 8, 6], [25, 0, 0]], tf.int64),
     }
     rows, share = used_rows(sequence, "items", 20)
-    found = dict(zip(rows.numpy().tolist(), share.numpy().tolist(), strict=True))
-    assert found == pytest.approx({6: 2 / 3, 7: 1 / 3, 8: 2 / 3, 9: 1 / 3})
+    shares = dict(zip(rows.numpy().tolist(), share.numpy().tolist(), strict=True))
+    assert shares == pytest.approx({6: 2 / 3, 7: 1 / 3, 8: 2 / 3, 9: 1 / 3})
 
 
 # Partial updates.
@@ -215,7 +217,7 @@ def test_frozen_variables_and_their_slots_do_not_move_and_others_do(optimizer):
     learner.compile(trainable.optimizer)
     weights, slots = trainable.read()
     data = make_training_batches(model, random_sequences(SIZES, 10, seed=1), 8, HISTORY, seed=1).data
-    learner.fit(data.map(lambda one: {NEW: one}), verbose=0)
+    learner.fit(data.map(lambda examples: {NEW: examples}), verbose=0)
     new_weights, new_slots = trainable.read()
     for path in ("item/embeddings", "bias"):
         np.testing.assert_array_equal(new_weights[path], weights[path])
@@ -225,10 +227,10 @@ def test_frozen_variables_and_their_slots_do_not_move_and_others_do(optimizer):
 
 def test_a_pattern_crosses_slashes_and_the_last_that_fits_counts():
     variables = named_variables(Small(SIZES, HISTORY))
-    found = rates(variables, {"*": 0.5, "item*": 0.1})
-    assert found["item/embeddings"] == 0.1
-    assert found["key/embeddings"] == 0.5
-    assert "popularity" not in found, "it is not trained"
+    by_path = rates(variables, {"*": 0.5, "item*": 0.1})
+    assert by_path["item/embeddings"] == 0.1
+    assert by_path["key/embeddings"] == 0.5
+    assert "popularity" not in by_path, "it is not trained"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""What the layout promises: imports point one way, files stay short, and a variable's name says what it holds."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {
+    "pipeline": {"pipeline", "components", "trainer", "serving"},
+    "components": {"components", "trainer", "serving"},
+    "trainer": {"trainer"},
+    "serving": {"serving"},
+}
+SOURCES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+EVERY_FILE = [
+    *SOURCES,
+    *sorted((ROOT / "tests").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+]
+SAYS_NOTHING = {"one", "found", "told", "theirs"}
+MOST_LINES = 400
+
+
+def trees(paths: list[Path]) -> list[tuple[str, ast.Module]]:
+    return [(str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The modules that a file takes something from, wherever in it."""
+    nodes = list(ast.walk(tree))
+    whole = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    parts = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return whole | parts
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package):
+    ours = set(MAY_IMPORT)
+    wrong = {
+        (file, module)
+        for file, tree in trees([path for path in SOURCES if path.relative_to(ROOT).parts[0] == package])
+        for module in imported(tree)
+        if module.partition(".")[0] in ours - MAY_IMPORT[package]
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("package", ["trainer", "serving"])
+def test_the_learner_and_the_server_know_nothing_of_tfx(package):
+    wrong = {
+        (file, module)
+        for file, tree in trees([path for path in SOURCES if path.relative_to(ROOT).parts[0] == package])
+        for module in imported(tree)
+        if module.partition(".")[0] in {"tfx", "tfx_bsl", "ml_metadata", "apache_beam"}
+    }
+    assert wrong == set()
+
+
+def test_no_file_is_too_long():
+    long = {str(path.relative_to(ROOT)) for path in EVERY_FILE if path.read_text().count("\n") > MOST_LINES}
+    assert long == set()
+
+
+def test_every_variable_says_what_it_holds():
+    vague = {
+        (file, node.lineno, name)
+        for file, tree in trees(EVERY_FILE)
+        for node in ast.walk(tree)
+        for name in [getattr(node, "id", None) if isinstance(node, ast.Name) else getattr(node, "arg", None)]
+        if isinstance(node, ast.Name | ast.arg) and name in SAYS_NOTHING
+    }
+    assert vague == set()
