@@ -58,13 +58,13 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=11)
     parser.add_argument("--turnover", type=int, default=8, help="the day, from 0, on which everything is exchanged")
     parser.add_argument("--seeds", type=int, default=1)
-    asked = parser.parse_args()
-    simulate(asked.out / "shop", FIRST_DAY, asked.days, SEED, turnover=asked.turnover)
-    settings, policies = asked.out / "warmspan.yaml", asked.out / "policies.yaml"
+    arguments = parser.parse_args()
+    simulate(arguments.out / "shop", FIRST_DAY, arguments.days, SEED, turnover=arguments.turnover)
+    settings, policies = arguments.out / "warmspan.yaml", arguments.out / "policies.yaml"
     settings.write_text(SETTINGS)
     policies.write_text(yaml.safe_dump(POLICIES, sort_keys=False))
     config, console = load_config(settings), Console(width=160)
-    result = backtest(config, find_policies([], config, policies), console, seeds=asked.seeds, retention_spans=0)
+    result = backtest(config, find_policies([], config, policies), console, seeds=arguments.seeds, retention_spans=0)
     for name in POLICIES:
         console.print(decisions([row for row in result.rows if row.policy == name and row.seed == config.update.seed]))
 

@@ -130,7 +130,7 @@ def main() -> int:
         flags = ["--enable_batching"] if arguments.batching else []
         with ServerProcess("shop", Path(folder) / "shop", *flags) as server:
             good = json.dumps(valid_bodies()[0]).encode()
-            asked = asyncio.run(ask(server.predict, good))
+            answer = asyncio.run(ask(server.predict, good))
             # Buffers and pools find their size first.
             first = max(1, arguments.requests // 10)
             seen = asyncio.run(fuzz(server.predict, mutator, first))
@@ -145,7 +145,7 @@ def main() -> int:
             print(f"memory of the server: {before >> 20} MiB after a tenth of them, {after >> 20} MiB after all")
             for what, result in asyncio.run(awkward(server)).items():
                 print(f"{what}: {result}")
-            same = asyncio.run(ask(server.predict, good)) == asked
+            same = asyncio.run(ask(server.predict, good)) == answer
             print(f"a good request gets the answer that it got before: {same}")
             print(f"memory of the server at the end: {server.memory >> 20} MiB")
             alive = server.process.poll() is None

@@ -103,20 +103,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder of its own")
     parser.add_argument("--days", type=int, default=7, help="good days before the sick one")
     parser.add_argument("--after", action="store_true", help="run a healthy day after each sick one")
-    asked = parser.parse_args()
-    sick = asked.out / "shop" / "events" / (FIRST_DAY + datetime.timedelta(asked.days)).isoformat() / "events.csv"
+    arguments = parser.parse_args()
+    sick = (
+        arguments.out / "shop" / "events" / (FIRST_DAY + datetime.timedelta(arguments.days)).isoformat() / "events.csv"
+    )
     sick.unlink(missing_ok=True)  # of a benchmark that was killed on that day it is still the spoiled one
-    simulate(asked.out / "shop", FIRST_DAY, asked.days + 2, SEED)
-    (asked.out / "warmspan.yaml").write_text(SETTINGS)
-    config, console = load_config(asked.out / "warmspan.yaml"), Console(width=140)
+    simulate(arguments.out / "shop", FIRST_DAY, arguments.days + 2, SEED)
+    (arguments.out / "warmspan.yaml").write_text(SETTINGS)
+    config, console = load_config(arguments.out / "warmspan.yaml"), Console(width=140)
     first = Naming(True).parse(FIRST_DAY.isoformat())
-    day, good_state = first + asked.days, asked.out / "good"
+    day, good_state = first + arguments.days, arguments.out / "good"
     if not good_state.exists():
         _run(config, day - 1)
         _put_away(config, good_state)
     good = read_ledger(_at(config, good_state))
     for name, (spoil, rate) in ILLNESSES.items():
-        state = asked.out / name.replace(" ", "-")
+        state = arguments.out / name.replace(" ", "-")
         after = state.with_name(f"{state.name}-after")
         update = {"update": {"learning_rate": rate * config.update.learning_rate}}
         with _spoiled(config.data.path / Naming(True).format(day) / "events.csv", spoil):
@@ -124,7 +126,7 @@ def main() -> None:
                 _from(config, good_state)
                 _run(with_settings(config, update, name), day)
                 _put_away(config, state)
-            if asked.after and not after.exists():
+            if arguments.after and not after.exists():
                 _from(config, state)
                 _run(config, day + 1)
                 _put_away(config, after)

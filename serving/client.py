@@ -226,14 +226,14 @@ class Client:
     ) -> None:
         self.close()
 
-    def _row(self, instance: Mapping[str, Any], signature: str, wanted: tuple[str, ...]) -> dict[str, Any]:
+    def _row(self, instance: Mapping[str, Any], signature: str, outputs: tuple[str, ...]) -> dict[str, Any]:
         (row,) = self.predict([instance], signature)
         # A single output loses its name on the way.
         if not isinstance(row, dict):
-            row = {wanted[0]: row}
-        if missing := [name for name in wanted if name not in row]:
+            row = {outputs[0]: row}
+        if missing := [name for name in outputs if name not in row]:
             raise ClientError(
-                f"The `{signature}` signature of model {self.model!r} must give {', '.join(wanted)}. Missing: "
+                f"The `{signature}` signature of model {self.model!r} must give {', '.join(outputs)}. Missing: "
                 f"{', '.join(missing)}. Serve a model that warmspan exported."
             )
         return row

@@ -198,13 +198,13 @@ def recommend(
         history, item = batch["history"].numpy(), batch["item"].numpy()
         scores = np.array(model.score_all(batch["key"], tf.convert_to_tensor(history)), np.float64)
         scores[:, :first] = _OUT_OF_REACH
-        own = np.take_along_axis(scores, item[:, None], axis=1)
+        item_score = np.take_along_axis(scores, item[:, None], axis=1)
         if available is not None:
             scores[:, first:][:, ~available] = _OUT_OF_REACH
         if exclude_seen:
             np.put_along_axis(scores, history, _OUT_OF_REACH, axis=1)
-        better = np.sum(~(scores < own), axis=1)
-        itself = ~(np.take_along_axis(scores, item[:, None], axis=1) < own)[:, 0]
+        better = np.sum(~(scores < item_score), axis=1)
+        itself = ~(np.take_along_axis(scores, item[:, None], axis=1) < item_score)[:, 0]
         ranks.append((better - itself)[item >= first])
         top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         lists.append(np.where(np.take_along_axis(scores, top, axis=1) > _OUT_OF_REACH, top, -1))

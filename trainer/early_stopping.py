@@ -65,7 +65,7 @@ class EarlyStopping(keras.callbacks.Callback):
     def __init__(
         self,
         trainable: Trainable,
-        watched: MonitoredMetric,
+        monitored: MonitoredMetric,
         epochs: int,
         patience: int,
         span: int,
@@ -73,7 +73,7 @@ class EarlyStopping(keras.callbacks.Callback):
         on_epoch: OnEpoch | None,
     ) -> None:
         super().__init__()
-        self._trainable, self._watched = trainable, watched
+        self._trainable, self._monitored = trainable, monitored
         self._most, self._patience, self._span = epochs, patience, span
         self._on_step, self._on_epoch = on_step, on_epoch
         self.best, self.train_loss, self.epochs = float("nan"), float("nan"), 0
@@ -94,10 +94,10 @@ class EarlyStopping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.epochs = epoch + 1
         self.train_loss = float(np.mean(self._losses))
-        value, sign = self._watched.value(), self._watched.sign
+        value, sign = self._monitored.value(), self._monitored.sign
         if self._on_epoch:
             self._on_epoch(self._span, self.epochs, value)
-        if not self._watched.positions:
+        if not self._monitored.positions:
             return
         if logs is not None:
             logs[WATCHED] = value  # for callbacks that come after

@@ -24,7 +24,7 @@ class Choice:
 def choose_rate(
     learner: keras.Model,
     trainable: Trainable,
-    watched: MonitoredMetric,
+    monitored: MonitoredMetric,
     data: Callable[[], tf.data.Dataset],
     rates: Sequence[float],
     steps: int,
@@ -43,7 +43,7 @@ def choose_rate(
       data: gives the span's batches from their beginning.
       rates: at least one.
     """
-    if not watched.positions:
+    if not monitored.positions:
         return Choice(rates[0], f"learning rate {rates[0]:g}, the first, as nothing is held out.", 0)
     weights, slots = trainable.read()
     iterations = int(trainable.optimizer.iterations.numpy())
@@ -51,11 +51,13 @@ def choose_rate(
     for rate in rates:
         trainable.optimizer.learning_rate = rate
         learner.fit(data().take(steps), epochs=1, verbose=0)
-        trials.append(watched.value())
+        trials.append(monitored.value())
         made += int(trainable.optimizer.iterations.numpy()) - iterations
         trainable.write(weights, slots)
         trainable.optimizer.iterations.assign(iterations)
-    best = int(np.argmin(np.where(np.isfinite(trials), watched.sign * np.array(trials), np.inf)))
+    best = int(np.argmin(np.where(np.isfinite(trials), monitored.sign * np.array(trials), np.inf)))
     tried = ", ".join(f"{value:.5g} at {rate:g}" for rate, value in zip(rates, trials, strict=True))
-    reason = f"learning rate {rates[best]:g}, by the held-out {watched.what} after {made // len(rates)} steps: {tried}."
+    reason = (
+        f"learning rate {rates[best]:g}, by the held-out {monitored.what} after {made // len(rates)} steps: {tried}."
+    )
     return Choice(rates[best], reason, made)

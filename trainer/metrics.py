@@ -51,8 +51,8 @@ def rank_of(scores: tf.Tensor, target: tf.Tensor, first_row: int) -> tf.Tensor:
     """
     rows = tf.shape(scores, out_type=tf.int64)[1]
     known = (target >= first_row) & (target < rows)
-    own = tf.gather(scores, tf.where(known, target, tf.zeros_like(target)), batch_dims=1)
-    better = tf.reduce_sum(tf.cast(~(scores < own[:, None]), tf.int64), axis=1) - 1
+    target_score = tf.gather(scores, tf.where(known, target, tf.zeros_like(target)), batch_dims=1)
+    better = tf.reduce_sum(tf.cast(~(scores < target_score[:, None]), tf.int64), axis=1) - 1
     return tf.where(known, better, tf.broadcast_to(rows, tf.shape(better)))
 
 

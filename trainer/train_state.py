@@ -148,7 +148,7 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
       StateError: a variable can't be reached by attributes.
     """
     view = tf.train.TrackableView(model)
-    wanted = {id(variable) for variable in model.variables}
+    variable_ids = {id(variable) for variable in model.variables}
     variables: dict[str, tf.Variable] = {}
     seen: set[int] = set()
     queue: list[tuple[int, int, str, int, Any]] = [(0, 0, "", 0, model)]
@@ -158,7 +158,7 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
             continue
         seen.add(id(node))
         if isinstance(node, tf.Variable):
-            if id(node) in wanted:
+            if id(node) in variable_ids:
                 variables[path] = node
             continue
         for name, child in view.children(node).items():
@@ -167,10 +167,11 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
             cost = dear + (name.startswith("_") or _NUMBERED.fullmatch(name) is not None)
             entry = (cost, depth + 1, f"{path}/{name}" if path else name, len(queue), child)
             heapq.heappush(queue, entry)
-    if lost := len(wanted) - len(variables):
+    if lost := len(variable_ids) - len(variables):
         raise StateError(
             "Every variable of a model must be reachable by its attributes, so that it can be carried to the next day. "
-            f"Received: {lost} of {len(wanted)} that are not. Keep layers and variables in attributes of the model."
+            f"Received: {lost} of {len(variable_ids)} that are not. Keep layers and variables in attributes of the "
+            "model."
         )
     return variables
 

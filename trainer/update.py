@@ -107,28 +107,28 @@ def update(
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
-    course = SpanTrainer(model, policy, spec.history_length, held_out, on_step, on_epoch)
+    span_trainer = SpanTrainer(model, policy, spec.history_length, held_out, on_step, on_epoch)
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
-        warm_start(course.trainable, base, sizes, policy.new_rows, sequences)
+        warm_start(span_trainer.trainable, base, sizes, policy.new_rows, sequences)
     model.set_popularity(popularity)
     teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
-    course.start_from(base, teacher, memory)
+    span_trainer.start_from(base, teacher, memory)
     for span in spans:
-        course.learn(span)
+        span_trainer.learn(span)
     model.calibrate(held_out)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     return Update(
         model=model,
-        state=course.trainable.state(sizes, learned),
-        memory=course.memory,
-        examples=course.examples,
-        epochs=course.epochs,
+        state=span_trainer.trainable.state(sizes, learned),
+        memory=span_trainer.memory,
+        examples=span_trainer.examples,
+        epochs=span_trainer.epochs,
         seconds=time.perf_counter() - started,
-        train_loss=course.train_loss,
-        watched=course.watched,
-        notes=tuple(course.notes),
+        train_loss=span_trainer.train_loss,
+        watched=span_trainer.watched,
+        notes=tuple(span_trainer.notes),
     )
 
 
@@ -157,11 +157,11 @@ class SpanTrainer:
         """Told what there was before, when the weights are already those of `base`."""
         policy = self._policy
         self._base = base
-        self._assembly = StabilityBuilder(
+        self._builder = StabilityBuilder(
             policy.stability, self.trainable, base, teacher, policy.batch_size, self._history_length
         )
         budget = policy.stability.replay.budget
-        self.memory = _memory(memory, budget, self._assembly.selection, self._model.sizes)
+        self.memory = _memory(memory, budget, self._builder.selection, self._model.sizes)
 
     def learn(self, span: Span) -> None:
         """Learns `span` as if it were trained on its own day: to catch up changes nothing."""
@@ -171,8 +171,8 @@ class SpanTrainer:
         self._model.observe(span.sequences)
         seed = policy.seed + span.number
         _seed(seed)
-        feed, parts = self._material(span)
-        if not feed.examples:
+        batches, loss_terms = self._material(span)
+        if not batches.examples:
             return
         share = policy.stability.averaging.share
         before = trainable.read()[0] if base is not None and share < 1 else {}
@@ -182,44 +182,48 @@ class SpanTrainer:
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        watched = MonitoredMetric(self._model, self._held_out, policy.watch, self._history_length)
-        keeper = EarlyStopping(trainable, watched, most, policy.patience, span.number, self._on_step, self._on_epoch)
-        learner, each = self._learner(parts), sum(part.examples_per_step for part in parts)
-        peak = self._peak_rate(span, learner, watched, policy.batch_size + each)
-        callbacks = [WithinSpan(policy.schedule, peak, feed.steps * most), keeper]
+        monitored = MonitoredMetric(self._model, self._held_out, policy.watch, self._history_length)
+        early_stopping = EarlyStopping(
+            trainable, monitored, most, policy.patience, span.number, self._on_step, self._on_epoch
+        )
+        learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
+        peak = self._peak_rate(span, learner, monitored, policy.batch_size + each)
+        callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
         if policy.schedule.within == "plateau" and len(self._held_out):
             callbacks.append(on_plateau(policy.schedule, policy.watch))
-        learner.fit(_mixed(feed, parts), epochs=most, callbacks=callbacks, verbose=0)
-        keeper.restore()
-        self.examples += keeper.epochs * (feed.examples + feed.steps * each)
-        self.epochs += keeper.epochs
-        self.train_loss, self.watched = keeper.train_loss, keeper.best
+        learner.fit(_mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
+        early_stopping.restore()
+        self.examples += early_stopping.epochs * (batches.examples + batches.steps * each)
+        self.epochs += early_stopping.epochs
+        self.train_loss, self.watched = early_stopping.train_loss, early_stopping.best
         if base is not None and before:
             average(trainable, before, base.sizes, share)
-            self.watched = watched.value()
-        self.memory = self.memory.add(span.number, span.sequences, policy.seed, self._assembly.selection)
+            self.watched = monitored.value()
+        self.memory = self.memory.add(span.number, span.sequences, policy.seed, self._builder.selection)
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed = self._policy.seed + span.number
-        feed = make_training_batches(self._model, span.sequences, self._policy.batch_size, self._history_length, seed)
-        return feed, self._assembly.parts(span.sequences, feed, self.memory.before(span.number), seed)
+        batches = make_training_batches(
+            self._model, span.sequences, self._policy.batch_size, self._history_length, seed
+        )
+        return batches, self._builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
 
-    def _learner(self, parts: Sequence[LossTerm]) -> Learner:
+    def _learner(self, loss_terms: Sequence[LossTerm]) -> Learner:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
-        kinds = tuple(type(part) for part in parts)
+        kinds = tuple(type(loss_term) for loss_term in loss_terms)
         if kinds not in self._learners:
-            self._learners[kinds] = Learner(self._model, parts, self._frozen)
+            self._learners[kinds] = Learner(self._model, loss_terms, self._frozen)
             self._learners[kinds].compile(optimizer=self.trainable.optimizer)
         return self._learners[kinds]
 
-    def _peak_rate(self, span: Span, learner: Learner, watched: MonitoredMetric, examples_per_step: int) -> float:
+    def _peak_rate(self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int) -> float:
         schedule = self._policy.schedule
         if not schedule.rates:
             return self._policy.learning_rate
         chosen = choose_rate(
             learner,
             self.trainable,
-            watched,
+            monitored,
             lambda: _mixed(*self._material(span)),
             schedule.rates,
             schedule.probe_steps,
@@ -295,8 +299,8 @@ def _trainable(model: Recommender, policy: Policy) -> Trainable:
     return Trainable(model, optimizer)
 
 
-def _mixed(feed: TrainingBatches, parts: Sequence[LossTerm]) -> tf.data.Dataset:
-    data = feed.data.map(lambda batch: {NEW: batch})
-    for part in parts:
-        data = part.mix(data)
+def _mixed(batches: TrainingBatches, loss_terms: Sequence[LossTerm]) -> tf.data.Dataset:
+    data = batches.data.map(lambda batch: {NEW: batch})
+    for loss_term in loss_terms:
+        data = loss_term.mix(data)
     return data

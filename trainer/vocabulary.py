@@ -299,14 +299,14 @@ def _count(ids: pa.Array, counts: npt.ArrayLike | None) -> tuple[pa.Array, npt.N
     return encoded.dictionary, totals
 
 
-def _index_in(ids: pa.Array, among: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    if not len(among) or not len(ids):
+def _index_in(ids: pa.Array, known_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    if not len(known_ids) or not len(ids):
         return np.full(len(ids), -1, np.int64)
-    if 4 * len(ids) > len(among):
-        return _found(pc.index_in(ids, value_set=_one_array(among)))
+    if 4 * len(ids) > len(known_ids):
+        return _found(pc.index_in(ids, value_set=_one_array(known_ids)))
     # Arrow hashes the whole of `value_set` on every call, which is dear for the larger one of the two.
     encoded = ids.dictionary_encode()
-    code = _found(pc.index_in(_one_array(among), value_set=encoded.dictionary))
+    code = _found(pc.index_in(_one_array(known_ids), value_set=encoded.dictionary))
     place = np.full(len(encoded.dictionary), -1, np.int64)
     place[code[code >= 0]] = np.flatnonzero(code >= 0)
     return place[encoded.indices.to_numpy(zero_copy_only=False)]

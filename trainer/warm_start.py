@@ -80,8 +80,8 @@ def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, s
                 f"A variable that a model names in `tables` must have a row for each of {table}, "
                 f"{getattr(sizes, table)}. Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
             )
-        wanted = value.shape if table is None else (getattr(base.sizes, table), *value.shape[1:])
-        if base.weights[path].shape != wanted:
+        expected_shape = value.shape if table is None else (getattr(base.sizes, table), *value.shape[1:])
+        if base.weights[path].shape != expected_shape:
             raise StateError(
                 f"A warm start can add rows only, and only to the variables named in `tables`. Received: {path} of "
                 f"shape {base.weights[path].shape} for a model of {value.shape}. The model's settings changed: do "

@@ -109,9 +109,9 @@ def _reference(
         batch = next(iter(held_out.take(chosen).dataset(_POSITIONS, model.history_length)))
         key, history = batch["key"].numpy(), batch["history"].numpy()
     else:
-        met = _spread(len(catalogue.items)) + catalogue.first_row
-        key, history = np.ones(len(met), np.int64), np.zeros((len(met), model.history_length), np.int64)
-        history[:, -1] = met
+        item_rows = _spread(len(catalogue.items)) + catalogue.first_row
+        key, history = np.ones(len(item_rows), np.int64), np.zeros((len(item_rows), model.history_length), np.int64)
+        history[:, -1] = item_rows
     chosen_examples = [examples[at] for at in chosen]
     return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen)
 

@@ -47,19 +47,19 @@ def item_columns(ids: pa.Array, settings: Settings) -> tuple[dict[str, list[str]
 
 
 def _read(settings: Settings, names: list[str]) -> pa.Table:
-    wanted = [settings.item_column, *names, *([settings.available_column] if settings.available_column else [])]
-    wanted = list(dict.fromkeys(wanted))
+    columns = [settings.item_column, *names, *([settings.available_column] if settings.available_column else [])]
+    columns = list(dict.fromkeys(columns))
     try:
         return pa.csv.read_csv(
             settings.items_file,
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
-                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
+                include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
             ),
         )
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ItemsFileError(
-            f"`data.items` must be a CSV file with the columns {' and '.join(wanted)}. Received: "
+            f"`data.items` must be a CSV file with the columns {' and '.join(columns)}. Received: "
             f"{settings.items_file} ({error}). Name its columns in `data.columns.item`, `data.item_title`, "
             "`serving.columns` and `serving.available`, or leave `data.items` out."
         ) from None
@@ -68,10 +68,10 @@ def _read(settings: Settings, names: list[str]) -> pa.Table:
 def _available(table: pa.Table, settings: Settings, table_rows: list[int | None]) -> np.ndarray | None:
     if settings.available_column is None:
         return None
-    said = [(text or "").strip().lower() for text in table[settings.available_column].to_pylist()]
-    if wrong := sorted(set(said) - _YES - _NO):
+    flags = [(text or "").strip().lower() for text in table[settings.available_column].to_pylist()]
+    if wrong := sorted(set(flags) - _YES - _NO):
         raise ItemsFileError(
             f"The column `{settings.available_column}` of {settings.items_file} must hold true or false, yes or no, 1 "
             f"or 0, or nothing for available. Received: {wrong[0]!r}."
         )
-    return np.array([at is None or said[at] in _YES for at in table_rows], bool)
+    return np.array([at is None or flags[at] in _YES for at in table_rows], bool)

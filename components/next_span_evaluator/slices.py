@@ -30,11 +30,11 @@ def trained_before(
     learned = sequences.positions()
     rows = {"items": (learned.target, positions.target), "keys": (learned.key, positions.key)}
     trained = {}
-    for name, (today, asked) in rows.items():
+    for name, (today, position_rows) in rows.items():
         vocabulary = Vocabulary.load(vocabulary_uri, name)
         counts = np.concatenate([np.zeros(vocabulary.first_row, np.int64), vocabulary.counts])
         counts -= np.bincount(today, minlength=len(counts))
-        before = np.where(asked < vocabulary.first_row, 0, counts[asked])
+        before = np.where(position_rows < vocabulary.first_row, 0, counts[position_rows])
         trained[f"{name[:-1]}_slice"] = _SLICES[np.where(before <= 0, 0, np.where(before < cold_below, 1, 2))]
     return trained
 

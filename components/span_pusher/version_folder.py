@@ -133,11 +133,11 @@ def _make_durable(folder: Path) -> None:
 
 
 def _no_room(bundle: Path, folder: Path, version: int, error: OSError) -> str:
-    asked = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    bundle_bytes = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     there = folder if folder.exists() else folder.parent
     free = shutil.disk_usage(there).free if there.exists() else 0
     return (
-        f"The disk must have room for version {version}: {asked / 1e6:.1f} MB. Received: {error.strerror}, "
+        f"The disk must have room for version {version}: {bundle_bytes / 1e6:.1f} MB. Received: {error.strerror}, "
         f"{free / 1e6:.1f} MB free under {there}. Nothing was changed: what was served is served on. Make room, for "
         "example by a lower `push.keep_versions`, and run again."
     )

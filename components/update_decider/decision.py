@@ -88,25 +88,25 @@ def decide(
     owed = tuple(past_span for past_span in past if champion_span is not None and past_span > champion_span)
     reached = findings(rules, signals)
     if not new_events and not owed:
-        own = Decision("skip", "The span has no event to train on.", ())
+        decision = Decision("skip", "The span has no event to train on.", ())
     elif held_out < min_held_out:
         few = f"{held_out} held-out events are too few to judge a candidate by (gate.min_events {min_held_out})."
-        own = Decision("skip", few, ())
+        decision = Decision("skip", few, ())
     elif champion_span is None:
-        own = Decision("cold_start", "No model is in service yet.", recent)
+        decision = Decision("cold_start", "No model is in service yet.", recent)
     elif len(owed) > max_owed:
         many = f"The champion owes at least {len(owed)} spans, more than update.max_owed_spans {max_owed}."
-        own = Decision("retrain", many, recent)
+        decision = Decision("retrain", many, recent)
     elif due := retrain_due(span, rules, signals, reached):
-        own = Decision("retrain", due, recent)
+        decision = Decision("retrain", due, recent)
     elif calm := may_rest(len(owed), rules, reached):
-        own = Decision("skip", calm, ())
+        decision = Decision("skip", calm, ())
     else:
         why = _why_fine_tune(len(owed), reached, waiting(span, rules, signals, reached))
-        own = Decision("fine_tune", why, (*owed, span))
+        decision = Decision("fine_tune", why, (*owed, span))
     if override is not None:
-        own = _overruled(own, override, champion_span is not None, bool(held_out), recent, (*owed, span))
-    return dataclasses.replace(own, drift=drift_found(reached))
+        decision = _overruled(decision, override, champion_span is not None, bool(held_out), recent, (*owed, span))
+    return dataclasses.replace(decision, drift=drift_found(reached))
 
 
 def _why_fine_tune(owed: int, limits_reached: Sequence[Finding], waits: str) -> str:
@@ -116,27 +116,27 @@ def _why_fine_tune(owed: int, limits_reached: Sequence[Finding], waits: str) -> 
 
 
 def _overruled(
-    own: Decision,
-    wanted: Override,
+    decision: Decision,
+    override: Override,
     champion: bool,
     judged: bool,
     recent: tuple[int, ...],
     missing: tuple[int, ...],
 ) -> Decision:
-    said = f"The policy had decided to {own.action.replace('_', '-')}: {own.reason}"
-    if wanted == "skip":
-        return Decision("skip", f"Skipped because the user asked for it. {said}", (), own.action)
+    sentence = f"The policy had decided to {decision.action.replace('_', '-')}: {decision.reason}"
+    if override == "skip":
+        return Decision("skip", f"Skipped because the user asked for it. {sentence}", (), decision.action)
     if not judged:
         raise DecisionError(
-            f"`--decide {wanted.replace('_', '-')}` must have held-out events to judge a candidate by. Received: a "
+            f"`--decide {override.replace('_', '-')}` must have held-out events to judge a candidate by. Received: a "
             "span without any. Leave `--decide` out; the span is owed and learned with the next one."
         )
-    if champion and wanted == "fine_tune":
-        return Decision("fine_tune", f"Fine-tuned because the user asked for it. {said}", missing, own.action)
-    if wanted == "fine_tune":
+    if champion and override == "fine_tune":
+        return Decision("fine_tune", f"Fine-tuned because the user asked for it. {sentence}", missing, decision.action)
+    if override == "fine_tune":
         raise DecisionError(
             "`--decide fine-tune` must have a model to start from. Received: a span before which none is in service. "
             "Leave `--decide` out, or write `--decide retrain`."
         )
     action: Action = "retrain" if champion else "cold_start"
-    return Decision(action, f"Trained from nothing because the user asked for it. {said}", recent, own.action)
+    return Decision(action, f"Trained from nothing because the user asked for it. {sentence}", recent, decision.action)

@@ -48,19 +48,19 @@ def distances(
 
 
 def _distance(today: Statistics, before: Statistics, rule: DriftRule) -> float | None:
-    own, other = (_feature(statistics, rule.column) for statistics in (today, before))
+    feature_today, feature_before = (_feature(statistics, rule.column) for statistics in (today, before))
     # A column that changed its type has nothing in common with what it was.
-    if own is None or other is None:
+    if feature_today is None or feature_before is None:
         return None
-    if _kind(own) != _kind(other):
+    if _kind(feature_today) != _kind(feature_before):
         return 1.0
-    if rule.measure == "infinity_norm" and _kind(own) != schema_pb2.BYTES:
+    if rule.measure == "infinity_norm" and _kind(feature_today) != schema_pb2.BYTES:
         raise DriftError(
             f"`policy.drift.columns.{rule.column}.measure` must be jensen_shannon for a column of numbers. Received: "
             "infinity_norm."
         )
     schema = schema_pb2.Schema()
-    feature = schema.feature.add(name=rule.column, type=_kind(own))
+    feature = schema.feature.add(name=rule.column, type=_kind(feature_today))
     # The comparator measures only where it has a threshold; the limits are held against the figure later.
     comparator = "jensen_shannon_divergence" if rule.measure == "jensen_shannon" else "infinity_norm"
     getattr(feature.drift_comparator, comparator).threshold = 1.0

@@ -47,8 +47,8 @@ def erase_in_bundle(
     Raises:
       BundleError: the parts disagree from the start.
     """
-    own = _tables_of_keys(folder, tables) if rows else {}
-    filled = {name: value for name, value in own.items() if np.any(value[_within(rows, value)])}
+    key_tables = _tables_of_keys(folder, tables) if rows else {}
+    filled = {name: value for name, value in key_tables.items() if np.any(value[_within(rows, value)])}
     if not filled and not bundle_names(folder, list(ids)):
         return False
     manifest = check_bundle(folder)
@@ -112,9 +112,9 @@ def erase_in_reference(path: Path, ids: Collection[bytes]) -> int:
             kept.append(place)
     if len(kept) < len(reference):
         examples = [reference.examples[place] for place in kept] if reference.examples else []
-        own: dict[str, Any] = {name: [getattr(reference, name)[place] for place in kept] for name in _OF_POSITIONS}
+        fields: dict[str, Any] = {name: [getattr(reference, name)[place] for place in kept] for name in _OF_POSITIONS}
         beside = path.with_name(f".{path.name}.{os.getpid()}")
-        dataclasses.replace(reference, examples=examples, **own).save(beside)
+        dataclasses.replace(reference, examples=examples, **fields).save(beside)
         os.replace(beside, path)
     return len(reference) - len(kept)
 

@@ -74,8 +74,8 @@ class Reference:
     def recall(self, answers: Sequence[Sequence[bytes]]) -> float:
         """The mean share of the best `k` among the first `k` of what was answered at each position; 1 without any."""
         shares = []
-        for wanted, got in zip(self.items, answers, strict=True):
-            if best := set(wanted[: self.k]):
+        for reference_items, got in zip(self.items, answers, strict=True):
+            if best := set(reference_items[: self.k]):
                 shares.append(len(best & set(got[: self.k])) / len(best))
         return float(np.mean(shares)) if shares else 1.0
 
@@ -85,15 +85,17 @@ class Reference:
         Items whose scores are equal but for rounding may change places.
         """
         known = dict(zip(self.items[position], self.scores[position], strict=True))
-        wanted = list(self.scores[position])[: self.k]
+        reference_scores = list(self.scores[position])[: self.k]
         got = [answered for answered in answer if answered][: self.k]
-        if len(got) != len(wanted):
-            return f"{len(got)} items instead of {len(wanted)}"
-        spread = max((abs(score) for score in wanted), default=0.0)
-        for place, (item, score, right) in enumerate(zip(got, scores, wanted, strict=False)):
-            own = known.get(item)
-            if own is None or not np.allclose([own, score], right, rtol=1e-3, atol=1e-4 * max(spread, 1.0)):
-                scored = "none of its best" if own is None else f"scored {own:.6g}"
+        if len(got) != len(reference_scores):
+            return f"{len(got)} items instead of {len(reference_scores)}"
+        spread = max((abs(score) for score in reference_scores), default=0.0)
+        for place, (item, score, right) in enumerate(zip(got, scores, reference_scores, strict=False)):
+            model_score = known.get(item)
+            if model_score is None or not np.allclose(
+                [model_score, score], right, rtol=1e-3, atol=1e-4 * max(spread, 1.0)
+            ):
+                scored = "none of its best" if model_score is None else f"scored {model_score:.6g}"
                 return f"at place {place + 1} {item!r}, which the model {scored}, with {score:.6g} for {right:.6g}"
         return ""
 

@@ -129,9 +129,9 @@ class Signatures(tf.Module):
             tf.where(listed[:, None], listed_part, other)
             for listed_part, other in zip(from_listed, from_all, strict=True)
         )
-        wanted = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
-        most = tf.reduce_max(tf.concat([wanted, [0]], axis=0))
-        scores = tf.where(tf.range(self._max_k) < wanted[:, None], scores, UNAVAILABLE)
+        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
+        most = tf.reduce_max(tf.concat([counts, [0]], axis=0))
+        scores = tf.where(tf.range(self._max_k) < counts[:, None], scores, UNAVAILABLE)
         return self._answer(rows[:, :most], scores[:, :most])
 
     def rank(self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -205,11 +205,11 @@ class Signatures(tf.Module):
         user = np.array([other if self.keys is None else _some(self.keys.ids, self._first_row)], object)
         history, nothing = np.array([[other, known]], object), np.array([[b""]], object)
         pair = {"user_id": user, "history": history}
-        among = {**pair, "exclude": nothing, "candidates": nothing, "k": np.zeros(1, np.int32)}
+        recommend_inputs = {**pair, "exclude": nothing, "candidates": nothing, "k": np.zeros(1, np.int32)}
         requests: list[tuple[str, Mapping[str, np.ndarray]]] = [
             ("serving_default", pair),
-            ("recommend", among),
-            ("recommend", {**among, "candidates": history}),
+            ("recommend", recommend_inputs),
+            ("recommend", {**recommend_inputs, "candidates": history}),
             ("rank", {**pair, "candidates": history}),
         ]
         if self._model().dot_product is not None:

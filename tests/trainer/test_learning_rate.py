@@ -73,12 +73,12 @@ def test_on_a_plateau_of_what_is_watched_the_rate_goes_down(monkeypatch, watch, 
     trainable = Trainable(Small(SIZES, HISTORY), keras.optimizers.Adagrad(0.1, jit_compile=False))
     learner = Learner(trainable.model, [])
     learner.compile(trainable.optimizer)
-    feed = make_training_batches(trainable.model, random_sequences(SIZES, 9, seed=1), 8, HISTORY, seed=1)
-    watched = MonitoredMetric(trainable.model, held_out(SIZES, 5, seed=2), watch, HISTORY)
+    batches = make_training_batches(trainable.model, random_sequences(SIZES, 9, seed=1), 8, HISTORY, seed=1)
+    monitored = MonitoredMetric(trainable.model, held_out(SIZES, 5, seed=2), watch, HISTORY)
     schedule = Schedule("plateau", factor=0.5, patience=patience)
-    keeper = EarlyStopping(trainable, watched, 6, 9, 0, None, None)
-    callbacks = [WithinSpan(schedule, 0.2, feed.steps * 6), keeper, on_plateau(schedule, watch), Noting()]
-    learner.fit(feed.data.map(lambda batch: {NEW: batch}), epochs=6, verbose=0, callbacks=callbacks)
+    early_stopping = EarlyStopping(trainable, monitored, 6, 9, 0, None, None)
+    callbacks = [WithinSpan(schedule, 0.2, batches.steps * 6), early_stopping, on_plateau(schedule, watch), Noting()]
+    learner.fit(batches.data.map(lambda batch: {NEW: batch}), epochs=6, verbose=0, callbacks=callbacks)
     assert rates == pytest.approx([0.2 * share for share in shares])
 
 

@@ -56,11 +56,11 @@ def test_a_loss_is_to_fall_and_a_metric_to_rise(what, best):
     trainable = Trainable(model, make_optimizer("adam", 0.5))
     learner = Learner(model, [])
     learner.compile(trainable.optimizer)
-    watched = MonitoredMetric(model, SAME.positions(), what, HISTORY)
+    monitored = MonitoredMetric(model, SAME.positions(), what, HISTORY)
     values = iter([0.1, 0.4, 0.3])
-    watched.value = lambda: next(values)
+    monitored.value = lambda: next(values)
     data = make_training_batches(model, SAME, 8, HISTORY, seed=1).data.map(lambda batch: {NEW: batch})
-    assert choose_rate(learner, trainable, watched, lambda: data, (1.0, 2.0, 3.0), 1).rate == best
+    assert choose_rate(learner, trainable, monitored, lambda: data, (1.0, 2.0, 3.0), 1).rate == best
 
 
 def test_a_rate_that_leads_nowhere_is_not_taken():

@@ -184,9 +184,11 @@ def _dense(width: int, inputs: int) -> keras.layers.Dense:
 def _auc(scores: tf.Tensor, target: tf.Tensor, first_row: int) -> tf.Tensor:
     """float32 [b] from [b, item_rows] masked scores and int64 [b] targets."""
     known = (target >= first_row) & (target < tf.shape(scores, out_type=tf.int64)[1])
-    own = tf.gather(scores, tf.where(known, target, tf.zeros_like(target)), batch_dims=1)[:, None]
+    target_score = tf.gather(scores, tf.where(known, target, tf.zeros_like(target)), batch_dims=1)[:, None]
     available = scores > UNAVAILABLE
-    won = tf.where(scores < own, 1.0, tf.where(scores == own, 0.5, 0.0)) * tf.cast(available, tf.float32)
+    won = tf.where(scores < target_score, 1.0, tf.where(scores == target_score, 0.5, 0.0)) * tf.cast(
+        available, tf.float32
+    )
     others = tf.reduce_sum(tf.cast(available, tf.float32), axis=1) - 1.0
     auc = tf.math.divide_no_nan(tf.reduce_sum(won, axis=1) - 0.5, others)
     return tf.where(known, auc, tf.zeros_like(auc))

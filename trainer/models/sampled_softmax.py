@@ -69,6 +69,6 @@ def losses(scores: tf.Tensor, candidates: Candidates, certain: tf.Tensor, target
     positions = tf.range(tf.shape(scores, tf.int64)[0])[:, None]
     at = tf.stack([tf.broadcast_to(positions, tf.shape(certain, tf.int64)), certain], axis=-1)
     weight = tf.broadcast_to(candidates.log_weight, tf.shape(scores))
-    own = tf.minimum(tf.gather(candidates.log_weight, certain), 0.0)
-    weight = tf.tensor_scatter_nd_update(weight, tf.reshape(at, [-1, 2]), tf.reshape(own, [-1]))
+    certain_weight = tf.minimum(tf.gather(candidates.log_weight, certain), 0.0)
+    weight = tf.tensor_scatter_nd_update(weight, tf.reshape(at, [-1, 2]), tf.reshape(certain_weight, [-1]))
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=scores + weight)

@@ -175,11 +175,11 @@ class SasRec(Recommender):
         sessions = tf.gather_nd(self._sessions(history, training=True), steps)
         candidates = self._candidates(tf.concat([history, item], axis=1))
         length = tf.shape(history)[1]
-        own = tf.gather(candidates.places[:, :length], steps[:, 0])
+        history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
         vectors = tf.nn.dropout(self._unit(self.item_embedding(candidates.rows)), self.item_dropout)
         losses = sampled_softmax.losses(
-            self._cosine(sessions, vectors), candidates, tf.concat([own, target[:, None]], axis=1), target
+            self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
         )
         return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
 

@@ -72,8 +72,8 @@ class Stacking(keras.layers.Layer):
     def correct(self, scores: tf.Tensor, counted: tuple[Few, ...], history: tf.Tensor) -> tf.Tensor:
         """Adds to float32 [b, items] scores what was counted and what was met, which concerns a few cells of them."""
         weights = self.weights_
-        met, ago = _met(history)
-        at, value = [met], [tf.gather(weights[len(_START) :], ago)]
+        cells, ago = _met(history)
+        at, value = [cells], [tf.gather(weights[len(_START) :], ago)]
         for weight, few in zip(tf.unstack(weights[3 : len(_START)]), counted, strict=False):
             at.append(few.at)
             value.append(weight * few.value)

@@ -77,11 +77,11 @@ class TwoTower(Recommender):
     def query(self, key: tf.Tensor, history: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, dimension + 1] for int64 [b] keys and [b, h] histories; the last meets log popularity."""
         items = self.item_embedding if self.served is None else self.served.table
-        wanted = self.history_scale * self.pooling(history, items(history))
+        query_vector = self.history_scale * self.pooling(history, items(history))
         if self.key_embedding is not None:
-            wanted += self.key_embedding(key)
-        wanted = self.dropout(wanted, training=training)
-        return tf.concat([wanted, self.slope * tf.ones_like(wanted[:, :1])], axis=1)
+            query_vector += self.key_embedding(key)
+        query_vector = self.dropout(query_vector, training=training)
+        return tf.concat([query_vector, self.slope * tf.ones_like(query_vector[:, :1])], axis=1)
 
     def candidate(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
         """float32 [n, dimension + 1] for int64 [n] item rows, `without` so many events of each in its popularity."""
@@ -101,12 +101,12 @@ class TwoTower(Recommender):
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution:
         """An event's share is <its part of the pooled history, v_item>; beside it stand the key's and popularity."""
         items = self.item_embedding if self.served is None else self.served.table
-        wanted = items(item)[0]
+        item_vector = items(item)[0]
         weights = self.history_scale * self.pooling.length(history) * self.pooling.weights_of(history)
-        events = weights[0] * tf.linalg.matvec(items(history)[0], wanted)
+        events = weights[0] * tf.linalg.matvec(items(history)[0], item_vector)
         rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
         if self.key_embedding is not None:
-            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * wanted))
+            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * item_vector))
         return Attribution("linear", events.numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:

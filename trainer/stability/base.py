@@ -42,11 +42,12 @@ class Learner(tfrs.Model):
     """Trains a recommender on its own loss and on those of the parts; the variables in `frozen` stay as they are."""
 
     def __init__(
-        self, recommender: Recommender, parts: Sequence[LossTerm], frozen: Collection[tf.Variable] = ()
+        self, recommender: Recommender, loss_terms: Sequence[LossTerm], frozen: Collection[tf.Variable] = ()
     ) -> None:
         super().__init__()
         self.recommender = recommender
-        self._parts = lambda: parts  # behind a function, where Keras does not take a part's arrays for weights
+        # Behind a function, where Keras does not take a term's arrays for weights.
+        self._loss_terms = lambda: loss_terms
         self._frozen = frozenset(id(variable) for variable in frozen)
 
     @property
@@ -60,6 +61,6 @@ class Learner(tfrs.Model):
 
     def compute_loss(self, batches: Batches, training: bool = False) -> tf.Tensor:
         loss = self.recommender.compute_loss(batches[NEW], training=training)
-        for part in self._parts():
-            loss += part.loss(self.recommender, batches)
+        for loss_term in self._loss_terms():
+            loss += loss_term.loss(self.recommender, batches)
         return loss

@@ -48,11 +48,11 @@ class StabilityBuilder:
         if replay.budget and replay.selection == "herding":
             self.selection = herding(representations(trainable.model, history_length))
 
-    def parts(self, new: Sequences, feed: TrainingBatches, remembered: Sequences, seed: int) -> list[LossTerm]:
-        """The parts for a span of `new` sequences, which are fed by `feed`, with `remembered` ones from before it."""
+    def loss_terms(self, new: Sequences, batches: TrainingBatches, remembered: Sequences, seed: int) -> list[LossTerm]:
+        """Those for a span of `new` sequences, which come in `batches`, with `remembered` ones from before it."""
         model, base, stability = self._trainable.model, self._base, self._stability
         replay, distil = stability.replay, stability.distillation
-        parts: list[LossTerm] = []
+        loss_terms: list[LossTerm] = []
         exemplars = 0
         if replay.budget and remembered.new_events:
             count = len(remembered.positions())
@@ -60,25 +60,29 @@ class StabilityBuilder:
             old = make_training_batches(model, remembered, size, self._history_length, seed)
             exemplars = old.examples
             if exemplars:
-                parts.append(Replay(old.data, size, replay.weight))
+                loss_terms.append(Replay(old.data, size, replay.weight))
         if base is None:
-            return parts
+            return loss_terms
         if self._teacher is not None and (distil.batches != "replayed" or exemplars):
             weight, first = distil.weight, base.sizes.first_row
             if distil.adaptive:
                 items = base.sizes.items - first, model.sizes.items - first
-                weight = adaptive_weight(weight, *items, exemplars, feed.examples)
-            parts.append(Distillation(self._teacher, distil.batches, weight, distil.temperature, distil.candidates))
+                weight = adaptive_weight(weight, *items, exemplars, batches.examples)
+            loss_terms.append(
+                Distillation(self._teacher, distil.batches, weight, distil.temperature, distil.candidates)
+            )
         if stability.proximal.strength:
-            parts.append(Proximal(model, self._trainable.variables, base.weights, stability.proximal.strength))
+            loss_terms.append(Proximal(model, self._trainable.variables, base.weights, stability.proximal.strength))
         if stability.ewc.strength:
             if self._fisher is None:  # before anything is learned, under the weights of `base`
                 self._fisher = self._estimate(remembered if exemplars else new, base, seed)
             variables = self._trainable.variables
-            parts.append(Ewc(model, variables, base.weights, self._fisher, stability.ewc.strength))
-        return parts
+            loss_terms.append(Ewc(model, variables, base.weights, self._fisher, stability.ewc.strength))
+        return loss_terms
 
     def _estimate(self, sample: Sequences, base: ModelState, seed: int) -> Arrays:
-        feed = make_training_batches(self._trainable.model, sample, FISHER_BATCH, self._history_length, seed)
-        batches = feed.data.take(-(-self._stability.ewc.sample // FISHER_BATCH))
+        training_batches = make_training_batches(
+            self._trainable.model, sample, FISHER_BATCH, self._history_length, seed
+        )
+        batches = training_batches.data.take(-(-self._stability.ewc.sample // FISHER_BATCH))
         return fisher_diagonal(self._trainable.model, self._trainable.variables, base.weights, batches)

@@ -64,10 +64,10 @@ class Distillation(LossTerm):
             "item": teacher.known(batch["item"], teacher.sizes.items),
         }
         candidates = self._shared(batch["item"], teacher.sizes)
-        wanted = tf.nn.log_softmax(teacher.score_batch(known, candidates) / self._temperature)
-        given = tf.nn.log_softmax(model.score_batch(batch, candidates) / self._temperature)
-        wanted = tf.stop_gradient(wanted)
-        each = tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)
+        teacher_log_probs = tf.nn.log_softmax(teacher.score_batch(known, candidates) / self._temperature)
+        student_log_probs = tf.nn.log_softmax(model.score_batch(batch, candidates) / self._temperature)
+        teacher_log_probs = tf.stop_gradient(teacher_log_probs)
+        each = tf.reduce_sum(tf.exp(teacher_log_probs) * (teacher_log_probs - student_log_probs), axis=1)
         positions = tf.cast(tf.size(each), tf.float32)
         return self._temperature**2 * tf.math.divide_no_nan(tf.reduce_sum(each), positions)
 

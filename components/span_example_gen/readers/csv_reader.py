@@ -72,7 +72,7 @@ def _read_lines(block: bytes, first_row: int, header: tuple[str, ...], columns: 
         return "skip"
 
     # Positions instead of names, so that columns nobody asked for may be called anything, even twice.
-    wanted = {name: f"f{header.index(name)}" for name in columns}
+    fields = {name: f"f{header.index(name)}" for name in columns}
     table = pa.csv.read_csv(
         pa.BufferReader(block),
         # One thread: only then Arrow numbers the rows it refuses.
@@ -81,8 +81,8 @@ def _read_lines(block: bytes, first_row: int, header: tuple[str, ...], columns: 
         ),
         pa.csv.ParseOptions(quote_char=False, invalid_row_handler=keep),
         pa.csv.ConvertOptions(
-            column_types={field: pa.string() for field in wanted.values()},
-            include_columns=list(dict.fromkeys(wanted.values())),
+            column_types={field: pa.string() for field in fields.values()},
+            include_columns=list(dict.fromkeys(fields.values())),
             strings_can_be_null=False,
             check_utf8=False,
         ),
@@ -98,7 +98,7 @@ def _read_lines(block: bytes, first_row: int, header: tuple[str, ...], columns: 
         part = table.slice(start, BATCH_ROWS)
         arrays = {
             name: pa.concat_arrays(part.column(field).chunks or [pa.array([], pa.string())])
-            for name, field in wanted.items()
+            for name, field in fields.items()
         }
         yield RawBatch(arrays, rows[start : start + BATCH_ROWS], malformed if start == 0 else ())
 

@@ -239,7 +239,9 @@ def test_a_cold_start_has_nothing_to_be_pulled_to(two_spans):
 def test_parts_add_up(moved):
     model, previous = moved
     batches = {"new": batch([4], [6], [[0, 0, 0, 0, 7, 6]])}
-    parts = [Proximal(model, named_variables(model), previous, strength) for strength in (1.0, 3.0)]
+    loss_terms = [Proximal(model, named_variables(model), previous, strength) for strength in (1.0, 3.0)]
     alone = float(model.compute_loss(batches["new"], training=True))
-    added = sum(float(part.loss(model, batches)) for part in parts)
-    assert float(Learner(model, parts).compute_loss(batches, training=True)) == pytest.approx(alone + added, rel=1e-5)
+    added = sum(float(loss_term.loss(model, batches)) for loss_term in loss_terms)
+    assert float(Learner(model, loss_terms).compute_loss(batches, training=True)) == pytest.approx(
+        alone + added, rel=1e-5
+    )
