@@ -90,7 +90,7 @@ def measure(
             histograms[f"norms/{name}"] = histogram(lengths)
         if name == "items" and old is not None:
             numbers |= churn(old[first:], table[first:])
-    positions = one_a_user(held_out, first)
+    positions = last_position_per_key(held_out, first)
     if len(positions) and len(recent) > first:
         listed, ranks = recommend(model, positions, k, exclude_seen, available)
         numbers |= beyond_accuracy(listed, positions.target, recent, first, available)
@@ -174,7 +174,7 @@ def nearest(table: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate(neighbours)
 
 
-def one_a_user(held_out: Positions, first_row: int, most: int = SAMPLE) -> Positions:
+def last_position_per_key(held_out: Positions, first_row: int, most: int = SAMPLE) -> Positions:
     """The last position of each key, evenly thinned out; keys without a row of their own can't be told apart."""
     last = {int(key): at for at, key in enumerate(held_out.key) if key >= first_row}
     chosen = np.sort(np.concatenate([np.array([*last.values()], np.int64), np.flatnonzero(held_out.key < first_row)]))

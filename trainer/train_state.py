@@ -184,12 +184,12 @@ def _build_slots(
     slots: dict[str, dict[str, tf.Variable]] = {}
     make = optimizer.add_variable_from_reference
 
-    def noting(model_variable: tf.Variable, variable_name: str, *args: Any, **kwargs: Any) -> tf.Variable:
+    def record_slot(model_variable: tf.Variable, variable_name: str, *args: Any, **kwargs: Any) -> tf.Variable:
         slot = make(model_variable, variable_name, *args, **kwargs)
         slots.setdefault(path_of[id(model_variable)], {})[variable_name] = slot
         return slot
 
-    optimizer.add_variable_from_reference = noting
+    optimizer.add_variable_from_reference = record_slot
     try:
         optimizer.build([variable for variable in variables.values() if variable.trainable])
     finally:

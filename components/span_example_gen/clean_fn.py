@@ -20,7 +20,7 @@ from components.suppression_list import SuppressionList
 Task = tuple[int, tuple[ArtifactRecord, ...]]
 
 
-class CleanPieces(beam.DoFn):
+class CleanFn(beam.DoFn):
     """Reads a task's pieces and yields the summary of each shard written for it."""
 
     def __init__(

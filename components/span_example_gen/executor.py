@@ -20,7 +20,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.span_example_gen.clean_fn import CleanPieces
+from components.span_example_gen.clean_fn import CleanFn
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files, read_file, remove_tree, write_file
 from components.span_example_gen.readers.raw_batch import group_pieces
@@ -28,7 +28,7 @@ from components.span_example_gen.readers.registry import reader_of
 from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import read_rejects
-from components.span_example_gen.write_fn import WriteExamples
+from components.span_example_gen.write_fn import WriteFn
 from components.span_example_gen.write_plan import SPLITS, VERDICT, IngestSummary, plan
 from components.suppression_list import SuppressionList
 
@@ -119,11 +119,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 pipeline
                 | "PipelineArtifacts" >> beam.Create(tasks)
                 | "SpreadPieces" >> beam.Reshuffle()
-                | "Clean" >> beam.ParDo(CleanPieces(settings, window, shards, forgotten))
+                | "Clean" >> beam.ParDo(CleanFn(settings, window, shards, forgotten))
                 | "Summaries" >> beam.combiners.ToList()
                 | "Plan" >> beam.FlatMap(plan, settings, shards)
                 | "SpreadShards" >> beam.Reshuffle()
-                | "Write" >> beam.ParDo(WriteExamples(shards, splits))
+                | "Write" >> beam.ParDo(WriteFn(shards, splits))
             )
 
     def _make_beam_pipeline(self) -> beam.Pipeline:

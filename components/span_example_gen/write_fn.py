@@ -20,7 +20,7 @@ ENCODE_ROWS = 16_384
 _GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=2)
 
 
-class WriteExamples(beam.DoFn):
+class WriteFn(beam.DoFn):
     """Writes a shard's events into one file a split, in time order, ties in the order of the user's files."""
 
     def __init__(self, shards: str, splits: str) -> None:

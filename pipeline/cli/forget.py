@@ -28,7 +28,7 @@ def forget(
     from pipeline.cli.forget_dialog import forget_rest, forget_span, forget_users, users_in
     from pipeline.erasure.errors import ErasureError
     from pipeline.erasure.journal import JournalError
-    from pipeline.erasure.pending import due_lines, read_due
+    from pipeline.erasure.pending import pending_lines, read_pending
     from pipeline.metadata_store.root_lock import LockedError
     from pipeline.operations.rollback import RollbackError
     from pipeline.spans import SpanNameError
@@ -46,7 +46,7 @@ def forget(
             clean = forget_span(settings, span, say, ask)
         else:
             clean = forget_rest(settings, say, ask)
-        for line in due_lines(read_due(settings), settings):
+        for line in pending_lines(read_pending(settings), settings):
             say(line)
     except (ErasureError, SuppressionListError, JournalError, LockedError, RollbackError, SpanNameError) as error:
         stop(error)

@@ -10,7 +10,7 @@ from pipeline.erasure import spans as span_lib
 from pipeline.erasure import users as user_lib
 from pipeline.erasure.errors import ErasureError
 from pipeline.erasure.journal import journal_path
-from pipeline.erasure.pending import read_due, take_older_back
+from pipeline.erasure.pending import read_pending, revoke_older
 from pipeline.erasure.users import Erasure
 from pipeline.metadata_store.root_lock import alone
 from pipeline.metadata_store.run_lock import alone_in_store
@@ -85,14 +85,14 @@ def forget_rest(config: Config, say: Say, agreed: Agreed) -> bool:
     Raises:
       ErasureError, JournalError, LockedError, RollbackError: it can't be done.
     """
-    due = read_due(config)
+    pending = read_pending(config)
     cut_off = journal_path(config).exists()
     if cut_off:
         say("An erasure was cut off; it is ended now.")
-    for model in due.older:
+    for model in pending.older:
         say(f"{'removed':10}{model.version}, which learned from somebody who was forgotten")
-    if not cut_off and not due.older:
-        if due.empty:
+    if not cut_off and not pending.older:
+        if pending.empty:
             say("Nothing is left to be forgotten.")
         return True
     if not agreed():
@@ -101,7 +101,7 @@ def forget_rest(config: Config, say: Say, agreed: Agreed) -> bool:
     if cut_off:
         with alone(config.root), alone_in_store(config):
             left = user_lib.finish(config)
-    take_older_back(config)
+    revoke_older(config)
     for path in left:
         say(f"Still holds an id: {path}")
     say("Done.")

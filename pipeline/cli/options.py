@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 
-class Wish(str, enum.Enum):
+class Action(str, enum.Enum):
     """What the user wants to be done with a span."""
 
     SKIP = "skip"
@@ -24,7 +24,7 @@ class Wish(str, enum.Enum):
 
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
-Decide = Annotated[Wish | None, typer.Option(help="Do this instead of what the policy decides.")]
+Decide = Annotated[Action | None, typer.Option(help="Do this instead of what the policy decides.")]
 DEFAULT_CONFIG = Path("warmspan.yaml")
 _TABLE_WIDTH = 120
 
@@ -67,6 +67,6 @@ def agreed(question: str, dry_run: bool, yes: bool) -> bool:
     return True
 
 
-def override_of(decide: Wish | None) -> Override | None:
+def override_of(decide: Action | None) -> Override | None:
     """What `--decide` asks for, as the decision has it."""
     return None if decide is None else cast("Override", decide.value.replace("-", "_"))

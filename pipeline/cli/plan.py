@@ -38,9 +38,9 @@ def plan(
     if as_json:
         typer.echo(json.dumps(reconciliation.as_dict(naming), indent=1))
         return
-    from pipeline.erasure.pending import due_lines, read_due
+    from pipeline.erasure.pending import pending_lines, read_pending
 
-    for line in due_lines(read_due(settings), settings):
+    for line in pending_lines(read_pending(settings), settings):
         say(line)
     if not reconciliation.findings:
         say("Every span is as it should be. Nothing to do.")

@@ -79,7 +79,7 @@ def _label(label: str, config: ConfigPath, version: int | None, off: bool) -> No
     try:
         if off and version is not None:
             raise ValueError(f"`--off` must stand alone. Received: with {version}. Leave one of them out.")
-        labels = promotion.take_off(settings, label) if off else promotion.move(settings, label, version)
+        labels = promotion.remove_label(settings, label) if off else promotion.assign_label(settings, label, version)
     except (ValueError, LockedError) as error:
         stop(error)
     for name, number in sorted(labels.items(), reverse=True):

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Due:
+class PendingErasure:
     """What is left to be done.
 
     Attributes:
@@ -48,38 +48,38 @@ class Due:
         return self.champion is None and not self.older and not self.again
 
 
-def read_due(config: Config) -> Due:
+def read_pending(config: Config) -> PendingErasure:
     """Reads it from ML Metadata; nothing was ever forgotten is nothing due."""
     forgotten, store = SuppressionList.load(config.suppression_list_path), open_store(config)
     if forgotten is None or store is None:
-        return Due(None, (), (), None)
+        return PendingErasure(None, (), (), None)
     records, lineage = read_artifacts(config, store), model_lineage_in(store, config.name)
-    return _due(records, lineage, forgotten)
+    return _pending(records, lineage, forgotten)
 
 
-def due_lines(due: Due, config: Config) -> list[str]:
+def pending_lines(pending: PendingErasure, config: Config) -> list[str]:
     """The same for a person, with the command that does it."""
     naming = Naming(config.data.dated)
     lines = []
     if journal_path(config).exists():
         lines.append(f"{'erasure':10}One was cut off, ids are still there: `warmspan forget` or the next run ends it.")
-    if due.again:
-        first, last = (naming.format(span) for span in (due.again[0], due.again[-1]))
+    if pending.again:
+        first, last = (naming.format(span) for span in (pending.again[0], pending.again[-1]))
         which = first if first == last else f"{first} to {last}"
         lines.append(f"{'erasure':10}{which} stood on a day that was forgotten: `warmspan run --from {first} --redo`.")
-    elif due.champion is not None and due.last is not None:
-        again = f"`warmspan run --span {naming.format(due.last)} --redo --decide retrain`"
+    elif pending.champion is not None and pending.last is not None:
+        again = f"`warmspan run --span {naming.format(pending.last)} --redo --decide retrain`"
         lines.append(
-            f"{'erasure':10}Champion {due.champion.version} learned from somebody who was forgotten. To train one that "
-            f"did not: {again}."
+            f"{'erasure':10}Champion {pending.champion.version} learned from somebody who was forgotten. To train one "
+            f"that did not: {again}."
         )
-    elif due.older:
-        named = ", ".join(str(model.version) for model in due.older)
+    elif pending.older:
+        named = ", ".join(str(model.version) for model in pending.older)
         lines.append(f"{'erasure':10}Learned from somebody who was forgotten: {named}. `warmspan forget` removes them.")
     return lines
 
 
-def take_older_back(config: Config) -> tuple[int, ...]:
+def revoke_older(config: Config) -> tuple[int, ...]:
     """Revokes the older models and removes their files, once the champion is one that did not learn from the forgotten.
 
     Returns:
@@ -94,20 +94,20 @@ def take_older_back(config: Config) -> tuple[int, ...]:
         if forgotten is None or store is None:
             return ()
         records, lineage = read_artifacts(config, store), model_lineage_in(store, config.name)
-        due = _due(records, lineage, forgotten)
-        if due.champion is not None or not due.older:
+        pending = _pending(records, lineage, forgotten)
+        if pending.champion is not None or not pending.older:
             return ()
         from pipeline.operations.garbage_collection import remove
 
-        planned = _rollback(config, lineage, due.older)
+        planned = _rollback(config, lineage, pending.older)
         take_back(config, planned, {model.id: _REASON for model in planned.revoke}, SEEN_AFTER)
-        versions = {model.version for model in due.older}
+        versions = {model.version for model in pending.older}
         gone = [record for record in (*records.of(MODEL), *records.of(MEMORY)) if record.version in versions]
         remove(config, store, gone)
         return tuple(sorted(versions))
 
 
-def _due(records: PipelineArtifacts, lineage: ModelLineage, forgotten: SuppressionList) -> Due:
+def _pending(records: PipelineArtifacts, lineage: ModelLineage, forgotten: SuppressionList) -> PendingErasure:
     learned = _learned(records)
     champion = lineage.champion()
     tainted = champion is not None and champion.id in learned
@@ -117,7 +117,7 @@ def _due(records: PipelineArtifacts, lineage: ModelLineage, forgotten: Suppressi
     begin = min(forgotten.spans, default=None)
     again = {state.span for state in states} - live - set(forgotten.spans)
     spans = {state.span for state in states} - set(forgotten.spans)
-    return Due(
+    return PendingErasure(
         champion=champion if tainted else None,
         older=() if tainted or champion is None else tuple(older),
         again=tuple(sorted(span for span in again if begin is not None and span > begin)),

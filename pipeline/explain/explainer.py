@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.explain.trained_model import Ids, TrainedModel, load_ids, load_trained_model, newest_folder, read_history
 from pipeline.ledger.models import ModelLineage, read_model_lineage
 from serving.bundle import BundleError, Manifest
-from serving.bundle.attribution import Ask, asking, item_vectors, nearest, place_of, scores_without
+from serving.bundle.attribution import ScoreFn, item_vectors, nearest, place_of, score_fn_of, scores_without
 from serving.bundle.protocols import UNAVAILABLE
 from serving.bundle.saved_model import SavedModel
 from trainer.models import ModelError
@@ -127,7 +127,7 @@ class Explainer:
     def __init__(
         self,
         version: int,
-        ask: Ask,
+        ask: ScoreFn,
         trained: TrainedModel | None,
         ids: Ids,
         items: Sequence[bytes],
@@ -276,7 +276,7 @@ def served_explainer(config: Config, version: int | None = None) -> Explainer:
     trained, note = _trained(config, lineage, chosen, ids)
     model = SavedModel(config.name, chosen, folder)
     items = ids.items.ids.to_pylist() if trained is None else trained.items
-    ask = asking(model)
+    ask = score_fn_of(model)
     if trained is None:  # which of them it knows, it must say itself
         there = ask(b"", [[]], items)[0] > UNAVAILABLE
         items = [item_id for item_id, shown in zip(items, there, strict=True) if shown]

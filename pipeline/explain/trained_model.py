@@ -50,7 +50,7 @@ class TrainedModel:
         self.model, self.ids = model, ids
 
     def __call__(self, user: bytes, histories: Sequence[Sequence[bytes]], items: Sequence[bytes]) -> np.ndarray:
-        """As `serving.bundle.attribution.Ask`; of what no served model recommends the scores are -1e30 too."""
+        """As `serving.bundle.attribution.ScoreFn`; of what no served model recommends the scores are -1e30 too."""
         import tensorflow as tf
 
         history = np.concatenate([self.history_rows(events) for events in histories])

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from pipeline.config import Config
-from pipeline.erasure.pending import due_lines, read_due
+from pipeline.erasure.pending import pending_lines, read_pending
 from pipeline.ledger.runs import Run
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
 from pipeline.operations.disk_usage import disk_lines, disk_use
@@ -57,8 +57,11 @@ def _verdict(run: Run) -> str:
 
 def status_lines(config: Config) -> list[str]:
     """What stands below the table: what is served and owed, what an erasure needs, what the root takes on the disk."""
-    serving_state, due = serving_state_lines(read_serving_state(config), config), due_lines(read_due(config), config)
-    return [*serving_state, *due, *disk_lines(disk_use(config))]
+    return [
+        *serving_state_lines(read_serving_state(config), config),
+        *pending_lines(read_pending(config), config),
+        *disk_lines(disk_use(config)),
+    ]
 
 
 def _count(value: int | None) -> str:

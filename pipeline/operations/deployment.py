@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.metadata_store.root_lock import LockedError
-from pipeline.operations.promotion import ReleaseError, begin
+from pipeline.operations.promotion import PromotionError, write_first_labels
 from serving.deploy.deployment import DeployError, Deployment, check_paths, deployment_files, write_files
 
 
@@ -20,8 +20,8 @@ def write_deployment(config: Config, out: Path, *, force: bool = False) -> list[
     """
     deployment = Deployment(config.name, config.serving_path.parent)
     try:
-        begin(config)
-    except (ReleaseError, LockedError) as error:
+        write_first_labels(config)
+    except (PromotionError, LockedError) as error:
         raise DeployError(str(error)) from None
     check_paths(deployment)
     return write_files(deployment_files(deployment), out, force)

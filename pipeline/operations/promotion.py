@@ -10,11 +10,11 @@ from pipeline.operations.rollback import RollbackError, pushed_version, restore
 from serving.tfs_config.model_config import ModelConfigError
 
 
-class ReleaseError(ValueError):
+class PromotionError(ValueError):
     """A label can't be moved; the message says why. Nothing was changed."""
 
 
-def move(config: Config, label: str, version: int | None = None) -> dict[str, int]:
+def assign_label(config: Config, label: str, version: int | None = None) -> dict[str, int]:
     """Gives `label` to `version`: by default the canary if that is not the stable one, else the newest that was pushed.
 
     Returns:
@@ -28,7 +28,7 @@ def move(config: Config, label: str, version: int | None = None) -> dict[str, in
     with alone(config.root):
         lineage, labels = read_model_lineage(config), _labels(config)
         if label == CANARY and STABLE not in labels:
-            raise ReleaseError(
+            raise PromotionError(
                 f"`stable` must name a version before `canary` does. Received: no label for {config.name} in "
                 f"{config.models_config_path}. Run `warmspan promote VERSION` with the version that all others get."
             )
@@ -39,15 +39,15 @@ def move(config: Config, label: str, version: int | None = None) -> dict[str, in
             pushed_version(lineage, "VERSION", chosen)
             model = lineage.of_version(chosen)[-1]
             if model.revoked:
-                raise ReleaseError(f"`VERSION` must not be revoked. Received: {chosen}, revoked: {model.reason}.")
+                raise PromotionError(f"`VERSION` must not be revoked. Received: {chosen}, revoked: {model.reason}.")
             # Also brings back what `push.keep_versions` has let go.
             restore(config, model)
         except RollbackError as error:
-            raise ReleaseError(str(error)) from None
+            raise PromotionError(str(error)) from None
         return _write(config, {**labels, label: chosen})
 
 
-def take_off(config: Config, label: str) -> dict[str, int]:
+def remove_label(config: Config, label: str) -> dict[str, int]:
     """Takes a label away; `stable` takes `canary` with it, and the newest version is served again.
 
     Returns and raises as `move`.
@@ -62,7 +62,7 @@ def take_off(config: Config, label: str) -> dict[str, int]:
         )
 
 
-def begin(config: Config) -> None:
+def write_first_labels(config: Config) -> None:
     """Makes a models.config for the official server, unless there is one that knows the model.
 
     Both labels get the newest version. Before the first push there are none.
@@ -81,7 +81,7 @@ def begin(config: Config) -> None:
 def _newest(lineage: ModelLineage) -> int:
     newest = lineage.served()
     if newest is None:
-        raise ReleaseError("A version must have been pushed. Received: none that is not revoked. Run `warmspan run`.")
+        raise PromotionError("A version must have been pushed. Received: none that is not revoked. Run `warmspan run`.")
     return newest.version
 
 
@@ -89,19 +89,19 @@ def _known(config: Config) -> bool:
     try:
         return knows(config.models_config_path, config.name)
     except ModelConfigError as error:
-        raise ReleaseError(str(error)) from None
+        raise PromotionError(str(error)) from None
 
 
 def _labels(config: Config) -> dict[str, int]:
     try:
         return read_labels(config.models_config_path, config.name)
     except ModelConfigError as error:
-        raise ReleaseError(str(error)) from None
+        raise PromotionError(str(error)) from None
 
 
 def _write(config: Config, labels: dict[str, int]) -> dict[str, int]:
     try:
         write_labels(config.models_config_path, config.name, config.serving_path, labels)
     except ModelConfigError as error:
-        raise ReleaseError(str(error)) from None
+        raise PromotionError(str(error)) from None
     return labels

@@ -13,7 +13,7 @@ from serving.bundle.saved_model import SavedModel
 _ITEMS = 16_384  # that are asked for at once
 
 
-class Ask(Protocol):
+class ScoreFn(Protocol):
     """Something that scores items."""
 
     def __call__(self, user: bytes, histories: Sequence[Sequence[bytes]], items: Sequence[bytes]) -> np.ndarray:
@@ -24,7 +24,7 @@ class Ask(Protocol):
         ...
 
 
-def asking(model: SavedModel) -> Ask:
+def score_fn_of(model: SavedModel) -> ScoreFn:
     """The served bundle's own scores, by its signature `rank`."""
 
     def ask(user: bytes, histories: Sequence[Sequence[bytes]], items: Sequence[bytes]) -> np.ndarray:
@@ -43,7 +43,7 @@ def asking(model: SavedModel) -> Ask:
 
 
 def scores_without(
-    ask: Ask, user: bytes, history: Sequence[bytes], item: bytes, taken_out: Sequence[Collection[int]]
+    ask: ScoreFn, user: bytes, history: Sequence[bytes], item: bytes, taken_out: Sequence[Collection[int]]
 ) -> np.ndarray:
     """The item's score with some events left out of the history.
 

@@ -24,7 +24,7 @@ from pipeline.config import Config, with_settings
 from pipeline.demo.simulator import simulate
 from pipeline.erasure import journal
 from pipeline.erasure import users as forget
-from pipeline.erasure.pending import read_due, take_older_back
+from pipeline.erasure.pending import read_pending, revoke_older
 from pipeline.ledger.artifacts import MODEL, STATES, read_artifacts
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.ledger.serving_state import read_serving_state
@@ -173,7 +173,7 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert forget.make_erasure(config, [USER]).empty
 
     # The next day's files hold him, and a new delivery of the last day does.
-    assert read_due(config).champion.version == version
+    assert read_pending(config).champion.version == version
     events = config.data.path / LAST / "events.csv"
     assert USER in events.read_text()
     day = run(config, LAST)[-1]
@@ -184,15 +184,15 @@ def test_somebody_who_was_forgotten_is_nowhere_and_does_not_come_back(start) -> 
     assert {line.split(",", 2)[2] for line in rejects} == {"forgotten,"}
 
     # That one descends from a model that learned from him. One from fresh weights does not, and ends it.
-    assert read_due(config).champion.version == day.pushed
+    assert read_pending(config).champion.version == day.pushed
     run_steps(config, [Step(day.span, 2)], Console(quiet=True), "retrain")
-    due = read_due(config)
-    assert due.champion is None
-    assert [model.version for model in due.older] == [2024050101, 2024050201, 2024050301, 2024050401]
-    assert take_older_back(config) == (2024050101, 2024050201, 2024050301, 2024050401)
+    pending = read_pending(config)
+    assert pending.champion is None
+    assert [model.version for model in pending.older] == [2024050101, 2024050201, 2024050301, 2024050401]
+    assert revoke_older(config) == (2024050101, 2024050201, 2024050301, 2024050401)
     assert versions(config.serving_path) == [2024050402]
     assert [record.version for record in records(config, MODEL)] == [2024050402]
-    assert read_due(config).empty
+    assert read_pending(config).empty
 
 
 def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None:

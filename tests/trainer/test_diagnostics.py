@@ -17,9 +17,9 @@ from trainer.diagnostics import (
     beyond_accuracy,
     churn,
     histogram,
+    last_position_per_key,
     measure,
     nearest,
-    one_a_user,
     recommend,
     vectors,
 )
@@ -119,9 +119,9 @@ def test_lists_and_ranks_are_those_of_a_loop(exclude_seen):
 def test_of_each_user_the_last_position_is_looked_at_and_of_strangers_all():
     positions = held_out(SIZES, 8, seed=1)
     positions = dataclasses.replace(positions, key=np.array([3, 1, 3, 4, 1, 4, 4, 5]))
-    assert one_a_user(positions, 2).target.tolist() == positions.target[[1, 2, 4, 6, 7]].tolist()
-    assert len(one_a_user(positions, 2, most=3)) == 3
-    assert len(one_a_user(positions.take(np.zeros(0, np.int64)), 2)) == 0
+    assert last_position_per_key(positions, 2).target.tolist() == positions.target[[1, 2, 4, 6, 7]].tolist()
+    assert len(last_position_per_key(positions, 2, most=3)) == 3
+    assert len(last_position_per_key(positions.take(np.zeros(0, np.int64)), 2)) == 0
 
 
 def test_a_model_is_measured_and_what_can_not_be_is_left_out(tmp_path: Path):

@@ -244,11 +244,11 @@ def note_traces(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     traced: list[bool] = []
     compute_loss = Small.compute_loss
 
-    def noting(self: Small, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def record_slot(self: Small, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         traced.append(training)
         return compute_loss(self, batch, training)
 
-    monkeypatch.setattr(Small, "compute_loss", noting)
+    monkeypatch.setattr(Small, "compute_loss", record_slot)
     return traced
 
 

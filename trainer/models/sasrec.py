@@ -16,7 +16,7 @@ from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transformer import CausalBlock, projection
-from trainer.models.transitions import Few, Transitions
+from trainer.models.transitions import SparseScores, Transitions
 
 
 class SasRec(Recommender):
@@ -227,7 +227,7 @@ class SasRec(Recommender):
     def _weighed_query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         return self.mixture.query(self._query(key, history), history)
 
-    def _counted(self, history: tf.Tensor) -> tuple[Few, ...]:
+    def _counted(self, history: tf.Tensor) -> tuple[SparseScores, ...]:
         return () if self.transitions is None else self.transitions(history)
 
     def _unit_items(self) -> tf.Tensor:

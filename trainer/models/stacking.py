@@ -11,7 +11,7 @@ import scipy.optimize
 from trainer.input_pipeline import Positions
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
-from trainer.models.transitions import Few
+from trainer.models.transitions import SparseScores
 
 _DISTANCES = 8  # events back, told apart for an item that was met before; further back is one more class
 # Items of each position that take part in the fit: about as many as are shown. On longer lists the likelihood is made
@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
     query: tf.Tensor
     index: tf.Tensor
     popular: tf.Tensor
-    counted: tuple[Few, ...]
+    counted: tuple[SparseScores, ...]
     history: tf.Tensor
 
 
@@ -69,7 +69,7 @@ class Stacking(keras.layers.Layer):
         slope = tf.where(_has_history(history), weights[1], weights[2])
         return tf.concat([weights[0] * learned, slope[:, None]], axis=1)
 
-    def correct(self, scores: tf.Tensor, counted: tuple[Few, ...], history: tf.Tensor) -> tf.Tensor:
+    def correct(self, scores: tf.Tensor, counted: tuple[SparseScores, ...], history: tf.Tensor) -> tf.Tensor:
         """Adds to float32 [b, items] scores what was counted and what was met, which concerns a few cells of them."""
         weights = self.weights_
         cells, ago = _met(history)

@@ -18,7 +18,7 @@ _PRIOR = 5.0  # events that an item's neighbours are spread over in addition: wh
 _FLOOR = 1e-3  # of a share, below which it counts as never seen
 
 
-class Few(NamedTuple):
+class SparseScores(NamedTuple):
     """A float32 [b, items] matrix with few entries: int64 [n, 2] places, each once, and their float32 [n] values."""
 
     at: tf.Tensor
@@ -66,7 +66,7 @@ class Transitions(keras.layers.Layer):
         both = np.concatenate(weight * 2)
         self.together.add(np.concatenate([earlier_item, other]), np.concatenate([other, earlier_item]), both)
 
-    def call(self, history: tf.Tensor) -> tuple[Few, Few]:
+    def call(self, history: tf.Tensor) -> tuple[SparseScores, SparseScores]:
         """How strongly int64 [b, h] histories, 0 in front, speak for the neighbours of their last items.
 
         Logarithms, because counts are spread over orders of magnitude.
@@ -112,7 +112,7 @@ class Neighbours(keras.layers.Layer):
         self.rows.scatter_nd_update(changed[:, None], rows)
         self.weights_.scatter_nd_update(changed[:, None], weights)
 
-    def spread(self, item: tf.Tensor, say: tf.Tensor) -> Few:
+    def spread(self, item: tf.Tensor, say: tf.Tensor) -> SparseScores:
         """The sums over int64 [b, n] items of `say` [b, n] times their neighbours' weights, as log(1 + sum / floor)."""
         rows = tf.cast(tf.gather(self.rows, item), tf.int64)
         weights = tf.gather(self.weights_, item) * say[:, :, None]
@@ -122,4 +122,4 @@ class Neighbours(keras.layers.Layer):
         # Merged cell by cell: to fill a row of the catalogue with zeros would cost more than all the rest.
         cells, place = tf.unique(cells)
         total = tf.math.unsorted_segment_sum(tf.boolean_mask(weights, there), place, tf.size(cells))
-        return Few(tf.stack([cells // self.items, cells % self.items], axis=1), tf.math.log1p(total / _FLOOR))
+        return SparseScores(tf.stack([cells // self.items, cells % self.items], axis=1), tf.math.log1p(total / _FLOOR))

@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from pipeline.erasure.id_matcher import IdMatcher
 from pipeline.erasure.journal import Journal, journal_path
 from pipeline.erasure.metadata import erase_in_store
-from pipeline.erasure.pending import due_lines, read_due
+from pipeline.erasure.pending import pending_lines, read_pending
 from pipeline.erasure.redaction import erase_in_file, erase_in_memory, exemplars_in
 from pipeline.erasure.search import count_in
 from tests.pipeline.made_store import MadeStore
@@ -112,7 +112,7 @@ def test_a_journal_is_read_back_and_joined_with_the_next(made: MadeStore) -> Non
     journal = Journal((b"a", "ü".encode()), {4: (7,)}, (100,), (11,))
     journal.save(made.config)
     assert Journal.load(made.config) == journal
-    assert "One was cut off" in due_lines(read_due(made.config), made.config)[0]
+    assert "One was cut off" in pending_lines(read_pending(made.config), made.config)[0]
     other = Journal((b"b",), {4: (9,), 5: (1,)}, (200,), (12,))
     assert other.joined(Journal.load(made.config)) == Journal(
         (b"a", b"b", "ü".encode()), {4: (7, 9), 5: (1,)}, (100, 200), (11, 12)

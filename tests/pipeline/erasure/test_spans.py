@@ -11,7 +11,7 @@ from components.span_pusher.version_folder import versions
 from components.suppression_list import SuppressionList
 from pipeline.erasure import spans
 from pipeline.erasure.errors import ErasureError
-from pipeline.erasure.pending import due_lines, read_due
+from pipeline.erasure.pending import pending_lines, read_pending
 from pipeline.erasure.recovery import end_erasures
 from pipeline.ledger.artifacts import read_artifacts
 from pipeline.ledger.runs import read_runs, run_id
@@ -78,15 +78,15 @@ def test_its_files_count_as_never_delivered(four: MadeStore) -> None:
 
 def test_the_day_after_must_be_run_again_before_a_new_one(four: MadeStore) -> None:
     spans.carry_out(four.config, spans.make_span_erasure(four.config, "2024-05-03"))
-    due = read_due(four.config)
-    assert due_lines(due, four.config) == [
+    pending = read_pending(four.config)
+    assert pending_lines(pending, four.config) == [
         "erasure   2024-05-04 stood on a day that was forgotten: `warmspan run --from 2024-05-04 --redo`."
     ]
     with pytest.raises(StateRemovedError, match=r"By `warmspan forget --span`: run the days after that one"):
         resolve(four, 5)
     assert resolve(four, 4) == {"history": []}, "from the state before the forgotten day, not from nothing"
     history(four, 4, revision=2)
-    assert read_due(four.config).empty
+    assert read_pending(four.config).empty
 
 
 def test_what_was_cut_off_is_ended_before_the_next_run_and_touches_nothing_after_it(four: MadeStore) -> None:

@@ -13,7 +13,7 @@ from pipeline.explain.explainer import Explainer, ExplainError, Explanation, bas
 from pipeline.explain.rendering import as_dict, as_lines, carried, clock, headline, lineage, span_ranges
 from pipeline.explain.trained_model import Ids, TrainedModel
 from pipeline.ledger.models import Model, ModelLineage
-from serving.bundle.attribution import asking, item_vectors, nearest
+from serving.bundle.attribution import item_vectors, nearest, score_fn_of
 from serving.bundle.retrieval_index import IndexSettings
 from serving.bundle.saved_model import SavedModel
 from tests.pipeline.hand_made_ledger import DAYS
@@ -44,7 +44,7 @@ def case(kind: str, folder: Path, table: str = "float32") -> Case:
     model = SavedModel("shop", 1, export(shop, folder / f"{kind} {table}", ITEMS, IndexSettings(table=table)))
     ids = Ids(shop.items, shop.keys, {}, shop.available)
     explainer = Explainer(
-        1, asking(model), TrainedModel(shop.model, ids), ids, shop.ids, item_vectors(model, shop.ids), (3, 4), ()
+        1, score_fn_of(model), TrainedModel(shop.model, ids), ids, shop.ids, item_vectors(model, shop.ids), (3, 4), ()
     )
     return Case(shop, explainer, method)
 

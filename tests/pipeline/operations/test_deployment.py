@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.app import app
 from pipeline.operations.deployment import write_deployment
-from pipeline.operations.promotion import move
+from pipeline.operations.promotion import assign_label
 from serving.deploy.deployment import DeployError
 from serving.tfs_config.model_config import read_models_config
 from tests.pipeline.made_store import MadeStore
@@ -56,7 +56,7 @@ def test_the_labels_that_are_moved_are_those_that_the_server_reads(made: MadeSto
         return dict(config.labels)
 
     assert seen() == {"stable": third, "canary": third}
-    move(made.config, "stable", second)
+    assign_label(made.config, "stable", second)
     assert seen() == {"stable": second, "canary": third}
     # Nothing that was written before is another one now.
     assert write_deployment(made.config, tmp_path / "out")

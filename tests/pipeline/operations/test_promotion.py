@@ -18,7 +18,7 @@ from components.span_pusher.version_labels import knows, read_labels
 from pipeline.cli.app import app
 from pipeline.config import Config
 from pipeline.metadata_store.connection import open_store
-from pipeline.operations.promotion import ReleaseError, begin, move, take_off
+from pipeline.operations.promotion import PromotionError, assign_label, remove_label, write_first_labels
 from pipeline.operations.rollback import carry_out, make_rollback
 from pipeline.planning.run_plan import Delivery
 from serving.bundle import Manifest, fingerprints
@@ -35,37 +35,37 @@ def labels(config: Config) -> dict[str, int]:
 
 def test_the_newest_is_promoted_then_the_canary(made):
     made.chain(3)
-    assert move(made.config, "stable") == {"stable": THREE}
-    assert move(made.config, "canary", TWO) == {"stable": THREE, "canary": TWO}
-    assert move(made.config, "stable") == {"stable": TWO, "canary": TWO} == labels(made.config)
+    assert assign_label(made.config, "stable") == {"stable": THREE}
+    assert assign_label(made.config, "canary", TWO) == {"stable": THREE, "canary": TWO}
+    assert assign_label(made.config, "stable") == {"stable": TWO, "canary": TWO} == labels(made.config)
     # There is nothing more to try out: the newest again.
-    assert move(made.config, "stable") == {"stable": THREE, "canary": TWO} == labels(made.config)
-    assert move(made.config, "stable", TWO) == {"stable": TWO, "canary": TWO} == labels(made.config)
-    assert take_off(made.config, "canary") == {"stable": TWO} == labels(made.config)
-    assert take_off(made.config, "stable") == {} == labels(made.config)
+    assert assign_label(made.config, "stable") == {"stable": THREE, "canary": TWO} == labels(made.config)
+    assert assign_label(made.config, "stable", TWO) == {"stable": TWO, "canary": TWO} == labels(made.config)
+    assert remove_label(made.config, "canary") == {"stable": TWO} == labels(made.config)
+    assert remove_label(made.config, "stable") == {} == labels(made.config)
 
 
 def test_both_labels_begin_at_the_newest_version_and_are_then_left_alone(made):
-    begin(made.config)
+    write_first_labels(made.config)
     assert (labels(made.config), knows(made.config.models_config_path, "shop")) == ({}, True)
     made.chain(2)
-    begin(made.config)
+    write_first_labels(made.config)
     assert labels(made.config) == {}
     made.config.models_config_path.unlink()
-    begin(made.config)
+    write_first_labels(made.config)
     assert labels(made.config) == {"stable": TWO, "canary": TWO}
-    move(made.config, "stable", ONE)
-    begin(made.config)
+    assign_label(made.config, "stable", ONE)
+    write_first_labels(made.config)
     assert labels(made.config) == {"stable": ONE, "canary": TWO}
     made.config.models_config_path.write_text("oops {")
-    with pytest.raises(ReleaseError, match="must be a ModelServerConfig in text form"):
-        begin(made.config)
+    with pytest.raises(PromotionError, match="must be a ModelServerConfig in text form"):
+        write_first_labels(made.config)
 
 
 def test_a_canary_without_a_stable_version_is_refused(made):
     made.chain(2)
-    with pytest.raises(ReleaseError, match=r"`stable` must name a version before .* Run `warmspan promote VERSION`"):
-        move(made.config, "canary", TWO)
+    with pytest.raises(PromotionError, match=r"`stable` must name a version before .* Run `warmspan promote VERSION`"):
+        assign_label(made.config, "canary", TWO)
     assert not made.config.models_config_path.exists()
 
 
@@ -73,25 +73,25 @@ def test_what_was_never_pushed_or_was_revoked_gets_no_label(made):
     made.chain(2)
     made.day("2024-05-03", TWO, blessed=False)
     for version, why in ((9, "Received: 9"), (THREE, "That one was trained and never pushed")):
-        with pytest.raises(ReleaseError, match=f"`VERSION` must be a version that was pushed.*{why}"):
-            move(made.config, "stable", version)
+        with pytest.raises(PromotionError, match=f"`VERSION` must be a version that was pushed.*{why}"):
+            assign_label(made.config, "stable", version)
     carry_out(made.config, make_rollback(made.config, bad=TWO), "bots")
-    with pytest.raises(ReleaseError, match=f"must not be revoked. Received: {TWO}, revoked: bots"):
-        move(made.config, "stable", TWO)
-    assert move(made.config, "stable") == {"stable": ONE}
+    with pytest.raises(PromotionError, match=f"must not be revoked. Received: {TWO}, revoked: bots"):
+        assign_label(made.config, "stable", TWO)
+    assert assign_label(made.config, "stable") == {"stable": ONE}
 
 
 def test_before_the_first_push_there_is_nothing_to_promote(made):
-    with pytest.raises(ReleaseError, match="Received: none that is not revoked"):
-        move(made.config, "stable")
+    with pytest.raises(PromotionError, match="Received: none that is not revoked"):
+        assign_label(made.config, "stable")
 
 
 def test_a_labelled_version_outlives_keep_versions_and_one_that_was_dropped_comes_back(made):
     made.chain(4)
-    move(made.config, "stable", TWO)
+    assign_label(made.config, "stable", TWO)
     drop_old(made.config.serving_path, 1, labels(made.config).values())
     assert versions(made.config.serving_path) == [TWO, FOUR]
-    move(made.config, "stable", ONE)
+    assign_label(made.config, "stable", ONE)
     assert versions(made.config.serving_path) == [ONE, TWO, FOUR]
 
 
@@ -115,8 +115,8 @@ def test_the_commands_for_labels_say_where_they_are_written(made):
 def test_the_status_names_what_is_served_under_which_label(made):
     made.chain(3)
     assert "served    2024050301\nchampion  2024050301" in invoke(made, "status").stdout
-    move(made.config, "stable", ONE)
-    move(made.config, "canary", TWO)
+    assign_label(made.config, "stable", ONE)
+    assign_label(made.config, "canary", TWO)
     said = invoke(made, "status").stdout
     assert f"stable    {ONE}\ncanary    {TWO}\nnewest    {THREE}, without a label\nchampion  {THREE}" in said
 
@@ -195,7 +195,7 @@ def test_a_server_follows_promote_canary_and_rollback(tmp_path):
     made = MadeStore(tmp_path, make=half_plus)
     made.chain(4)
     shutil.rmtree(made.config.serving_path / str(ONE))  # let go by push.keep_versions
-    move(made.config, "stable", TWO)
+    assign_label(made.config, "stable", TWO)
     with RestServer(made.config.models_config_path, poll_seconds=0.05) as server:
 
         def ask(path: str = "") -> Any:
@@ -204,7 +204,7 @@ def test_a_server_follows_promote_canary_and_rollback(tmp_path):
             return response.json().get("predictions", [response.status])[0]
 
         assert (ask("/labels/stable"), ask("/labels/canary"), ask()) == (2.0, 400, 4.0)
-        move(made.config, "canary", THREE)
+        assign_label(made.config, "canary", THREE)
         eventually(lambda: ask("/labels/canary") == 3.0)
 
         # From the very moment of its push a version can be the canary and then the stable one: no request fails.
@@ -219,14 +219,14 @@ def test_a_server_follows_promote_canary_and_rollback(tmp_path):
             thread.start()
         try:
             made.day("2024-05-05", FOUR)
-            move(made.config, "canary", FIVE)
+            assign_label(made.config, "canary", FIVE)
             eventually(lambda: ask("/labels/canary") == 5.0)
-            move(made.config, "stable")
+            assign_label(made.config, "stable")
             eventually(lambda: ask("/labels/stable") == 5.0)
             # A version that had been let go is loaded first.
-            move(made.config, "stable", ONE)
+            assign_label(made.config, "stable", ONE)
             eventually(lambda: ask("/labels/stable") == 1.0)
-            move(made.config, "stable", FIVE)
+            assign_label(made.config, "stable", FIVE)
             eventually(lambda: ask("/labels/stable") == 5.0)
             # Both labels leave what is revoked.
             carry_out(made.config, make_rollback(made.config, bad=TWO), "bots")

@@ -25,7 +25,7 @@ users = st.integers(0, KEYS + 3).map(lambda number: b"user %d" % number) | paddi
 one_request = st.tuples(users, lists, lists, lists | st.just([]), st.integers(-1, MAX_K + 3))
 requests = st.lists(one_request, min_size=1, max_size=8)
 
-Ask = Callable[..., dict[str, np.ndarray]]
+ScoreFn = Callable[..., dict[str, np.ndarray]]
 Scores = Callable[[Sequence[bytes], Sequence[Sequence[bytes]]], np.ndarray]
 
 
@@ -50,7 +50,7 @@ def scores(request: pytest.FixtureRequest, shop: Shop) -> Scores:
 
 
 @pytest.fixture(scope="module")
-def ask(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Ask:
+def ask(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> ScoreFn:
     return loaded(export(shop, tmp_path_factory.mktemp("shop") / "bundle", MAX_K))
 
 
@@ -66,7 +66,7 @@ def agree(got: list[tuple[float, bytes]], best: list[tuple[float, bytes]], k: in
 
 @settings(max_examples=350)  # of three requests and more on average, for each of the models
 @given(batch=requests)
-def test_recommend_is_brute_force(shop: Shop, scores: Scores, ask: Ask, batch: list) -> None:
+def test_recommend_is_brute_force(shop: Shop, scores: Scores, ask: ScoreFn, batch: list) -> None:
     user, history, exclude, candidates, k = (list(column) for column in zip(*batch, strict=True))
     answer = ask(
         "recommend",
@@ -89,7 +89,7 @@ def test_recommend_is_brute_force(shop: Shop, scores: Scores, ask: Ask, batch: l
 
 @settings(max_examples=30)
 @given(batch=requests)
-def test_the_default_is_recommend_without_anything_asked_for(ask: Ask, batch: list) -> None:
+def test_the_default_is_recommend_without_anything_asked_for(ask: ScoreFn, batch: list) -> None:
     user, history = ([column[at] for column in batch] for at in (0, 1))
     plain = ask("serving_default", user_id=user, history=history)
     nothing = [[] for _ in batch]
@@ -108,7 +108,7 @@ def test_the_default_is_recommend_without_anything_asked_for(ask: Ask, batch: li
 
 @settings(max_examples=30)
 @given(batch=requests)
-def test_rank_is_the_score_of_what_can_be_had(shop: Shop, scores: Scores, ask: Ask, batch: list) -> None:
+def test_rank_is_the_score_of_what_can_be_had(shop: Shop, scores: Scores, ask: ScoreFn, batch: list) -> None:
     user, history, _, candidates, _ = (list(column) for column in zip(*batch, strict=True))
     answer = ask("rank", user_id=user, history=history, candidates=candidates)["scores"]
     of_all = scores(user, history)
@@ -118,7 +118,7 @@ def test_rank_is_the_score_of_what_can_be_had(shop: Shop, scores: Scores, ask: A
         np.testing.assert_allclose(answer[row][: len(listed)], np.array(wanted, np.float32), rtol=2e-4, atol=1e-4)
 
 
-def test_a_withdrawn_item_is_never_answered_but_still_says_what_a_user_likes(shop: Shop, ask: Ask) -> None:
+def test_a_withdrawn_item_is_never_answered_but_still_says_what_a_user_likes(shop: Shop, ask: ScoreFn) -> None:
     gone = b"item 9"
     assert gone not in shop.catalogue.items or not shop.available[9]
     alone = ask("recommend", user_id=[b""], history=[[]], exclude=[[]], candidates=[[gone]], k=np.zeros(1, np.int32))
@@ -127,7 +127,7 @@ def test_a_withdrawn_item_is_never_answered_but_still_says_what_a_user_likes(sho
     assert not np.allclose(with_it, without)
 
 
-def test_embedded_vectors_multiply_to_the_scores(shop: Shop, ask: Ask) -> None:
+def test_embedded_vectors_multiply_to_the_scores(shop: Shop, ask: ScoreFn) -> None:
     request = {"user_id": [b"user 3"], "history": [[b"item 1", b"item 2"]]}
     listed = [[b"item 7", b"item 8", b"item 20", b"nobody's", b""]]
     if shop.model.dot_product is None:

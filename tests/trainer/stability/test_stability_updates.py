@@ -142,11 +142,11 @@ def test_the_adaptive_weight_is_that_of_memory_and_span(first, monkeypatch):
     weights: list[float] = []
     made = Distillation.__init__
 
-    def noting(self, teacher, batches, weight, *others):
+    def record_slot(self, teacher, batches, weight, *others):
         weights.append(weight)
         made(self, teacher, batches, weight, *others)
 
-    monkeypatch.setattr(Distillation, "__init__", noting)
+    monkeypatch.setattr(Distillation, "__init__", record_slot)
     adaptive = Stability(replay=ReplaySettings(10), distillation=DistillationSettings(weight=0.8, adaptive=True))
     train(1, first, stability=adaptive)
     # Ten sequences of five positions are remembered, forty of five are new, and no item is.
