@@ -11,13 +11,13 @@ import pyarrow as pa
 from components.span_example_gen.checks import check
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.hashing import hash_events
-from components.span_example_gen.readers.raw_batch import ArtifactRecord
+from components.span_example_gen.readers.raw_batch import FilePiece
 from components.span_example_gen.readers.registry import reader_of
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import SHARD_ROWS, Summary, reject_lines, write_shard
 from components.suppression_list import SuppressionList
 
-Task = tuple[int, tuple[ArtifactRecord, ...]]
+Task = tuple[int, tuple[FilePiece, ...]]
 
 
 class CleanFn(beam.DoFn):
@@ -36,7 +36,7 @@ class CleanFn(beam.DoFn):
             # Not raised: Beam would hide the message in a trace. The plan raises it, in the caller's process.
             yield Summary(number, error=str(error))
 
-    def _clean(self, number: int, pieces: tuple[ArtifactRecord, ...]) -> Iterator[Summary]:
+    def _clean(self, number: int, pieces: tuple[FilePiece, ...]) -> Iterator[Summary]:
         _, read = reader_of(self._settings.format)
         summary = Summary(number)
         events: list[pa.RecordBatch] = []

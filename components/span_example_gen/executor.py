@@ -117,7 +117,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "PipelineArtifacts" >> beam.Create(tasks)
+                | "Pieces" >> beam.Create(tasks)
                 | "SpreadPieces" >> beam.Reshuffle()
                 | "Clean" >> beam.ParDo(CleanFn(settings, window, shards, forgotten))
                 | "Summaries" >> beam.combiners.ToList()

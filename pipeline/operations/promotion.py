@@ -21,8 +21,8 @@ def assign_label(config: Config, label: str, version: int | None = None) -> dict
       All labels with their versions.
 
     Raises:
-      ReleaseError: the version was never pushed, was revoked, or can't be brought back into the folder; or a canary is
-        asked for before there is a `stable`.
+      PromotionError: the version was never pushed, was revoked, or can't be brought back into the folder; or a canary
+        is asked for before there is a `stable`.
       LockedError: a run is going on.
     """
     with alone(config.root):
@@ -50,7 +50,7 @@ def assign_label(config: Config, label: str, version: int | None = None) -> dict
 def remove_label(config: Config, label: str) -> dict[str, int]:
     """Takes a label away; `stable` takes `canary` with it, and the newest version is served again.
 
-    Returns and raises as `move`.
+    Returns and raises as `assign_label`.
     """
     with alone(config.root):
         labels = _labels(config)
@@ -68,7 +68,7 @@ def write_first_labels(config: Config) -> None:
     Both labels get the newest version. Before the first push there are none.
 
     Raises:
-      ReleaseError: the file is there and can't be used.
+      PromotionError: the file is there and can't be used.
       LockedError: a run is going on.
     """
     if _known(config):

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from components.span_example_gen import SpanError
 from components.span_example_gen.readers import line_chunks, raw_batch
-from components.span_example_gen.readers.raw_batch import ArtifactRecord
+from components.span_example_gen.readers.raw_batch import FilePiece
 from tests.components.span_example_gen_ingest import COLUMNS, FILE, HEADER, START, deliver, ingest, keys
 
 ODD_IDS = [
@@ -280,5 +280,5 @@ def test_json_numbers_with_and_without_fraction_are_one_float_feature(
 
 def test_small_files_share_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_batch, "PIECE_BYTES", 100)
-    tasks = raw_batch.group_pieces([ArtifactRecord("p", "p", size=size) for size in (40, 40, 40, 300, 10)])
+    tasks = raw_batch.group_pieces([FilePiece("p", "p", size=size) for size in (40, 40, 40, 300, 10)])
     assert [[piece.size for piece in task] for task in tasks] == [[40, 40], [40], [300], [10]]

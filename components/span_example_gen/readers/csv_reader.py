@@ -15,11 +15,11 @@ import pyarrow.csv
 
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.line_chunks import BOM, cut_at_lines, first_line, line_chunks
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, ArtifactRecord, RawBatch
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, RawBatch
 from components.span_example_gen.readers.required_columns import require_columns
 
 
-def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
+def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """Reads the header and cuts the file into pieces.
 
     Raises:
@@ -35,10 +35,10 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
     if not header:
         raise SpanError(f"{name} must start with a line of column names. Received: an empty line or file.")
     require_columns(name, columns, header)
-    return cut_at_lines(ArtifactRecord(path, name, start=len(line), first_row=2, header=tuple(header)), _one_row_a_line)
+    return cut_at_lines(FilePiece(path, name, start=len(line), first_row=2, header=tuple(header)), _one_row_a_line)
 
 
-def read(piece: ArtifactRecord, columns: Sequence[str]) -> Iterator[RawBatch]:
+def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     """Yields the piece's rows; those with a wrong number of fields, broken quotes or bytes not UTF-8 are malformed."""
     row = piece.first_row
     chunks = line_chunks(piece)

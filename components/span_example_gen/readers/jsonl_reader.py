@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.line_chunks import BOM, cut_at_lines, first_line, line_chunks
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, ArtifactRecord, Kind, RawBatch
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, Kind, RawBatch
 from components.span_example_gen.readers.required_columns import require_columns
 
 # Digits and sign of an integer that surely fits into 64 bits.
@@ -30,7 +30,7 @@ class _Float(str):
 _DECODER = json.JSONDecoder(parse_int=_Int, parse_float=_Float, parse_constant=_Float)
 
 
-def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
+def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """Cuts the file into pieces.
 
     Raises:
@@ -46,10 +46,10 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
         require_columns(name, columns, list(row))
     elif not line.strip():
         raise SpanError(f"{name} must hold one JSON object a line. Received: an empty first line or file.")
-    return cut_at_lines(ArtifactRecord(path, name))
+    return cut_at_lines(FilePiece(path, name))
 
 
-def read(piece: ArtifactRecord, columns: Sequence[str]) -> Iterator[RawBatch]:
+def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     """Yields the piece's rows; lines that are no JSON object are malformed, blank lines are passed over."""
     values: dict[str, list[Any]] = {name: [] for name in columns}
     rows: list[int] = []

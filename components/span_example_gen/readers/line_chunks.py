@@ -10,12 +10,12 @@ from typing import Any
 from tfx.dsl.io import fileio
 
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.readers.raw_batch import PIECE_BYTES, ArtifactRecord
+from components.span_example_gen.readers.raw_batch import PIECE_BYTES, FilePiece
 
 BOM = b"\xef\xbb\xbf"
 
 
-def line_chunks(piece: ArtifactRecord) -> Iterator[bytes]:
+def line_chunks(piece: FilePiece) -> Iterator[bytes]:
     """Yields the piece's bytes in parts of about `PIECE_BYTES`, each of whole lines (a line has no upper length)."""
     with fileio.open(piece.path, "rb") as raw:
         stream = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
@@ -35,7 +35,7 @@ def line_chunks(piece: ArtifactRecord) -> Iterator[bytes]:
             yield rest
 
 
-def cut_at_lines(file: ArtifactRecord, separable: Callable[[bytes], bool] = lambda block: True) -> list[ArtifactRecord]:
+def cut_at_lines(file: FilePiece, separable: Callable[[bytes], bool] = lambda block: True) -> list[FilePiece]:
     """Cuts the rest of a file, from `file.start` (line `file.first_row`) on, into pieces of whole lines.
 
     From the first block on that is not `separable` a line end may stand inside a value: what follows stays one piece.
@@ -44,7 +44,7 @@ def cut_at_lines(file: ArtifactRecord, separable: Callable[[bytes], bool] = lamb
     size = int(fileio.stat(file.path).length)
     if file.path.endswith(".gz"):
         return [_piece(file, file.start, None, file.first_row, 4 * size)]
-    pieces: list[ArtifactRecord] = []
+    pieces: list[FilePiece] = []
     start, row, rest = file.start, file.first_row, b""
     with fileio.open(file.path, "rb") as stream:
         stream.seek(start)
@@ -65,12 +65,12 @@ def cut_at_lines(file: ArtifactRecord, separable: Callable[[bytes], bool] = lamb
 
 def first_line(path: str) -> bytes:
     """The first line with its end, empty for an empty file."""
-    chunk = next(line_chunks(ArtifactRecord(path, path)), b"")
+    chunk = next(line_chunks(FilePiece(path, path)), b"")
     return chunk[: chunk.find(b"\n") + 1] or chunk
 
 
-def _piece(file: ArtifactRecord, start: int, length: int | None, row: int, size: int) -> ArtifactRecord:
-    return ArtifactRecord(file.path, file.name, start, length, row, file.header, size)
+def _piece(file: FilePiece, start: int, length: int | None, row: int, size: int) -> FilePiece:
+    return FilePiece(file.path, file.name, start, length, row, file.header, size)
 
 
 def _read(stream: Any, size: int, path: str) -> bytes:

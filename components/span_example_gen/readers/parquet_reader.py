@@ -11,11 +11,11 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, ArtifactRecord, Kind, RawBatch
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, Kind, RawBatch
 from components.span_example_gen.readers.required_columns import require_columns
 
 
-def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
+def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """Reads the file's footer.
 
     Raises:
@@ -33,12 +33,12 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
     pieces, first_row = [], 1
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).total_byte_size
-        pieces.append(ArtifactRecord(path, name, group, None, first_row, size=size))
+        pieces.append(FilePiece(path, name, group, None, first_row, size=size))
         first_row += metadata.row_group(group).num_rows
     return pieces
 
 
-def read(piece: ArtifactRecord, columns: Sequence[str]) -> Iterator[RawBatch]:
+def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     """Yields the row group's rows, typed as the file has them, dictionaries decoded."""
     first = piece.first_row
     with _open(piece.path) as stream:

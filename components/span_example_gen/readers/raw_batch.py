@@ -17,7 +17,7 @@ Kind = Literal["bytes", "int", "float"] | None
 
 
 @dataclasses.dataclass(frozen=True)
-class ArtifactRecord:
+class FilePiece:
     """A part of one file that is read on its own.
 
     `start` and `length` are bytes for text (length None: to the end), row groups for Parquet; unused for TFRecord.
@@ -48,10 +48,10 @@ class RawBatch:
     kinds: dict[str, Kind] = dataclasses.field(default_factory=dict)
 
 
-def group_pieces(pieces: Iterable[ArtifactRecord]) -> list[tuple[ArtifactRecord, ...]]:
+def group_pieces(pieces: Iterable[FilePiece]) -> list[tuple[FilePiece, ...]]:
     """Packs neighbours into tasks of about `PIECE_BYTES`, so that many small files do not become many small files."""
-    tasks: list[tuple[ArtifactRecord, ...]] = []
-    current: list[ArtifactRecord] = []
+    tasks: list[tuple[FilePiece, ...]] = []
+    current: list[FilePiece] = []
     size = 0
     for piece in pieces:
         if current and size + piece.size > PIECE_BYTES:

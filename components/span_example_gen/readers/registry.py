@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from components.span_example_gen.readers import csv_reader, jsonl_reader, parquet_reader
-from components.span_example_gen.readers.raw_batch import ArtifactRecord, RawBatch
+from components.span_example_gen.readers.raw_batch import FilePiece, RawBatch
 
-Plan = Callable[[str, str, Sequence[str]], list[ArtifactRecord]]
-Read = Callable[[ArtifactRecord, Sequence[str]], Iterator[RawBatch]]
+Plan = Callable[[str, str, Sequence[str]], list[FilePiece]]
+Read = Callable[[FilePiece, Sequence[str]], Iterator[RawBatch]]
 
 
 def reader_of(format: str) -> tuple[Plan, Read]:

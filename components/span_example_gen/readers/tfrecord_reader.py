@@ -13,11 +13,11 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.parquet_reader import kind_of
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, ArtifactRecord, RawBatch
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, RawBatch
 from components.span_example_gen.readers.required_columns import require_columns
 
 
-def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
+def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """One piece a file: only from its start can its records be found.
 
     Raises:
@@ -32,10 +32,10 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[ArtifactRecord]:
         break
     else:
         raise SpanError(f"{name} must hold records of tf.Example. Received: an empty file.")
-    return [ArtifactRecord(path, name, size=int(fileio.stat(path).length) * (4 if path.endswith(".gz") else 1))]
+    return [FilePiece(path, name, size=int(fileio.stat(path).length) * (4 if path.endswith(".gz") else 1))]
 
 
-def read(piece: ArtifactRecord, columns: Sequence[str]) -> Iterator[RawBatch]:
+def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     """Yields the file's rows; a record that is no tf.Example, or has several values in a column, is malformed."""
     decoder = ExamplesToRecordBatchDecoder()
     first = piece.first_row

@@ -49,7 +49,7 @@ def make_layout(metric: str, intervals: bool) -> layout_pb2.Layout:
     ]
     if intervals:
         quality.insert(2, _margin(f"gate: candidate less champion, {metric}, with its interval", metric))
-    groups = {"Data": _DATA, "Tables": _TABLES, "Diagnostics": _HEALTH, "Cost": _COST}
+    groups = {"Data": _DATA, "Tables": _TABLES, "Health": _HEALTH, "Cost": _COST}
     return layout_pb2.Layout(
         category=[
             layout_pb2.Category(title="Quality", chart=quality),
