@@ -153,8 +153,8 @@ class _PeakMemory(threading.Thread):
         while not self._ended.wait(0.05):
             try:
                 process = psutil.Process(self._pid)
-                lineage = [process, *process.children(recursive=True)]
-                self.bytes = max(self.bytes, sum(member.memory_info().rss for member in lineage))
+                processes = [process, *process.children(recursive=True)]
+                self.bytes = max(self.bytes, sum(member.memory_info().rss for member in processes))
             except psutil.Error:
                 continue
 
