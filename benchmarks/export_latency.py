@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import Manifest, write_bundle
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.protocols import Catalogue
 from serving.bundle.reference_answers import Reference, make_reference
-from serving.bundle.retrieval_index import IndexSettings
 from serving.bundle.saved_model import SavedModel
 from serving.bundle.signatures import Signatures
 from trainer.keras2 import tf

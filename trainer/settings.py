@@ -1,11 +1,17 @@
-"""The one definition of what can be set of learning: model, policy, schedule and stability. No TensorFlow here."""
+"""What can be set of learning: the one definition, with its defaults and its bounds. No TensorFlow here.
+
+The section `update` of a settings file is `Policy` with what the pipeline adds to it. A value out of its bounds, or a
+setting that there is not, is refused where it is given.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic.dataclasses import dataclass
 
 NewRows = Literal["cooccurrence", "mean", "random"]
 SelectionName = Literal["reservoir", "recency", "frequency", "herding"]
@@ -13,39 +19,37 @@ DistilledBatches = Literal["replayed", "new", "both"]
 OptimizerName = Literal["adagrad", "adam"]
 Watch = Literal["loss", "recall", "ndcg", "mrr"]
 
+PositiveRate = Annotated[float, pydantic.Field(gt=0)]
 
-@dataclasses.dataclass(frozen=True)
+_KNOWN = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_KNOWN)
 class Schedule:
-    """How the learning rate changes.
+    """The learning rate within a span, and what a span finds of the optimizer's accumulators.
 
     Attributes:
       within: `constant`; `cosine`: up in a straight line, then down along half a cosine; or `plateau`: down by `factor`
         whenever what is watched on the held-out part has not improved for `patience` epochs.
-      warm_up: share of a span's steps that go up, in [0, 1], for `cosine`.
+      warm_up: share of a span's steps that go up, for `cosine`.
       final: where the cosine ends, as a share of the peak.
-      factor: of the rate after a plateau, in (0, 1).
-      patience: epochs, at least 1. Where it is above the update's own patience, training stops first.
-      rates: peaks to choose from at the start of each span by `probe_steps` steps with each (see `probe`); empty for
-        the policy's one.
-      probe_steps: at least 1.
       slots: what a span finds of the accumulators of the spans before: `carry` all, `reset` nothing, `decay` a part.
-      keep: that part, in [0, 1].
+      keep: that part.
+      factor: of the rate after a plateau.
+      patience: epochs. Where it is above the update's own patience, training stops first.
+      rates: peaks to choose from at the start of each span by `probe_steps` steps with each (see
+        `learning_rate_probe`); empty for the policy's one.
     """
 
     within: Literal["constant", "cosine", "plateau"] = "constant"
-    warm_up: float = 0.1
-    final: float = 0.0
+    warm_up: float = pydantic.Field(default=0.1, ge=0, le=1)
+    final: float = pydantic.Field(default=0.0, ge=0, le=1)
     slots: Literal["carry", "reset", "decay"] = "carry"
-    keep: float = 0.5
-    factor: float = 0.5
-    patience: int = 1
-    rates: tuple[float, ...] = ()
-    probe_steps: int = 50
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Schedule:
-        """Reads what `dataclasses.asdict` gives, through JSON too; what is not given has its default."""
-        return cls(**{**raw, "rates": tuple(raw.get("rates", ()))})
+    keep: float = pydantic.Field(default=0.5, ge=0, le=1)
+    factor: float = pydantic.Field(default=0.5, gt=0, lt=1)
+    patience: int = pydantic.Field(default=1, ge=1)
+    rates: tuple[PositiveRate, ...] = ()
+    probe_steps: int = pydantic.Field(default=50, ge=1)
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the peak learning rate at `step` (from 0) of a span's `steps`, above 0 on the way up.
@@ -62,112 +66,122 @@ class Schedule:
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * way))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class ReplaySettings:
-    """See `replay.Replay` and `selection`. `budget`: sequences kept, 0 for none; `half_life`: in spans, of `recency`.
+    """Old training sequences that are learned again, see `replay.Replay`: `budget` of them are kept, 0 for none.
 
-    `fraction`: replayed positions a new one.
+    Each batch comes with `fraction` times as many old positions, whose loss counts `weight` times. `selection` says
+    which are kept: all as likely (`reservoir`), younger ones rather (`recency`, half as likely with every `half_life`
+    spans), items by how often they occur (`frequency`), and of each item those that stand for it best (`herding`).
     """
 
-    budget: int = 0
-    fraction: float = 0.5
-    weight: float = 0.5
+    budget: int = pydantic.Field(default=0, ge=0)
+    fraction: float = pydantic.Field(default=0.5, gt=0)
+    weight: float = pydantic.Field(default=0.5, ge=0)
     selection: SelectionName = "reservoir"
-    half_life: float = 7.0
+    half_life: float = pydantic.Field(default=7.0, gt=0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class DistillationSettings:
-    """See `distillation.Distillation`. `weight` 0 is off; `adaptive` makes it the base of ADER's."""
+    """Holds the candidate to the champion's scores of the items that both have; a `weight` of 0 does not.
 
-    weight: float = 0.0
+    See `distillation.Distillation`. `batches`: from the memory (`replayed`), of the span (`new`), or `both`. `adaptive`
+    makes `weight` the base of one that follows the share of old items and of remembered positions, as ADER's does. At
+    most `candidates` items, but for those of the batch, are compared in a step.
+    """
+
+    weight: float = pydantic.Field(default=0.0, ge=0)
     adaptive: bool = False
-    temperature: float = 1.0
+    temperature: float = pydantic.Field(default=1.0, gt=0)
     batches: DistilledBatches = "both"
-    candidates: int = 2000
+    candidates: int = pydantic.Field(default=2000, ge=1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class ProximalSettings:
-    """See `proximal.Proximal`. `strength` 0 is off."""
+    """Pulls the weights that a batch uses towards the champion's (`proximal.Proximal`); a `strength` of 0 does not."""
 
-    strength: float = 0.0
+    strength: float = pydantic.Field(default=0.0, ge=0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class EwcSettings:
-    """See `ewc.Ewc`. `strength` 0 is off. `sample`: positions that the Fisher information is estimated on."""
+    """Pulls them the harder the more the old days depend on them (`ewc.Ewc`), as `sample` positions tell."""
 
-    strength: float = 0.0
-    sample: int = 1000
+    strength: float = pydantic.Field(default=0.0, ge=0)
+    sample: int = pydantic.Field(default=1000, ge=1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class PartialSettings:
-    """See `partial`. Patterns of the paths of variables: which stay, and by what factor others' rates differ."""
+    """Variables by patterns of their paths, `*` for any text: those in `freeze` stay as they are (see `freezing`).
+
+    `rates` multiplies the learning rate of others, for example `{item_embedding/*: 0.1}`; the last that fits counts.
+    """
 
     freeze: tuple[str, ...] = ()
-    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    rates: dict[str, PositiveRate] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class ShrinkSettings:
-    """See `shrink_perturb`. `factor` 1 and `noise` 0 are off. `variables`: patterns of their paths."""
+    """At the start of a span weights are multiplied by `factor`, and `noise` times normal noise is added to them.
 
-    factor: float = 1.0
-    noise: float = 0.0
-    variables: tuple[str, ...] = ("*",)
+    See `shrink_perturb`. `factor` 1 and `noise` 0 are off. `variables`: patterns of their paths.
+    """
+
+    factor: float = pydantic.Field(default=1.0, gt=0, le=1)
+    noise: float = pydantic.Field(default=0.0, ge=0)
+    variables: tuple[str, ...] = pydantic.Field(default=("*",), min_length=1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class AveragingSettings:
-    """See `averaging`. `share` of a span's new weights in those that are kept; 1 is off."""
+    """After a span, `share` of its weights and the rest of those before it are kept; 1 keeps the new ones alone."""
 
-    share: float = 1.0
+    share: float = pydantic.Field(default=1.0, gt=0, le=1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class Stability:
-    """Which parts are on, and how much each counts. All are off by default."""
+    """What keeps the old days from being forgotten. All off by default; they add up.
+
+    Raises:
+      ValueError: distillation needs a memory that is not kept.
+    """
 
     replay: ReplaySettings = dataclasses.field(default_factory=ReplaySettings)
-    proximal: ProximalSettings = dataclasses.field(default_factory=ProximalSettings)
     distillation: DistillationSettings = dataclasses.field(default_factory=DistillationSettings)
+    proximal: ProximalSettings = dataclasses.field(default_factory=ProximalSettings)
     ewc: EwcSettings = dataclasses.field(default_factory=EwcSettings)
     partial: PartialSettings = dataclasses.field(default_factory=PartialSettings)
     shrink: ShrinkSettings = dataclasses.field(default_factory=ShrinkSettings)
     averaging: AveragingSettings = dataclasses.field(default_factory=AveragingSettings)
 
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Stability:
-        """Reads what `dataclasses.asdict` gives, through JSON too; what is not given has its default."""
-        return cls(
-            replay=ReplaySettings(**raw.get("replay", {})),
-            proximal=ProximalSettings(**raw.get("proximal", {})),
-            distillation=DistillationSettings(**raw.get("distillation", {})),
-            ewc=EwcSettings(**raw.get("ewc", {})),
-            partial=PartialSettings(**_tuples(raw.get("partial", {}))),
-            shrink=ShrinkSettings(**_tuples(raw.get("shrink", {}))),
-            averaging=AveragingSettings(**raw.get("averaging", {})),
-        )
+    @pydantic.model_validator(mode="after")
+    def _remembers(self) -> Stability:
+        distil = self.distillation
+        if distil.weight and not self.replay.budget and (distil.adaptive or distil.batches == "replayed"):
+            raise ValueError(
+                "distillation that is adaptive or on replayed batches needs a memory. Received: a `replay.budget` of "
+                "0. Set `replay.budget`."
+            )
+        return self
 
 
-def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class ModelSpec:
     """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments."""
 
     type: str
-    params: dict
+    params: dict[str, Any]
     history_length: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN)
 class Policy:
-    """How a span changes a model; the `update` section of the settings.
+    """How a span changes a model.
 
     `initial_accumulator` is Adagrad's: a row's first steps are as long as the learning rate where it is far below the
     row's squared gradients, which are small under a mean over the batch; at Keras's 0.1 a seldom row hardly moves.
@@ -176,26 +190,17 @@ class Policy:
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     """
 
-    epochs: int = 5
-    cold_epochs: int | None = None
-    batch_size: int = 256
+    epochs: int = pydantic.Field(default=5, ge=1)
+    cold_epochs: int | None = pydantic.Field(default=None, ge=1)
+    batch_size: int = pydantic.Field(default=256, ge=1)
     optimizer: OptimizerName = "adagrad"
-    learning_rate: float = 0.1
-    initial_accumulator: float = 0.1
-    clip_norm: float | None = 10.0
-    weight_decay: float = 0.0
-    patience: int = 1
+    learning_rate: float = pydantic.Field(default=0.05, gt=0)
+    initial_accumulator: float = pydantic.Field(default=1e-6, ge=0)
+    clip_norm: float | None = pydantic.Field(default=10.0, gt=0)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    patience: int = pydantic.Field(default=1, ge=0)
     watch: Watch = "loss"
     new_rows: NewRows = "cooccurrence"
     seed: int = 1
     stability: Stability = dataclasses.field(default_factory=Stability)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Policy:
-        """Reads what `dataclasses.asdict` gives; what is not given has its default."""
-        parts = {
-            "stability": Stability.from_dict(raw.get("stability", {})),
-            "schedule": Schedule.from_dict(raw.get("schedule", {})),
-        }
-        return cls(**{**raw, **parts})

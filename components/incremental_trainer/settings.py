@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
 
-from serving.bundle.retrieval_index import IndexSettings
+import pydantic
+
+from serving.bundle.index_settings import IndexSettings
 from trainer.settings import ModelSpec, Policy
 
 
@@ -45,11 +46,4 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        raw: dict[str, Any] = json.loads(text)
-        parts = {
-            "model": ModelSpec(**raw["model"]),
-            "policy": Policy.from_dict(raw["policy"]),
-            "index": IndexSettings(**raw["index"]),
-            "columns": None if raw["columns"] is None else tuple(raw["columns"]),
-        }
-        return cls(**{**raw, **parts})
+        return pydantic.TypeAdapter(cls).validate_json(text)

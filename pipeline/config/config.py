@@ -70,7 +70,7 @@ class Config(Section):
     vocabulary: Vocabulary = Vocabulary()
     history: History = History()
     model: Model = Model()
-    update: Update = Update()
+    update: Update = pydantic.Field(default_factory=Update)
     gate: Gate = Gate()
     push: Push = Push()
     serving: Serving = Serving()

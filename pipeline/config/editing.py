@@ -74,7 +74,7 @@ def _changes(before: Config, wanted: Config) -> dict[tuple[str, ...], Any]:
             changes[where] = new
 
     for section in _SECTIONS:
-        compare((section,), *(getattr(config, section).model_dump(mode="json") for config in (before, wanted)))
+        compare((section,), *(config.model_dump(mode="json")[section] for config in (before, wanted)))
     return changes
 
 

@@ -12,6 +12,7 @@ import pydantic
 import yaml
 
 from pipeline.config.config import Config, ConfigError
+from pipeline.config.section import is_section, settings_in
 
 
 class _Loader(yaml.SafeLoader):
@@ -95,7 +96,7 @@ def _explain(error: pydantic.ValidationError) -> list[str]:
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             near = _nearest(str(problem["loc"][-1]), _known_keys(problem["loc"][:-1]))
             lines.append(f"  `{where}` is not a setting. Did you mean `{near}`?")
         elif problem["type"] == "missing":
@@ -116,8 +117,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The settings of the section at `location`, through the lists and mappings that hold sections."""
     annotation: Any = Config
     for part in location:
-        if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-            annotation = annotation.model_fields[str(part)].annotation
+        if is_section(annotation):
+            annotation = settings_in(annotation)[str(part)].annotation
         else:
             annotation = next(inner for inner in reversed(typing.get_args(annotation)) if inner is not Ellipsis)
-    return list(annotation.model_fields)
+    return list(settings_in(annotation))

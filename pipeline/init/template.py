@@ -9,6 +9,7 @@ import pydantic
 import yaml
 
 from pipeline.config import Config
+from pipeline.config.section import is_section, settings_in
 
 COMMENTS = {
     "name": "the model's name in TF Serving: letters, digits and _",
@@ -160,21 +161,17 @@ def render(values: Mapping[str, Any], observed: Mapping[str, str], head: str) ->
     return "\n".join([*lines, "", *_section(Config, "", values, observed)]) + "\n"
 
 
-def _section(
-    model: type[pydantic.BaseModel], prefix: str, values: Mapping[str, Any], observed: Mapping[str, str]
-) -> list[str]:
+def _section(section: Any, prefix: str, values: Mapping[str, Any], observed: Mapping[str, str]) -> list[str]:
     lines: list[str] = []
     indent = "  " * prefix.count(".")
-    for name, field in model.model_fields.items():
+    for name, field in settings_in(section).items():
         setting = prefix + name
-        section = field.annotation
-        nested = isinstance(section, type) and issubclass(section, pydantic.BaseModel)
+        nested = is_section(field.annotation)
         if nested and not prefix:
             lines.append("")
         lines += [f"{indent}# {text}" for text in (COMMENTS.get(setting), observed.get(setting)) if text]
         if nested:
-            assert isinstance(section, type)
-            lines += [f"{indent}{name}:", *_section(section, f"{setting}.", values, observed)]
+            lines += [f"{indent}{name}:", *_section(field.annotation, f"{setting}.", values, observed)]
         else:
             value = values[setting] if setting in values else field.get_default(call_default_factory=True)
             lines.append(f"{indent}{name}: {_scalar(value)}")

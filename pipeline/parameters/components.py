@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.span_transform.settings import Settings as TransformSettings
 from pipeline.config import Config, ConfigError
-from serving.bundle.retrieval_index import IndexSettings, IndexSettingsError, check_fits
+from serving.bundle.retrieval_index import IndexSettingsError, check_fits
 from trainer.models import find_model
 from trainer.settings import ModelSpec, Policy
 
@@ -46,7 +47,7 @@ def model_spec(config: Config) -> ModelSpec:
 
 def policy(config: Config) -> Policy:
     """How it is trained."""
-    return Policy.from_dict(config.update.model_dump(exclude={"max_owed_spans", "retrain_spans"}))
+    return Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)})
 
 
 def trainer_settings(config: Config) -> TrainerSettings:
@@ -55,7 +56,7 @@ def trainer_settings(config: Config) -> TrainerSettings:
     Raises:
       ConfigError: the model has no room for the index.
     """
-    index = IndexSettings(**config.serving.index.model_dump())
+    index = config.serving.index
     try:
         check_fits(index, find_model(config.model.type).vectors, config.model.type)
     except IndexSettingsError as error:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import tensorflow as tf
 
+from serving.bundle.index_settings import Precision
 from serving.bundle.protocols import ItemTable
-
-Precision = Literal["float32", "float16", "int8"]
 
 _SLICE_BYTES = 4 << 20  # of a slice in float32: as much as stays in a processor's cache between two operations
 

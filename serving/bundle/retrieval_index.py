@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.protocols import UNAVAILABLE, DotProduct, Servable
-from serving.bundle.quantization import Precision
 from serving.bundle.spherical_kmeans import cluster
 from serving.bundle.top_k import best
 
 Vectors = Literal["none", "part", "whole"]
-
-
-@dataclasses.dataclass(frozen=True)
-class IndexSettings:
-    """How items are found.
-
-    Attributes:
-      type: `exact` looks at every item; `approximate` at the lists of items nearest to the query.
-      table: precision of the item vectors.
-      lists: of an approximate index; None for four times the square root of the number of items.
-      probes: how many lists a request looks at; None for as few as reach `min_recall` at export.
-      min_recall: share of the exact answer that an export must find; only for what is not exact.
-    """
-
-    type: Literal["exact", "approximate"] = "exact"
-    table: Precision = "float32"
-    lists: int | None = None
-    probes: int | None = None
-    min_recall: float = 0.95
-
-    @property
-    def lossless(self) -> bool:
-        return self.type == "exact" and self.table == "float32"
 
 
 class IndexSettingsError(ValueError):

@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from serving.bundle.id_lookup import IdTable
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
 from serving.bundle.quantization import in_precision
-from serving.bundle.retrieval_index import ApproximateIndex, ExactIndex, IndexSettings, check_fits, listed_best
+from serving.bundle.retrieval_index import ApproximateIndex, ExactIndex, check_fits, listed_best
 
 _USER = tf.TensorSpec([None], tf.string, "user_id")
 _HISTORY = tf.TensorSpec([None, None], tf.string, "history")

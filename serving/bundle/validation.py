@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.manifest import BundleError, check_bundle
 from serving.bundle.protocols import UNAVAILABLE
 from serving.bundle.reference_answers import Reference
-from serving.bundle.retrieval_index import IndexSettings
 from serving.bundle.saved_model import SavedModel
 from serving.bundle.warmup_requests import read_warm_up
 from serving.errors import ServingError

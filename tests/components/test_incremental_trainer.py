@@ -15,8 +15,9 @@ from components.incremental_trainer.settings import Settings
 from components.resolvers import RevokedError
 from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.reference_answers import Reference
-from serving.bundle.retrieval_index import IndexSettings, IndexSettingsError
+from serving.bundle.retrieval_index import IndexSettingsError
 from serving.bundle.validation import validate
 from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
 from trainer.keras2 import tf

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from serving.bundle import write_bundle
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.protocols import UNAVAILABLE, Catalogue
-from serving.bundle.retrieval_index import IndexSettings
 from serving.bundle.saved_model import SavedModel
 from serving.bundle.signatures import Signatures
 from tests.trainer.small_model import random_sequences

@@ -194,7 +194,7 @@ def test_a_backtest_that_was_stopped_goes_on_at_the_span_where_it_was(shop, span
 
 def test_another_setting_or_seed_starts_anew(shop, spans, tmp_path, trained_on):
     run(shop, spans[:2], "fine-tune", tmp_path)
-    run(shop, spans[:2], "fine-tune", tmp_path, {"update": shop.update.model_copy(update={"batch_size": 32})})
+    run(shop, spans[:2], "fine-tune", tmp_path, {"update": dataclasses.replace(shop.update, batch_size=32)})
     assert len(trained_on) == 4
 
 

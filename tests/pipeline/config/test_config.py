@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ def test_settings_are_frozen_all_the_way_down(tmp_path):
         (config.data, "format"),
         (config.data.columns, "key"),
         (config.update, "seed"),
+        (config.update.stability.replay, "budget"),
+        (config.serving.index, "table"),
     ):
-        with pytest.raises(pydantic.ValidationError, match="frozen"):
+        with pytest.raises((pydantic.ValidationError, dataclasses.FrozenInstanceError), match=r"frozen|assign"):
             setattr(section, name, getattr(section, name))
 
 

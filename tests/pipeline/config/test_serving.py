@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ConfigError, load_config
 from pipeline.parameters.components import trainer_settings
-from serving.bundle.retrieval_index import IndexSettings
+from serving.bundle.index_settings import IndexSettings
 from tests.pipeline.config.test_config import config_file
 
 

@@ -14,7 +14,7 @@ from pipeline.explain.rendering import as_dict, as_lines, carried, clock, headli
 from pipeline.explain.trained_model import Ids, TrainedModel
 from pipeline.ledger.models import Model, ModelLineage
 from serving.bundle.attribution import item_vectors, nearest, score_fn_of
-from serving.bundle.retrieval_index import IndexSettings
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.saved_model import SavedModel
 from tests.pipeline.hand_made_ledger import DAYS
 from tests.serving.recommenders import FIRST, HISTORY, Shop, export, make_shop

@@ -184,7 +184,7 @@ def test_the_projector_is_bounded_and_does_without_titles(config, tmp_path):
 
 
 def policies(config: Config) -> list[Policy]:
-    quick = config.model_copy(update={"update": config.update.model_copy(update={"learning_rate": 0.5})})
+    quick = config.model_copy(update={"update": dataclasses.replace(config.update, learning_rate=0.5)})
     return [Policy("slow", "fine_tune", config), Policy("quick", "fine_tune", quick), Policy("never", "never", config)]
 
 

@@ -138,7 +138,7 @@ def test_what_the_champion_owes_is_said_and_so_is_what_the_next_run_does(made):
 
 def test_more_owed_spans_than_allowed_mean_a_full_retrain(made):
     _, second, *_ = made.chain(5)
-    update = made.config.update.model_copy(update={"max_owed_spans": 2, "retrain_spans": 9})
+    update = dataclasses.replace(made.config.update, max_owed_spans=2, retrain_spans=9)
     config = made.config.model_copy(update={"update": update})
     said = "\n".join(describe(make_rollback(config, to=second), config))
     assert "More than update.max_owed_spans 2: the next run trains from fresh weights on its last 9 spans." in said

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
+from serving.bundle.index_settings import IndexSettings
 from serving.bundle.protocols import UNAVAILABLE
 from serving.bundle.quantization import Float16Table, Int8Table
-from serving.bundle.retrieval_index import IndexSettings, IndexSettingsError
+from serving.bundle.retrieval_index import IndexSettingsError
 from serving.bundle.signatures import Signatures
 from serving.bundle.spherical_kmeans import cluster
 from serving.bundle.top_k import best

@@ -44,7 +44,7 @@ def train(spans: list[Span], policy: Policy, before: Update | None = None) -> Up
 
 
 def policy(**parts) -> Policy:
-    return Policy(epochs=3, batch_size=8, stability=Stability(**parts))
+    return Policy(epochs=3, batch_size=8, learning_rate=0.1, initial_accumulator=0.1, stability=Stability(**parts))
 
 
 # The memory.

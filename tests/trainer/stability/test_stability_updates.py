@@ -30,7 +30,7 @@ from trainer.update import Span, Update, update
 SIZES = TableSizes(30, 20, 2)
 SMALL_SPEC = ModelSpec(SMALL, {}, HISTORY)
 SEQUENCES = ModelSpec("sasrec", {"dimension": 8, "neighbours": 0, "dropout": 0.0, "item_dropout": 0.0}, HISTORY)
-PLAIN = Policy(epochs=3, batch_size=8, learning_rate=0.3)
+PLAIN = Policy(epochs=3, batch_size=8, learning_rate=0.3, initial_accumulator=0.1)
 
 
 def halves() -> list[Span]:
