@@ -39,8 +39,8 @@ $(AIRFLOW): $(AIRFLOW_LOCK) | $(INSTALLED)
 test-airflow: $(INSTALLED) $(AIRFLOW) ## the DAG file in a real Airflow 3, or 2 with AIRFLOW_LOCK=docs/airflow-2.lock.txt
 	@WARMSPAN_AIRFLOW_PYTHON=$(CURDIR)/$(AIRFLOW)/bin/python $(BIN)/python -m pytest tests/pipeline/test_airflow_dag.py
 
-lint: $(INSTALLED) ## ruff and mypy
-	@$(BIN)/ruff check .; failed=$$?; $(BIN)/mypy && exit $$failed
+lint: $(INSTALLED) ## ruff, its formatter and mypy
+	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/ruff format --check --quiet . || failed=1; $(BIN)/mypy && exit $$failed
 
 lock: ## write requirements.lock.txt again from pyproject.toml; pinned versions stay (UPGRADE=--upgrade takes the newest)
 	@.ci/environment uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes \
