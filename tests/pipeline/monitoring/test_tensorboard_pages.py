@@ -112,7 +112,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
 def test_every_chart_of_the_first_page_finds_a_curve(config):
     folder = write_details(config, make_run("2024-05-03"), DETAILS)
     layout = Pages(folder / "span").layout
-    assert [category.title for category in layout.category] == ["Quality", "Data", "Tables", "Diagnostics", "Cost"]
+    assert [category.title for category in layout.category] == ["Quality", "Data", "Tables", "Health", "Cost"]
     tags = [tag for name in ("span", "candidate", "champion") for tag in Pages(folder / name).scalars]
     for expression in tags_of(layout):
         assert any(re.match(expression, tag) for tag in tags), expression
