@@ -73,15 +73,15 @@ def backtest(
     """
     folder = config.root / "backtest" if folder is None else folder
     deliveries = read_deliveries(config)
-    wanted = {
+    replayed_spans = {
         span: deliveries[span]
         for span in sorted(deliveries)
         if (first is None or span >= first) and (last is None or span <= last)
     }
-    if len(wanted) < 2:
+    if len(replayed_spans) < 2:
         raise BacktestError(
-            f"A backtest must have at least two spans, one to learn and one to test. Received: {len(wanted)} in "
-            f"{config.data.path}. Correct `--from` and `--to`, or `data.path` and `data.pattern`."
+            f"A backtest must have at least two spans, one to learn and one to test. Received: {len(replayed_spans)} "
+            f"in {config.data.path}. Correct `--from` and `--to`, or `data.path` and `data.pattern`."
         )
     if seeds < 1:
         raise BacktestError(f"`seeds` must be at least 1. Received: {seeds}.")
@@ -90,8 +90,8 @@ def backtest(
     metrics, naming = components.metric_names(config), Naming(config.data.dated)
     rows: list[Row] = []
     with make_progress(console) as progress:
-        bar = Bar(progress, len(wanted))
-        prepared = prepare(config, wanted, folder / "spans", lambda name: _step(bar, f"reading {name}"))
+        bar = Bar(progress, len(replayed_spans))
+        prepared = prepare(config, replayed_spans, folder / "spans", lambda name: _step(bar, f"reading {name}"))
         bar.remove()
         if metrics == popularity_baseline.METRICS:
             bar = Bar(progress, len(prepared) - 1)
@@ -111,13 +111,13 @@ def backtest(
         for policy, seed, run in runs:
             work = dict(zip((span.name for span in prepared), _work(policy, prepared), strict=True))
             title = f"{policy.name}, seed {seed}"
-            own = run.run(
+            run_rows = run.run(
                 lambda span, title=title: bar.show(f"{title}, {span.name}"),  # type: ignore[misc]
                 lambda span, work=work: bar.advance(work[span.name]),  # type: ignore[misc]
             )
-            rows += own
+            rows += run_rows
             write_rows(folder / CSV_FILE, rows, metrics)
-            write_events(folder / EVENTS, own, metrics, naming, differences)
+            write_events(folder / EVENTS, run_rows, metrics, naming, differences)
     full = next((policy.name for policy in policies if policy.learn == "retrain"), None)
     lines = summarize(rows, metrics, full)
     write_summary(folder / SUMMARY_FILE, lines, metrics)
@@ -125,8 +125,8 @@ def backtest(
     console.print(comparison(lines, metrics, config.gate.k))
     winner = find_winner(rows, metrics, config.gate.k)
     text = (
-        f"{naming.format(min(wanted))} to {naming.format(max(wanted))}, all events of each span tested before they are "
-        f"trained on.{'' if winner is None else f' {winner.why}'}\n"
+        f"{naming.format(min(replayed_spans))} to {naming.format(max(replayed_spans))}, all events of each span tested "
+        f"before they are trained on.{'' if winner is None else f' {winner.why}'}\n"
         f"{CSV_FILE} (one line a span), {SUMMARY_FILE}, {PICTURE} and {EVENTS}/ lie in {folder}."
     )
     console.print(text, highlight=False, markup=False, soft_wrap=True)

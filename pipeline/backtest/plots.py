@@ -64,7 +64,7 @@ def draw_curves(path: Path, rows: Sequence[Row], metrics: Sequence[str], k: int,
         every = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, (label, of) in zip(every, panels.items(), strict=True):
             for number, (policy, seeds) in enumerate(policies.items()):
-                _line(axes, policy, [of(own) for own in seeds.values()], number)
+                _line(axes, policy, [of(seed_rows) for seed_rows in seeds.values()], number)
             axes.set_ylabel(label)
             axes.yaxis.set_major_locator(MaxNLocator(5))
         every[-1].set_ylim(bottom=0)

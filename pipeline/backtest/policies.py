@@ -59,16 +59,16 @@ def find_policies(names: Sequence[str], config: Config, file: Path | None = None
     Raises:
       ConfigError: no policy of that name, or a policy that can't be used.
     """
-    own = {} if file is None else _read(file)
-    known = {**BUILT_IN, **own}
-    names = names or list(own) or [name for name in BUILT_IN if name != "settings"]
+    own_policies = {} if file is None else _read(file)
+    known = {**BUILT_IN, **own_policies}
+    names = names or list(own_policies) or [name for name in BUILT_IN if name != "settings"]
     policies = []
     for name in dict.fromkeys(names):
         if name not in known:
             raise ConfigError(
                 f"A policy must be one of {', '.join(known)}. Received: {name!r}. Write your own into a file."
             )
-        own_rules = name in own or name == "settings"
+        own_rules = name in own_policies or name == "settings"
         base = config if own_rules else config.model_copy(update={"policy": Maintenance()})
         policies.append(_policy(name, known[name], base))
     return policies

@@ -41,7 +41,7 @@ def find_winner(rows: Sequence[Row], metrics: Sequence[str], k: int) -> Winner |
     best = max(means, key=lambda policy: sign * means[policy])
     tied = [policy for policy in means if policy != best and _tied(curves[best], curves[policy], sign)]
     seconds = {
-        policy: sum(row.seconds for own in seeds.values() for row in own) / len(seeds)
+        policy: sum(row.seconds for seed_rows in seeds.values() for row in seed_rows) / len(seeds)
         for policy, seeds in by_policy(rows).items()
     }
     winner = min([best, *tied], key=lambda policy: seconds[policy])
@@ -82,7 +82,7 @@ def _by_span(seeds: dict[int, list[Row]], metric: str) -> dict[str, float]:
         for row in rows:
             if row.events and metric in row.metrics:
                 values.setdefault(row.span, []).append(row.metrics[metric])
-    return {span: statistics.fmean(own) for span, own in values.items()}
+    return {span: statistics.fmean(seed_values) for span, seed_values in values.items()}
 
 
 def _tied(best: dict[str, float], other: dict[str, float], sign: float) -> bool:

@@ -28,9 +28,11 @@ def most_popular(config: Config, spans: Sequence[PreparedSpan], on_span: Callabl
     for index, span in enumerate(spans[1:], start=1):
         on_span(span.name)
         # What was held out of a span is released to the next one, by when its items have their rows.
-        own = [past_span.sequences.positions(today_only=True) for past_span in spans[max(0, index - SPANS) : index]]
+        past_positions = [
+            past_span.sequences.positions(today_only=True) for past_span in spans[max(0, index - SPANS) : index]
+        ]
         released = [_released(past_span) for past_span in spans[max(1, index - SPANS + 1) : index + 1]]
-        targets = np.concatenate([*(positions.target for positions in own), *released])
+        targets = np.concatenate([*(positions.target for positions in past_positions), *released])
         scores = tf.constant(np.bincount(targets, minlength=span.sizes.items).astype(np.float32))
         signature = as_signature(_metrics(scores, span.sizes.first_row, config))
         metrics, events = evaluate_on(span, signature, config.history.length)

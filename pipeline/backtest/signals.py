@@ -42,8 +42,8 @@ def signals(
         count, passed_over = window.get(name, (0, 0))
         return range(max(0, index - passed_over - count), max(0, index - passed_over))
 
-    def share(kind: str, asked: bool) -> float | None:
-        return share_new(span.folder / "vocabulary", kind, span.number) if asked else None
+    def share(kind: str, needed: bool) -> float | None:
+        return share_new(span.folder / "vocabulary", kind, span.number) if needed else None
 
     older = before("older_held_out") if metrics else range(0)
     return Signals(

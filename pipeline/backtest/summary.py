@@ -71,7 +71,7 @@ def summarize(rows: Sequence[Row], metrics: Sequence[str], retrain: str | None) 
             Line(
                 policy=policy,
                 seeds=len(seeds),
-                spans=len({row.span for own in seeds.values() for row in own if row.events}),
+                spans=len({row.span for seed_rows in seeds.values() for row in seed_rows if row.events}),
                 metrics={name: measure for name, measure in quality.items() if measure is not None},
                 retention=_measure(seeds, retention.retention),
                 backward_transfer=_measure(seeds, retention.backward_transfer),
@@ -114,11 +114,11 @@ def _measure(seeds: dict[int, list[Row]], of: Callable[[list[Row]], float | None
 
 def _cost(seeds: dict[int, list[Row]]) -> tuple[float | None, float | None]:
     """Training seconds and examples, a seed."""
-    rows = [row for own in seeds.values() for row in own]
+    rows = [row for seed_rows in seeds.values() for row in seed_rows]
     if all(row.action == "count" for row in rows):
         return None, None
     return sum(row.seconds for row in rows) / len(seeds), sum(row.examples for row in rows) / len(seeds)
 
 
-def _share(own: float | None, full: float | None) -> float | None:
-    return own / full if own is not None and full else None
+def _share(cost: float | None, full: float | None) -> float | None:
+    return cost / full if cost is not None and full else None

@@ -49,18 +49,18 @@ def reader_of(path: Path) -> Reader | None:
 def values_of(message: Message) -> Iterator[bytes]:
     """Every string and every bytes of a message, and of those in it."""
     for field, value in message.ListFields():
-        many = not isinstance(value, (Message, str, bytes))
+        repeated = not isinstance(value, (Message, str, bytes))
         if field.type == FieldDescriptor.TYPE_MESSAGE:
-            if many and hasattr(value, "values"):  # a map
+            if repeated and hasattr(value, "values"):  # a map
                 for key, inner in value.items():
                     yield str(key).encode()
                     if isinstance(inner, Message):
                         yield from values_of(inner)
             else:
-                for inner in value if many else [value]:
+                for inner in value if repeated else [value]:
                     yield from values_of(inner)
         elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-            for text in value if many else [value]:
+            for text in value if repeated else [value]:
                 yield text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
@@ -76,14 +76,14 @@ def _in_columns(path: Path, matcher: IdMatcher) -> int:
         return matcher.in_bytes(path.read_bytes())
     if path.name.startswith(_ITEMS):
         return 0
-    wanted, count = pa.array(sorted(matcher.ids), pa.binary()), 0
+    ids, count = pa.array(sorted(matcher.ids), pa.binary()), 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         for name in table.column_names:
             kind = table.schema.field(name).type
             if pa.types.is_binary(kind) or pa.types.is_string(kind):
-                among = table[name].cast(pa.binary())
-                count += pc.sum(pc.is_in(among, value_set=wanted)).as_py() or 0
+                column = table[name].cast(pa.binary())
+                count += pc.sum(pc.is_in(column, value_set=ids)).as_py() or 0
     return count
 
 

@@ -31,9 +31,9 @@ class IdMatcher:
 
     @classmethod
     def of(cls, ids: Iterable[bytes]) -> IdMatcher:
-        wanted = frozenset(ids)
-        numbers = frozenset(id_ for id_ in wanted if id_.isdigit() and len(id_) < _LONG_NUMBER)
-        return cls(wanted, numbers, _expression(wanted - numbers), _expression(numbers))
+        all_ids = frozenset(ids)
+        numbers = frozenset(id_ for id_ in all_ids if id_.isdigit() and len(id_) < _LONG_NUMBER)
+        return cls(all_ids, numbers, _expression(all_ids - numbers), _expression(numbers))
 
     def in_value(self, value: bytes) -> int:
         """How often one value of a table or a message is, or names, one of them."""

@@ -112,9 +112,9 @@ def exemplars_in(path: Path, rows: Collection[int], times: Collection[int], shar
 def _theirs(memory: ReplayMemory, rows: Collection[int], times: Collection[int], shared: int) -> np.ndarray:
     of = memory.sequences
     of_users = np.isin(of.key, list(rows))
-    wanted = np.array(sorted(times), np.int64)
+    erased_times = np.array(sorted(times), np.int64)
     for place in np.flatnonzero((of.key < shared) & ~of_users):
-        of_users[place] = np.isin(of.timestamps[of.splits[place] : of.splits[place + 1]], wanted).any()
+        of_users[place] = np.isin(of.timestamps[of.splits[place] : of.splits[place + 1]], erased_times).any()
     return of_users
 
 

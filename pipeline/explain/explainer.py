@@ -291,12 +291,12 @@ def served_explainer(config: Config, version: int | None = None) -> Explainer:
 def bases_of(lineage: ModelLineage, version: int) -> tuple[int, ...]:
     """The versions that a version was trained from, the nearest first."""
     by_id, base_versions = {model.id: model for model in lineage.models}, []
-    wanted = lineage.of_version(version)[-1:]
-    while wanted:
-        parents = [by_id[base] for base in wanted[0].bases if base in by_id]
+    current = lineage.of_version(version)[-1:]
+    while current:
+        parents = [by_id[base] for base in current[0].bases if base in by_id]
         # Of a replay memory's models and the one that was fine-tuned, the latter is the nearest.
-        wanted = sorted(parents, key=lambda model: -model.span)[:1]
-        base_versions += [parent.version for parent in wanted]
+        current = sorted(parents, key=lambda model: -model.span)[:1]
+        base_versions += [parent.version for parent in current]
     return tuple(base_versions)
 
 

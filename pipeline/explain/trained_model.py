@@ -56,8 +56,8 @@ class TrainedModel:
         history = np.concatenate([self.history_rows(events) for events in histories])
         rows = _rows(self.ids.items, items, self.model.sizes.items)
         key = np.repeat(self.key_row(user), len(histories))
-        asked = np.broadcast_to(rows, (len(histories), len(rows)))
-        scores = self.model.score(tf.constant(key), tf.constant(history), tf.constant(asked)).numpy()
+        item_rows = np.broadcast_to(rows, (len(histories), len(rows)))
+        scores = self.model.score(tf.constant(key), tf.constant(history), tf.constant(item_rows)).numpy()
         shown = rows >= self.model.sizes.first_row
         shown[shown] &= self.ids.available[rows[shown] - self.model.sizes.first_row]
         return np.where(shown, scores, UNAVAILABLE)

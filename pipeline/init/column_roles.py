@@ -105,11 +105,13 @@ def _fits(column: Column, part: str) -> bool:
 def _by_name(columns: Sequence[Column], part: str) -> Choice | None:
     plain = {column.name: re.sub(r"[^a-z0-9]", "", column.name.lower()) for column in columns}
     for ends in (False, True):
-        for wanted in NAMES[part]:
+        for usual_name in NAMES[part]:
             # Two letters end many a word that has nothing to do with them.
-            if ends and len(wanted) < 4:
+            if ends and len(usual_name) < 4:
                 continue
-            matching = [name for name, text in plain.items() if (text.endswith(wanted) if ends else text == wanted)]
+            matching = [
+                name for name, text in plain.items() if (text.endswith(usual_name) if ends else text == usual_name)
+            ]
             if matching:
                 return Choice(matching[0], "by its name")
     return None

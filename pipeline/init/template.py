@@ -154,7 +154,7 @@ def render(values: Mapping[str, Any], observed: Mapping[str, str], head: str) ->
 
     Args:
       values: dotted setting to value.
-      found: dotted setting to what was seen in the data, added to the comment.
+      observed: dotted setting to what was seen in the data, added to the comment.
       head: the text at the top, without comment signs.
     """
     lines = [f"# {line}".rstrip() for line in head.splitlines()]
