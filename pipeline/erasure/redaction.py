@@ -94,7 +94,7 @@ def erase_in_memory(path: Path, rows: Collection[int], times: Collection[int], s
       shared: the first row that belongs to one key alone.
     """
     memory = ReplayMemory.load(path)
-    of_users = _theirs(memory, rows, times, shared)
+    of_users = _belong_to_users(memory, rows, times, shared)
     if of_users.any():
         left = np.flatnonzero(~of_users)
         kept = dataclasses.replace(
@@ -106,10 +106,10 @@ def erase_in_memory(path: Path, rows: Collection[int], times: Collection[int], s
 
 def exemplars_in(path: Path, rows: Collection[int], times: Collection[int], shared: int) -> int:
     """How many `erase_in_memory` would drop."""
-    return int(_theirs(ReplayMemory.load(path), rows, times, shared).sum())
+    return int(_belong_to_users(ReplayMemory.load(path), rows, times, shared).sum())
 
 
-def _theirs(memory: ReplayMemory, rows: Collection[int], times: Collection[int], shared: int) -> np.ndarray:
+def _belong_to_users(memory: ReplayMemory, rows: Collection[int], times: Collection[int], shared: int) -> np.ndarray:
     of = memory.sequences
     of_users = np.isin(of.key, list(rows))
     erased_times = np.array(sorted(times), np.int64)

@@ -53,13 +53,8 @@ def remove_label(config: Config, label: str) -> dict[str, int]:
     Returns and raises as `assign_label`.
     """
     with alone(config.root):
-        labels = _labels(config)
-        return _write(
-            config,
-            {}
-            if label == STABLE
-            else {other_label: labels[other_label] for other_label in labels if other_label != label},
-        )
+        left = {name: version for name, version in _labels(config).items() if name != label}
+        return _write(config, {} if label == STABLE else left)
 
 
 def write_first_labels(config: Config) -> None:
