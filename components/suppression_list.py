@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterable
@@ -14,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from trainer.atomic_write import atomic_write
 
 FORGOTTEN = "forgotten"  # the reason of a reject
 _FORMAT = 1
@@ -65,14 +66,9 @@ class SuppressionList:
 
     def save(self, path: str | Path) -> None:
         """Writes beside, waits for the disk and renames."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         raw = {"format": _FORMAT, "salt": self.salt.hex(), "users": sorted(self.users), "spans": sorted(self.spans)}
-        with beside.open("w") as file:
-            file.write(json.dumps(raw, indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        with atomic_write(path, durable=True) as beside:
+            beside.write_text(json.dumps(raw, indent=1))
 
     def with_users(self, ids: Iterable[bytes]) -> SuppressionList:
         return dataclasses.replace(self, users=self.users | {self.digest(id_) for id_ in ids})

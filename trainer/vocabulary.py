@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from trainer.atomic_write import atomic_write
 
 Ids: TypeAlias = pa.Array | pa.ChunkedArray | npt.NDArray[np.object_] | Sequence[bytes] | Sequence[str]
 
@@ -329,10 +330,5 @@ def _numpy(column: pa.ChunkedArray) -> npt.NDArray:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with atomic_write(path) as beside:
         pq.write_table(table, beside, compression="zstd")
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

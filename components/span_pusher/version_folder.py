@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.bundle import BundleError, check_bundle
+from trainer.atomic_write import sync
 
 _PARTIAL, _REMOVED = ".partial", ".removed"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -102,15 +103,6 @@ def clear_leftovers(served: str | Path) -> None:
     folder = Path(served)
     for leftover in (*folder.glob(f".*{_REMOVED}"), *folder.glob(f".*{_PARTIAL}")):
         shutil.rmtree(leftover)
-
-
-def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(source: Path, target: Path) -> None:

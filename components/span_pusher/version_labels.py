@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.span_pusher.version_folder import sync
 from serving.tfs_config.model_config import ModelConfigError, read_models_config
+from trainer.atomic_write import atomic_write
 
 MODELS_CONFIG = "models.config"
 STABLE, CANARY = "stable", "canary"
@@ -83,15 +82,10 @@ def _parse(file: Path) -> Any:
 
 
 def _replace(file: Path, text: str) -> None:
-    beside = file.with_name(f".{file.name}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        sync(beside)
-        os.replace(beside, file)
+        with atomic_write(file, durable=True) as beside:
+            beside.write_text(text, encoding="utf-8")
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ModelConfigError(
             f"{file} must be a file that can be written. Received: {error.strerror}. It is as it was."
         ) from None
-    sync(file.parent)

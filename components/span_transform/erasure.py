@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.span_transform import history as history_lib
+from trainer.atomic_write import atomic_write
 from trainer.keras2 import tf
 from trainer.vocabulary import Vocabulary
 
@@ -108,10 +109,10 @@ def erase_in_examples(path: Path, ids: Collection[bytes], names: Callable[[bytes
     if gone or changed:
         # Beside the split's folder, whose every file a reader takes for a part of the split.
         beside = path.parent.parent / f".{path.parent.name}-{path.name}.{os.getpid()}"
-        with tf.io.TFRecordWriter(str(beside), tf.io.TFRecordOptions("GZIP", compression_level=2)) as writer:
+        options = tf.io.TFRecordOptions("GZIP", compression_level=2)
+        with atomic_write(path, beside=beside), tf.io.TFRecordWriter(str(beside), options) as writer:
             for record in kept:
                 writer.write(record)
-        os.replace(beside, path)
     return gone
 
 

@@ -13,6 +13,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components.span_transform.sequences import Cuts, Integers, Timelines, spread
 from components.span_transform.vocabulary_growth import Vocabularies
+from trainer.atomic_write import atomic_write
 from trainer.keras2 import tf
 from trainer.vocabulary import Vocabulary
 
@@ -83,18 +84,13 @@ def write_examples(path: str | Path, batches: Iterator[pa.RecordBatch]) -> int:
     # Beside the split's folder, whose every file a reader takes for a part of the split.
     beside = path.parent.parent / f".{path.parent.name}-{path.name}.{os.getpid()}"
     encoder, written = RecordBatchToExamplesEncoder(), 0
-    try:
-        # The fastest level: twice the speed of the default one for a fifth more bytes.
-        with tf.io.TFRecordWriter(str(beside), tf.io.TFRecordOptions("GZIP", compression_level=1)) as writer:
-            for batch in batches:
-                for example in _encode(encoder, batch):
-                    writer.write(example)
-                written += batch.num_rows
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    # The fastest level: twice the speed of the default one for a fifth more bytes.
+    options = tf.io.TFRecordOptions("GZIP", compression_level=1)
+    with atomic_write(path, beside=beside), tf.io.TFRecordWriter(str(beside), options) as writer:
+        for batch in batches:
+            for example in _encode(encoder, batch):
+                writer.write(example)
+            written += batch.num_rows
     return written
 
 

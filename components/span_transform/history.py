@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.span_transform.events import key_hashes
+from trainer.atomic_write import atomic_write
 
 
 def _list_of(kind: pa.DataType) -> pa.DataType:
@@ -127,17 +127,14 @@ def write_shard(path: str | Path, tables: list[pa.Table], counts: Counts) -> Non
     path = Path(path)
     table = pa.concat_tables([SCHEMA.empty_table(), *(_conform(table) for table in tables)])
     held = pc.greater(table["held_out"], 0)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     about = {name: str(value) for name, value in dataclasses.asdict(counts).items()}
-    try:
-        with pq.ParquetWriter(beside, SCHEMA.with_metadata(about), **_PARQUET) as writer:
-            for part in (table.filter(held), table.filter(pc.invert(held))):
-                if len(part):
-                    writer.write_table(part.combine_chunks().replace_schema_metadata(about))
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with (
+        atomic_write(path) as beside,
+        pq.ParquetWriter(beside, SCHEMA.with_metadata(about), **_PARQUET) as writer,
+    ):
+        for part in (table.filter(held), table.filter(pc.invert(held))):
+            if len(part):
+                writer.write_table(part.combine_chunks().replace_schema_metadata(about))
 
 
 def _conform(table: pa.Table) -> pa.Table:

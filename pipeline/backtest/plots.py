@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pipeline.backtest.results import Row
 from pipeline.backtest.summary import by_policy
 from pipeline.metrics import headline, title
 from pipeline.spans import Naming
+from trainer.atomic_write import atomic_write
 
 # Okabe and Ito's colours (2008) without their yellow, which is too pale for a line on white. The numbers of colours,
 # lines and markers have no common divisor, so that no look comes twice.
@@ -72,10 +72,8 @@ def draw_curves(path: Path, rows: Sequence[Row], metrics: Sequence[str], k: int,
         _span_axis(every[-1], [naming.parse(row.span) for row in rows], naming)
         figure.align_ylabels(every)
         figure.legend(*every[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        figure.savefig(beside, format="png", dpi=150)
-    os.replace(beside, path)
+        with atomic_write(path) as beside:
+            figure.savefig(beside, format="png", dpi=150)
 
 
 def _tested(rows: Sequence[Row], metric: str, naming: Naming) -> Curve:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from pipeline.backtest.signals import signals
 from pipeline.metrics import headline
 from pipeline.parameters import components
 from pipeline.parameters.update_policy import rules
+from trainer.atomic_write import atomic_folder, atomic_write
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.replay_memory import ReplayMemory
@@ -205,25 +205,20 @@ class PolicyRun:
         return hashlib.sha256(f"{self._how}{span.fingerprint}".encode()).hexdigest()
 
     def _keep(self, span: PreparedSpan, rows: Sequence[Row], learned: _Learned | None) -> Path:
-        partial = self._folder / f".{span.name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        if learned is not None:
-            learned.state.save(partial / _STATE)
-            learned.memory.save(partial / _MEMORY)
-        self._write_rows(partial, rows)
         kept = self._folder / span.name
-        shutil.rmtree(kept, ignore_errors=True)
-        partial.rename(kept)
+        with atomic_folder(kept) as beside:
+            if learned is not None:
+                learned.state.save(beside / _STATE)
+                learned.memory.save(beside / _MEMORY)
+            self._write_rows(beside, rows)
         for old in self._folder.iterdir():
             if old != kept:
                 shutil.rmtree(old)
         return kept
 
     def _write_rows(self, folder: Path, rows: Sequence[Row]) -> None:
-        beside = folder / f".{_ABOUT}"
-        beside.write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
-        os.replace(beside, folder / _ABOUT)
+        with atomic_write(folder / _ABOUT) as beside:
+            beside.write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
 
     def _kept(self) -> tuple[list[Row], Path | None]:
         """The rows that hold for the same settings and events, and where they lie with what was learned by then."""

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pipeline.config import Config
 from pipeline.parameters import components
 from pipeline.planning.run_plan import Delivery
 from pipeline.spans import Naming
+from trainer.atomic_write import atomic_folder
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
 from trainer.models.base import TableSizes
 
@@ -93,16 +93,13 @@ def prepare(
 
 
 def _write(span: PreparedSpan, events: Events, yesterday: Sequence[PreparedSpan], settings: Settings) -> None:
-    partial = span.folder.with_name(f".{span.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    made = [partial / name for name in ("sequences", "held_out", "vocabulary", "history")]
-    for folder in made:
-        folder.mkdir(parents=True)
-    state = [str(yesterday[0].folder / name) if yesterday else None for name in ("vocabulary", "history")]
-    transform(events, span.number, shard.Folders(*map(str, made), *state), settings)
-    (partial / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
-    shutil.rmtree(span.folder, ignore_errors=True)
-    partial.rename(span.folder)
+    with atomic_folder(span.folder) as beside:
+        made = [beside / name for name in ("sequences", "held_out", "vocabulary", "history")]
+        for folder in made:
+            folder.mkdir()
+        state = [str(yesterday[0].folder / name) if yesterday else None for name in ("vocabulary", "history")]
+        transform(events, span.number, shard.Folders(*map(str, made), *state), settings)
+        (beside / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
     _sequences.cache_clear()
     _held_out.cache_clear()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from trainer.atomic_write import atomic_write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,5 @@ def write_csv(path: Path, lines: Iterable[Sequence[Any]]) -> None:
     """Writes a CSV file, beside first."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(out.getvalue(), encoding="utf-8")
-    os.replace(beside, path)
+    with atomic_write(path) as beside:
+        beside.write_text(out.getvalue(), encoding="utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -13,6 +11,7 @@ from components.span_example_gen.encoding import encode_examples
 from pipeline.backtest.ingest import Events, ingest_all
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.config import Config
+from trainer.atomic_write import atomic_write
 
 _FILE = "statistics.pb"
 
@@ -26,9 +25,8 @@ def statistics_of(config: Config, span: PreparedSpan) -> statistics_pb2.DatasetF
     path = span.folder / _FILE
     if not path.exists():
         made = statistics_in_memory(ingest_all(config, span.number, span.folder.parent.parent / "refused"))
-        beside = path.with_name(f".{_FILE}.{os.getpid()}")
-        beside.write_bytes(made.SerializeToString())
-        os.replace(beside, path)
+        with atomic_write(path) as beside:
+            beside.write_bytes(made.SerializeToString())
     return tfdv.load_stats_binary(str(path))
 
 

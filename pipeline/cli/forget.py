@@ -29,7 +29,7 @@ def forget(
     from pipeline.erasure.errors import ErasureError
     from pipeline.erasure.journal import JournalError
     from pipeline.erasure.pending import pending_lines, read_pending
-    from pipeline.metadata_store.root_lock import LockedError
+    from pipeline.metadata_store.exclusive import LockedError
     from pipeline.operations.rollback import RollbackError
     from pipeline.spans import SpanNameError
 

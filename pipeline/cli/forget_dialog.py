@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from pipeline.config import Config
 from pipeline.erasure import spans as span_lib
 from pipeline.erasure import users as user_lib
@@ -12,9 +14,8 @@ from pipeline.erasure.errors import ErasureError
 from pipeline.erasure.journal import journal_path
 from pipeline.erasure.pending import read_pending, revoke_older
 from pipeline.erasure.users import Erasure
-from pipeline.metadata_store.root_lock import alone
-from pipeline.metadata_store.run_lock import alone_in_store
-from pipeline.operations.disk_usage import human, tree_bytes
+from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.disk_usage import tree_bytes
 from pipeline.operations.rollback import describe
 from pipeline.spans import Naming
 
@@ -67,7 +68,7 @@ def forget_span(config: Config, name: str, say: Say, agreed: Agreed) -> bool:
         if not line.startswith((" ", "owed")):
             say(line.replace(" (the artifacts stay)", ""))
     size = sum(tree_bytes(record.folder) for record in planned.records)
-    say(f"{'erased':10}{len(planned.records)} artifacts of {name} and of the days that stand on it, {human(size)}")
+    say(f"{'erased':10}{len(planned.records)} artifacts of {name} and of the days that stand on it, {decimal(size)}")
     if planned.again:
         say(f"{'again':10}{', '.join(map(naming.format, planned.again))} must be run again, without {name}")
     if planned.own:
@@ -99,7 +100,7 @@ def forget_rest(config: Config, say: Say, agreed: Agreed) -> bool:
         return True
     left: list[Path] = []
     if cut_off:
-        with alone(config.root), alone_in_store(config):
+        with exclusive(config):
             left = user_lib.finish(config)
     revoke_older(config)
     for path in left:

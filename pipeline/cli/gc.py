@@ -20,10 +20,11 @@ def gc(
     """Remove artifacts that no served, kept, revocable or owed version needs, what killed runs left, and old logs."""
     settings = read_settings(config)
     from rich import box
+    from rich.filesize import decimal
     from rich.table import Table
 
-    from pipeline.metadata_store.root_lock import LockedError
-    from pipeline.operations.disk_usage import disk_use, human
+    from pipeline.metadata_store.exclusive import LockedError
+    from pipeline.operations.disk_usage import disk_use
     from pipeline.operations.garbage_collection import GcError, carry_out, describe, make_cleanup
 
     try:
@@ -36,12 +37,14 @@ def gc(
         table_console().print(table)
         before = disk_use(settings).total
         if planned.empty:
-            say(f"Nothing to remove: {human(before)}.")
+            say(f"Nothing to remove: {decimal(before)}.")
             return
-        say(f"{human(before)} now, {human(before - planned.size)} after it: {human(planned.size)} are not needed.")
+        say(
+            f"{decimal(before)} now, {decimal(before - planned.size)} after it: {decimal(planned.size)} are not needed."
+        )
         if not agreed("Remove it?", dry_run, yes):
             return
         carry_out(settings, planned)
     except (GcError, LockedError) as error:
         stop(error)
-    say(f"Done. {human(disk_use(settings).total)} are left.")
+    say(f"Done. {decimal(disk_use(settings).total)} are left.")

@@ -26,7 +26,7 @@ def rollback(
 ) -> None:
     """Take a bad model back, and every model that was trained from it: out of service, never to be a base again."""
     settings = read_settings(config)
-    from pipeline.metadata_store.root_lock import LockedError
+    from pipeline.metadata_store.exclusive import LockedError
     from pipeline.operations.rollback import SEEN_AFTER, RollbackError, carry_out, describe, make_rollback
 
     seconds = SEEN_AFTER if wait is None else wait
@@ -73,7 +73,7 @@ def canary(
 
 def _label(label: str, config: ConfigPath, version: int | None, off: bool) -> None:
     settings = read_settings(config)
-    from pipeline.metadata_store.root_lock import LockedError
+    from pipeline.metadata_store.exclusive import LockedError
     from pipeline.operations import promotion
 
     try:

@@ -1,8 +1,11 @@
-"""Changes values in the settings file and leaves all else, comments and layout, as the user wrote it."""
+"""Changes values in the settings file and leaves all else, comments and layout, as the user wrote it.
+
+Not by ruamel.yaml's round trip: that loses comments inside braces, indents lists and spaces values anew, and writes
+`1e-05`, which YAML 1.1 takes for text.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +15,7 @@ import yaml
 
 from pipeline.config.config import Config, ConfigError
 from pipeline.config.loading import load_config
+from trainer.atomic_write import atomic_write
 
 _SECTIONS = ("model", "update", "policy")
 
@@ -40,26 +44,21 @@ def write_settings(path: Path, before: Config, wanted: Config) -> list[str]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         for where, value in changes.items():
             text = _with(text, where, value)
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if load_config(beside) != wanted:
-            raise ConfigError("the file would say something else than it should")
-        shutil.copymode(path, beside)
-        os.replace(beside, path)
+        with atomic_write(path, durable=True) as beside:
+            with beside.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            if load_config(beside) != wanted:
+                raise ConfigError("the file would say something else than it should")
+            shutil.copymode(path, beside)
     except (ConfigError, yaml.YAMLError) as error:
         lines = "\n".join(f"  {'.'.join(where)}: {_flow(value)}" for where, value in changes.items())
         raise ConfigError(
             f"{path} must be written so that single values can be replaced, without anchors. Received: {error}. "
             f"Nothing was written; set these yourself:\n{lines}"
         ) from None
-    finally:
-        beside.unlink(missing_ok=True)
     return [".".join(where) for where in changes]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.demo.catalogue import DEPARTMENTS, STYLES, Catalogue
+from trainer.atomic_write import atomic_write
 
 PROMOTION_EVERY = 14
 FIRST_PROMOTION = 3
@@ -289,10 +289,5 @@ def _grow_items(file: Path, text: str) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.partial")
-    with beside.open("w", encoding="utf-8", newline="") as out:
+    with atomic_write(file, durable=True) as beside, beside.open("w", encoding="utf-8", newline="") as out:
         out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(file)

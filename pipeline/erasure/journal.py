@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from pipeline.config import Config
+from trainer.atomic_write import atomic_write
 
 _FORMAT = 1
 
@@ -53,7 +53,6 @@ class Journal:
 
     def save(self, config: Config) -> None:
         path = journal_path(config)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
         raw = {
             "format": _FORMAT,
             "users": [user.decode("latin-1") for user in self.users],
@@ -61,11 +60,8 @@ class Journal:
             "times": list(self.times),
             "learned": list(self.learned),
         }
-        with beside.open("w") as file:
-            file.write(json.dumps(raw))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        with atomic_write(path, durable=True) as beside:
+            beside.write_text(json.dumps(raw))
 
     @classmethod
     def load(cls, config: Config) -> Journal | None:

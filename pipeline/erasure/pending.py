@@ -16,8 +16,7 @@ from pipeline.erasure.journal import journal_path
 from pipeline.ledger.artifacts import MEMORY, MODEL, PipelineArtifacts, read_artifacts
 from pipeline.ledger.models import LEARNED, Model, ModelLineage, model_lineage_in
 from pipeline.metadata_store.connection import open_store
-from pipeline.metadata_store.root_lock import alone
-from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.rollback import SEEN_AFTER, Rollback, RollbackError, plan_without, take_back
 from pipeline.spans import Naming
 
@@ -89,7 +88,7 @@ def revoke_older(config: Config) -> tuple[int, ...]:
       RollbackError: the served folder can't be changed.
       LockedError: a run is going on.
     """
-    with alone(config.root), alone_in_store(config):
+    with exclusive(config):
         forgotten, store = SuppressionList.load(config.suppression_list_path), open_store(config)
         if forgotten is None or store is None:
             return ()

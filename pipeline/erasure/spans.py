@@ -21,8 +21,7 @@ from pipeline.ledger.artifacts import ArtifactRecord, PipelineArtifacts, read_ar
 from pipeline.ledger.models import Model, model_lineage_in
 from pipeline.ledger.runs import run_id
 from pipeline.metadata_store.connection import open_store
-from pipeline.metadata_store.root_lock import alone
-from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.garbage_collection import remove
 from pipeline.operations.rollback import SEEN_AFTER, Rollback, plan_without, take_back
 from pipeline.planning.deliveries import read_deliveries
@@ -84,7 +83,7 @@ def carry_out(config: Config, planned: SpanErasure) -> None:
       RollbackError: the served folder can't be changed.
       LockedError: a run is going on.
     """
-    with alone(config.root), alone_in_store(config):
+    with exclusive(config):
         forgotten = SuppressionList.load(config.suppression_list_path) or SuppressionList.new()
         forgotten.with_spans([planned.span]).save(config.suppression_list_path)
         finish(config)

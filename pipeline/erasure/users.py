@@ -29,8 +29,7 @@ from pipeline.erasure.search import search
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts, read_artifacts
 from pipeline.ledger.models import LEARNED
 from pipeline.metadata_store.connection import open_store
-from pipeline.metadata_store.root_lock import alone
-from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.garbage_collection import leftovers
 from serving.bundle.erasure import AWAY, erase_in_bundle, erase_in_reference, mend_exchange
 from trainer.vocabulary import Vocabulary
@@ -135,7 +134,7 @@ def carry_out(config: Config, planned: Erasure) -> list[Path]:
     Raises:
       LockedError: a run is going on.
     """
-    with alone(config.root), alone_in_store(config):
+    with exclusive(config):
         planned.journal.joined(Journal.load(config)).save(config)
         return finish(config)
 

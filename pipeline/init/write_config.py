@@ -19,6 +19,7 @@ from pipeline.init.sample import Column, read_sample
 from pipeline.init.span_layout import Layout, find_layout
 from pipeline.init.template import render
 from pipeline.init.timestamp_format import Reading
+from trainer.atomic_write import atomic_write
 
 _NO_NAMES = {"events", "data", "raw", "interactions", "logs", "train", "input", "csv", "parquet"}
 _TITLES = ("title", "name", "description", "itemname", "productname")
@@ -172,11 +173,6 @@ def _relative(path: Path, out: Path) -> str:
 
 
 def _write(out: Path, text: str) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    try:
+    with atomic_write(out) as beside:
+        beside.write_text(text, encoding="utf-8")
         load_config(beside)
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.metadata_store.root_lock import LockedError
+from pipeline.metadata_store.exclusive import LockedError
 from pipeline.operations.promotion import PromotionError, write_first_labels
 from serving.deploy.deployment import DeployError, Deployment, check_paths, deployment_files, write_files
 

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from pipeline.config import Config
 
 ARTIFACTS, SERVING, STORE, LOGS, OTHER = "artifacts", "serving", "store", "logs", "other"
@@ -66,23 +68,13 @@ def tree_bytes(path: str | Path) -> int:
     return path.lstat().st_size if path.is_file() else 0
 
 
-def human(size: int) -> str:
-    """Bytes as a person reads them: 999 B, 1.5 MB."""
-    number, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 999.5 or unit == "TB":
-            break
-        number /= 1000
-    return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
-
-
 def disk_lines(use: DiskUse) -> list[str]:
     """For `warmspan status`: the total, and what it is made of, the largest first."""
     parts = {name: size for name, size in use.parts.items() if "/" not in name}
     parts[ARTIFACTS] = sum(use.artifacts.values())
     largest = sorted(((size, name) for name, size in parts.items() if size), reverse=True)
-    inside = f": {', '.join(f'{name} {human(size)}' for size, name in largest)}" if largest else ""
-    return [f"{'disk':10}{human(use.total)}{inside}"]
+    inside = f": {', '.join(f'{name} {decimal(size)}' for size, name in largest)}" if largest else ""
+    return [f"{'disk':10}{decimal(use.total)}{inside}"]
 
 
 def _kind(name: str, config: Config) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ml_metadata.metadata_store import metadata_store
+from rich.filesize import decimal
 
 from components.span_pusher.version_folder import clear_leftovers
 from pipeline.config import Config
@@ -22,9 +23,8 @@ from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, ArtifactRecord, Pi
 from pipeline.ledger.models import model_lineage_in
 from pipeline.ledger.runs import read_runs
 from pipeline.metadata_store.connection import open_store
-from pipeline.metadata_store.root_lock import alone
-from pipeline.metadata_store.run_lock import alone_in_store
-from pipeline.operations.disk_usage import human, tree_bytes
+from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.disk_usage import tree_bytes
 from pipeline.operations.retention_policy import NeedError, needed, needed_models
 from pipeline.spans import Naming
 
@@ -102,7 +102,7 @@ def carry_out(config: Config, planned: Cleanup) -> None:
       GcError: something has changed since it was planned.
       LockedError: a run is going on.
     """
-    with alone(config.root), alone_in_store(config):
+    with exclusive(config):
         store = open_store(config)
         if store is None:
             return
@@ -133,12 +133,12 @@ def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str,
     """Rows of a table: what, of which spans, how many, bytes, and why it stays or that it goes."""
     naming = Naming(config.data.dated)
     rows = [
-        (row.kind, _spans(row.records, naming), str(len(row.records)), human(row.size), row.why or "removed")
+        (row.kind, _spans(row.records, naming), str(len(row.records)), decimal(row.size), row.why or "removed")
         for row in planned.rows
     ]
     for name, paths in (("left by killed runs", planned.leftovers), ("logs", planned.logs)):
         if paths:
-            rows.append((name, "", str(len(paths)), human(sum(size for _, size in paths)), "removed"))
+            rows.append((name, "", str(len(paths)), decimal(sum(size for _, size in paths)), "removed"))
     return rows
 
 

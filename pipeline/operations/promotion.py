@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.span_pusher.version_labels import CANARY, STABLE, knows, read_labels, write_labels
 from pipeline.config import Config
 from pipeline.ledger.models import ModelLineage, read_model_lineage
-from pipeline.metadata_store.root_lock import alone
+from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.rollback import RollbackError, pushed_version, restore
 from serving.tfs_config.model_config import ModelConfigError
 
@@ -25,7 +25,7 @@ def assign_label(config: Config, label: str, version: int | None = None) -> dict
         is asked for before there is a `stable`.
       LockedError: a run is going on.
     """
-    with alone(config.root):
+    with exclusive(config):
         lineage, labels = read_model_lineage(config), _labels(config)
         if label == CANARY and STABLE not in labels:
             raise PromotionError(
@@ -52,7 +52,7 @@ def remove_label(config: Config, label: str) -> dict[str, int]:
 
     Returns and raises as `assign_label`.
     """
-    with alone(config.root):
+    with exclusive(config):
         left = {name: version for name, version in _labels(config).items() if name != label}
         return _write(config, {} if label == STABLE else left)
 
@@ -68,7 +68,7 @@ def write_first_labels(config: Config) -> None:
     """
     if _known(config):
         return
-    with alone(config.root):
+    with exclusive(config):
         newest = read_model_lineage(config).served()
         _write(config, {} if newest is None else {STABLE: newest.version, CANARY: newest.version})
 

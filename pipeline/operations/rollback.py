@@ -19,8 +19,7 @@ from pipeline.config import Config
 from pipeline.ledger.models import Model, ModelLineage, read_model_lineage, revoke
 from pipeline.ledger.serving_state import owed_lines
 from pipeline.metadata_store.connection import open_store
-from pipeline.metadata_store.root_lock import alone
-from pipeline.metadata_store.run_lock import alone_in_store
+from pipeline.metadata_store.exclusive import exclusive
 from pipeline.spans import Naming
 from serving.bundle import BundleError, check_bundle
 from serving.tfs_config.model_config import ModelConfigError
@@ -106,7 +105,7 @@ def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: floa
       RollbackError: something has changed since it was planned, or the folder can't be changed.
       LockedError: a run is going on.
     """
-    with alone(config.root), alone_in_store(config):
+    with exclusive(config):
         lineage = read_model_lineage(config)
         if (
             _plan(config, lineage, [model for version in planned.named for model in lineage.of_version(version)])

@@ -26,9 +26,8 @@ from pipeline.config import Config
 from pipeline.erasure.recovery import end_erasures
 from pipeline.graph import create_pipeline
 from pipeline.ledger.runs import run_id
+from pipeline.metadata_store.exclusive import LockedError, exclusive
 from pipeline.metadata_store.postgres import PostgresMetadata
-from pipeline.metadata_store.root_lock import LockedError, alone
-from pipeline.metadata_store.run_lock import alone_in_store
 from pipeline.operations.rollback import RollbackError, finish
 from pipeline.spans import Naming
 
@@ -113,7 +112,7 @@ class SpanRun:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            with alone(self._config.root), alone_in_store(self._config):
+            with exclusive(self._config):
                 if left := finish(self._config):
                     _log.warning("Ended a rollback that was cut off: %s left the served folder.", left)
                 end_erasures(self._config)

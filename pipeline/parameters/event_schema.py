@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.config import Config
+from trainer.atomic_write import atomic_write
 
 _TYPES = {"key": schema_pb2.BYTES, "item": schema_pb2.BYTES, "timestamp": schema_pb2.INT, "weight": schema_pb2.FLOAT}
 
@@ -26,8 +26,6 @@ def write_schema(config: Config) -> Path:
     text = text_format.MessageToString(schema)
     path = config.root / "schema" / "schema.pbtxt"
     if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".partial")
-        beside.write_text(text)
-        os.replace(beside, path)
+        with atomic_write(path) as beside:
+            beside.write_text(text)
     return path

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from trainer.atomic_write import atomic_write
 from trainer.input_pipeline import Sequences, concatenate
 from trainer.stability.selection import Selection, reservoir
 
@@ -76,17 +76,9 @@ class ReplayMemory:
 
     def save(self, path: str | Path) -> None:
         """Writes one file, beside first."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                columns = {name: getattr(self.sequences, name) for name in _COLUMNS}
-                np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        columns = {name: getattr(self.sequences, name) for name in _COLUMNS}
+        with atomic_write(path) as beside, beside.open("wb") as file:
+            np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> ReplayMemory:

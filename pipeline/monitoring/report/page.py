@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from rich.filesize import decimal
 
 from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config
@@ -22,8 +22,8 @@ from pipeline.monitoring.report.model_lineage import FATES
 from pipeline.monitoring.report.plots import draw_plots, draw_slices
 from pipeline.monitoring.report.report_data import ReportData, read_report_data
 from pipeline.monitoring.report.summary import summarize, what_changed
-from pipeline.operations.disk_usage import human
 from pipeline.spans import Naming
+from trainer.atomic_write import atomic_write
 
 NIGHTLY = "report.html"
 _log = logging.getLogger("warmspan.report")
@@ -48,13 +48,10 @@ def write_report(config: Config, out: Path, days: int = 30) -> Path:
     page = render(
         read_report_data(config, runs), Naming(config.data.dated), datetime.datetime.now(datetime.timezone.utc)
     )
-    beside = out.with_name(f".{out.name}.partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(page, encoding="utf-8")
-        os.replace(beside, out)
+        with atomic_write(out) as beside:
+            beside.write_text(page, encoding="utf-8")
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ReportError(f"`--out` must be a file that can be written. Received: {out} ({error.strerror}).") from None
     return out
 
@@ -69,7 +66,7 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
-    environment.filters.update(figure=_figure, bytes=human, signed=signed)
+    environment.filters.update(figure=_figure, bytes=decimal, signed=signed)
     used: list[str] = []
 
     def note(word: str) -> int:

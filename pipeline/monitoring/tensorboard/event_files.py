@@ -16,6 +16,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
+from trainer.atomic_write import atomic_write
 from trainer.diagnostics import Histogram
 
 DAY = 86_400.0
@@ -30,18 +31,11 @@ def wall_time(span: int, dated: bool) -> float:
 
 def write_events(path: Path, events: Iterable[event_pb2.Event]) -> None:
     """Writes `events` as the file `path` in place of what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # TensorBoard, which may be looking, passes over files without `tfevents` in their names.
-    beside = path.with_name(f".beside-{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            writer = RecordWriter(file)
-            for event in (event_pb2.Event(file_version="brain.Event:2"), *events):
-                writer.write(event.SerializeToString())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with atomic_write(path, beside=path.with_name(f".beside-{os.getpid()}")) as beside, beside.open("wb") as file:
+        writer = RecordWriter(file)
+        for event in (event_pb2.Event(file_version="brain.Event:2"), *events):
+            writer.write(event.SerializeToString())
 
 
 def event(step: int, wall: float, summaries: Iterable[Any]) -> event_pb2.Event:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import os
 import re
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from components.incremental_trainer.item_columns import ItemsFileError, item_col
 from pipeline.config import Config
 from pipeline.ledger.runs import Run
 from pipeline.parameters import components
+from trainer.atomic_write import atomic_write
 from trainer.diagnostics import vectors
 from trainer.models import find_model
 from trainer.vocabulary import Vocabulary
@@ -103,10 +103,5 @@ def _cell(text: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".beside-{os.getpid()}")
-    try:
+    with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -16,7 +16,7 @@ from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, read_artifacts
 from pipeline.ledger.models import read_model_lineage
 from pipeline.ledger.runs import read_runs
 from pipeline.ledger.serving_state import read_serving_state
-from pipeline.metadata_store.root_lock import LockedError, alone
+from pipeline.metadata_store.exclusive import LockedError, exclusive
 from pipeline.operations.garbage_collection import GcError, carry_out, describe, make_cleanup
 from pipeline.operations.retention_policy import newest
 from pipeline.operations.rollback import RollbackError, make_rollback
@@ -152,7 +152,7 @@ def test_beside_a_run_and_after_a_change_nothing_is_removed(made: MadeStore) -> 
     made.chain(4)
     drop_old(made.config.serving_path, 1)
     planned = make_cleanup(made.config)
-    with alone(made.config.root), pytest.raises(LockedError, match="held by another process"):
+    with exclusive(made.config), pytest.raises(LockedError, match="held by another process"):
         carry_out(made.config, planned)
     made.day("2024-05-05", FOUR)
     drop_old(made.config.serving_path, 1)
@@ -171,7 +171,7 @@ def test_the_table_says_why_each_stays(made: MadeStore) -> None:
         ("2024-05-03", "1", "in the served folder"),
         ("2024-05-04", "1", "served"),
     ]
-    assert all(re.fullmatch(r"[\d.]+ k?B", size) for _, _, _, size, _ in rows)
+    assert all(re.fullmatch(r"[\d.]+ (bytes|kB)", size) for _, _, _, size, _ in rows)
 
 
 def test_a_root_without_a_run_has_nothing_to_remove(made: MadeStore) -> None:

@@ -21,7 +21,7 @@ from pipeline.ledger import models as lineage
 from pipeline.ledger.models import model_lineage_in
 from pipeline.ledger.runs import read_ledger, read_run
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
-from pipeline.metadata_store.root_lock import LockedError
+from pipeline.metadata_store.exclusive import LockedError
 from pipeline.operations import rollback
 from pipeline.operations.rollback import BUNDLE_FOLDER, RollbackError, carry_out, describe, finish, make_rollback
 from pipeline.planning.run_plan import Delivery, Step, make_plan

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from pipeline.cli.app import app
 from pipeline.config import Config, ConfigError, load_config
 from pipeline.ledger.runs import read_ledger
-from pipeline.metadata_store.root_lock import LockedError
-from pipeline.metadata_store.run_lock import StoreError, alone_in_store
+from pipeline.metadata_store.exclusive import LockedError, StoreError, exclusive
 from pipeline.orchestration.span_run import SpanRun
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
@@ -32,8 +31,8 @@ DAYS = Naming(dated=True)
 _HOLD = """\
 import sys, time
 from pipeline.config import load_config
-from pipeline.metadata_store.run_lock import alone_in_store
-with alone_in_store(load_config(sys.argv[1])):
+from pipeline.metadata_store.exclusive import exclusive
+with exclusive(load_config(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -70,6 +69,18 @@ def settings(folder: Path, url: str | None, name: str = "shop") -> Config:
     return load_config(path)
 
 
+def wait_until_free(config: Config) -> None:
+    """Until the server has seen the connection of a killed process end."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with exclusive(config):
+                return
+        except LockedError:
+            assert time.monotonic() < end, "the lock outlived the process that held it"
+            time.sleep(0.1)
+
+
 def hold(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _HOLD, str(folder / "warmspan.yaml")],
@@ -97,30 +108,22 @@ def test_a_second_runner_is_refused_and_a_killed_one_leaves_no_lock(tmp_path, ur
         assert first.stdout.readline() == "held\n"
         try:
             rule = r"One run at a time.*`shop` is held by"
-            with pytest.raises(LockedError, match=rule) as refused, alone_in_store(other):
+            with pytest.raises(LockedError, match=rule) as refused, exclusive(other):
                 pass
             if url.startswith("postgresql"):
                 assert f"process {first.pid} on " in str(refused.value)
-            with alone_in_store(settings(tmp_path / "films", url, name="films")):
+            with exclusive(settings(tmp_path / "films", url, name="films")):
                 pass  # another recommender in the same store
         finally:
             first.kill()
-    for _ in range(50):  # until the server has seen the connection end
-        try:
-            with alone_in_store(other), pytest.raises(LockedError), alone_in_store(other):
-                pass
-            break
-        except LockedError:
-            time.sleep(0.1)
-    else:
-        raise AssertionError("the lock outlived the process that held it")
+    wait_until_free(other)
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
 def test_a_server_that_does_not_answer_is_named(tmp_path, scheme):
     config = settings(tmp_path, f"{scheme}://someone:secret@127.0.0.1:9/mlmd")
     rule = r"must name a server that answers. Received: 127.0.0.1:9/mlmd"
-    with pytest.raises(StoreError, match=rule) as error, alone_in_store(config):
+    with pytest.raises(StoreError, match=rule) as error, exclusive(config):
         pass
     assert "secret" not in str(error.value)
     with pytest.raises(ConfigError, match=rule) as error:
@@ -177,7 +180,7 @@ def test_a_runner_killed_in_a_node_is_gone_on_with(make_shop, tmp_path, url):
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [run.state for run in read_ledger(config)] == ["unfinished"]
-    time.sleep(2)  # until the server has seen the connection end
+    wait_until_free(config)
     SpanRun(config, int(span), 1).run()
     assert comparable(config) == comparable(whole)
     check_bundle(config.serving_path / "2024050101")

@@ -1,0 +1,53 @@
+"""One process at a time may change a pipeline root and write a recommender's runs into the store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import filelock
+
+from pipeline.config import Config
+from pipeline.metadata_store.connection import connection_config
+from pipeline.metadata_store.database_lock import TakenError, UnreachableError, held
+
+
+class LockedError(RuntimeError):
+    """Another process uses the root, or the recommender in the store; the message names the lock."""
+
+
+class StoreError(LockedError):
+    """The store can't be reached, and so not be locked; the message says which."""
+
+
+@contextlib.contextmanager
+def exclusive(config: Config) -> Iterator[None]:
+    """Holds the root's lock, and the recommender's in a MySQL or PostgreSQL store.
+
+    The first can't tell of a runner with another root; the second lives in the database server. Both go with the
+    process, also after a kill. Commands that hold it call nothing that takes it again: it is not re-entrant.
+
+    Raises:
+      LockedError: another process holds one of them, on whatever machine.
+      StoreError: the server can't be reached.
+    """
+    config.root.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(config.root / "run.lock", timeout=0, mode=0o644)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock)
+            if config.metadata is not None:
+                stack.enter_context(held(config.name, connection_config(config)))
+        except filelock.Timeout:
+            raise LockedError(
+                f"One run at a time may use a pipeline root. Received: {lock.lock_file} is held by another process. "
+                "Wait for it to end and run again."
+            ) from None
+        except TakenError as error:
+            raise LockedError(
+                f"One run at a time may use a recommender's store. Received: `{config.name}` is held by "
+                f"{error.holder}. Wait for it to end and run again."
+            ) from None
+        except UnreachableError as error:
+            raise StoreError(f"`metadata` must name a server that answers. Received: {error}.") from None
+        yield
