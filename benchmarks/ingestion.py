@@ -94,6 +94,7 @@ def measure(engine: str, base: str, out: str) -> dict[str, float]:
 
         data = {
             "format": engine,
+            "timestamp_unit": "s",
             "columns": {"key": "user_id", "item": "item_id", "timestamp": "timestamp", "weight": "rating"},
             "span_hours": 24,
             "weight_above": 0,
@@ -103,7 +104,7 @@ def measure(engine: str, base: str, out: str) -> dict[str, float]:
             ],
             "max_reject_fraction": 0.2,
         }
-        component = SpanExampleGen(base, data, SPAN, "{YYYY}-{MM}-{DD}/*")
+        component = SpanExampleGen(base, data, SPAN, "{YYYY}-{MM}-{DD}/*", 0.1)
         executor = span_executor.Executor()
     properties = {
         name: value if isinstance(value, (int, str)) else proto_utils.proto_to_json(value)

@@ -33,7 +33,7 @@ from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from pipeline.parameters.components import LOCAL_BEAM
+from pipeline.parameters.graph_parameters import LOCAL_BEAM
 from trainer.keras2 import keras, tf
 from trainer.settings import Policy
 

@@ -77,7 +77,7 @@ class _Speed:
         model = build_model("sasrec", TableSizes(items + 2, 2, 2), length, {**_PARAMS, "reverse": False})
         model.set_popularity(np.ones(items + 2))
         self._learner = Learner(model, [])
-        self._learner.compile(optimizer=make_optimizer("adam", 0.001))
+        self._learner.compile(optimizer=make_optimizer("adam", 0.001, None, 0.1, 0.0))
         self._batches = list(itertools.islice(windows.dataset(_BATCH, shuffle_seed=1), 40))
         self._positions = sum(int(np.count_nonzero(batch["item"])) for batch in self._batches)
         self._step = tf.function(self._learner.train_step, reduce_retracing=True)

@@ -23,9 +23,10 @@ from components.update_decider import UpdateDecider
 from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.metadata_store import connection
-from pipeline.parameters import components, update_policy
+from pipeline.parameters import policy_channels
 from pipeline.parameters.eval_config import eval_config
 from pipeline.parameters.event_schema import write_schema
+from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
 
 
@@ -41,11 +42,10 @@ def create_pipeline(
       override: what is done with the span instead of what the policy decides.
     """
     version = Naming(config.data.dated).version(span, revision)
+    given = GraphParameters.of(config)
 
     # The day's files become clean events, the last of them held out.
-    events = SpanExampleGen(
-        str(config.data.path), components.data(config), span, config.data.pattern, config.split.eval_fraction
-    )
+    events = SpanExampleGen(str(config.data.path), given.data, span, config.data.pattern, config.split.eval_fraction)
     statistics = StatisticsGen(examples=events.outputs["examples"])
     schema = ImportSchemaGen(schema_file=str(write_schema(config)))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
@@ -62,13 +62,13 @@ def create_pipeline(
         vocabulary=yesterday.outputs["vocabulary"],
         history=yesterday.outputs["history"],
         span=span,
-        settings=components.transform_settings(config),
+        settings=given.transform,
     )
 
     # The model in service is tested on what it has not seen, and what it owes is found.
     champion = Resolver(
         strategy_class=Champion,
-        config={"span": span, "most": components.most_spans(config), "window": update_policy.window(config)},
+        config={"span": span, "most": given.most_spans, "window": given.windows},
         model=Channel(type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"),
         model_blessing=Channel(
             type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
@@ -78,7 +78,7 @@ def create_pipeline(
         sequences=Channel(
             type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
         ),
-        **update_policy.channels(config),
+        **policy_channels.channels(given.windows),
     ).with_id("Champion")
     next_span = NextSpanEvaluator(
         sequences=transform.outputs["sequences"],
@@ -101,10 +101,13 @@ def create_pipeline(
         min_held_out=config.gate.min_events,
         max_owed=config.update.max_owed_spans,
         retrain_spans=config.update.retrain_spans,
-        rules=update_policy.rules(config),
+        rules=given.policy,
         override=override,
-        **update_policy.signals(
-            config, champion.outputs, {**next_span.outputs, **statistics.outputs, **transform.outputs}
+        **policy_channels.signals(
+            given.policy,
+            given.windows,
+            before=champion.outputs,
+            today={**next_span.outputs, **statistics.outputs, **transform.outputs},
         ),
     )
     with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
@@ -118,13 +121,13 @@ def create_pipeline(
             base_memory=champion.outputs["memory"],
             span=span,
             version=version,
-            settings=components.trainer_settings(config),
+            settings=given.trainer,
         )
         gate = Gate(
             examples=transform.outputs["held_out"],
             model=trainer.outputs["model"],
             baseline_model=champion.outputs["model"],
-            eval_config=eval_config(config, components.metric_names(config)),
+            eval_config=eval_config(config, given.metrics),
         ).with_id("Evaluator")
         pusher = SpanPusher(
             model=trainer.outputs["model"],
@@ -145,5 +148,5 @@ def create_pipeline(
             trainer, gate, pusher,
         ],
         enable_cache=config.cache,
-        beam_pipeline_args=components.beam_args(config),
+        beam_pipeline_args=list(given.beam),
     )  # fmt: skip

@@ -66,9 +66,9 @@ class Adagrad(_RateByVariable, keras.optimizers.Adagrad):
 def make_optimizer(
     name: OptimizerName,
     learning_rate: float,
-    clip_norm: float | None = None,
-    initial_accumulator: float = 0.1,
-    weight_decay: float = 0.0,
+    clip_norm: float | None,
+    initial_accumulator: float,
+    weight_decay: float,
     tables: Sequence[tf.Variable] = (),
 ) -> LazyAdam | Adagrad:
     """The optimizer called `name`.

@@ -33,13 +33,13 @@ class Settings:
     k: int
     max_k: int
     exclude_seen: bool
-    items_file: str | None = None
-    item_column: str = "item_id"
-    title_column: str = "title"
-    columns: tuple[str, ...] | None = None
-    available_column: str | None = None
-    index: IndexSettings = dataclasses.field(default_factory=IndexSettings)
-    log_folder: str | None = None
+    items_file: str | None
+    item_column: str
+    title_column: str
+    columns: tuple[str, ...] | None
+    available_column: str | None
+    index: IndexSettings
+    log_folder: str | None
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

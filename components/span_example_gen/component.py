@@ -33,9 +33,7 @@ class SpanExampleGen(component.FileBasedExampleGen):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = driver.SpanDriver
 
-    def __init__(
-        self, input_base: str, data: Mapping[str, Any], span: int, pattern: str, eval_fraction: float = 0.1
-    ) -> None:
+    def __init__(self, input_base: str, data: Mapping[str, Any], span: int, pattern: str, eval_fraction: float) -> None:
         """Describes the ingestion of one span.
 
         Args:

@@ -96,13 +96,16 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         )
     if len(set(context)) != len(context):
         raise SpanError(f"`data.columns.context` must name each column once. Received: {list(context)}.")
-    kind = data.get("format", "csv")
+    kind = data.get("format")
     if kind not in FORMATS:
         raise SpanError(f"`data.format` must be one of {', '.join(FORMATS)}. Received: {kind!r}.")
-    unit = data.get("timestamp_unit", "s")
+    unit = data.get("timestamp_unit")
     if unit not in UNITS_PER_SECOND:
         raise SpanError(f"`data.timestamp_unit` must be one of {', '.join(UNITS_PER_SECOND)}. Received: {unit!r}.")
     _require_time_format(data.get("timestamp_format"))
+    most_rejects = data.get("max_reject_fraction")
+    if not isinstance(most_rejects, int | float) or not 0 <= most_rejects <= 1:
+        raise SpanError(f"`data.max_reject_fraction` must be from 0 to 1. Received: {most_rejects!r}.")
     if not 0 <= eval_fraction < 1:
         raise SpanError(f"`split.eval_fraction` must be at least 0 and below 1. Received: {eval_fraction!r}.")
     return Settings(
@@ -117,7 +120,7 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         span_hours=data.get("span_hours"),
         weight_above=data.get("weight_above"),
         reject=tuple(Rule(rule["column"], rule["matches"], rule["reason"]) for rule in data.get("reject") or ()),
-        max_reject_fraction=data.get("max_reject_fraction", 0.05),
+        max_reject_fraction=most_rejects,
         dated="{YYYY}" in pattern,
         eval_fraction=eval_fraction,
         forgotten=data.get("forgotten"),

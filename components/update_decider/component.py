@@ -26,10 +26,7 @@ class Executor(base_executor.BaseExecutor):
         (sequences,) = input_dict["sequences"]
         (held_out,) = input_dict["held_out"]
         champion = input_dict.get("model") or []
-        span, rules = (
-            exec_properties["span"],
-            UpdatePolicy.from_json(exec_properties.get("rules") or UpdatePolicy().to_json()),
-        )
+        span, rules = exec_properties["span"], UpdatePolicy.from_json(exec_properties["rules"])
         signals = read_signals(rules, span, input_dict)
         decision = decide(
             span=span,
@@ -86,7 +83,7 @@ class _Spec(component_spec.ComponentSpec):
             name: component_spec.ExecutionParameter(type=int)
             for name in ("span", "min_held_out", "max_owed", "retrain_spans")
         },
-        "rules": component_spec.ExecutionParameter(type=str, optional=True),
+        "rules": component_spec.ExecutionParameter(type=str),
         "overrule": component_spec.ExecutionParameter(type=str, optional=True),
     }
 
@@ -117,7 +114,7 @@ class UpdateDecider(base_component.BaseComponent):
         min_held_out: int,
         max_owed: int,
         retrain_spans: int,
-        rules: UpdatePolicy | None = None,
+        rules: UpdatePolicy,
         override: str | None = None,
         **signals: channel.BaseChannel,
     ) -> None:
@@ -132,7 +129,7 @@ class UpdateDecider(base_component.BaseComponent):
                 min_held_out=min_held_out,
                 max_owed=max_owed,
                 retrain_spans=retrain_spans,
-                rules=None if rules is None else rules.to_json(),
+                rules=rules.to_json(),
                 overrule=override,
                 **signals,
             )

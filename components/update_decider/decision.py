@@ -10,13 +10,13 @@ from typing import Literal
 
 from components.update_decider.limit_checks import Finding, findings
 from components.update_decider.policy import Signals, UpdatePolicy
-from components.update_decider.triggers import as_sentence, drift_found, may_rest, retrain_due, waiting
+from components.update_decider.triggers import Trigger, as_sentence, drift_found, may_rest, retrain_due, waiting
 
 Action = Literal["skip", "fine_tune", "cold_start", "retrain"]
 Override = Literal["skip", "fine_tune", "retrain"]
 
 FROM_NOTHING = ("cold_start", "retrain")
-_NO_RULES, _NO_SIGNALS = UpdatePolicy(), Signals()
+_NO_SIGNALS = Signals()
 
 
 class DecisionError(ValueError):
@@ -59,7 +59,7 @@ def decide(
     min_held_out: int,
     max_owed: int,
     retrain_spans: int,
-    rules: UpdatePolicy = _NO_RULES,
+    rules: UpdatePolicy,
     signals: Signals = _NO_SIGNALS,
     override: Override | None = None,
 ) -> Decision:
@@ -77,7 +77,7 @@ def decide(
       held_out: events that the gate can be decided on, which must be at least `min_held_out`.
       max_owed: how many earlier spans may be caught up before a full retrain is due.
       retrain_spans: how many spans, this one included, a training from fresh weights uses.
-      rules: the maintenance policy; without one every span is fine-tuned on.
+      rules: the maintenance policy.
       signals: what was measured.
       override: what the user wants instead, None for nothing.
 
@@ -98,9 +98,9 @@ def decide(
         many = f"The champion owes at least {len(owed)} spans, more than update.max_owed_spans {max_owed}."
         decision = Decision("retrain", many, recent)
     elif due := retrain_due(span, rules, signals, reached):
-        decision = Decision("retrain", due, recent)
-    elif calm := may_rest(len(owed), rules, reached):
-        decision = Decision("skip", calm, ())
+        decision = Decision("retrain", due.reason, recent)
+    elif rest := may_rest(len(owed), rules, reached):
+        decision = Decision("skip", rest.reason, ())
     else:
         why = _why_fine_tune(len(owed), reached, waiting(span, rules, signals, reached))
         decision = Decision("fine_tune", why, (*owed, span))
@@ -109,10 +109,10 @@ def decide(
     return dataclasses.replace(decision, drift=drift_found(reached))
 
 
-def _why_fine_tune(owed: int, limits_reached: Sequence[Finding], waits: str) -> str:
+def _why_fine_tune(owed: int, limits_reached: Sequence[Finding], cooldown: Trigger | None) -> str:
     plural = "s" * (owed > 1)
     owes = f"The champion owes {owed} earlier span{plural}." if owed else "The champion has learned every earlier span."
-    return " ".join(part for part in (owes, as_sentence(limits_reached), waits) if part)
+    return " ".join(part for part in (owes, as_sentence(limits_reached), cooldown.reason if cooldown else "") if part)
 
 
 def _overruled(

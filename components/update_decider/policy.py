@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+import pydantic
 
 SIGNALS_FILE = "signals.json"
 Measure = Literal["jensen_shannon", "infinity_norm"]
@@ -15,8 +17,8 @@ Measure = Literal["jensen_shannon", "infinity_norm"]
 class Limit:
     """From `fine_tune` on a span may not be left for later, from `retrain` on a full retrain is due; None: never."""
 
-    fine_tune: float | None = None
-    retrain: float | None = None
+    fine_tune: float | None
+    retrain: float | None
 
     @property
     def set(self) -> bool:
@@ -50,7 +52,7 @@ class RetrainCalendar:
 
 @dataclasses.dataclass(frozen=True)
 class UpdatePolicy:
-    """A maintenance policy. As it stands it fine-tunes on every span.
+    """A maintenance policy.
 
     Attributes:
       metric: the metric of next-span evaluation and retention; `lower_is_better` for an error.
@@ -67,33 +69,36 @@ class UpdatePolicy:
       unit: what a span number counts, for sentences: "day" or "span".
     """
 
-    metric: str = "recall"
-    lower_is_better: bool = False
-    rest_spans: int = 0
-    cooldown: int = 0
-    max_age: int | None = None
-    next_span: Limit = Limit()
-    next_span_spans: int = 14
-    next_span_least: int = 5
-    drift: tuple[DriftRule, ...] = ()
-    drift_spans: int = 7
-    retention: Limit = Limit()
-    new_items: Limit = Limit()
-    new_keys: Limit = Limit()
-    schedule: RetrainCalendar | None = None
-    unit: str = "day"
+    metric: str
+    lower_is_better: bool
+    rest_spans: int
+    cooldown: int
+    max_age: int | None
+    next_span: Limit
+    next_span_spans: int
+    next_span_least: int
+    drift: tuple[DriftRule, ...]
+    drift_spans: int
+    retention: Limit
+    new_items: Limit
+    new_keys: Limit
+    schedule: RetrainCalendar | None
+    unit: str
+
+    def without_limits(self) -> UpdatePolicy:
+        """The policy that fine-tunes on every span, whatever is measured."""
+        off = Limit(None, None)
+        return dataclasses.replace(
+            self, rest_spans=0, max_age=None, next_span=off, drift=(), retention=off, new_items=off, new_keys=off,
+            schedule=None,
+        )  # fmt: skip
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> UpdatePolicy:
-        raw: dict[str, Any] = json.loads(text)
-        for name in ("next_span", "retention", "new_items", "new_keys"):
-            raw[name] = Limit(**raw[name])
-        raw["drift"] = tuple(DriftRule(**{**rule, "limit": Limit(**rule["limit"])}) for rule in raw["drift"])
-        raw["schedule"] = None if raw["schedule"] is None else RetrainCalendar(**raw["schedule"])
-        return cls(**raw)
+        return pydantic.TypeAdapter(cls).validate_json(text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,46 +1,55 @@
-"""When a policy asks for a full retrain, and when it lets a span wait; the answers are sentences."""
+"""When a policy asks for a full retrain, and when it lets a span wait."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from components.update_decider.limit_checks import DRIFT, Finding
 from components.update_decider.policy import Signals, UpdatePolicy
 
 
-def retrain_due(span: int, rules: UpdatePolicy, signals: Signals, reached: Sequence[Finding]) -> str:
-    """Why a full retrain is due; empty if none is."""
+@dataclasses.dataclass(frozen=True)
+class Trigger:
+    """What decides on a span; `reason` says it in a sentence or a few."""
+
+    reason: str
+
+
+def retrain_due(span: int, rules: UpdatePolicy, signals: Signals, reached: Sequence[Finding]) -> Trigger | None:
+    """What a full retrain is due by; None if none is."""
     if rules.schedule is not None:
         due = rules.schedule.last_due(span)
         # A retrain that the gate refused is not tried again before the next date; one that fell out is made up for.
         if due > max(_known(signals.tried), _known(signals.retrained)):
             late = f", {_count(span - due, rules.unit)} late" if due < span else ""
-            return f"A full retrain is due by the schedule ({rules.schedule.text}{late})."
+            return Trigger(f"A full retrain is due by the schedule ({rules.schedule.text}{late}).")
     if _cooling(span, rules, signals):
-        return ""
+        return None
     if _too_old(span, rules, signals):
         age = _count(span - _known(signals.retrained), rules.unit)
-        return f"The last full retrain was {age} ago (policy.max_age {rules.max_age})."
-    return as_sentence([finding for finding in reached if finding.asks_retrain], "retrain")
+        return Trigger(f"The last full retrain was {age} ago (policy.max_age {rules.max_age}).")
+    asking = [finding for finding in reached if finding.asks_retrain]
+    return Trigger(as_sentence(asking, "retrain")) if asking else None
 
 
-def may_rest(owed: int, rules: UpdatePolicy, reached: Sequence[Finding]) -> str:
-    """Why the span can wait; empty if it can't."""
+def may_rest(owed: int, rules: UpdatePolicy, reached: Sequence[Finding]) -> Trigger | None:
+    """What lets the span wait; None if it can't."""
     if owed >= rules.rest_spans or any(finding.asks_update for finding in reached):
-        return ""
+        return None
     measured = as_sentence(reached)
-    return (
+    return Trigger(
         f"Nothing calls for an update. {measured}{' ' * bool(measured)}The span is left for later: {owed} of at most "
         f"{rules.rest_spans} are (policy.rest_spans)."
     )
 
 
-def waiting(span: int, rules: UpdatePolicy, signals: Signals, reached: Sequence[Finding]) -> str:
-    """Why a full retrain that is asked for is not made; empty if none is asked for."""
+def waiting(span: int, rules: UpdatePolicy, signals: Signals, reached: Sequence[Finding]) -> Trigger | None:
+    """What keeps a full retrain that is asked for from being made; None if none is asked for."""
     asked = any(finding.asks_retrain for finding in reached) or _too_old(span, rules, signals)
     if not asked or not _cooling(span, rules, signals):
-        return ""
-    return (
+        return None
+    return Trigger(
         f"A full retrain was tried {_count(span - _known(signals.tried), rules.unit)} ago and is not tried again yet "
         f"(policy.cooldown {rules.cooldown})."
     )

@@ -20,7 +20,7 @@ from pipeline.backtest.summary import summarize, write_summary
 from pipeline.backtest.summary_table import comparison
 from pipeline.backtest.tensorboard import write_events, write_experiment
 from pipeline.config import Config
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming
 
@@ -87,7 +87,7 @@ def backtest(
         raise BacktestError(f"`seeds` must be at least 1. Received: {seeds}.")
     if retention_spans < 0:
         raise BacktestError(f"`retention-spans` must be at least 0. Received: {retention_spans}.")
-    metrics, naming = components.metric_names(config), Naming(config.data.dated)
+    metrics, naming = GraphParameters.of(config).metrics, Naming(config.data.dated)
     rows: list[Row] = []
     with make_progress(console) as progress:
         bar = Bar(progress, len(replayed_spans))

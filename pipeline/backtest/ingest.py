@@ -25,7 +25,7 @@ from components.span_example_gen.write_plan import KINDS, IngestSummary
 from components.span_transform.events import SCHEMA
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 
 _REJECTS_HEADER = "file,line,reason,value\n"
 
@@ -45,7 +45,7 @@ class Events:
 
 def ingest_settings(config: Config) -> Settings:
     """How a row becomes an event, as the pipeline reads it."""
-    return make_settings(components.data(config), config.data.pattern, config.split.eval_fraction)
+    return make_settings(GraphParameters.of(config).data, config.data.pattern, config.split.eval_fraction)
 
 
 def ingest(config: Config, span: int, rejects_folder: Path) -> Events:

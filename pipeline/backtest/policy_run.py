@@ -13,7 +13,7 @@ from typing import Any
 
 from components.next_span_evaluator.component import evaluate
 from components.update_decider.decision import Decision, decide
-from components.update_decider.policy import Signals, UpdatePolicy
+from components.update_decider.policy import Signals
 from pipeline.backtest import retention
 from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.policies import Policy
@@ -21,8 +21,7 @@ from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.backtest.results import Row
 from pipeline.backtest.signals import signals
 from pipeline.metrics import headline
-from pipeline.parameters import components
-from pipeline.parameters.update_policy import rules
+from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.atomic_write import atomic_folder, atomic_write
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
@@ -60,11 +59,13 @@ class PolicyRun:
         self._policy, self._seed, self._spans, self._folder = policy, seed, spans, folder
         self._retention_spans = retention_spans
         config = policy.config
-        self._spec = components.model_spec(config)
-        self._training = dataclasses.replace(components.policy(config), seed=seed)
+        self._given = GraphParameters.of(config)
+        self._spec = self._given.trainer.model
+        self._training = dataclasses.replace(self._given.trainer.policy, seed=seed)
         gate, push = config.gate, config.push
         bounds = (config.update.max_owed_spans, config.update.retrain_spans, gate.min_events, gate.k, push.exclude_seen)
-        self._rules = rules(config) if policy.learn == "fine_tune" else UpdatePolicy()
+        fine_tunes = policy.learn == "fine_tune"
+        self._rules = self._given.policy if fine_tunes else self._given.policy.without_limits()
         policy_rules = dataclasses.asdict(self._rules)
         how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, policy_rules)
         self._how = json.dumps(how, sort_keys=True)
@@ -139,7 +140,7 @@ class PolicyRun:
 
     def _test_sample(self, learned: _Learned, span: PreparedSpan) -> float | None:
         metrics = evaluate(self._signature(learned), retention.sample(span), self._spec.history_length)
-        return metrics.get(headline(components.metric_names(self._policy.config)))
+        return metrics.get(headline(self._given.metrics))
 
     def _signature(self, learned: _Learned) -> Any:
         gate, push = self._policy.config.gate, self._policy.config.push
@@ -164,7 +165,7 @@ class PolicyRun:
     def _decide(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Decision:
         config, index = self._policy.config, len(rows)
         span = self._spans[index]
-        past = [span.number for span in self._spans[:index]][-components.most_spans(config) :]
+        past = [span.number for span in self._spans[:index]][-self._given.most_spans :]
         champion = learned.state.learned[-1] if learned is not None else None
         if champion is not None and self._policy.learn == "never":
             return Decision("skip", "The policy learns the first span alone.", ())
@@ -182,7 +183,7 @@ class PolicyRun:
         if self._policy.learn != "fine_tune" or learned is None:
             return Signals()
         test_older = functools.partial(self._test_held_out, learned)
-        return signals(self._policy.config, self._rules, self._spans, rows, metrics, test_older)
+        return signals(self._policy.config, self._given, self._spans, rows, metrics, test_older)
 
     def _learn(
         self, decision: Decision, span: PreparedSpan, learned: _Learned | None

@@ -18,7 +18,7 @@ from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
 from pipeline.config import Config
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.run_plan import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
@@ -75,7 +75,7 @@ def prepare(
     """
     prepared: list[PreparedSpan] = []
     naming = Naming(config.data.dated)
-    settings = components.transform_settings(config)
+    settings = GraphParameters.of(config).transform
     forgotten = SuppressionList.load(config.suppression_list_path)
     how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
     if forgotten is not None:

@@ -82,8 +82,7 @@ class Config(Section):
     @pydantic.model_validator(mode="after")
     def _policy_fits(self) -> Config:
         columns = ("key", "item", "weight", *self.data.columns.context)
-        if problem := self.policy.problem(self.data.dated, columns, self.update.max_owed_spans):
-            raise ValueError(problem)
+        self.policy.check_fits(self.data.dated, columns, self.update.max_owed_spans)
         return self
 
     @property

@@ -131,27 +131,31 @@ class Maintenance(Section):
     new_keys: Share = Share()
     schedule: Calendar = Calendar()
 
-    def problem(self, dated: bool, columns: Sequence[str], max_owed: int) -> str:
-        """What does not fit the other settings; empty if all fits.
+    def check_fits(self, dated: bool, columns: Sequence[str], max_owed: int) -> None:
+        """Refuses what does not fit the other settings.
 
         Args:
           dated: whether a span is a day.
           columns: what an event has.
           max_owed: `update.max_owed_spans`.
+
+        Raises:
+          ValueError: it does not fit.
         """
         if unknown := sorted(set(self.drift.columns) - set(columns)):
-            return f"`policy.drift.columns` must be among {', '.join(columns)}. Received: {', '.join(unknown)}."
+            raise ValueError(
+                f"`policy.drift.columns` must be among {', '.join(columns)}. Received: {', '.join(unknown)}."
+            )
         if self.rest_spans > max_owed:
-            return (
+            raise ValueError(
                 f"`policy.rest_spans` must not be above `update.max_owed_spans`, {max_owed}, from where on a full "
                 f"retrain is due. Received: {self.rest_spans}."
             )
         schedule = self.schedule
         if not dated and (schedule.weekday is not None or isinstance(schedule.start, str)):
-            return (
+            raise ValueError(
                 "`policy.schedule` must not name a weekday or a date where `data.pattern` numbers the spans. Received: "
                 f"{schedule.weekday or schedule.start!r}. Write `every: 28` for every 28th span."
             )
         if dated and isinstance(schedule.start, int):
-            return f"`policy.schedule.start` must be a date like 2024-05-05. Received: {schedule.start}."
-        return ""
+            raise ValueError(f"`policy.schedule.start` must be a date like 2024-05-05. Received: {schedule.start}.")

@@ -15,7 +15,7 @@ from components.span_transform.history import shards_in
 from pipeline.config import Config
 from pipeline.ledger.artifacts import LIVE
 from pipeline.metadata_store.connection import connect
-from pipeline.parameters.components import model_spec, trainer_settings
+from pipeline.parameters.graph_parameters import GraphParameters
 from serving.bundle.protocols import UNAVAILABLE
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender
@@ -119,7 +119,8 @@ def load_trained_model(config: Config, uri: str, ids: Ids) -> TrainedModel:
     Raises:
       StateError, ModelError: it is not there, or of another model than the settings have.
     """
-    return TrainedModel(rebuild(model_spec(config), ModelState.load(Path(uri) / STATE_FOLDER)), ids)
+    spec = GraphParameters.of(config).trainer.model
+    return TrainedModel(rebuild(spec, ModelState.load(Path(uri) / STATE_FOLDER)), ids)
 
 
 def load_ids(config: Config, vocabulary: Path) -> Ids:
@@ -127,7 +128,7 @@ def load_ids(config: Config, vocabulary: Path) -> Ids:
     items, keys = Vocabulary.load(vocabulary, "items"), Vocabulary.load(vocabulary, "keys")
     names = items.ids.to_pylist()
     try:
-        columns, available = item_columns(items.ids, trainer_settings(config))
+        columns, available = item_columns(items.ids, GraphParameters.of(config).trainer)
     except ItemsFileError:
         columns, available = {}, None  # a title is worth having, and no reason to stop
     texts = columns.get("titles", [])

@@ -15,8 +15,7 @@ from pipeline.config import Config
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts
 from pipeline.ledger.models import Model, ModelLineage
 from pipeline.ledger.runs import Run
-from pipeline.parameters import components
-from pipeline.parameters.update_policy import window
+from pipeline.parameters.graph_parameters import GraphParameters
 from serving.tfs_config.model_config import ModelConfigError
 
 PAPERS = (
@@ -108,8 +107,9 @@ def needed(
     for kind in {record.kind for record in records.all} - {MODEL, MEMORY, *PAPERS}:
         keep((record for record in newest(records.of(kind)) if record.span >= horizon), since)
     # What the days after the horizon look back at.
-    keep(_last(records.of("SpanTransform/sequences"), horizon, components.most_spans(config)), "owed or retrained on")
-    for name, (count, passed_over) in window(config).items():
+    given = GraphParameters.of(config)
+    keep(_last(records.of("SpanTransform/sequences"), horizon, given.most_spans), "owed or retrained on")
+    for name, (count, passed_over) in given.windows.items():
         keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
     for kind in PAPERS:
         shown = newest(records.of(kind))[-config.gc.keep_spans :]

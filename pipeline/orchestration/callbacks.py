@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable
 
 from pipeline.config import Config
@@ -10,6 +11,8 @@ from pipeline.ledger.runs import Run
 from pipeline.monitoring.alerts import Alert, send_alerts, send_alerts_of
 from pipeline.planning.run_plan import GapError, PlanError
 from pipeline.spans import Naming
+
+_log = logging.getLogger("warmspan.report")
 
 
 class Callback:
@@ -98,7 +101,7 @@ class TensorBoardCallback(Callback):
 
 
 class ReportCallback(Callback):
-    """Writes the report, once, when nothing more is run.
+    """Writes the report, once, when nothing more is run. One that can't be written must not fail a night.
 
     Args:
       config: settings.
@@ -110,10 +113,14 @@ class ReportCallback(Callback):
 
     def on_exit(self) -> None:
         # Not at the top: what draws the report is of no use to a command that runs nothing.
-        from pipeline.monitoring.report import write_nightly
+        from pipeline.monitoring.report import NIGHTLY, write_report
 
-        if problem := write_nightly(self._config):
-            self._say(problem)
+        try:
+            write_report(self._config, self._config.root / NIGHTLY)
+        except Exception as error:  # whatever it is, the span is done
+            _log.warning("The report was not written", exc_info=True)
+            what = f"The report was not written ({type(error).__name__}: {error})."
+            self._say(f"{what} The span is done all the same.")
 
 
 def default_callbacks(config: Config, say: Callable[[str], None] = lambda problem: None) -> CallbackList:

@@ -1,28 +1,35 @@
-"""From the section `policy` to what the decision reads, and to what of the lineage it needs for that."""
+"""From the section `policy` to what the decision reads, and to what of the lineage it looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from tfx.types import standard_artifacts
-from tfx.types.channel import BaseChannel, Channel
-
-from components import artifacts
 from components.update_decider.policy import DriftRule, Limit, RetrainCalendar, UpdatePolicy
 from pipeline.config import Config, ConfigError
-from pipeline.config.policy import WEEKDAYS, Calendar
+from pipeline.config.policy import WEEKDAYS, Calendar, Maintenance
 from pipeline.metrics import headline, lower_is_better
-from pipeline.parameters import components
 from pipeline.spans import EPOCH, Naming
 
 
-def rules(config: Config) -> UpdatePolicy:
+class Window(NamedTuple):
+    """Which earlier spans are looked at: `spans` of them, after the last `passed_over`."""
+
+    spans: int
+    passed_over: int = 0
+
+
+def update_policy(config: Config, metrics: Sequence[str]) -> UpdatePolicy:
     """What the decision is told.
+
+    Args:
+      config: settings.
+      metrics: those of the model.
 
     Raises:
       ConfigError: the policy names a metric that the model does not have.
     """
-    policy, metrics = config.policy, components.metric_names(config)
+    policy = config.policy
     metric = policy.next_span.metric or headline(metrics)
     if metric not in metrics:
         raise ConfigError(
@@ -51,64 +58,33 @@ def rules(config: Config) -> UpdatePolicy:
     )
 
 
-def window(config: Config) -> dict[str, tuple[int, int]]:
-    """What of earlier spans the policy looks at: name to how many spans, and how many of the last are passed over."""
-    policy, asked = config.policy, rules(config)
-    windows = {}
-    if asked.next_span.set:
-        windows["evaluations"] = (policy.next_span.spans, 0)
-    if any(drift_rule.limit.set for drift_rule in asked.drift):
-        windows["past_statistics"] = (policy.drift.spans, 0)
-    if asked.retention.set:
-        older = policy.retention
-        windows["older_held_out"] = (older.spans, older.age - 1)
+def windows(settings: Maintenance, policy: UpdatePolicy) -> dict[str, Window]:
+    """What of earlier spans the policy looks at, by name."""
+    asked = {}
+    if policy.next_span.set:
+        asked["evaluations"] = Window(settings.next_span.spans)
+    if any(drift_rule.limit.set for drift_rule in policy.drift):
+        asked["past_statistics"] = Window(settings.drift.spans)
+    if policy.retention.set:
+        older = settings.retention
+        asked["older_held_out"] = Window(older.spans, older.age - 1)
         # A span without a verdict shifts the others: those that are needed are found by their span.
-        windows["verdicts"] = (older.spans + older.age - 1, 0)
-    tried = max(policy.cooldown if _can_retrain(asked) else 0, asked.schedule.period if asked.schedule else 0)
-    if tried:
-        windows["decisions"] = (tried, 0)
-    return windows
+        asked["verdicts"] = Window(older.spans + older.age - 1)
+    schedule = policy.schedule.period if policy.schedule else 0
+    if tried := max(settings.cooldown if _can_retrain(policy) else 0, schedule):
+        asked["decisions"] = Window(tried)
+    return asked
 
 
-def channels(config: Config) -> dict[str, Channel]:
-    """Where that lies in the lineage; not `verdicts`, which is asked for anyway: TFX takes a channel once."""
-    known = {
-        "evaluations": (artifacts.NextSpanEvaluation, "NextSpanEvaluator", "evaluation"),
-        "past_statistics": (standard_artifacts.ExampleStatistics, "StatisticsGen", "statistics"),
-        "older_held_out": (standard_artifacts.Examples, "SpanTransform", "held_out"),
-        "decisions": (artifacts.Decision, "UpdateDecider", "decision"),
-    }
-    return {
-        name: Channel(type=kind, producer_component_id=node, output_key=key)
-        for name, (kind, node, key) in known.items()
-        if name in window(config)
-    }
-
-
-def signals(
-    config: Config, before: Mapping[str, BaseChannel], today: Mapping[str, BaseChannel]
-) -> dict[str, BaseChannel]:
-    """The decider's inputs for it, out of what is there `before` the span and of the span itself."""
-    asked = rules(config)
-    own = {
-        "evaluation": asked.next_span.set or asked.retention.set,
-        "statistics": any(drift_rule.limit.set for drift_rule in asked.drift),
-        "vocabulary": asked.new_items.set or asked.new_keys.set,
-    }
-    # The older events are the champion's to be tested on; the decision sees what came of it.
-    earlier = {name: before[name] for name in window(config) if name != "older_held_out"}
-    return earlier | {name: today[name] for name, wanted in own.items() if wanted}
-
-
-def _can_retrain(asked: UpdatePolicy) -> bool:
+def _can_retrain(policy: UpdatePolicy) -> bool:
     limits = (
-        asked.next_span,
-        asked.retention,
-        asked.new_items,
-        asked.new_keys,
-        *(drift_rule.limit for drift_rule in asked.drift),
+        policy.next_span,
+        policy.retention,
+        policy.new_items,
+        policy.new_keys,
+        *(drift_rule.limit for drift_rule in policy.drift),
     )
-    return asked.max_age is not None or any(limit.retrain is not None for limit in limits)
+    return policy.max_age is not None or any(limit.retrain is not None for limit in limits)
 
 
 def _calendar(settings: Calendar, dated: bool) -> RetrainCalendar | None:

@@ -14,8 +14,8 @@ from components.gate.component import Executor
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.span_pusher.verdict import Verdict, read_verdict
 from pipeline.config import Config
-from pipeline.parameters.components import LOCAL_BEAM
 from pipeline.parameters.eval_config import eval_config
+from pipeline.parameters.graph_parameters import LOCAL_BEAM
 from trainer.keras2 import tf
 
 METRICS = ("recall", "ndcg")

@@ -23,6 +23,7 @@ SPAN = 15_828
 START = SPAN * 86_400
 PATTERN = "{YYYY}-{MM}-{DD}/*"
 COLUMNS = {"key": "user", "item": "film", "timestamp": "at"}
+DATA: dict[str, Any] = {"columns": COLUMNS, "format": "csv", "timestamp_unit": "s", "max_reject_fraction": 0.05}
 HEADER = "user,film,at\n"
 FILE = f"{DAY}/events.csv"
 
@@ -92,7 +93,7 @@ def resolved(
     base: Path, span: int = SPAN, pattern: str = PATTERN, eval_fraction: float = 0.0, **data: Any
 ) -> dict[str, Any]:
     """The execution properties as TFX hands them to the executor."""
-    component = SpanExampleGen(str(base), {"columns": COLUMNS, **data}, span, pattern, eval_fraction)
+    component = SpanExampleGen(str(base), {**DATA, **data}, span, pattern, eval_fraction)
     properties = {
         name: value if isinstance(value, int | float | str) else proto_utils.proto_to_json(value)
         for name, value in component.exec_properties.items()

@@ -20,6 +20,7 @@ from components.span_example_gen.executor import Executor
 from components.span_example_gen.readers import raw_batch
 from tests.components.span_example_gen_ingest import (
     COLUMNS,
+    DATA,
     DAY,
     HEADER,
     PATTERN,
@@ -309,18 +310,18 @@ def test_beam_arguments_of_the_user_are_passed_on(tmp_path: Path) -> None:
 
 def test_settings_that_cannot_be_used_are_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(SpanError, match=r"`data\.columns\.key` must name a column"):
-        SpanExampleGen(str(tmp_path), {"columns": {"item": "i", "timestamp": "t"}}, SPAN, PATTERN)
+        SpanExampleGen(str(tmp_path), {**DATA, "columns": {"item": "i", "timestamp": "t"}}, SPAN, PATTERN, 0.1)
     with pytest.raises(SpanError, match="belong to the event itself"):
-        SpanExampleGen(str(tmp_path), {"columns": {**COLUMNS, "context": ["weight"]}}, SPAN, PATTERN)
+        SpanExampleGen(str(tmp_path), {**DATA, "columns": {**COLUMNS, "context": ["weight"]}}, SPAN, PATTERN, 0.1)
     with pytest.raises(SpanError, match=r"`data\.timestamp_format` must be a pattern"):
-        SpanExampleGen(str(tmp_path), {"columns": COLUMNS, "timestamp_format": "%Y-%Q"}, SPAN, PATTERN)
+        SpanExampleGen(str(tmp_path), {**DATA, "timestamp_format": "%Y-%Q"}, SPAN, PATTERN, 0.1)
     with pytest.raises(SpanError, match=r"`split\.eval_fraction`"):
-        SpanExampleGen(str(tmp_path), {"columns": COLUMNS}, SPAN, PATTERN, 1.0)
+        SpanExampleGen(str(tmp_path), DATA, SPAN, PATTERN, 1.0)
 
 
 def test_settings_of_other_rooms_do_not_make_it_run_again(tmp_path: Path) -> None:
-    plain = SpanExampleGen(str(tmp_path), {"columns": COLUMNS}, SPAN, PATTERN)
-    more = SpanExampleGen(str(tmp_path), {"columns": COLUMNS, "item_title": "name"}, SPAN, PATTERN)
+    plain = SpanExampleGen(str(tmp_path), DATA, SPAN, PATTERN, 0.1)
+    more = SpanExampleGen(str(tmp_path), {**DATA, "item_title": "name"}, SPAN, PATTERN, 0.1)
     assert plain.exec_properties == more.exec_properties
     assert plain.DRIVER_CLASS is driver.SpanDriver
 

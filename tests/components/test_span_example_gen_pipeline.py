@@ -12,13 +12,13 @@ from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local import local_dag_runner
 
 from components.span_example_gen import SpanError, SpanExampleGen
-from tests.components.span_example_gen_ingest import COLUMNS, DAY, HEADER, PATTERN, SPAN, START, deliver
+from tests.components.span_example_gen_ingest import DATA, DAY, HEADER, PATTERN, SPAN, START, deliver
 
 BEAM = ["--runner=FnApiRunner", "--requirements_file=/dev/null"]
 
 
 def run(base: Path, root: Path, *, statistics: bool = False) -> None:
-    events = SpanExampleGen(str(base), {"columns": COLUMNS}, SPAN, PATTERN)
+    events = SpanExampleGen(str(base), DATA, SPAN, PATTERN, 0.1)
     nodes = [events]
     if statistics:
         nodes.append(StatisticsGen(examples=events.outputs["examples"]))

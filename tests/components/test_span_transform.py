@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from components.span_transform import Settings, SpanTransform, history
 from components.span_transform.component import SpanTransformSpec
 from components.span_transform.executor import Executor
 from tests.components import span_transform_days as days
+from tests.components.plain_settings import PLAIN, transform_settings
 from tests.components.span_transform_reference import Event
 from trainer.vocabulary import Vocabulary
 
@@ -47,7 +47,7 @@ def execute(
     root: Path,
     events: types.Artifact,
     span: int = 1,
-    chosen: Settings = Settings(),  # noqa: B008, it is frozen
+    chosen: Settings = PLAIN.transform,
     yesterday: dict[str, types.Artifact] | None = None,
 ) -> dict[str, types.Artifact]:
     made = {name: kind() for name, kind in OUTPUTS.items()}
@@ -67,10 +67,12 @@ def state_of(made: dict[str, types.Artifact]) -> dict[str, types.Artifact]:
 
 
 def test_its_channels() -> None:
-    component = SpanTransform(channel.Channel(type=standard_artifacts.Examples), span=3, settings=Settings(length=9))
+    component = SpanTransform(
+        channel.Channel(type=standard_artifacts.Examples), span=3, settings=transform_settings(length=9)
+    )
     assert {name: output.type for name, output in component.outputs.items()} == OUTPUTS
     assert component.exec_properties["span"] == 3
-    assert Settings.from_json(component.exec_properties["settings"]) == Settings(length=9)
+    assert Settings.from_json(component.exec_properties["settings"]) == transform_settings(length=9)
     optional = {name: parameter.optional for name, parameter in SpanTransformSpec.INPUTS.items()}
     assert optional == {"events": False, "yesterday_vocabulary": True, "yesterday_history": True}
 
@@ -80,7 +82,7 @@ def test_what_the_artifacts_tell(tmp_path: Path) -> None:
     assert first["sequences"].get_int_custom_property("new_events") == 9
     more = [Event(b"key9", b"item9", 100, 1.0), Event(b"key0", b"item0", 101, 1.0)]
     second = execute(
-        tmp_path, an_events_artifact(tmp_path / "e2", more, []), 15_001, Settings(), yesterday=state_of(first)
+        tmp_path, an_events_artifact(tmp_path / "e2", more, []), 15_001, transform_settings(), yesterday=state_of(first)
     )
     expected = {
         "sequences": {"new_events": 5, "new_items": 1, "new_keys": 1, "sequences": 4, "item_rows": 7, "key_rows": 6},
@@ -101,7 +103,7 @@ def test_what_the_artifacts_tell(tmp_path: Path) -> None:
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
     events = an_events_artifact(tmp_path / "events", EVENTS[:9], EVENTS[9:])
-    chosen = Settings(rows_per_shard=5)
+    chosen = transform_settings(rows_per_shard=5)
     runs = [execute(tmp_path / name, events, chosen=chosen) for name in ("first", "again")]
     first, again = ([artifact.uri for artifact in run.values()] for run in runs)
     assert days.bytes_of(*first) == days.bytes_of(*again)
@@ -111,7 +113,8 @@ def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
 def test_what_a_cut_off_attempt_left_does_not_count(tmp_path: Path) -> None:
     events = an_events_artifact(tmp_path / "events", EVENTS[:9], EVENTS[9:])
     left = [
-        artifact.uri for artifact in execute(tmp_path / "again", events, chosen=Settings(rows_per_shard=5)).values()
+        artifact.uri
+        for artifact in execute(tmp_path / "again", events, chosen=transform_settings(rows_per_shard=5)).values()
     ]
     Path(left[0], ".Split-train-data_tfrecord-00000-of-00001.gz.123").write_bytes(b"half")
     clean, again = (
@@ -171,25 +174,7 @@ def test_other_out_of_vocabulary_rows_are_refused(tmp_path: Path) -> None:
     events = an_events_artifact(tmp_path / "events", EVENTS, [])
     first = execute(tmp_path, events, 1)
     with pytest.raises(ValueError, match=r"`vocabulary.oov_rows` can't be changed .* it was 1.* Received: 2"):
-        execute(tmp_path, events, 2, Settings(oov_rows=2), yesterday=state_of(first))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"lenght": 3}', r"must be one of length, .*Received: \['lenght'\]"),
-        ('{"length": 0}', r"`length` must be a number above 0\. Received: 0"),
-        ('{"length": 2.5}', r"`length` must be a whole number\. Received: 2\.5"),
-        ('{"oov_rows": true}', r"`oov_rows` must be a number above 0\. Received: True"),
-    ],
-)
-def test_settings_that_are_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Settings.from_json(text)
-
-
-def test_settings_not_given_have_their_default() -> None:
-    assert Settings.from_json(json.dumps({"half_life_spans": 0.5})) == Settings(half_life_spans=0.5)
+        execute(tmp_path, events, 2, transform_settings(oov_rows=2), yesterday=state_of(first))
 
 
 def test_in_a_pipeline_the_state_resolves_to_nothing_on_the_first_day(tmp_path: Path) -> None:
@@ -211,7 +196,7 @@ def test_in_a_pipeline_the_state_resolves_to_nothing_on_the_first_day(tmp_path: 
         transform = SpanTransform(
             events=events.outputs["result"],
             span=day,
-            settings=Settings(),
+            settings=transform_settings(),
             vocabulary=state.outputs["vocabulary"],
             history=state.outputs["history"],
         )

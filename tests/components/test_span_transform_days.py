@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from components.span_transform import Settings, history
 from tests.components import span_transform_days as days
+from tests.components.plain_settings import transform_settings
 from tests.components.span_transform_reference import Event, Reference
 
 NAMES = st.sampled_from([b"a", b"b", b"a,b", b"a\0", b"line\nbreak", "🎬".encode(), b"\xff\xfe", b""])
@@ -113,7 +114,7 @@ def _run(
 def test_every_event_is_a_new_position_exactly_once(tmp_path: Path, length: int, held_out: int) -> None:
     made = [*_days(3, held_out), ([], [])]
     new = Counter()
-    for where in _run(tmp_path, made, Settings(length=length)):
+    for where in _run(tmp_path, made, transform_settings(length=length)):
         for sequence in days.read_sequences(where.sequences):
             assert 0 <= sequence.first_new <= sequence.first_today <= len(sequence.items) <= length
             assert sequence.first_new < len(sequence.items)
@@ -123,7 +124,7 @@ def test_every_event_is_a_new_position_exactly_once(tmp_path: Path, length: int,
 
 def test_released_positions_stand_before_todays(tmp_path: Path) -> None:
     made = _days(2)
-    *_, where = _run(tmp_path, made, Settings())
+    *_, where = _run(tmp_path, made, transform_settings())
     yesterday, today = {event.weight for event in made[0][1]}, {event.weight for event in made[1][0]}
     for sequence in days.read_sequences(where.sequences):
         assert set(sequence.weights[sequence.first_new : sequence.first_today]) <= yesterday
@@ -133,7 +134,7 @@ def test_released_positions_stand_before_todays(tmp_path: Path) -> None:
 def test_a_held_out_event_changes_neither_vocabulary_nor_sequences_of_its_day(tmp_path: Path) -> None:
     made = _days(2)
     other = [made[0], (made[1][0], [Event(b"only held out", b"never trained on", 9999, 1.0)] * 3)]
-    first, second = (_run(tmp_path / name, run, Settings())[-1] for name, run in (("1", made), ("2", other)))
+    first, second = (_run(tmp_path / name, run, transform_settings())[-1] for name, run in (("1", made), ("2", other)))
     assert days.bytes_of(first.vocabulary, first.sequences) == days.bytes_of(second.vocabulary, second.sequences)
     assert days.bytes_of(first.held_out) != days.bytes_of(second.held_out)
     position = days.read_held_out(second.held_out)[0]
@@ -143,7 +144,7 @@ def test_a_held_out_event_changes_neither_vocabulary_nor_sequences_of_its_day(tm
 
 def test_a_key_known_only_by_held_out_events_waits_in_the_history(tmp_path: Path) -> None:
     made = [([], [Event(b"k", b"i", 5, 1.0), Event(b"k", b"j", 6, 2.0)]), ([], []), ([], [])]
-    first, second, third = _run(tmp_path, made, Settings(length=1))
+    first, second, third = _run(tmp_path, made, transform_settings(length=1))
     assert days.read_sequences(first.sequences) == []
     assert days.read_history(first.history)[b"k"]["held_out"] == 2
     assert [position.history for position in days.read_held_out(first.held_out)] == [(), (1,)]
@@ -155,14 +156,14 @@ def test_a_key_known_only_by_held_out_events_waits_in_the_history(tmp_path: Path
 
 def test_an_item_admitted_later_is_resolved_in_the_old_history(tmp_path: Path) -> None:
     made = [([Event(b"k", b"rare", 1, 1.0)], []), ([Event(b"k", b"rare", 11, 1.0)], [])]
-    first, second = _run(tmp_path, made, Settings(item_min_count=2))
+    first, second = _run(tmp_path, made, transform_settings(item_min_count=2))
     assert [sequence.items for sequence in days.read_sequences(first.sequences)] == [(1,)]
     assert [sequence.items for sequence in days.read_sequences(second.sequences)] == [(2, 2)]
 
 
 def test_long_chunks_keep_half_a_sequence_of_context(tmp_path: Path) -> None:
     made = [([Event(b"k", b"%d" % n, n, float(n)) for n in range(25)], [])]
-    (where,) = _run(tmp_path, made, Settings(length=10))
+    (where,) = _run(tmp_path, made, transform_settings(length=10))
     weights_read = [(s.first_new, s.weights) for s in days.read_sequences(where.sequences)]
     assert weights_read == [
         (0, tuple(map(float, range(10)))),
@@ -176,7 +177,7 @@ def test_slices_are_by_the_counts_before_the_span(tmp_path: Path) -> None:
     seen = [Event(b"warm", b"warm", n, 1.0) for n in range(3)] + [Event(b"cold", b"cold", 5, 1.0)]
     asked = [Event(name, name, 100, 1.0) for name in (b"warm", b"cold", b"new")]
     made = [(seen, []), ([Event(b"new", b"new", 50, 1.0)], asked)]
-    *_, where = _run(tmp_path, made, Settings(cold_below=2, item_min_count=3))
+    *_, where = _run(tmp_path, made, transform_settings(cold_below=2, item_min_count=3))
     by_item = {position.item: position for position in days.read_held_out(where.held_out)}
     assert {item: position.item_slice for item, position in by_item.items()} == {name: name for name in by_item}
     assert {item: position.key_slice for item, position in by_item.items()} == {name: name for name in by_item}
@@ -186,8 +187,8 @@ def test_slices_are_by_the_counts_before_the_span(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shards", [2, 8])
 def test_the_number_of_shards_changes_only_the_order(tmp_path: Path, shards: int) -> None:
     made = _days(3)
-    single = _run(tmp_path / "one", made, Settings(length=7, item_min_count=2, key_min_count=2))
-    many = _run(tmp_path / "many", made, Settings(length=7, item_min_count=2, key_min_count=2), shards)
+    single = _run(tmp_path / "one", made, transform_settings(length=7, item_min_count=2, key_min_count=2))
+    many = _run(tmp_path / "many", made, transform_settings(length=7, item_min_count=2, key_min_count=2), shards)
     for a, b in zip(single, many, strict=True):
         assert days.bytes_of(a.vocabulary) == days.bytes_of(b.vocabulary)
         assert Counter(days.read_sequences(a.sequences)) == Counter(days.read_sequences(b.sequences))
@@ -199,8 +200,8 @@ def test_the_number_of_shards_changes_only_the_order(tmp_path: Path, shards: int
 @pytest.mark.parametrize("shards", [1, 4])
 def test_beam_writes_the_same_bytes(tmp_path: Path, shards: int) -> None:
     made = _days(2)
-    plain = _run(tmp_path / "plain", made, Settings(), shards)
-    beamed = _run(tmp_path / "beam", made, Settings(), shards, run=days.run_beam)
+    plain = _run(tmp_path / "plain", made, transform_settings(), shards)
+    beamed = _run(tmp_path / "beam", made, transform_settings(), shards, run=days.run_beam)
     for a, b in zip(plain, beamed, strict=True):
         written = days.bytes_of(a.sequences, a.held_out, a.vocabulary, a.history)
         assert written == days.bytes_of(b.sequences, b.held_out, b.vocabulary, b.history)
@@ -209,7 +210,7 @@ def test_beam_writes_the_same_bytes(tmp_path: Path, shards: int) -> None:
 
 @pytest.mark.parametrize("held_out", [0, 3])
 def test_held_out_events_are_found_without_reading_the_rest(tmp_path: Path, held_out: int) -> None:
-    (where,) = _run(tmp_path, _days(1, held_out), Settings())
+    (where,) = _run(tmp_path, _days(1, held_out), transform_settings())
     (path,) = history.shards_in(where.history)
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
@@ -220,7 +221,7 @@ def test_held_out_events_are_found_without_reading_the_rest(tmp_path: Path, held
 
 
 def test_a_missing_shard_is_noticed(tmp_path: Path) -> None:
-    (where,) = _run(tmp_path, _days(1), Settings(), shards=2)
+    (where,) = _run(tmp_path, _days(1), transform_settings(), shards=2)
     history.shards_in(where.history)[1].unlink()
     with pytest.raises(ValueError, match=r"must hold all of its shards\. Received: 1 of 2"):
         history.shards_in(where.history)
@@ -234,5 +235,5 @@ def test_a_failed_write_leaves_no_half_written_file(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(examples.tf.io.TFRecordWriter, "write", full)
     with pytest.raises(OSError, match="No space left"):
-        _run(tmp_path, _days(1), Settings())
+        _run(tmp_path, _days(1), transform_settings())
     assert [path for path in (tmp_path / "sequences").rglob("*") if path.is_file()] == []

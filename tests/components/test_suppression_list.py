@@ -15,7 +15,7 @@ from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.settings import make_settings
 from components.span_example_gen.write_plan import IngestSummary
 from components.suppression_list import SuppressionList, SuppressionListError
-from tests.components.span_example_gen_ingest import COLUMNS, HEADER, START, deliver, ingest
+from tests.components.span_example_gen_ingest import COLUMNS, DATA, HEADER, START, deliver, ingest
 
 GONE = "user-4711"
 
@@ -46,7 +46,9 @@ def test_a_damaged_file_stops_the_ingestion_instead_of_bringing_people_back(tmp_
 def test_a_row_of_a_forgotten_user_is_a_reject_without_a_value_whatever_else_is_wrong_with_it() -> None:
     forgotten = SuppressionList.new().with_users([GONE.encode()])
     settings = make_settings(
-        {"columns": COLUMNS, "reject": [{"column": "user", "matches": "user-", "reason": "known"}]}, "{SPAN}/*", 0.1
+        {**DATA, "columns": COLUMNS, "reject": [{"column": "user", "matches": "user-", "reason": "known"}]},
+        "{SPAN}/*",
+        0.1,
     )
     columns = {"user": ["a", GONE, GONE, "b"], "film": ["x", "x", "", "x"], "at": ["1", "1", "never", "never"]}
     raw = RawBatch(

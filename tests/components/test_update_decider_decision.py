@@ -10,6 +10,7 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.update_decider.component import Executor
 from components.update_decider.decision import Decision, decide
+from tests.components.plain_settings import update_policy
 
 CALM = {
     "span": 10,
@@ -20,6 +21,7 @@ CALM = {
     "min_held_out": 20,
     "max_owed": 3,
     "retrain_spans": 3,
+    "rules": update_policy(),
 }
 
 

@@ -19,12 +19,13 @@ from components.resolvers import Champion, retrained
 from components.update_decider.component import Executor
 from components.update_decider.decision import Decision
 from components.update_decider.drift import DriftError, distances
-from components.update_decider.policy import DriftRule, Limit, UpdatePolicy
+from components.update_decider.policy import DriftRule, Limit
 from components.update_decider.signals import read_signals
+from tests.components.plain_settings import NO_LIMIT, update_policy
 from trainer.vocabulary import Vocabulary
 
-JENSEN_SHANNON = DriftRule("item", "jensen_shannon", Limit())
-INFINITY = DriftRule("item", "infinity_norm", Limit())
+JENSEN_SHANNON = DriftRule("item", "jensen_shannon", NO_LIMIT)
+INFINITY = DriftRule("item", "infinity_norm", NO_LIMIT)
 DAY = [b"a"] * 60 + [b"b"] * 30 + [b"c"] * 10
 
 
@@ -76,16 +77,16 @@ def test_the_nearest_of_the_days_before_counts():
 
 def test_numbers_are_compared_too_but_not_by_the_frequency_of_a_value():
     low, high = statistics(price=[float(value) for value in range(100)]), statistics(price=[1000.0] * 100)
-    rule = DriftRule("price", "jensen_shannon", Limit())
+    rule = DriftRule("price", "jensen_shannon", NO_LIMIT)
     ((_, _, same),) = distances(low, [low], [rule])
     ((_, _, apart),) = distances(low, [high], [rule])
     assert same < 0.01 < 0.5 < apart <= 1
     with pytest.raises(DriftError, match=r"policy.drift.columns.price.measure` must be jensen_shannon"):
-        distances(low, [low], [DriftRule("price", "infinity_norm", Limit())])
+        distances(low, [low], [DriftRule("price", "infinity_norm", NO_LIMIT)])
 
 
 def test_a_column_that_became_text_has_nothing_in_common_with_what_it_was():
-    rule = DriftRule("size", "jensen_shannon", Limit())
+    rule = DriftRule("size", "jensen_shannon", NO_LIMIT)
     assert distances(statistics(size=[b"large"]), [statistics(size=[42])], [rule]) == (("size", "jensen_shannon", 1.0),)
 
 
@@ -131,7 +132,7 @@ def vocabulary_artifact(folder: Path) -> artifact.Artifact:
     return created
 
 
-RULES = UpdatePolicy(
+RULES = update_policy(
     next_span=Limit(None, 3.0),
     drift=(DriftRule("item", "jensen_shannon", Limit(None, 0.5)),),
     retention=Limit(None, 0.1),
@@ -176,8 +177,8 @@ def test_every_figure_comes_from_the_lineage(tmp_path):
 
 
 def test_without_a_lineage_nothing_is_known():
-    assert read_signals(RULES, 10, {}) == read_signals(UpdatePolicy(), 10, {"model": [], "evaluations": []})
-    assert read_signals(UpdatePolicy(), 10, {}).retrained is None
+    assert read_signals(RULES, 10, {}) == read_signals(update_policy(), 10, {"model": [], "evaluations": []})
+    assert read_signals(update_policy(), 10, {}).retrained is None
 
 
 def test_the_component_decides_by_them_and_keeps_drift_and_the_users_wish(tmp_path):

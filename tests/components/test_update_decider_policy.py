@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.update_decider.decision import DecisionError, decide
 from components.update_decider.limit_checks import findings
 from components.update_decider.policy import DriftRule, Limit, RetrainCalendar, Signals, UpdatePolicy
+from tests.components.plain_settings import update_policy
 
 CALM = {
     "span": 100,
@@ -24,7 +25,7 @@ CALM = {
     "retrain_spans": 3,
 }
 BAND = (0.20, 0.22, 0.18, 0.21, 0.19)  # a mean of 0.2, a standard deviation of 0.0158
-LIMITS = UpdatePolicy(
+LIMITS = update_policy(
     next_span=Limit(1.0, 3.0),
     drift=(DriftRule("item", "jensen_shannon", Limit(0.2, 0.5)),),
     retention=Limit(0.02, 0.1),
@@ -86,7 +87,7 @@ def test_below_its_limits_a_span_is_fine_tuned_on_and_the_reason_says_the_number
 
 
 def test_of_an_error_more_is_worse():
-    rules = UpdatePolicy(metric="rmse", lower_is_better=True, next_span=Limit(None, 3.0), retention=Limit(None, 0.1))
+    rules = update_policy(metric="rmse", lower_is_better=True, next_span=Limit(None, 3.0), retention=Limit(None, 0.1))
     assert decided(rules, Signals(0.25, BAND)).action == "retrain"
     assert decided(rules, Signals(0.15, BAND)).action == "fine_tune"
     assert decided(rules, Signals(retention=((0.3, 0.15),))).action == "retrain"
@@ -94,14 +95,14 @@ def test_of_an_error_more_is_worse():
 
 
 def test_the_band_is_of_the_last_spans_and_needs_enough_of_them():
-    rules = UpdatePolicy(next_span=Limit(None, 3.0), next_span_spans=5, next_span_least=4)
+    rules = update_policy(next_span=Limit(None, 3.0), next_span_spans=5, next_span_least=4)
     assert decided(rules, Signals(0.15, (9.0, 0.0, *BAND))).action == "retrain", "older figures count no more"
     assert decided(rules, Signals(0.15, BAND[:3])).action == "fine_tune"
     assert "3 earlier spans to be compared with" in decided(rules, Signals(0.15, BAND[:3])).reason
 
 
 def test_a_band_without_width_is_left_by_any_fall_but_not_by_rounding():
-    rules = UpdatePolicy(next_span=Limit(None, 3.0))
+    rules = update_policy(next_span=Limit(None, 3.0))
     assert decided(rules, Signals(0.1, (0.2,) * 5)).action == "retrain"
     assert "below an unvarying mean 0.2000" in decided(rules, Signals(0.1, (0.2,) * 5)).reason
     for value in (0.2, 0.1 + 0.1, 0.3, 0.2 - 1e-16):
@@ -141,7 +142,7 @@ def test_what_reaches_a_limit_or_can_not_be_measured_is_not_left_for_later(chang
 
 
 def test_without_limits_every_third_span_is_learned_together_with_the_two_before():
-    rules, champion, actions = UpdatePolicy(rest_spans=2), 99, []
+    rules, champion, actions = update_policy(rest_spans=2), 99, []
     for span in range(100, 109):
         situation = {**CALM, "span": span, "past": list(range(80, span)), "champion_span": champion}
         decision = decide(**situation, rules=rules)
@@ -158,7 +159,7 @@ def test_without_limits_every_third_span_is_learned_together_with_the_two_before
     [(96, 95, False), (97, 96, True), (98, 97, False), (98, 96, True), (110, 97, False), (111, 97, True)],
 )
 def test_the_schedule_is_kept_and_a_date_that_fell_out_is_made_up_for(span, tried, due):
-    rules = UpdatePolicy(schedule=RetrainCalendar(start=13, period=14, text="every 2nd Sunday"))
+    rules = update_policy(schedule=RetrainCalendar(start=13, period=14, text="every 2nd Sunday"))
     signals = Signals(retrained=60, tried=tried)
     decision = decide(**{**CALM, "span": span, "past": [span - 2, span - 1], "champion_span": span - 1},
                       rules=rules, signals=signals)  # fmt: skip
@@ -169,7 +170,7 @@ def test_the_schedule_is_kept_and_a_date_that_fell_out_is_made_up_for(span, trie
 
 
 def test_the_age_of_the_last_full_retrain_makes_the_next_one_due():
-    rules = UpdatePolicy(max_age=28)
+    rules = update_policy(max_age=28)
     assert decided(rules, Signals(retrained=73)).action == "fine_tune"
     old = decided(rules, Signals(retrained=72))
     assert (old.action, old.reason) == ("retrain", "The last full retrain was 28 days ago (policy.max_age 28).")
@@ -181,7 +182,7 @@ def test_the_age_of_the_last_full_retrain_makes_the_next_one_due():
 
 @pytest.mark.parametrize("limit", [{"new_items": Limit(None, 0.5)}, {"max_age": 10}])
 def test_after_a_full_retrain_that_was_tried_none_follows_for_a_while(limit):
-    rules = UpdatePolicy(cooldown=3, **limit)
+    rules = update_policy(cooldown=3, **limit)
     signals = Signals(new_items=0.9, retrained=50)
     assert decided(rules, dataclasses.replace(signals, tried=96)).action == "retrain"
     waits = decided(rules, dataclasses.replace(signals, tried=97))
@@ -232,7 +233,7 @@ def test_drift_is_told_apart_from_other_reasons():
 def test_rules_travel_as_text():
     rules = dataclasses.replace(LIMITS, schedule=RetrainCalendar(3, 28, "every 4th Sunday"), max_age=9, rest_spans=1)
     assert UpdatePolicy.from_json(rules.to_json()) == rules
-    assert UpdatePolicy.from_json(UpdatePolicy().to_json()) == UpdatePolicy()
+    assert UpdatePolicy.from_json(update_policy().to_json()) == update_policy()
 
 
 # What holds for all figures.
@@ -279,15 +280,18 @@ situations = st.fixed_dictionaries(
 
 @given(situations, all_signals)
 def test_a_policy_without_limits_decides_as_there_was_none(situation, signals):
-    plain, policy = decide(**situation), decide(**situation, rules=UpdatePolicy(), signals=signals)
+    plain, policy = (
+        decide(**situation, rules=update_policy()),
+        decide(**situation, rules=update_policy(), signals=signals),
+    )
     assert policy == plain
 
 
 @given(situations, all_rules)
 def test_without_a_figure_the_decision_is_that_without_a_policy(situation, rules):
     unmeasured = dataclasses.replace(rules, schedule=None, max_age=None, rest_spans=0)
-    assert decide(**situation, rules=unmeasured).action == decide(**situation).action
-    assert decide(**situation, rules=unmeasured).train_on == decide(**situation).train_on
+    assert decide(**situation, rules=unmeasured).action == decide(**situation, rules=update_policy()).action
+    assert decide(**situation, rules=unmeasured).train_on == decide(**situation, rules=update_policy()).train_on
 
 
 @given(situations, all_rules, all_signals)

@@ -13,17 +13,21 @@ from components import artifacts
 from components.incremental_trainer.executor import Executor
 from components.incremental_trainer.settings import Settings
 from components.update_decider.decision import Decision
+from tests.components.plain_settings import PLAIN
 from trainer.keras2 import tf
 from trainer.settings import ModelSpec, Policy
 from trainer.vocabulary import Vocabulary
 
 HISTORY = 4
-SETTINGS = Settings(
+SETTINGS = dataclasses.replace(
+    PLAIN.trainer,
     model=ModelSpec("tests.trainer.small_model.Small", {}, HISTORY),
     policy=Policy(epochs=2, batch_size=8),
     k=3,
     max_k=5,
     exclude_seen=True,
+    item_column="item_id",
+    log_folder=None,
 )
 ITEMS = [b"film 1", "né, 2".encode(), b"line\n3", b"\xff4", b"film 5", b"film 6"]
 KEYS = [b"u1", b"u2", b"u3"]

@@ -8,12 +8,12 @@ import math
 import numpy as np
 import pytest
 
+from tests.trainer.plain_optimizer import plain_optimizer
 from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
 from trainer.early_stopping import MonitoredMetric
 from trainer.input_pipeline import Positions
 from trainer.learning_rate_probe import Choice, choose_rate
 from trainer.models.base import TableSizes
-from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Schedule, Stability
 from trainer.stability.base import NEW, Learner
 from trainer.train_state import Trainable
@@ -28,7 +28,7 @@ SAME = sequences([(key, [5, 6, 7, 5, 6, 7], 0) for key in range(2, 18)])
 
 def probed(rates: tuple[float, ...], watched: Positions) -> tuple[Choice, Trainable, tuple]:
     model = Small(SIZES, HISTORY)
-    trainable = Trainable(model, make_optimizer("adam", 0.5))
+    trainable = Trainable(model, plain_optimizer("adam", 0.5))
     learner = Learner(model, [])
     learner.compile(trainable.optimizer)
 
@@ -53,7 +53,7 @@ def test_the_rate_that_helps_the_next_hours_most_is_taken_and_nothing_stays():
 @pytest.mark.parametrize(("what", "best"), [("loss", 1.0), ("mrr", 2.0)])
 def test_a_loss_is_to_fall_and_a_metric_to_rise(what, best):
     model = Small(SIZES, HISTORY)
-    trainable = Trainable(model, make_optimizer("adam", 0.5))
+    trainable = Trainable(model, plain_optimizer("adam", 0.5))
     learner = Learner(model, [])
     learner.compile(trainable.optimizer)
     monitored = MonitoredMetric(model, SAME.positions(), what, HISTORY)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainer.plain_optimizer import plain_optimizer
 from tests.trainer.small_model import HISTORY, Small
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
-from trainer.optimizers import Adagrad, LazyAdam, make_optimizer
+from trainer.optimizers import Adagrad, LazyAdam
 from trainer.train_state import Trainable
 
 ROWS, WIDTH = 777, 3
@@ -29,7 +30,7 @@ def table(seed: int = 0) -> tf.Variable:
 
 @pytest.mark.parametrize("name", STEPS)
 def test_rows_without_a_gradient_keep_every_bit_of_weights_and_slots(name):
-    weights, optimizer = table(), make_optimizer(name, 0.1, clip_norm=10.0)
+    weights, optimizer = table(), plain_optimizer(name, 0.1, clip_norm=10.0)
     optimizer.build([weights])
     slots = optimizer.variables[1:]
     for slot in slots:
@@ -83,7 +84,7 @@ def graphs(graph: tf.Graph) -> Iterator[tf.Graph]:
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_no_tensor_as_large_as_the_table_is_made_in_a_step(name, clip_norm):
     weights, dense = table(), tf.Variable(tf.ones([WIDTH]))
-    optimizer = make_optimizer(name, 0.1, clip_norm, weight_decay=0.01, tables=[weights])
+    optimizer = plain_optimizer(name, 0.1, clip_norm=clip_norm, weight_decay=0.01, tables=[weights])
     optimizer.build([weights, dense])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
@@ -139,7 +140,7 @@ def test_a_rate_follows_the_optimizers_own():
 @pytest.mark.parametrize("name", STEPS)
 def test_weight_decay_leaves_tables_alone(name):
     weights, dense = table(), tf.Variable([2.0])
-    optimizer = make_optimizer(name, 0.1, weight_decay=0.5, tables=[weights])
+    optimizer = plain_optimizer(name, 0.1, weight_decay=0.5, tables=[weights])
     optimizer.apply_gradients([(sparse(np.zeros([1, WIDTH]), [4]), weights), (tf.zeros([1]), dense)])
     assert dense.numpy() == pytest.approx(2.0 * (1 - 0.1 * 0.5))
     np.testing.assert_array_equal(weights.numpy(), table().numpy())

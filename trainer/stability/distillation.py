@@ -38,8 +38,8 @@ class Distillation(LossTerm):
         teacher: Recommender,
         batches: DistilledBatches,
         weight: float,
-        temperature: float = 1.0,
-        candidates: int = 2000,
+        temperature: float,
+        candidates: int,
     ) -> None:
         self._teacher = lambda: teacher
         self._on = (NEW, REPLAYED) if batches == "both" else (NEW if batches == "new" else REPLAYED,)

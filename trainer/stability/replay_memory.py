@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer.atomic_write import atomic_write
 from trainer.input_pipeline import Sequences, concatenate
-from trainer.stability.selection import Selection, reservoir
+from trainer.stability.selection import Selection
 
 _COLUMNS = ("items", "timestamps", "weights", "splits", "key", "first_new", "first_today")
 
@@ -55,11 +55,11 @@ class ReplayMemory:
         items = np.append(self.sequences.items, 0)
         return np.where(np.diff(self.sequences.splits) > 0, items[self.sequences.splits[1:] - 1], 0)
 
-    def resized(self, budget: int, selection: Selection = reservoir) -> ReplayMemory:
+    def resized(self, budget: int, selection: Selection) -> ReplayMemory:
         """The memory under another budget. A larger one fills from the next spans on."""
         return dataclasses.replace(self, budget=budget)._kept(selection)
 
-    def add(self, span: int, sequences: Sequences, seed: int, selection: Selection = reservoir) -> ReplayMemory:
+    def add(self, span: int, sequences: Sequences, seed: int, selection: Selection) -> ReplayMemory:
         """The memory after `span`; sequences of that span that it held before are replaced."""
         others = self._take(np.flatnonzero(self.span != span))
         draw = np.random.default_rng([seed, span]).integers(0, 2**63, len(sequences), dtype=np.uint64)

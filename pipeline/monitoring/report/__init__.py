@@ -1,5 +1,5 @@
 """What happened, as one self-contained HTML page."""
 
-from pipeline.monitoring.report.page import NIGHTLY, ReportError, write_nightly, write_report
+from pipeline.monitoring.report.page import NIGHTLY, ReportError, write_report
 
-__all__ = ["NIGHTLY", "ReportError", "write_nightly", "write_report"]
+__all__ = ["NIGHTLY", "ReportError", "write_report"]

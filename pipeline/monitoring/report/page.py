@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from pipeline.spans import Naming
 from trainer.atomic_write import atomic_write
 
 NIGHTLY = "report.html"
-_log = logging.getLogger("warmspan.report")
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start"}
 
 
@@ -100,20 +98,6 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         used=used,
         definitions=DEFINITIONS,
     )
-
-
-def write_nightly(config: Config) -> str:
-    """Writes the report to `NIGHTLY` under the pipeline root. A report that can't be written must not fail a night.
-
-    Returns:
-      Why it was not written, in a sentence; empty if it was.
-    """
-    try:
-        write_report(config, config.root / NIGHTLY)
-    except Exception as error:  # whatever it is, the span is done
-        _log.warning("The report was not written", exc_info=True)
-        return f"The report was not written ({type(error).__name__}: {error}). The span is done all the same."
-    return ""
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:

@@ -18,7 +18,7 @@ from components.incremental_trainer.artifact_files import STATE_FOLDER
 from components.incremental_trainer.item_columns import ItemsFileError, item_columns
 from pipeline.config import Config
 from pipeline.ledger.runs import Run
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.atomic_write import atomic_write
 from trainer.diagnostics import vectors
 from trainer.models import find_model
@@ -80,7 +80,7 @@ def _table(config: Config, model: Path) -> np.ndarray | None:
 
 
 def _titles(config: Config, ids: pa.Array) -> list[str]:
-    settings = dataclasses.replace(components.trainer_settings(config), columns=None, available_column=None)
+    settings = dataclasses.replace(GraphParameters.of(config).trainer, columns=None, available_column=None)
     try:
         return item_columns(ids, settings)[0]["titles"]
     except ItemsFileError:  # was there when the day was trained; a title is not worth the day's failure

@@ -26,7 +26,7 @@ from pipeline.cli.app import app
 from pipeline.config import Config, ConfigError, with_settings
 from pipeline.ledger.runs import read_ledger
 from pipeline.orchestration.daily_run import run_steps
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
@@ -65,12 +65,12 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 def test_the_spans_are_those_of_the_pipeline(shop, tmp_path):
     """Against the real executor of SpanExampleGen and the Beam pipeline of SpanTransform, in several shards."""
-    settings = dataclasses.replace(components.transform_settings(shop), rows_per_shard=64)
+    settings = dataclasses.replace(GraphParameters.of(shop).transform, rows_per_shard=64)
     yesterday = None
     for span in list(read_deliveries(shop))[:3]:
         events = span_example_gen_ingest.ingest(
             shop.data.path, tmp_path / "events" / str(span), span=span,
-            eval_fraction=shop.split.eval_fraction, **components.data(shop),
+            eval_fraction=shop.split.eval_fraction, **GraphParameters.of(shop).data,
         )  # fmt: skip
         with_beam, without = (folders(tmp_path / name, span, yesterday) for name in ("beam", "backtest"))
         files = {split: [str(path) for path in events.files(split)] for split in ("train", "eval")}

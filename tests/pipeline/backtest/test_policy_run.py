@@ -14,7 +14,7 @@ from tfx.types import standard_artifacts
 
 from components.update_decider import decision
 from components.update_decider.drift import distances
-from components.update_decider.policy import DriftRule, Limit
+from components.update_decider.policy import DriftRule
 from pipeline.backtest import backtest, find_policies
 from pipeline.backtest.policies import BUILT_IN
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare
@@ -23,9 +23,10 @@ from pipeline.backtest.statistics import statistics_of
 from pipeline.config import Config, ConfigError, with_settings
 from pipeline.config.policy import Maintenance
 from pipeline.demo.simulator import simulate
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import LOCAL_BEAM, GraphParameters
 from pipeline.planning.deliveries import read_deliveries
 from tests.components import span_example_gen_ingest
+from tests.components.plain_settings import NO_LIMIT
 from tests.pipeline.backtest.backtest_shop import DAYS, FIRST_DAY, SETTINGS, deliver_shop, facts, run
 
 TURNOVER = 3
@@ -160,17 +161,17 @@ def test_the_pipeline_and_the_backtest_ask_the_same_function():
 
 def test_the_statistics_are_those_of_the_pipeline(shop, spans, tmp_path):
     """Against the real executors of SpanExampleGen and StatisticsGen."""
-    rules = [DriftRule(name, "jensen_shannon", Limit()) for name in ("item", "key", "weight", "quantity")]
-    rules.append(DriftRule("item", "infinity_norm", Limit()))
+    rules = [DriftRule(name, "jensen_shannon", NO_LIMIT) for name in ("item", "key", "weight", "quantity")]
+    rules.append(DriftRule("item", "infinity_norm", NO_LIMIT))
     pipeline_statistics = []
     for span in spans[2:4]:
         events = span_example_gen_ingest.ingest(
             shop.data.path, tmp_path / str(span.number), span=span.number,
-            eval_fraction=shop.split.eval_fraction, **components.data(shop),
+            eval_fraction=shop.split.eval_fraction, **GraphParameters.of(shop).data,
         )  # fmt: skip
         statistics = standard_artifacts.ExampleStatistics()
         statistics.uri = str(tmp_path / f"statistics-{span.number}")
-        context = statistics_gen.Executor.Context(beam_pipeline_args=list(components.LOCAL_BEAM), tmp_dir=str(tmp_path))
+        context = statistics_gen.Executor.Context(beam_pipeline_args=list(LOCAL_BEAM), tmp_dir=str(tmp_path))
         statistics_gen.Executor(context).Do({"examples": [events.examples]}, {"statistics": [statistics]}, {})
         assert statistics.span == span.number
         pipeline_statistics.append(

@@ -15,7 +15,7 @@ from pipeline.backtest.policy_run import PolicyRun
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare
 from pipeline.backtest.results import Row
 from pipeline.config import Config
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.deliveries import read_deliveries
 from tests.pipeline.backtest.backtest_shop import DAYS, deliver_shop, facts, run
 from trainer.train_state import ModelState
@@ -56,7 +56,7 @@ def test_by_hand(shop, spans, kept):
 
 
 def recall(shop: Config, kept: Path, span: PreparedSpan) -> float:
-    model = rebuild(components.model_spec(shop), ModelState.load(kept / "state"))
+    model = rebuild(GraphParameters.of(shop).trainer.model, ModelState.load(kept / "state"))
     signature = as_signature(lambda *position: model.evaluate_positions(*position, shop.gate.k, shop.push.exclude_seen))
     return evaluate_on(span, signature, shop.history.length)[0]["recall"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.update_decider.policy import DriftRule, Limit, UpdatePolicy
 from pipeline.config import Config, ConfigError, with_settings
-from pipeline.parameters.update_policy import rules, window
+from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
 
 DAYS = Naming(dated=True)
@@ -23,13 +24,21 @@ DAILY = Config.model_validate(
 NUMBERED = with_settings(DAILY, {"data": {"pattern": "{SPAN}/*"}}, "It")
 
 
+def rules(config: Config) -> UpdatePolicy:
+    return GraphParameters.of(config).policy
+
+
+def windows(config: Config) -> dict[str, tuple[int, int]]:
+    return dict(GraphParameters.of(config).windows)
+
+
 def with_policy(config: Config = DAILY, **policy: object) -> Config:
     return with_settings(config, {"policy": policy}, "It")
 
 
 def test_as_it_stands_the_policy_is_that_of_none():
-    assert rules(DAILY) == UpdatePolicy(cooldown=7)
-    assert window(DAILY) == {}
+    assert rules(DAILY) == dataclasses.replace(rules(DAILY).without_limits(), cooldown=7)
+    assert windows(DAILY) == {}
 
 
 def test_everything_that_is_set_reaches_the_decision():
@@ -57,7 +66,7 @@ def test_everything_that_is_set_reaches_the_decision():
     assert (policy.drift_spans, policy.retention) == (5, Limit(None, 0.05))
     assert (policy.new_items, policy.new_keys) == (Limit(0.2, 0.6), Limit(None, 0.9))
     assert policy.schedule is not None
-    assert window(config) == {
+    assert windows(config) == {
         "evaluations": (20, 0),
         "past_statistics": (5, 0),
         "older_held_out": (2, 8),

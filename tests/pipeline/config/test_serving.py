@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import ConfigError, load_config
-from pipeline.parameters.components import trainer_settings
+from pipeline.parameters.graph_parameters import GraphParameters
 from serving.bundle.index_settings import IndexSettings
 from tests.pipeline.config.test_config import config_file
 
@@ -19,14 +19,14 @@ def load(folder: Path, **serving: Any):
 
 def test_without_it_everything_is_exact_and_titles_come_along(tmp_path: Path) -> None:
     config = load_config(config_file(tmp_path))
-    settings = trainer_settings(config)
+    settings = GraphParameters.of(config).trainer
     assert (settings.columns, settings.available_column, settings.index) == (None, None, IndexSettings())
     assert config.serving.latency_budget_ms == 250
 
 
 def test_the_trainer_is_told(tmp_path: Path) -> None:
     index = {"type": "approximate", "table": "int8", "lists": 50, "probes": 4, "min_recall": 0.9}
-    settings = trainer_settings(load(tmp_path, columns=["title", "genres"], available="sold", index=index))
+    settings = GraphParameters.of(load(tmp_path, columns=["title", "genres"], available="sold", index=index)).trainer
     assert settings.columns == ("title", "genres")
     assert settings.available_column == "sold"
     assert settings.index == IndexSettings("approximate", "int8", 50, 4, 0.9)
@@ -40,8 +40,10 @@ def test_an_index_that_the_model_has_no_room_for_is_refused_before_anything_runs
     ):
         config = load_config(config_file(tmp_path, serving={"index": index}, model={"type": type_}))
         with pytest.raises(ConfigError, match=words):
-            trainer_settings(config)
-    trainer_settings(load_config(config_file(tmp_path, serving={"index": {"table": "int8"}}, model={"type": "sasrec"})))
+            GraphParameters.of(config)
+    GraphParameters.of(
+        load_config(config_file(tmp_path, serving={"index": {"table": "int8"}}, model={"type": "sasrec"}))
+    )
 
 
 @pytest.mark.parametrize(

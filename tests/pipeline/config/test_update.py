@@ -8,7 +8,7 @@ import pytest
 
 from components.incremental_trainer.settings import Settings
 from pipeline.config import Config, ConfigError, with_settings
-from pipeline.parameters import components
+from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.settings import Policy
 
 PLAIN = Config.model_validate(
@@ -59,19 +59,17 @@ def flat(value: object, where: str = "") -> dict[str, object]:
 
 
 def test_every_setting_reaches_the_trainer_and_survives_json():
-    policy = components.policy(with_settings(PLAIN, {"update": EVERYTHING}, "the test"))
+    sent = GraphParameters.of(with_settings(PLAIN, {"update": EVERYTHING}, "the test")).trainer
+    policy = sent.policy
     assert flat(dataclasses.asdict(policy)) == flat(EVERYTHING)
     defaults = flat(dataclasses.asdict(Policy()))
     same = [name for name, value in flat(EVERYTHING).items() if value == defaults[name]]
     assert same == [], "a setting that equals its default would not be seen to be lost"
-    spec = components.model_spec(PLAIN)
-    sent = Settings(spec, policy, 20, 100, True)
     assert Settings.from_json(sent.to_json()) == sent
 
 
 def test_all_parts_are_off_by_default():
-    assert components.policy(PLAIN).stability == Policy().stability
-    assert components.policy(PLAIN).schedule == Policy().schedule
+    assert GraphParameters.of(PLAIN).trainer.policy == Policy()
 
 
 @pytest.mark.parametrize(

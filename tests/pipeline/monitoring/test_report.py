@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 from components.span_pusher.verdict import Verdict
 from pipeline.cli.app import app
 from pipeline.ledger.runs import Run, read_ledger
-from pipeline.monitoring.report import NIGHTLY, ReportError, write_nightly, write_report
+from pipeline.monitoring.report import NIGHTLY, ReportError, write_report
 from pipeline.monitoring.report.page import render
 from pipeline.monitoring.report.report_data import Rejects, ReportData, Served, count_rejects
 from pipeline.operations.rollback import carry_out, make_rollback
+from pipeline.orchestration.callbacks import ReportCallback
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import make_plan
@@ -186,7 +187,10 @@ def test_without_a_span_there_is_a_sentence_and_no_file(make_shop, tmp_path):
 
 def test_a_night_goes_on_without_its_report(make_shop):
     config = make_shop(1)
-    assert "The report was not written (ReportError: A report must have at least one span." in write_nightly(config)
+    said: list[str] = []
+    ReportCallback(config, said.append).on_exit()
+    (sentence,) = said
+    assert "The report was not written (ReportError: A report must have at least one span." in sentence
     assert not (config.root / NIGHTLY).exists()
 
 
@@ -270,7 +274,7 @@ def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(
         assert message in result.output
 
     carry_out(config, make_rollback(config, bad=last), "bots")
-    assert write_nightly(config) == ""
+    write_report(config, config.root / NIGHTLY)
     after, ledger = Page((config.root / NIGHTLY).read_text()), read_ledger(config)
     agrees(after, ledger)
     assert f"Version {first} is served." in after.text

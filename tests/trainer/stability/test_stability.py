@@ -18,6 +18,7 @@ from trainer.stability.base import REPLAYED, Learner
 from trainer.stability.proximal import Proximal
 from trainer.stability.replay import Replay
 from trainer.stability.replay_memory import MemoryFileError, ReplayMemory
+from trainer.stability.selection import reservoir
 from trainer.train_state import named_variables
 from trainer.update import Span, Update, update
 
@@ -30,7 +31,7 @@ def remembered(budget: int, spans: dict[int, int], seed: int = 1) -> ReplayMemor
     """The memory after spans of so many sequences each; a sequence's key tells which it is."""
     memory = ReplayMemory.empty(budget)
     for span, count in spans.items():
-        memory = memory.add(span, sequences([(100 * span + i, [2, 3], 1) for i in range(count)]), seed)
+        memory = memory.add(span, sequences([(100 * span + i, [2, 3], 1) for i in range(count)]), seed, reservoir)
     return memory
 
 
@@ -66,7 +67,7 @@ def test_the_memory_is_full_whatever_the_order_of_the_spans_and_a_repeat_changes
     assert_same(remembered(budget, dict(shuffled), seed), memory)
     again = random.choice(list(spans))
     repeated = sequences([(100 * again + i, [2, 3], 1) for i in range(spans[again])])
-    assert_same(memory.add(again, repeated, seed), memory)
+    assert_same(memory.add(again, repeated, seed, reservoir), memory)
 
 
 def test_every_sequence_of_every_span_is_as_likely_to_be_kept():
@@ -80,13 +81,13 @@ def test_every_sequence_of_every_span_is_as_likely_to_be_kept():
 
 
 def test_a_changed_delivery_of_a_span_replaces_the_old_one():
-    memory = remembered(100, {3: 10, 4: 10}).add(3, sequences([(777, [2, 3, 4], 0)]), seed=1)
+    memory = remembered(100, {3: 10, 4: 10}).add(3, sequences([(777, [2, 3, 4], 0)]), 1, reservoir)
     assert memory.sequences.key[memory.span == 3].tolist() == [777]
     assert (memory.span == 4).sum() == 10
 
 
 def test_a_smaller_budget_keeps_what_it_would_always_have_kept():
-    assert_same(remembered(12, {0: 20, 1: 20}).resized(5), remembered(5, {0: 20, 1: 20}))
+    assert_same(remembered(12, {0: 20, 1: 20}).resized(5, reservoir), remembered(5, {0: 20, 1: 20}))
 
 
 def test_only_earlier_spans_are_replayed():
@@ -111,7 +112,7 @@ def test_a_file_that_is_cut_off_or_missing_is_refused_with_advice(tmp_path):
 
 
 def test_a_memory_of_other_tables_is_refused():
-    memory = ReplayMemory.empty(5).add(0, sequences([(3, [2, SIZES.items], 0)]), seed=1)
+    memory = ReplayMemory.empty(5).add(0, sequences([(3, [2, SIZES.items], 0)]), 1, reservoir)
     spans = [Span(1, random_sequences(SIZES, 5, seed=1))]
     with pytest.raises(MemoryFileError, match="rows up to 30 of items"):
         update(SPEC, SIZES, spans, NOTHING, np.ones(SIZES.items), policy(), memory=memory)

@@ -130,7 +130,7 @@ def test_herding_keeps_the_typical_session():
 
 def test_a_session_is_represented_by_what_precedes_its_label():
     model, pool = Speaking(SIZES, HISTORY), ReplayMemory.empty(99)
-    pool = pool.add(0, random_sequences(SIZES, 9, seed=2), seed=1)
+    pool = pool.add(0, random_sequences(SIZES, 9, seed=2), 1, reservoir)
     represented = representations(model, HISTORY)(pool)
     for place, (begin, end) in enumerate(zip(pool.sequences.splits, pool.sequences.splits[1:], strict=False)):
         before = pool.sequences.items[begin : end - 1][-HISTORY:]

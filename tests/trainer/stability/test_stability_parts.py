@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.trainer.plain_optimizer import plain_optimizer
 from tests.trainer.small_model import HISTORY, Sampled, Small, random_sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.optimizers import make_optimizer
 from trainer.settings import ShrinkSettings
 from trainer.stability.averaging import average
 from trainer.stability.base import NEW, REPLAYED, Learner, PolicyError
@@ -54,7 +54,7 @@ def test_the_divergence_from_the_teacher_is_over_old_items_at_the_temperature():
     teacher, student = Small(OLD, HISTORY), Small(SIZES, HISTORY)
     for model in (teacher, student):  # so that their answers differ by more than rounding
         model.item.embeddings.assign(20 * model.item.embeddings)
-    part = Distillation(teacher, "new", weight=3.0, temperature=2.0)
+    part = Distillation(teacher, "new", weight=3.0, temperature=2.0, candidates=2000)
     divergence = float(part.loss(student, with_weight(part, new=BATCH)))
     # The key 15 and the items 25 and 29 are unknown to the teacher: row 1.
     known = teacher.score_all(np.array([4, 1]), np.array([[0, 0, 0, 0, 7, 6], [0, 0, 0, 0, 0, 1]])).numpy()
@@ -67,7 +67,7 @@ def test_a_student_that_agrees_has_nothing_to_learn_from_the_teacher():
     teacher, student = Small(OLD, HISTORY), Small(OLD, HISTORY)
     for path, variable in named_variables(student).items():
         variable.assign(named_variables(teacher)[path])
-    part = Distillation(teacher, "both", weight=1.0)
+    part = Distillation(teacher, "both", 1.0, 1.0, 2000)
     both = with_weight(part, new=batch([4], [6], [[0] * 6]), replayed=batch([5], [7], [[0] * 6]))
     assert float(part.loss(student, both)) == pytest.approx(0.0, abs=1e-6)
 
@@ -78,7 +78,7 @@ def test_the_teacher_answers_to_the_batches_that_are_asked_for(which, names):
     batches = {NEW: BATCH, REPLAYED: batch([5], [7], [[0, 0, 0, 0, 0, 3]])}
 
     def loss(on: str, **given) -> float:
-        part = Distillation(teacher, on, weight=1.0)
+        part = Distillation(teacher, on, 1.0, 1.0, 2000)
         return float(part.loss(student, with_weight(part, **given)))
 
     alone = {name: loss("new", new=batches[name]) for name in batches}
@@ -86,7 +86,7 @@ def test_the_teacher_answers_to_the_batches_that_are_asked_for(which, names):
 
 
 def test_of_a_large_catalogue_drawn_items_and_the_batchs_own_are_compared():
-    part = Distillation(Small(OLD, HISTORY), "new", weight=1.0, candidates=5)
+    part = Distillation(Small(OLD, HISTORY), "new", 1.0, 1.0, candidates=5)
     items = part._shared(tf.constant([[6, 25], [0, 8]], tf.int64), OLD).numpy()
     assert {6, 8} <= set(items)
     assert len(items) == len(set(items)) <= 7
@@ -96,7 +96,7 @@ def test_of_a_large_catalogue_drawn_items_and_the_batchs_own_are_compared():
 
 def test_the_teacher_gets_no_gradient():
     teacher, student = Small(OLD, HISTORY), Small(SIZES, HISTORY)
-    part = Distillation(teacher, "new", weight=1.0)
+    part = Distillation(teacher, "new", 1.0, 1.0, 2000)
     with tf.GradientTape() as tape:
         loss = part.loss(student, with_weight(part, new=BATCH))
     held, moved = tape.gradient(loss, [teacher.item.embeddings, student.item.embeddings])
@@ -211,7 +211,7 @@ def test_rows_of_a_sequence_batch_are_counted_for_each_of_its_steps():
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
 def test_frozen_variables_and_their_slots_do_not_move_and_others_do(optimizer):
     model = Small(SIZES, HISTORY)
-    trainable = Trainable(model, make_optimizer(optimizer, 0.1, clip_norm=1.0))
+    trainable = Trainable(model, plain_optimizer(optimizer, 0.1, clip_norm=1.0))
     held = frozen(trainable.variables, ["item/*", "bias"])
     learner = Learner(model, [], held)
     learner.compile(trainable.optimizer)
@@ -250,7 +250,7 @@ def test_patterns_that_fit_nothing_or_everything_are_refused(call, message):
 
 
 def test_weights_are_shrunk_and_get_noise_and_rows_without_an_id_none():
-    trainable = Trainable(Small(SIZES, HISTORY), make_optimizer("adagrad", 0.1))
+    trainable = Trainable(Small(SIZES, HISTORY), plain_optimizer("adagrad", 0.1))
     weights, slots = trainable.read()
     shrink_perturb(trainable, ShrinkSettings(0.5, 0.1, ("item/*",)), seed=1)
     now = trainable.read()
@@ -262,7 +262,7 @@ def test_weights_are_shrunk_and_get_noise_and_rows_without_an_id_none():
 
 
 def test_kept_weights_lie_between_the_old_and_the_new_but_for_new_rows():
-    trainable = Trainable(Small(SIZES, HISTORY), make_optimizer("adagrad", 0.1))
+    trainable = Trainable(Small(SIZES, HISTORY), plain_optimizer("adagrad", 0.1))
     before = {path: np.zeros_like(value) for path, value in trainable.read()[0].items()}
     trainable.write({path: np.ones_like(value) for path, value in before.items()}, {})
     average(trainable, before, OLD, share=0.75)

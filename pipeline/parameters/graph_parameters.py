@@ -1,0 +1,102 @@
+"""What the graph is given, worked out once from the user's settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from components.incremental_trainer.settings import Settings as TrainerSettings
+from components.span_transform.settings import Settings as TransformSettings
+from components.update_decider.policy import UpdatePolicy
+from pipeline.config import Config, ConfigError
+from pipeline.parameters.update_policy import Window, update_policy, windows
+from serving.bundle.retrieval_index import IndexSettingsError, check_fits
+from trainer.models import find_model
+from trainer.settings import ModelSpec, Policy
+
+# Beam's plain DirectRunner first tries Prism, a binary that it downloads. The second argument keeps TFX from building
+# a source distribution of itself for workers that are this very process.
+LOCAL_BEAM = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
+    "--requirements_file=/dev/null",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphParameters:
+    """What each component is given.
+
+    Attributes:
+      data: for `SpanExampleGen`, the section `data` as plain values, and under `forgotten` where it is written who must
+        not come back; also where nobody is yet, since it is read when a span is, and may have been written since.
+      transform, trainer, policy: for `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
+      windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
+      most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
+        many.
+      metrics: what the model's `evaluate` signature returns, for the gate.
+      beam: the user's Beam arguments untouched, or those for this process.
+    """
+
+    data: Mapping[str, Any]
+    transform: TransformSettings
+    trainer: TrainerSettings
+    policy: UpdatePolicy
+    windows: Mapping[str, Window]
+    most_spans: int
+    metrics: tuple[str, ...]
+    beam: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config) -> GraphParameters:
+        """Works them out.
+
+        Raises:
+          ConfigError: settings that do not fit each other: the index, or the policy's metric, and the model.
+          ModelError: there is no such model.
+        """
+        model, update = find_model(config.model.type), config.update
+        metrics = model.metric_names(config.model.params)
+        policy = update_policy(config, metrics)
+        try:
+            check_fits(config.serving.index, model.vectors, config.model.type)
+        except IndexSettingsError as error:
+            raise ConfigError(str(error)) from None
+        return cls(
+            data={**config.data.model_dump(mode="json"), "forgotten": str(config.suppression_list_path)},
+            transform=_transform(config),
+            trainer=_trainer(config),
+            policy=policy,
+            windows=windows(config.policy, policy),
+            most_spans=max(update.max_owed_spans + 1, update.retrain_spans - 1),
+            metrics=metrics,
+            beam=config.beam.args or LOCAL_BEAM,
+        )
+
+
+def _transform(config: Config) -> TransformSettings:
+    return TransformSettings(
+        length=config.history.length,
+        oov_rows=config.vocabulary.oov_rows,
+        item_min_count=config.vocabulary.item_min_count,
+        key_min_count=config.vocabulary.key_min_count,
+        half_life_spans=config.vocabulary.half_life_spans,
+        cold_below=config.gate.cold_below,
+    )
+
+
+def _trainer(config: Config) -> TrainerSettings:
+    return TrainerSettings(
+        model=ModelSpec(config.model.type, config.model.params, config.history.length),
+        policy=Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)}),
+        k=config.gate.k,
+        max_k=config.push.max_k,
+        exclude_seen=config.push.exclude_seen,
+        items_file=None if config.data.items is None else str(config.data.items),
+        item_column=config.data.columns.item,
+        title_column=config.data.item_title,
+        columns=config.serving.columns,
+        available_column=config.serving.available,
+        index=config.serving.index,
+        log_folder=str(config.logs_path / "training"),
+    )
