@@ -19,7 +19,7 @@ from components.suppression_list import SuppressionList
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
-from pipeline.planning.run_plan import Delivery
+from pipeline.planning.differences import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from components.update_decider.decision import Override
 from pipeline.config import Config
-from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
+from pipeline.ledger.runs import Run, read_ledger, read_run
 from pipeline.orchestration.callbacks import default_callbacks
-from pipeline.orchestration.run_log import logged_to
+from pipeline.orchestration.run_log import log_path, logged_to
 from pipeline.orchestration.span_run import RunError, SpanRun
 from pipeline.planning.run_plan import Step
 from pipeline.spans import Naming
@@ -27,7 +27,7 @@ def run_steps(config: Config, steps: Sequence[Step], console: Console, override:
     callbacks = default_callbacks(config, lambda problem: _warn(console, problem))
     for step in steps:
         name = Naming(config.data.dated).format(step.span)
-        log = config.logs_path / "runs" / f"{run_id(config.name, name, step.revision)}.log"
+        log = log_path(config, name, step.revision)
         with logged_to(log):
             callbacks.on_run_begin()
             try:
@@ -57,7 +57,7 @@ def _run(run: SpanRun, console: Console) -> None:
     name = TextColumn("{task.fields[span]} {task.description}")
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=len(run.nodes), span=run.name)
+        task = progress.add_task("starting", total=len(run.graph.nodes), span=run.name)
         started = 0
 
         def on_node(node: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal
 
 from components.update_decider.decision import Override
@@ -14,7 +13,7 @@ from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
 from pipeline.node_order import DECIDER, NODES
 from pipeline.orchestration.callbacks import Callback, default_callbacks
-from pipeline.orchestration.run_log import logged_to
+from pipeline.orchestration.run_log import log_path, logged_to
 from pipeline.orchestration.span_run import RunError, SpanRun
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import PlanError, make_plan
@@ -118,11 +117,6 @@ def _not_decided(nodes: str) -> RunError:
     return RunError(f"`--decide` must go with {DECIDER}, which takes the decision. Received: {nodes}.")
 
 
-def log_path(config: Config, name: str, revision: int) -> Path:
-    """Where the log of a span's run lies; its nodes write one after the other."""
-    return config.logs_path / "runs" / f"{run_id(config.name, name, revision)}.log"
-
-
 def _revision(config: Config, node: str, name: str, span: int, allow_gaps: bool) -> int:
     if node == NODES[0]:
         steps = make_plan(
@@ -147,10 +141,10 @@ def _run(
     run = SpanRun(config, span, revision, override)
     before = read_run(config, span, revision)
     skipped = before is not None and before.action == "skip"
-    if run.conditional(node) and skipped:
+    if run.graph.conditional(node) and skipped:
         result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
     else:
-        if waiting := [upstream for upstream in run.upstream(node) if not run.done(upstream)]:
+        if waiting := [upstream for upstream in run.graph.upstream(node) if not run.progress.done(upstream)]:
             raise RunError(
                 f"{node} must come after {', '.join(waiting)}. Received: {run.name}, where they are not done."
             )
@@ -164,7 +158,7 @@ def _run(
 
 def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
     of_node = run.run_node(node)
-    outcome: Outcome = "ran" if of_node.ran else "done already" if run.done(node) else "passed over"
+    outcome: Outcome = "ran" if of_node.ran else "done already" if run.progress.done(node) else "passed over"
     why = ""
     if node == _PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:
         # It ran, to write the verdict, but there was nothing to push.

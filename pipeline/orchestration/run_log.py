@@ -9,7 +9,15 @@ from pathlib import Path
 
 from absl import logging as absl_logging
 
+from pipeline.config import Config
+from pipeline.ledger.runs import run_id
+
 _FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def log_path(config: Config, name: str, revision: int) -> Path:
+    """Where the log of a span's run lies; its nodes write one after the other."""
+    return config.logs_path / "runs" / f"{run_id(config.name, name, revision)}.log"
 
 
 @contextlib.contextmanager

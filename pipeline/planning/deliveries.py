@@ -7,7 +7,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from components.span_example_gen.driver import SpanInputProcessor
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
-from pipeline.planning.run_plan import Delivery
+from pipeline.planning.differences import Delivery
 from pipeline.spans import delivered
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pipeline.ledger.runs import Run
-from pipeline.planning.run_plan import Delivery, Step, changed, named, next_revision
+from pipeline.planning.differences import Delivery, Differences
+from pipeline.planning.run_plan import Step, named
 from pipeline.spans import Naming
 
 Kind = Literal["backfill", "retry", "late", "re-delivered", "changed", "outdated", "gap", "gone", "owed", "earlier"]
@@ -99,60 +100,56 @@ class _Reconciler:
         owed: Sequence[int],
         allow_gaps: bool,
     ) -> None:
-        self._runs = {run.span: run for run in ledger}
-        self._delivered, self._naming, self._owed, self._allow_gaps = delivered, naming, owed, allow_gaps
-        self._done = sorted(span for span, run in self._runs.items() if run.state == "done")
-        self._ahead = [span for span in sorted(delivered) if not self._done or span > self._done[-1]]
+        self._differences = Differences.between(ledger, delivered)
+        self._naming, self._owed, self._allow_gaps = naming, owed, allow_gaps
         # What has changed itself is said rather than that something before it has.
         self._past = self._outdated(order) | self._late() | self._changed()
 
     def reconciliation(self) -> Reconciliation:
         gone = self._gone()
         again = [] if gone else [self._step(span) for span in self._to_redo()]
-        gaps = self._gaps([*self._done[-1:], *self._ahead], past=False)
+        gaps = self._gaps([*self._differences.done[-1:], *self._differences.ahead], past=False)
         stop = min((gap.span for gap in gaps if gap.waits), default=None)
         # A redo that can't be done leaves later spans nothing sound to stand on.
-        ahead = [] if gone else [self._step(span) for span in self._ahead if stop is None or span < stop]
+        ahead = self._differences.ahead
+        steps = [] if gone else [self._step(span) for span in ahead if stop is None or span < stop]
         findings = [
             *self._of_the_past(again),
             *gone,
-            *self._gaps(self._done, past=True),
+            *self._gaps(self._differences.done, past=True),
             *self._earlier(),
             *gaps,
             *self._of_the_owed(),
-            *(self._of_what_is_ahead(span, ahead, stop) for span in self._ahead),
+            *(self._of_what_is_ahead(span, steps, stop) for span in ahead),
         ]
-        return Reconciliation(tuple(sorted(findings, key=lambda finding: finding.span)), (*again, *ahead))
+        return Reconciliation(tuple(sorted(findings, key=lambda finding: finding.span)), (*again, *steps))
 
     def _changed(self) -> dict[int, tuple[Kind, str]]:
-        changed_spans: dict[int, tuple[Kind, str]] = {}
-        for span in self._done:
-            if span in self._delivered and changed(self._runs[span], self._delivered[span]):
-                after = [later for later in self._done if later > span]
-                run, delivery = self._runs[span], self._delivered[span]
-                what = "The files have changed"
-                if delivery.version is not None and delivery.version != run.delivery:
-                    what = f"Version {delivery.version} has come; version {run.delivery} was trained on"
-                stands = f", and {named(after, self._naming)} stand on it" if after else ", and nothing stands on it"
-                changed_spans[span] = "changed" if after else "re-delivered", f"{what}{stands}."
-        return changed_spans
+        changed: dict[int, tuple[Kind, str]] = {}
+        for span in self._differences.changed:
+            after = self._differences.after(span)
+            run, delivery = self._differences.runs[span], self._differences.delivered[span]
+            what = "The files have changed"
+            if delivery.version is not None and delivery.version != run.delivery:
+                what = f"Version {delivery.version} has come; version {run.delivery} was trained on"
+            stands = f", and {named(after, self._naming)} stand on it" if after else ", and nothing stands on it"
+            changed[span] = "changed" if after else "re-delivered", f"{what}{stands}."
+        return changed
 
     def _late(self) -> dict[int, tuple[Kind, str]]:
-        late_spans: dict[int, tuple[Kind, str]] = {}
-        for span in self._delivered:
-            if not self._done or not self._done[0] < span < self._done[-1] or span in self._done:
-                continue
-            after = named([later for later in self._done if later > span], self._naming)
-            if span in self._runs:
-                late_spans[span] = "retry", f"{self._broken(span)}, and {after} were run since."
+        late: dict[int, tuple[Kind, str]] = {}
+        for span in self._differences.late:
+            after = named(self._differences.after(span), self._naming)
+            if span in self._differences.runs:
+                late[span] = "retry", f"{self._broken(span)}, and {after} were run since."
             else:
-                late_spans[span] = "late", f"It came after {after} had been run."
-        return late_spans
+                late[span] = "late", f"It came after {after} had been run."
+        return late
 
     def _outdated(self, order: Mapping[int, tuple[int, int]]) -> dict[int, tuple[Kind, str]]:
         outdated_spans: dict[int, tuple[Kind, str]] = {}
         latest, of = -1, 0
-        for span in self._done:
+        for span in self._differences.done:
             if span not in order:
                 continue
             first, last = order[span]
@@ -165,10 +162,10 @@ class _Reconciler:
     def _to_redo(self) -> list[int]:
         if not self._past:
             return []
-        return sorted({*(done for done in self._done if done >= min(self._past)), *self._past})
+        return sorted({*(done for done in self._differences.done if done >= min(self._past)), *self._past})
 
     def _step(self, span: int) -> Step:
-        return Step(span, next_revision(self._runs.get(span), again=True))
+        return Step(span, self._differences.next_revision(span))
 
     def _gone(self) -> list[Finding]:
         because = self._naming.format(min(self._past)) if self._past else ""
@@ -182,7 +179,7 @@ class _Reconciler:
                 waits=True,
             )
             for span in self._to_redo()
-            if span not in self._delivered
+            if span not in self._differences.delivered
         ]
 
     def _of_the_past(self, again: Sequence[Step]) -> list[Finding]:
@@ -192,10 +189,8 @@ class _Reconciler:
         ]
 
     def _gaps(self, spans: Sequence[int], past: bool) -> list[Finding]:
-        missing = [number for number in range(spans[0], spans[-1]) if number not in self._delivered] if spans else []
-        missing = [missing_span for missing_span in missing if missing_span not in self._done]
         rows: list[list[int]] = []
-        for span in missing:
+        for span in self._differences.missing(spans[0], spans[-1]) if spans else ():
             if rows and rows[-1][-1] == span - 1:
                 rows[-1].append(span)
             else:
@@ -214,13 +209,13 @@ class _Reconciler:
         return Finding(row[0], name, "gap", why, waits=True, missing=tuple(row))
 
     def _earlier(self) -> list[Finding]:
-        before = [span for span in sorted(self._delivered) if self._done and span < self._done[0]]
+        before = self._differences.earlier
         if not before:
             return []
         first = self._naming.format(before[0])
         why = (
-            f"The ledger begins with {self._naming.format(self._done[0])}. Left out, unless you run everything again: "
-            f"`warmspan run --from {first} --redo`."
+            f"The ledger begins with {self._naming.format(self._differences.done[0])}. Left out, unless you run "
+            f"everything again: `warmspan run --from {first} --redo`."
         )
         name = " to ".join(dict.fromkeys((first, self._naming.format(before[-1]))))
         return [Finding(before[0], name, "earlier", why)]
@@ -231,17 +226,18 @@ class _Reconciler:
         for span in self._owed:
             if redo is not None and span >= redo:
                 continue  # it is run again in any case, and decided upon anew
-            run = self._runs.get(span)
+            run = self._differences.runs.get(span)
             why = "its model was taken back" if run and run.revoked else "it was skipped"
             if run is not None and run.action != "skip" and not run.pushed:
                 why = "its candidate was refused"
-            learns = f"{self._naming.format(self._ahead[0])} learns it" if self._ahead else "the next span learns it"
+            ahead = self._differences.ahead
+            learns = f"{self._naming.format(ahead[0])} learns it" if ahead else "the next span learns it"
             sentence = f"The champion has not learned it, because {why}; {learns} on the way."
             findings.append(Finding(span, self._naming.format(span), "owed", sentence))
         return findings
 
     def _of_what_is_ahead(self, span: int, ahead: Sequence[Step], stop: int | None) -> Finding:
-        kind: Kind = "retry" if span in self._runs else "backfill"
+        kind: Kind = "retry" if span in self._differences.runs else "backfill"
         why = f"{self._broken(span)}." if kind == "retry" else "It has come and was never run."
         steps = tuple(step for step in ahead if step.span == span)
         if not steps:
@@ -249,7 +245,7 @@ class _Reconciler:
         return Finding(span, self._naming.format(span), kind, why, steps)
 
     def _broken(self, span: int) -> str:
-        run = self._runs[span]
+        run = self._differences.runs[span]
         if run.void:
             return "Its run was cut off, and the model that it began with was taken back since"
         return "Its run failed" if run.state == "failed" else "Its run was cut off"

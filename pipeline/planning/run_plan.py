@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.ledger.runs import Run
+from pipeline.planning.differences import Delivery, Differences
 from pipeline.spans import Naming
 
 _MOST_NAMED = 10
@@ -29,14 +30,6 @@ class Step:
 
     span: int
     revision: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Delivery:
-    """What lies in the data folder for one span: its newest version, and a fingerprint of the files."""
-
-    version: int | None
-    fingerprint: str
 
 
 def make_plan(
@@ -64,9 +57,7 @@ def make_plan(
     Raises:
       PlanError: nothing was delivered, a span is missing, came late, or changed after later ones were trained on it.
     """
-    runs = {run.span: run for run in ledger}
-    done = {span for span, run in runs.items() if run.state == "done"}
-    newest = max(done, default=None)
+    differences = Differences.between(ledger, delivered)
     wanted = [span for span in delivered if (first is None or span >= first) and (last is None or span <= last)]
     if not wanted:
         asked = " to ".join(dict.fromkeys(naming.format(span) for span in (first, last) if span is not None))
@@ -74,45 +65,32 @@ def make_plan(
             f"The spans asked for must have files. Received: none for {asked or 'any span'}. Look at `data.path` and "
             "`data.pattern`."
         )
+    newest = max(differences.done, default=None)
     if redo:
         if newest is not None and wanted[-1] < newest:
             raise PlanError(
                 "A redo must go on to the last span that was run, because each day stands on the one before. Received: "
                 f"up to {naming.format(wanted[-1])}, while {naming.format(newest)} has been run. Leave `--to` out."
             )
-        return [Step(span, next_revision(runs.get(span), again=True)) for span in wanted]
+        return [Step(span, differences.next_revision(span)) for span in wanted]
 
-    replaced = [span for span in wanted if span in done and changed(runs[span], delivered[span])]
-    late = [span for span in wanted if newest is not None and span < newest and span not in done]
-    overtaken = sorted([span for span in replaced if span != newest] + ([] if allow_gaps and first is None else late))
+    late = () if allow_gaps and first is None else (*differences.earlier, *differences.late)
+    overtaken = [span for span in wanted if span in late or (span in differences.changed and span != newest)]
     if overtaken:
-        raise PlanError(_overtaken(overtaken, replaced, done, naming))
+        raise PlanError(_overtaken(sorted(overtaken), differences, naming))
     if not allow_gaps:
-        _refuse_gaps(delivered, runs, newest, wanted, first, last, naming)
+        _refuse_gaps(differences, wanted, first, last, naming)
     # Nothing stands on the last day yet, so a new delivery of it can simply replace it.
-    again = [Step(span, next_revision(runs[span], again=True)) for span in replaced]
-    ahead = [span for span in wanted if newest is None or span > newest]
-    return again + [Step(span, next_revision(runs.get(span), again=False)) for span in ahead]
+    runnable = {*differences.changed, *differences.ahead}
+    return [Step(span, differences.next_revision(span)) for span in wanted if span in runnable]
 
 
-def next_revision(run: Run | None, again: bool) -> int:
-    """The revision to run a span under; `again` if a run that is done is to be replaced."""
-    if run is None:
-        return 1
-    return run.revision + 1 if run.void or (again and run.state == "done") else run.revision
-
-
-def changed(run: Run, delivery: Delivery) -> bool:
-    """Whether what lies in the data folder is not what was run."""
-    return (run.delivery, run.fingerprint) != (delivery.version, delivery.fingerprint)
-
-
-def _overtaken(spans: Sequence[int], replaced: Collection[int], done: Collection[int], naming: Naming) -> str:
+def _overtaken(spans: Sequence[int], differences: Differences, naming: Naming) -> str:
     lines = []
     for span in spans:
-        after = [later for later in sorted(done) if later > span]
-        what = "was delivered again" if span in replaced else "was delivered"
-        lines.append(f"{naming.format(span)} {what} after later spans were run: {named(after, naming)}.")
+        what = "was delivered again" if span in differences.changed else "was delivered"
+        after = named(differences.after(span), naming)
+        lines.append(f"{naming.format(span)} {what} after later spans were run: {after}.")
     return "\n".join(
         [
             *lines,
@@ -123,27 +101,20 @@ def _overtaken(spans: Sequence[int], replaced: Collection[int], done: Collection
 
 
 def _refuse_gaps(
-    delivered: Mapping[int, Delivery],
-    runs: Collection[int],
-    newest: int | None,
-    wanted: Sequence[int],
-    first: int | None,
-    last: int | None,
-    naming: Naming,
+    differences: Differences, wanted: Sequence[int], first: int | None, last: int | None, naming: Naming
 ) -> None:
     # Nothing is done yet: the first day is the one asked for, or one whose run was cut off before it.
-    start = min([wanted[0] if first is None else first, *runs])
-    begin = start if newest is None else newest + 1
-    end = wanted[-1] if last is None else last
-    missing = [span for span in range(begin, end + 1) if span not in delivered]
+    start = min([wanted[0] if first is None else first, *differences.runs])
+    begin = differences.done[-1] + 1 if differences.done else start
+    missing = differences.missing(begin, wanted[-1] if last is None else last)
     if missing:
         raise GapError(
             missing,
             f"Every span in between must have been delivered. Received: no files for {named(missing, naming)}. Wait "
             "for them, or pass `--allow-gaps` if there is nothing to come.",
         )
-    ahead = [span for span in wanted if newest is None or span > newest]
-    passed = [span for span in delivered if begin <= span < ahead[0]] if ahead else []
+    ahead = [span for span in wanted if span in differences.ahead]
+    passed = [span for span in differences.delivered if begin <= span < ahead[0]] if ahead else []
     if passed:
         raise PlanError(
             f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {named(passed, naming)} have not "

@@ -81,7 +81,7 @@ def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_pa
     first, second = (DAYS.parse(day) for day in ("2024-05-01", "2024-05-02"))
     run(killed, last=first)
     before = set(served(killed))
-    for node in SpanRun(killed, second, 1).nodes:  # each process goes on where the last one was killed
+    for node in SpanRun(killed, second, 1).graph.nodes:  # each process goes on where the last one was killed
         assert _run_in_a_process(str(tmp_path / "killed" / "warmspan.yaml"), second, node) == -signal.SIGKILL
         assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
         assert [run.state for run in read_ledger(killed)][1:] in (["unfinished"], [])

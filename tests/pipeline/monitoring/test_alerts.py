@@ -21,7 +21,8 @@ from pipeline.monitoring import alerts
 from pipeline.monitoring.alerts import Alert, alerts_of, send_alerts
 from pipeline.orchestration.callbacks import failure, not_planned
 from pipeline.orchestration.span_run import NodeError, RunError
-from pipeline.planning.run_plan import Delivery, PlanError, make_plan
+from pipeline.planning.differences import Delivery
+from pipeline.planning.run_plan import PlanError, make_plan
 from pipeline.spans import Naming
 from tests.pipeline.hand_made_ledger import make_run, refused_run, skipped_run
 

@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.metadata_store.connection import open_store
 from pipeline.operations.promotion import PromotionError, assign_label, remove_label, write_first_labels
 from pipeline.operations.rollback import carry_out, make_rollback
-from pipeline.planning.run_plan import Delivery
+from pipeline.planning.differences import Delivery
 from serving.bundle import Manifest, fingerprints
 from serving.server.rest_server import RestServer
 from tests.pipeline.made_store import MadeStore

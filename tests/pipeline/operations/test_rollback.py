@@ -24,7 +24,8 @@ from pipeline.ledger.serving_state import read_serving_state, serving_state_line
 from pipeline.metadata_store.exclusive import LockedError
 from pipeline.operations import rollback
 from pipeline.operations.rollback import BUNDLE_FOLDER, RollbackError, carry_out, describe, finish, make_rollback
-from pipeline.planning.run_plan import Delivery, Step, make_plan
+from pipeline.planning.differences import Delivery
+from pipeline.planning.run_plan import Step, make_plan
 from serving.bundle import check_bundle
 from serving.bundle.validation import Validation
 from tests.pipeline.made_store import DAYS, MadeStore

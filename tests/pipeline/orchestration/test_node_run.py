@@ -55,7 +55,7 @@ def in_a_process(config_path: Path, node: str, span: str) -> subprocess.Complete
 
 def test_the_constant_list_is_the_compiled_graphs_order(make_shop):
     run = SpanRun(make_shop(1), DAYS.parse("2024-05-01"), 1)
-    assert tuple(run.nodes) == NODES
+    assert run.graph.nodes == NODES
 
 
 def test_nodes_are_printed_in_order():

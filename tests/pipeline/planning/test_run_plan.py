@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.ledger.runs import Run
-from pipeline.planning.run_plan import Delivery, PlanError, Step, make_plan
+from pipeline.planning.differences import Delivery
+from pipeline.planning.run_plan import PlanError, Step, make_plan
 from pipeline.spans import Naming
 
 NUMBERS = Naming(dated=False)

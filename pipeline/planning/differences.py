@@ -1,0 +1,74 @@
+"""The ledger beside the data folder: what `run` and `plan` both go by."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from pipeline.ledger.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivery:
+    """What lies in the data folder for one span: its newest version, and a fingerprint of the files."""
+
+    version: int | None
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """Spans by what is to be said of them, oldest first.
+
+    Attributes:
+      runs: the latest run of each span.
+      delivered: what lies in the data folder.
+      done: run to the end.
+      changed: of those, the ones whose files are not those that were run.
+      earlier: with files, before the first that is done.
+      late: with files and not done, between the first and the last that are.
+      ahead: with files, after the last that is done.
+    """
+
+    runs: Mapping[int, Run]
+    delivered: Mapping[int, Delivery]
+    done: tuple[int, ...]
+    changed: tuple[int, ...]
+    earlier: tuple[int, ...]
+    late: tuple[int, ...]
+    ahead: tuple[int, ...]
+
+    @classmethod
+    def between(cls, ledger: Sequence[Run], delivered: Mapping[int, Delivery]) -> Differences:
+        """Compares the latest run of each span with what lies in the data folder."""
+        runs = {run.span: run for run in ledger}
+        done = sorted(span for span, run in runs.items() if run.state == "done")
+        files = sorted(delivered)
+        return cls(
+            runs,
+            delivered,
+            done=tuple(done),
+            changed=tuple(span for span in done if span in delivered and _changed(runs[span], delivered[span])),
+            earlier=tuple(span for span in files if done and span < done[0]),
+            late=tuple(span for span in files if done and done[0] < span < done[-1] and span not in done),
+            ahead=tuple(span for span in files if not done or span > done[-1]),
+        )
+
+    def missing(self, first: int, last: int) -> list[int]:
+        """Spans from `first` to `last`, both included, that have no files and were not run."""
+        return [span for span in range(first, last + 1) if span not in self.delivered and span not in self.done]
+
+    def after(self, span: int) -> list[int]:
+        """Spans that are done and stand on `span`."""
+        return [later for later in self.done if later > span]
+
+    def next_revision(self, span: int) -> int:
+        """The revision to run a span under: that of a run that was cut off, unless it must not be taken up."""
+        run = self.runs.get(span)
+        if run is None:
+            return 1
+        return run.revision + 1 if run.void or run.state == "done" else run.revision
+
+
+def _changed(run: Run, delivery: Delivery) -> bool:
+    return (run.delivery, run.fingerprint) != (delivery.version, delivery.fingerprint)
