@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
@@ -33,6 +34,15 @@ def test_texts_lose_the_id_and_keep_all_others(tmp_path: Path) -> None:
     assert redact(path, SOUGHT)
     assert path.read_text() == "read '[forgotten]' and user-47110 of [forgotten].csv\n"
     assert not redact(path, SOUGHT)
+
+
+@pytest.mark.parametrize("place", [-4, 0])
+def test_an_id_across_two_reads_leaves_a_text(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "run.log"
+    path.write_bytes(b"." * ((1 << 24) + place) + GONE + b".\n" + GONE)
+    assert count(path, SOUGHT) == 2
+    assert redact(path, SOUGHT)
+    assert path.read_bytes().lstrip(b".") == b"[forgotten].\n[forgotten]"
 
 
 def test_a_log_with_a_short_number_goes_whole_and_a_table_of_figures_stays(tmp_path: Path) -> None:
