@@ -1,4 +1,4 @@
-"""Ids that are looked for, and what counts as one of them."""
+"""Ids that are looked for, what counts as one of them, and what stands in its place then."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterable
 
+STAND_IN = b"[forgotten]"
 _LONG_NUMBER = 10
 
 
@@ -35,17 +36,25 @@ class IdMatcher:
         numbers = frozenset(id_ for id_ in all_ids if id_.isdigit() and len(id_) < _LONG_NUMBER)
         return cls(all_ids, numbers, _expression(all_ids - numbers), _expression(numbers))
 
-    def in_value(self, value: bytes) -> int:
-        """How often one value of a table or a message is, or names, one of them."""
-        return int(value in self.numbers) + self.in_text(value)
+    def redact_text(self, text: bytes) -> tuple[bytes, int]:
+        """A text without those that are no short numbers, and how often it named them."""
+        return self.pattern.subn(STAND_IN, text) if self.pattern else (text, 0)
+
+    def redact_value(self, value: bytes) -> tuple[bytes, int]:
+        """One value of a table or a message without them, and how often it was, or named, one of them."""
+        return (STAND_IN, 1) if value in self.numbers else self.redact_text(value)
 
     def in_text(self, text: bytes) -> int:
-        """How often a text names one of them that is no short number."""
-        return len(self.pattern.findall(text)) if self.pattern else 0
+        """How often `redact_text` would take one of them out."""
+        return self.redact_text(text)[1]
 
-    def in_page(self, text: bytes) -> int:
-        """How often a log or a page names one of them, numbers as words too."""
-        return self.in_text(text) + (len(self.words.findall(text)) if self.words else 0)
+    def in_value(self, value: bytes) -> int:
+        """How often `redact_value` would take one of them out."""
+        return self.redact_value(value)[1]
+
+    def numbers_in(self, text: bytes) -> int:
+        """How often a text has a word that is one of the short numbers."""
+        return len(self.words.findall(text)) if self.words else 0
 
     def in_bytes(self, data: bytes) -> int:
         """How often one that is no short number stands in bytes that may touch it on either side."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf.message import Message
 from ml_metadata.metadata_store import metadata_store
 
 from pipeline.config import Config
-from pipeline.erasure.redaction import redact
+from pipeline.erasure.formats.messages import redact_message
+from pipeline.erasure.id_matcher import IdMatcher
 
 
-def erase_in_store(config: Config, store: metadata_store.MetadataStore, pattern: re.Pattern[bytes]) -> int:
+def erase_in_store(config: Config, store: metadata_store.MetadataStore, matcher: IdMatcher) -> int:
     """Rewrites the properties that hold an id; returns how many artifacts, executions and contexts that were.
 
     SQLite is written anew, so that no free page keeps what was there. What a database server keeps in its own logs
@@ -26,7 +25,7 @@ def erase_in_store(config: Config, store: metadata_store.MetadataStore, pattern:
         (store.get_executions(), store.put_executions),
         (store.get_contexts(), store.put_contexts),
     ):
-        touched = [artifact for artifact in stored if _changed(artifact, pattern)]
+        touched = [artifact for artifact in stored if _changed(artifact, matcher)]
         if touched:
             put(touched)
             changed += len(touched)
@@ -35,18 +34,12 @@ def erase_in_store(config: Config, store: metadata_store.MetadataStore, pattern:
     return changed
 
 
-def _changed(message: Any, pattern: re.Pattern[bytes]) -> bool:
-    before = message.SerializeToString(deterministic=True)
-    values: Sequence[Message] = [*message.properties.values(), *message.custom_properties.values()]
-    for value in values:
-        redact(value, pattern)
-    return message.SerializeToString(deterministic=True) != before
+def _changed(message: Any, matcher: IdMatcher) -> bool:
+    values = [*message.properties.values(), *message.custom_properties.values()]
+    return sum(redact_message(value, matcher.redact_text) for value in values) > 0
 
 
 def _vacuum(config: Config) -> None:
-    connection = sqlite3.connect(config.root / "metadata.sqlite", timeout=60)
-    try:
+    with contextlib.closing(sqlite3.connect(config.root / "metadata.sqlite", timeout=60)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("VACUUM")
-    finally:
-        connection.close()

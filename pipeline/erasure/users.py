@@ -15,23 +15,25 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import metadata_store
 
-from components.incremental_trainer.artifact_files import MEMORY_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.incremental_trainer.artifact_files import MEMORY_FILE, SERVING_FOLDER, STATE_FOLDER
 from components.span_pusher.version_folder import clear_leftovers, versions
-from components.span_transform.erasure import count_examples_of, erase_in_vocabulary
+from components.span_transform.erasure import erase_in_vocabulary
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.erasure.errors import ErasureError
+from pipeline.erasure.formats.examples import count_examples_of
+from pipeline.erasure.formats.registry import format_of
 from pipeline.erasure.id_matcher import IdMatcher
 from pipeline.erasure.journal import Journal, journal_path
+from pipeline.erasure.learned_rows import erase_in_memory, erase_in_state, exemplars_in, tables_of_keys
 from pipeline.erasure.metadata import erase_in_store
-from pipeline.erasure.redaction import erase_in_file, erase_in_memory, erase_in_state, exemplars_in, tables_of_keys
 from pipeline.erasure.search import search
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts, read_artifacts
 from pipeline.ledger.models import LEARNED
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.garbage_collection import leftovers
-from serving.bundle.erasure import AWAY, erase_in_bundle, erase_in_reference, mend_exchange
+from serving.bundle.erasure import AWAY, erase_in_bundle, mend_exchange
 from trainer.vocabulary import Vocabulary
 
 _VOCABULARY, _HISTORY = STATES
@@ -163,9 +165,9 @@ def finish(config: Config) -> list[Path]:
     _backtests(config, matcher)
     skip = {journal_path(config), *config.root.glob("metadata.sqlite*")}
     for path in search(config.root, matcher, skip):
-        erase_in_file(path, matcher)
+        format_of(path).redact(path, matcher)
     if matcher.pattern:
-        erase_in_store(config, store, matcher.pattern)
+        erase_in_store(config, store, matcher)
     left = list(search(config.root, matcher, skip={journal_path(config)}))
     Journal.remove(config)
     return left
@@ -201,7 +203,6 @@ def _bundles(
         tables = [] if model is None else tables_of_keys(model.folder / STATE_FOLDER, config.model.type)
         erase_in_bundle(folder, stand_ins, rows, tables)
     for record in records.of(MODEL):
-        erase_in_reference(record.folder / REFERENCE_FILE, journal.users)
         vocabulary = _vocabulary_of(records, record)
         rows = () if vocabulary is None else journal.rows.get(vocabulary.id, ())
         erase_in_state(record.folder / STATE_FOLDER, config.model.type, rows)

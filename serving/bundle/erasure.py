@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from serving.bundle.manifest import Manifest, check_bundle, fingerprints
-from serving.bundle.reference_answers import Reference
 from serving.bundle.warmup_requests import WARM_UP_FILE, read_warm_up, write_warm_up
 
 _KEYS, _ITEMS = "keys/ids/.ATTRIBUTES/VARIABLE_VALUE", "items/ids/.ATTRIBUTES/VARIABLE_VALUE"
+_NOT_OF_KEYS = ("_", "items/", "columns/")  # how names of other variables begin
 _CHECKPOINT = Path("variables") / "variables"
 _NOBODY = b"none of the ids"  # as in the warm-up of a model without keys
 # Not the names of a push or a removal that was cut off: those are cleared away, and never put back.
@@ -23,11 +22,27 @@ BESIDE, AWAY = ".rewritten", ".exchanged"
 
 
 def bundle_names(folder: Path, ids: Collection[bytes]) -> bool:
-    """Whether the bundle holds one of `ids` as a key, in a list of keys or in a request."""
-    keys = _read(folder, _KEYS)
-    if keys is not None and any(key in set(keys.tolist()) for key in ids):
-        return True
-    return _warm_up_names(folder, ids) or any(_named_in(path, ids) for path in _lists(folder))
+    """Whether the bundle holds one of `ids` among its variables, in a list of keys or in a request."""
+    strings = (values.ravel().tolist() for values in strings_of(folder / _CHECKPOINT).values())
+    places = (*strings, warm_up_users(folder), *map(_lines, _lists(folder)))
+    return any(not set(ids).isdisjoint(place) for place in places)
+
+
+def strings_of(checkpoint: Path) -> dict[str, np.ndarray]:
+    """A checkpoint's tensors of strings by name; without those of the catalogue, and none of no checkpoint."""
+    import tensorflow as tf
+
+    reader = _reader(checkpoint)
+    shapes = {} if reader is None else reader.get_variable_to_shape_map()
+    kinds = {} if reader is None else reader.get_variable_to_dtype_map()
+    names = [name for name in shapes if kinds[name] == tf.string and shapes[name]]
+    return {name: reader.get_tensor(name) for name in names if not name.startswith(_NOT_OF_KEYS)}
+
+
+def warm_up_users(folder: Path) -> list[bytes]:
+    """The users of a bundle's warm-up requests."""
+    inputs = [tensors["user_id"] for _, tensors in read_warm_up(folder) if "user_id" in tensors]
+    return [user for users in inputs for user in users.ravel().tolist()]
 
 
 def erase_in_bundle(
@@ -57,22 +72,23 @@ def erase_in_bundle(
     shutil.copytree(folder, beside)
     changed: dict[str, np.ndarray] = {}
     grown = 0
-    keys = _read(folder, _KEYS)
-    if keys is not None and any(key in ids for key in keys.tolist()):
-        changed[_KEYS] = np.array([ids.get(key, key) for key in keys.tolist()], object)
-        grown = sum(map(len, changed[_KEYS])) - sum(map(len, keys))
+    for name, values in strings_of(folder / _CHECKPOINT).items():
+        strings = values.ravel().tolist()
+        if not ids.keys().isdisjoint(strings):
+            replaced = [ids.get(value, value) for value in strings]
+            changed[name] = np.array(replaced, object).reshape(values.shape)
+            grown += sum(map(len, replaced)) - sum(map(len, strings))
     for name, value in filled.items():
         changed[name] = value.copy()
         changed[name][_within(rows, value)] = 0
     if changed:
         _write(beside, changed)
-    if _warm_up_names(folder, ids):
+    if not ids.keys().isdisjoint(warm_up_users(folder)):
         requests = [(name, _without(inputs, ids)) for name, inputs in read_warm_up(folder)]
         shutil.rmtree(beside / WARM_UP_FILE.parent)
         write_warm_up(beside, requests)
     for path in _lists(beside):
-        lines = path.read_bytes().split(b"\n")
-        path.write_bytes(b"\n".join(ids.get(line, line) for line in lines))
+        path.write_bytes(b"\n".join(ids.get(line, line) for line in _lines(path)))
     _describe(beside, manifest, grown)
     exchange(folder, beside)
     return True
@@ -97,31 +113,6 @@ def mend_exchange(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def erase_in_reference(path: Path, ids: Collection[bytes]) -> int:
-    """Takes the users' positions out of what a model must answer; returns how many there were."""
-    import tensorflow as tf
-
-    if not path.exists():
-        return 0
-    reference = Reference.load(path)
-    kept = []
-    for place, user in enumerate(reference.users):
-        example = reference.examples[place] if place < len(reference.examples) else b""
-        keys = tf.train.Example.FromString(example).features.feature["key"].bytes_list.value
-        if user not in ids and not any(key in ids for key in keys):
-            kept.append(place)
-    if len(kept) < len(reference):
-        examples = [reference.examples[place] for place in kept] if reference.examples else []
-        fields: dict[str, Any] = {name: [getattr(reference, name)[place] for place in kept] for name in _OF_POSITIONS}
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        dataclasses.replace(reference, examples=examples, **fields).save(beside)
-        os.replace(beside, path)
-    return len(reference) - len(kept)
-
-
-_OF_POSITIONS = ("users", "histories", "items", "scores")
-
-
 def _describe(folder: Path, manifest: Manifest, grown: int) -> None:
     about = dict(manifest.about)
     if grown and "string" in about.get("tables", {}):
@@ -134,7 +125,7 @@ def _describe(folder: Path, manifest: Manifest, grown: int) -> None:
 
 def _tables_of_keys(folder: Path, tables: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """The bundle's variables that have a row a key, by name."""
-    reader = _reader(folder)
+    reader = _reader(folder / _CHECKPOINT)
     if reader is None:
         return {}
     shapes = reader.get_variable_to_shape_map()
@@ -163,16 +154,8 @@ def _lists(folder: Path) -> list[Path]:
     return [path for path in sorted((folder / "assets").glob("*.txt")) if "item" not in path.name]
 
 
-def _named_in(path: Path, ids: Collection[bytes]) -> bool:
-    return not set(ids).isdisjoint(path.read_bytes().split(b"\n"))
-
-
-def _warm_up_names(folder: Path, ids: Collection[bytes]) -> bool:
-    return any(
-        not set(ids).isdisjoint(inputs["user_id"].ravel().tolist())
-        for _, inputs in read_warm_up(folder)
-        if "user_id" in inputs
-    )
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")
 
 
 def _without(inputs: Mapping[str, np.ndarray], ids: Collection[bytes]) -> dict[str, np.ndarray]:
@@ -182,24 +165,19 @@ def _without(inputs: Mapping[str, np.ndarray], ids: Collection[bytes]) -> dict[s
     return {**inputs, "user_id": np.array(users, object).reshape(inputs["user_id"].shape)}
 
 
-def _reader(folder: Path) -> Any:
+def _reader(checkpoint: Path) -> Any:
     import tensorflow as tf
 
-    if not (folder / f"{_CHECKPOINT}.index").exists():
-        return None
-    return tf.train.load_checkpoint(str(folder / _CHECKPOINT))
-
-
-def _read(folder: Path, name: str) -> np.ndarray | None:
-    reader = _reader(folder)
-    return reader.get_tensor(name) if reader is not None and reader.has_tensor(name) else None
+    return (
+        tf.train.load_checkpoint(str(checkpoint)) if checkpoint.with_name(f"{checkpoint.name}.index").exists() else None
+    )
 
 
 def _write(folder: Path, changed: Mapping[str, np.ndarray]) -> None:
     """Writes the variables again, with some of them changed, under the same names."""
     import tensorflow as tf
 
-    reader = _reader(folder)
+    reader = _reader(folder / _CHECKPOINT)
     names = sorted(reader.get_variable_to_shape_map())
     kinds = reader.get_variable_to_dtype_map()
     tensors = [tf.constant(changed.get(name, reader.get_tensor(name)), kinds[name]) for name in names]

@@ -18,12 +18,13 @@ import pytest
 from rich.console import Console
 
 from components.span_pusher.version_folder import push, versions
-from components.span_transform.erasure import erase_in_history
 from components.suppression_list import SuppressionList
 from pipeline.config import Config, with_settings
 from pipeline.demo.simulator import simulate
 from pipeline.erasure import journal
 from pipeline.erasure import users as forget
+from pipeline.erasure.formats.tables import History
+from pipeline.erasure.id_matcher import IdMatcher
 from pipeline.erasure.pending import read_pending, revoke_older
 from pipeline.ledger.artifacts import MODEL, STATES, read_artifacts
 from pipeline.ledger.runs import Run, read_ledger
@@ -203,7 +204,7 @@ def test_an_erasure_that_was_cut_off_is_ended_before_the_next_run(start) -> None
     done = next(sighting for sighting in planned.seen if sighting.kind == STATES[1])
     for record in records(config, STATES[1])[: done.count - 1]:
         for path in record.folder.glob("*.parquet"):
-            erase_in_history(path, [USER.encode()])
+            History().redact(path, IdMatcher.of([USER.encode()]))
     (version,) = versions(config.serving_path)
     served = config.serving_path / str(version)
     served.rename(config.serving_path / f".{version}.exchanged")  # between the two renames of an exchange

@@ -19,6 +19,7 @@ OF_THEIR_OWN = {
     "components/span_example_gen/files.py",
     "components/span_example_gen/write_fn.py",
     "pipeline/operations/garbage_collection.py",
+    "pipeline/erasure/learned_rows.py",
 }
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from serving.bundle import check_bundle, write_bundle
-from serving.bundle.erasure import bundle_names, erase_in_bundle, erase_in_reference, exchange, mend_exchange
+from serving.bundle.erasure import bundle_names, erase_in_bundle, exchange, mend_exchange
 from serving.bundle.id_lookup import IdTable
-from serving.bundle.reference_answers import Reference
 from serving.bundle.warmup_requests import read_warm_up
 from trainer.keras2 import tf
 
@@ -28,6 +27,7 @@ class Keyed(tf.Module):
         super().__init__()
         self.items = IdTable([b"x", b"y", b"z", b"w"], 2)
         self.keys = IdTable(USERS, 2)
+        self.groups = tf.Variable([[GONE, b"c"]])
         self.parameters = [tf.Variable(1.0), tf.Variable(TABLE)]
 
     def build(self) -> dict[str, Any]:
@@ -106,18 +106,3 @@ def test_an_exchange_that_was_cut_off_is_mended(tmp_path: Path, moment: str) -> 
     beside.mkdir()
     exchange(folder, beside)
     assert list(folder.iterdir()) == []
-
-
-def test_his_positions_leave_what_a_model_must_answer(tmp_path: Path) -> None:
-    def example(key: bytes) -> bytes:
-        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[key]))
-        return tf.train.Example(features=tf.train.Features(feature={"key": feature})).SerializeToString()
-
-    users = [b"a", GONE, b"unknown 0"]
-    examples = [example(user) for user in (b"a", GONE, GONE)]
-    Reference(users, [[b"x"]] * 3, [[b"y"]] * 3, [[1.0]] * 3, examples, 1).save(tmp_path / "reference.json")
-    assert erase_in_reference(tmp_path / "reference.json", [GONE]) == 2
-    left = Reference.load(tmp_path / "reference.json")
-    assert (left.users, left.examples, len(left.scores)) == ([b"a"], examples[:1], 1)
-    assert erase_in_reference(tmp_path / "reference.json", [GONE]) == 0
-    assert erase_in_reference(tmp_path / "none.json", [GONE]) == 0
