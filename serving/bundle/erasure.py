@@ -113,9 +113,7 @@ def erase_in_reference(path: Path, ids: Collection[bytes]) -> int:
     if len(kept) < len(reference):
         examples = [reference.examples[place] for place in kept] if reference.examples else []
         fields: dict[str, Any] = {name: [getattr(reference, name)[place] for place in kept] for name in _OF_POSITIONS}
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        dataclasses.replace(reference, examples=examples, **fields).save(beside)
-        os.replace(beside, path)
+        dataclasses.replace(reference, examples=examples, **fields).save(path)
     return len(reference) - len(kept)
 
 
