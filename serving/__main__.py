@@ -6,8 +6,9 @@ import argparse
 import logging
 import sys
 
+from serving.server.admission_control import MAX_BODY_BYTES
 from serving.server.flags import batching_option
-from serving.server.rest_server import DEFAULT_PORT, MAX_BODY_BYTES, RestServer
+from serving.server.rest_server import DEFAULT_PORT, RestServer
 from serving.tfs_config.monitoring_config import monitoring_option
 from serving.tfs_config.text_format import ServerConfigError
 

@@ -12,7 +12,11 @@ from collections import deque
 
 
 class Connections:
-    """Kept-open connections to one address: as many as there are requests under way, none closed in between."""
+    """Kept-open connections to one address: as many as there are requests under way, none closed in between.
+
+    With aiohttp's client, 64 clients of a batching server on two cores measured 2530 requests/s instead of 3450, at
+    204 instead of 58 microseconds of the client's CPU a request: a benchmark of the client.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)

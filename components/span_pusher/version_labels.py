@@ -83,7 +83,8 @@ def _parse(file: Path) -> Any:
 
 def _replace(file: Path, text: str) -> None:
     try:
-        with atomic_write(file, durable=True) as beside:
+        # The same name each time: what a killed process left is written over by the next attempt.
+        with atomic_write(file, beside=file.with_name(f".{file.name}.partial"), durable=True) as beside:
             beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ModelConfigError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from serving.atomic_write import new_folder
 from serving.bundle.warmup_requests import write_warm_up
 
 MANIFEST = "manifest.json"
@@ -80,8 +79,7 @@ def write_bundle(signatures: Exportable, folder: str | Path, about: Mapping[str,
     folder = Path(folder)
     if folder.exists():
         raise BundleError(f"The folder of a new bundle must not exist. Received: {folder}. Write it to another one.")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as private:
-        beside = Path(private) / folder.name  # the temporary folder itself is for its owner's eyes only
+    with new_folder(folder) as beside:
         options = tf.saved_model.SaveOptions(save_debug_info=False)
         built = signatures.build()
         tf.saved_model.save(signatures, str(beside), signatures=built, options=options)
@@ -90,8 +88,6 @@ def write_bundle(signatures: Exportable, folder: str | Path, about: Mapping[str,
         about = {**about, "signatures": sorted(built), "tables": table_bytes(built.values()), "bytes": size}
         manifest = Manifest(about, fingerprints(beside))
         manifest.write(beside)
-        os.chmod(beside, 0o755)
-        os.rename(beside, folder)
     return manifest
 
 

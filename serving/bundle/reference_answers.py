@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from serving.atomic_write import write_file
 from serving.bundle.protocols import UNAVAILABLE, Catalogue
 
 _CELLS = 1 << 22  # scores that are computed at once
@@ -38,7 +39,7 @@ class Reference:
         return len(self.users)
 
     def save(self, path: str | Path) -> None:
-        """Writes one JSON file; ids are kept byte for byte."""
+        """Writes one JSON file, whole or not at all; ids are kept byte for byte."""
         raw = {
             "k": self.k,
             "users": _text(self.users),
@@ -47,7 +48,7 @@ class Reference:
             "scores": [list(map(float, score)) for score in self.scores],
             "examples": _text(self.examples),
         }
-        Path(path).write_text(json.dumps(raw))
+        write_file(path, json.dumps(raw))
 
     @classmethod
     def load(cls, path: str | Path) -> Reference:

@@ -6,11 +6,11 @@ The templates lie in `templates/`; what is written holds no other path of this m
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.atomic_write import write_file
 from serving.deploy.grafana_dashboard import grafana_board
 from serving.tfs_config.model_config import read_models_config
 from serving.tfs_config.monitoring_config import PROMETHEUS_PATH
@@ -115,7 +115,8 @@ def write_files(files: Mapping[str, str], out: str | Path, force: bool = False) 
                 "them, or another `--out`."
             )
         for path, text in changed.items():
-            _write(path, text)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, text)
     except OSError as error:
         raise DeployError(f"`--out` must be a folder that can be written to. Received: {out} ({error}).") from None
     return [out / name for name in files]
@@ -147,16 +148,3 @@ def _quoted(value: object, mark: str, escaped: str) -> str:
 
 def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ import re
 import resource
 import signal
 import threading
-import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from serving.server.admission_control import MAX_BODY_BYTES, AdmissionControl, Refused
 from serving.server.batch_scheduler import Batcher
 from serving.server.idle_connections import IdleConnections
 from serving.server.json_response import error_body
@@ -36,11 +36,6 @@ from serving.tfs_config.model_config import ModelConfig
 from serving.tfs_config.monitoring_config import PROMETHEUS_PATH
 
 DEFAULT_PORT = 8501
-# The parser lets nothing else run meanwhile: this much takes it half a second.
-MAX_BODY_BYTES = 16 << 20
-# As many of the largest bodies are held at once; one more large one gets 503.
-MAX_HELD_BODIES = 8
-BODY_SECONDS = 60.0
 IDLE_SECONDS = 75.0
 # A body up to this size is read in less time than another thread takes to get hold of it.
 INLINE_BYTES = 1 << 14
@@ -119,9 +114,7 @@ class RestServer:
         self._batcher = None if batching is None else Batcher(batching, self.metrics, timeout_seconds)
         self._api = RestApi(self.manager, self.metrics, self._batcher)
         self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
-        self._max_pending = max_pending
-        self._max_body = max_body_bytes
-        self._pending = 0
+        self._admission = AdmissionControl(max_pending, max_body_bytes)
         self._cors = cors
         self._metrics_path = metrics_path
         self._pool: ThreadPoolExecutor | None = None
@@ -130,8 +123,6 @@ class RestServer:
         self._runner: web.ServerRunner | None = None
         self._watch: asyncio.Task[None] | None = None
         self._idle = IdleConnections(IDLE_SECONDS)
-        # Bytes of the bodies that are being read or computed.
-        self._held = 0
         # Answers of the batch threads, and whether the loop knows that there are some.
         self._answers: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
         self._awake = False
@@ -214,7 +205,8 @@ class RestServer:
         loop = asyncio.get_running_loop()
 
         def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=self._max_body)
+            limit = self._admission.max_body_bytes
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limit)
 
         # No application around the handler: its router and signals would cost as much again as all else of a request.
         # TF Serving ignores every encoding but gzip, which is undone here with a limit.
@@ -265,83 +257,30 @@ class RestServer:
         if request.method != "POST":
             # What no model computes is answered at once, also when the queue is full.
             return self._api.answer(request.method, path)
-        length = request.content_length or 0
-        if length > self._max_body:
-            return self._too_large()
-        if length + self._held > MAX_HELD_BODIES * self._max_body:
-            return _full()
-        self._held += length
         try:
-            return await self._answer_post(request, path)
-        finally:
-            self._held -= length
+            async with self._admission.admit(request) as body:
+                return await self._compute(path, body, "gzip" in request.headers.get("Content-Encoding", ""))
+        except Refused as refused:
+            return refused.answer
 
-    async def _answer_post(self, request: web.BaseRequest, path: str) -> Answer:
-        try:
-            # A timer for each of many small bodies, which came with their headers, would cost more than reading them.
-            whole = request.content.is_eof()
-            body = await (request.read() if whole else asyncio.wait_for(self._read(request), BODY_SECONDS))
-        except web.HTTPRequestEntityTooLarge:
-            return self._too_large()
-        except _Full:
-            return _full()
-        except asyncio.TimeoutError:
-            return Answer(408, error_body(f"The request body did not arrive within {BODY_SECONDS:g} seconds."))
-        # Counted once its body is here, so that slow clients can't fill the queue.
-        if self._pending >= self._max_pending:
-            return Answer(503, error_body(f"{self._max_pending} requests are waiting already. Try again in a second."))
-        self._pending += 1
-        unannounced = len(body) if request.content_length is None else 0
-        self._held += unannounced
-        try:
-            gzipped = "gzip" in request.headers.get("Content-Encoding", "")
-            loop = asyncio.get_running_loop()
-            if self._batcher is None:
-                return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
-            future: asyncio.Future[Answer] = loop.create_future()
-            if gzipped or len(body) > INLINE_BYTES:
-                await loop.run_in_executor(self._pool, self._submit, path, body, gzipped, future)
-            else:
-                self._submit(path, body, gzipped, future)
-            return await future
-        finally:
-            self._pending -= 1
-            self._held -= unannounced
-
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        if request.content_length is not None:
-            return await request.read()
-        # A body in chunks does not say how long it will be: it is counted as it comes.
-        body = bytearray()
-        try:
-            async for part in request.content.iter_any():
-                body += part
-                self._held += len(part)
-                if len(body) > self._max_body:
-                    raise web.HTTPRequestEntityTooLarge(self._max_body, len(body))
-                if self._held > MAX_HELD_BODIES * self._max_body:
-                    raise _Full
-            return bytes(body)
-        finally:
-            self._held -= len(body)
+    async def _compute(self, path: str, body: bytes, gzipped: bool) -> Answer:
+        loop = asyncio.get_running_loop()
+        if self._batcher is None:
+            return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
+        future: asyncio.Future[Answer] = loop.create_future()
+        if gzipped or len(body) > INLINE_BYTES:
+            await loop.run_in_executor(self._pool, self._submit, path, body, gzipped, future)
+        else:
+            self._submit(path, body, gzipped, future)
+        return await future
 
     def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
-        try:
-            return self._api.answer("POST", path, _unzipped(body, self._max_body) if gzipped else body)
-        except _TooLarge:
-            return self._too_large()
+        return self._api.answer("POST", path, self._admission.unzip(body) if gzipped else body)
 
     def _submit(self, path: str, body: bytes, gzipped: bool, future: asyncio.Future[Answer]) -> None:
         """Sends a POST to the batcher; the answer comes to `future`, which belongs to the loop."""
-        try:
-            plain = _unzipped(body, self._max_body) if gzipped else body
-        except _TooLarge:
-            self._deliver(future, self._too_large())
-            return
+        plain = self._admission.unzip(body) if gzipped else body
         self._api.submit(path, plain, lambda answer: self._deliver(future, answer))
-
-    def _too_large(self) -> Answer:
-        return Answer(413, error_body(f"A request body must be at most {self._max_body} bytes."))
 
     def _deliver(self, future: asyncio.Future[Answer], answer: Answer) -> None:
         # The answers of a batch come one after the other: the loop is woken once for all that are there.
@@ -358,14 +297,6 @@ class RestServer:
                 future.set_result(answer)
 
 
-class _TooLarge(Exception):
-    pass
-
-
-class _Full(Exception):
-    pass
-
-
 def _configs(models: object) -> Sequence[ModelConfig] | Path:
     if isinstance(models, str | os.PathLike):
         return Path(models)
@@ -379,19 +310,3 @@ def _path(request: web.BaseRequest) -> str:
     # query stays on it, as in TF Serving, which therefore finds no model under an address that has one.
     path = request.raw_path
     return path if path.startswith("/") else re.sub("^https?://[^/]*", "", path)
-
-
-def _full() -> Answer:
-    return Answer(503, error_body("The server holds as many large requests as it can. Try again in a second."))
-
-
-def _unzipped(body: bytes, limit: int) -> bytes:
-    unzip = zlib.decompressobj(wbits=31)
-    try:
-        plain = unzip.decompress(body, limit)
-    except zlib.error:
-        # TF Serving takes what can't be unzipped for an empty body, and says so.
-        return b""
-    if unzip.unconsumed_tail:
-        raise _TooLarge
-    return plain

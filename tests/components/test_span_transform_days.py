@@ -41,6 +41,7 @@ some_settings = st.builds(
     item_min_count=st.integers(1, 3),
     key_min_count=st.integers(1, 3),
     cold_below=st.integers(1, 4),
+    half_life_spans=st.just(7.0),
 )
 
 

@@ -77,7 +77,7 @@ def test_the_component_reads_its_numbers_from_the_artifacts(tmp_path: Path, cham
         "past_sequences": [made(standard_artifacts.Examples, span=span) for span in (7, 8, 9)],
         "model": [] if champion is None else [made(standard_artifacts.Model, span=champion)],
     }
-    settings = {"span": 10, "min_held_out": 20, "max_owed": 3, "retrain_spans": 3}
+    settings = {"span": 10, "min_held_out": 20, "max_owed": 3, "retrain_spans": 3, "rules": update_policy().to_json()}
     Executor(Executor.Context()).Do(inputs, {"decision": [output]}, settings)
     written = Decision.read(str(tmp_path))
     assert written == decide(**{**CALM, "champion_span": champion})

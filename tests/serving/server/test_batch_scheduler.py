@@ -325,7 +325,7 @@ def test_requests_in_a_batch_end_before_the_server_does(folder: Path) -> None:
         threads = [threading.Thread(target=lambda: statuses.append(post(server, slow)[0])) for _ in range(4)]
         for thread in threads:
             thread.start()
-        while server._pending < 4 and len(statuses) < 4:
+        while server._admission.pending < 4 and len(statuses) < 4:
             time.sleep(0.001)
     for thread in threads:
         thread.join()

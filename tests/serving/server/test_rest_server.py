@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 import urllib3
 
-from serving.server import rest_server
+from serving.server import admission_control, rest_server
 from serving.server.rest_server import RestServer
 from serving.tfs_config.batching_config import BatchingConfig
 from tests.serving import rest_models
@@ -52,7 +52,7 @@ def busy(folder: Path) -> Iterator[RestServer]:
         answers: queue.Queue[int] = queue.Queue()
         long = threading.Thread(target=lambda: answers.put(ask(server, 50_000).status))
         long.start()
-        while server._pending == 0:
+        while server._admission.pending == 0:
             time.sleep(0.01)
         yield server
         assert answers.get(timeout=60) == 200
@@ -76,7 +76,7 @@ def test_requests_in_flight_end_before_the_server_does(folder: Path) -> None:
     with RestServer({"slow": folder}) as server:
         long = threading.Thread(target=lambda: answers.append(ask(server, 50_000).status))
         long.start()
-        while server._pending == 0:
+        while server._admission.pending == 0:
             time.sleep(0.01)
     long.join()
     assert answers == [200]
@@ -104,7 +104,7 @@ def test_a_body_has_a_limit_zipped_or_not(folder: Path, batching: BatchingConfig
 
 
 def test_a_client_that_sends_half_a_body_holds_up_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_server, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(admission_control, "BODY_SECONDS", 0.5)
     with (
         RestServer({"slow": folder}, threads=1, max_pending=1) as server,
         socket.create_connection((server.host, server.port)) as connection,
@@ -120,11 +120,11 @@ def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: py
         with socket.create_connection((server.host, server.port)) as connection:
             connection.sendall(head % 100_000_000)
             assert b" 413 " in connection.recv(1000)
-        monkeypatch.setattr(server, "_max_body", 1000)
-        monkeypatch.setattr(rest_server, "MAX_HELD_BODIES", 1)
+        monkeypatch.setattr(server._admission, "max_body_bytes", 1000)
+        monkeypatch.setattr(admission_control, "MAX_HELD_BODIES", 1)
         with socket.create_connection((server.host, server.port)) as first:
             first.sendall(head % 900)
-            while server._held == 0:
+            while server._admission.held_bytes == 0:
                 time.sleep(0.01)
             refused = ask(server, json=None, body=b" " * 200)
             assert refused.status == 503
@@ -136,7 +136,7 @@ def test_a_large_body_is_refused_before_it_is_sent(folder: Path, monkeypatch: py
 def test_a_body_in_chunks_is_counted_as_it_comes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"%x\r\n%s\r\n" % (900, b" " * 900)
-    monkeypatch.setattr(rest_server, "MAX_HELD_BODIES", 1)
+    monkeypatch.setattr(admission_control, "MAX_HELD_BODIES", 1)
     with RestServer({"slow": folder}, max_body_bytes=1000) as server:
         with socket.create_connection((server.host, server.port)) as connection:
             connection.sendall(head + chunk + chunk)
@@ -147,7 +147,7 @@ def test_a_body_in_chunks_is_counted_as_it_comes(folder: Path, monkeypatch: pyte
             socket.create_connection((server.host, server.port)) as second,
         ):
             first.sendall(head + chunk)
-            while server._held == 0:
+            while server._admission.held_bytes == 0:
                 time.sleep(0.01)
             second.sendall(head + chunk)
             assert b" 503 " in second.recv(1000)
@@ -157,7 +157,7 @@ def test_a_body_in_chunks_is_counted_as_it_comes(folder: Path, monkeypatch: pyte
 
 def eventually_free(server: RestServer) -> None:
     deadline = time.monotonic() + 20
-    while server._held:
+    while server._admission.held_bytes:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
