@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import HISTORY, Sampled, Small, random_sequences
+from tests.trainer.small_model import HISTORY, Sampled, Small
+from trainer.checks.small_data import random_sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.optimizers import make_optimizer
