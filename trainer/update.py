@@ -26,10 +26,9 @@ from trainer.stability.averaging import average
 from trainer.stability.base import NEW, Learner, LossTerm
 from trainer.stability.builder import StabilityBuilder
 from trainer.stability.freezing import frozen, rates
-from trainer.stability.replay_memory import MemoryFileError, ReplayMemory
-from trainer.stability.selection import Selection
+from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
-from trainer.train_state import ModelState, StateError, Trainable, named_variables
+from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches
 from trainer.warm_start import warm_start
 
@@ -106,22 +105,29 @@ def update(
     started = time.perf_counter()
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
+    # What draws random numbers keeps its turn here: the results depend on it.
     model = build_model(spec.type, sizes, spec.history_length, spec.params)
-    span_trainer = SpanTrainer(model, policy, spec.history_length, held_out, on_step, on_epoch)
+    trainable = _trainable(model, policy)
+    frozen_variables = frozen(trainable.variables, policy.stability.partial.freeze)
+    initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
-        warm_start(span_trainer.trainable, base, sizes, policy.new_rows, sequences)
+        warm_start(trainable, base, sizes, policy.new_rows, sequences)
     model.set_popularity(popularity)
     teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
-    span_trainer.start_from(base, teacher, memory)
+    builder = StabilityBuilder(policy.stability, trainable, base, teacher, policy.batch_size, spec.history_length)
+    memory = (memory or ReplayMemory.empty(0)).fitted(sizes, policy.stability.replay.budget, builder.selection)
+    span_trainer = SpanTrainer(
+        model, trainable, policy, held_out, base, builder, memory, initial_slots, frozen_variables, on_step, on_epoch
+    )
     for span in spans:
         span_trainer.learn(span)
     model.calibrate(held_out)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     return Update(
         model=model,
-        state=span_trainer.trainable.state(sizes, learned),
+        state=trainable.state(sizes, learned),
         memory=span_trainer.memory,
         examples=span_trainer.examples,
         epochs=span_trainer.epochs,
@@ -132,43 +138,43 @@ def update(
     )
 
 
+@dataclasses.dataclass
 class SpanTrainer:
-    """Learns spans one after the other with one model and one optimizer, and keeps count."""
+    """Learns spans one after the other with one model and one optimizer, and keeps count.
 
-    def __init__(
-        self,
-        model: Recommender,
-        policy: Policy,
-        history_length: int,
-        held_out: Positions,
-        on_step: OnStep | None,
-        on_epoch: OnEpoch | None,
-    ) -> None:
-        self.trainable = _trainable(model, policy)
-        self.examples, self.epochs, self.train_loss, self.watched = 0, 0, float("nan"), float("nan")
-        self.notes: list[str] = []
-        self._model, self._policy, self._history_length = model, policy, history_length
-        self._held_out, self._on_step, self._on_epoch = held_out, on_step, on_epoch
-        self._frozen = frozen(self.trainable.variables, policy.stability.partial.freeze)
-        self._initial_slots = self.trainable.read()[1] if policy.schedule.slots != "carry" else {}
-        self._learners: dict[tuple[type, ...], Learner] = {}
+    Attributes:
+      model: learns; `trainable` are its variables and its optimizer. Both begin as they were in `base`.
+      builder: of what keeps the old days.
+      memory: grows with each span.
+      initial_slots: the optimizer's, as a cold start has them; empty where they are carried.
+      frozen_variables: get no gradient.
+      examples, epochs, train_loss, watched, notes: see `Update`.
+    """
 
-    def start_from(self, base: ModelState | None, teacher: Recommender | None, memory: ReplayMemory | None) -> None:
-        """Told what there was before, when the weights are already those of `base`."""
-        policy = self._policy
-        self._base = base
-        self._builder = StabilityBuilder(
-            policy.stability, self.trainable, base, teacher, policy.batch_size, self._history_length
-        )
-        budget = policy.stability.replay.budget
-        self.memory = _memory(memory, budget, self._builder.selection, self._model.sizes)
+    model: Recommender
+    trainable: Trainable
+    policy: Policy
+    held_out: Positions
+    base: ModelState | None
+    builder: StabilityBuilder
+    memory: ReplayMemory
+    initial_slots: dict[str, Arrays]
+    frozen_variables: list[tf.Variable]
+    on_step: OnStep | None
+    on_epoch: OnEpoch | None
+    examples: int = 0
+    epochs: int = 0
+    train_loss: float = float("nan")
+    watched: float = float("nan")
+    notes: list[str] = dataclasses.field(default_factory=list)
+    _learners: dict[tuple[type, ...], Learner] = dataclasses.field(default_factory=dict)
 
     def learn(self, span: Span) -> None:
         """Learns `span` as if it were trained on its own day: to catch up changes nothing."""
-        policy, trainable, base = self._policy, self.trainable, self._base
-        if base is not None and not len(self._held_out):
-            self._model.calibrate(span.sequences.positions())
-        self._model.observe(span.sequences)
+        policy, trainable, base = self.policy, self.trainable, self.base
+        if base is not None and not len(self.held_out):
+            self.model.calibrate(span.sequences.positions())
+        self.model.observe(span.sequences)
         seed = policy.seed + span.number
         _seed(seed)
         batches, loss_terms = self._material(span)
@@ -178,18 +184,18 @@ class SpanTrainer:
         before = trainable.read()[0] if base is not None and share < 1 else {}
         most = policy.epochs
         if trainable.iterations:
-            enter_span(trainable, self._initial_slots, policy.schedule)
+            enter_span(trainable, self.initial_slots, policy.schedule)
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        monitored = MonitoredMetric(self._model, self._held_out, policy.watch, self._history_length)
+        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, self.model.history_length)
         early_stopping = EarlyStopping(
-            trainable, monitored, most, policy.patience, span.number, self._on_step, self._on_epoch
+            trainable, monitored, most, policy.patience, span.number, self.on_step, self.on_epoch
         )
         learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
         peak = self._peak_rate(span, learner, monitored, policy.batch_size + each)
         callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
-        if policy.schedule.within == "plateau" and len(self._held_out):
+        if policy.schedule.within == "plateau" and len(self.held_out):
             callbacks.append(on_plateau(policy.schedule, policy.watch))
         learner.fit(_mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
         early_stopping.restore()
@@ -199,27 +205,25 @@ class SpanTrainer:
         if base is not None and before:
             average(trainable, before, base.sizes, share)
             self.watched = monitored.value()
-        self.memory = self.memory.add(span.number, span.sequences, policy.seed, self._builder.selection)
+        self.memory = self.memory.add(span.number, span.sequences, policy.seed, self.builder.selection)
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
-        seed = self._policy.seed + span.number
-        batches = make_training_batches(
-            self._model, span.sequences, self._policy.batch_size, self._history_length, seed
-        )
-        return batches, self._builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
+        seed, model = self.policy.seed + span.number, self.model
+        batches = make_training_batches(model, span.sequences, self.policy.batch_size, model.history_length, seed)
+        return batches, self.builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
 
     def _learner(self, loss_terms: Sequence[LossTerm]) -> Learner:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(loss_term) for loss_term in loss_terms)
         if kinds not in self._learners:
-            self._learners[kinds] = Learner(self._model, loss_terms, self._frozen)
+            self._learners[kinds] = Learner(self.model, loss_terms, self.frozen_variables)
             self._learners[kinds].compile(optimizer=self.trainable.optimizer)
         return self._learners[kinds]
 
     def _peak_rate(self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int) -> float:
-        schedule = self._policy.schedule
+        schedule = self.policy.schedule
         if not schedule.rates:
-            return self._policy.learning_rate
+            return self.policy.learning_rate
         chosen = choose_rate(
             learner,
             self.trainable,
@@ -231,7 +235,7 @@ class SpanTrainer:
         self.notes.append(f"Span {span.number}: {chosen.reason}")
         _log.info(self.notes[-1])
         self.examples += chosen.steps * examples_per_step
-        _seed(self._policy.seed + span.number)
+        _seed(self.policy.seed + span.number)
         return chosen.rate
 
 
@@ -270,19 +274,6 @@ def _check_finite(spans: Sequence[Span]) -> None:
                 f"Every event's weight must be a finite number. Received: {len(wrong)} that are not, the first "
                 f"{wrong[0]}, in span {span.number}. Nothing was trained; correct the span's weights."
             )
-
-
-def _memory(memory: ReplayMemory | None, budget: int, selection: Selection, sizes: TableSizes) -> ReplayMemory:
-    if memory is None:
-        return ReplayMemory.empty(budget)
-    held = memory.sequences
-    if held.items.max(initial=0) >= sizes.items or held.key.max(initial=0) >= sizes.keys:
-        raise MemoryFileError(
-            f"A replay memory must be of this pipeline's vocabulary. Received: rows up to {held.items.max(initial=0)} "
-            f"of items and {held.key.max(initial=0)} of keys for tables of {sizes.items} and {sizes.keys}. Start "
-            "without the memory."
-        )
-    return memory.resized(budget, selection)
 
 
 def _trainable(model: Recommender, policy: Policy) -> Trainable:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.next_span_evaluator.slices import by_slice, trained_before
-from tests.trainer.small_model import sequences
+from trainer.checks.small_data import sequences
 from trainer.vocabulary import Vocabulary
 
 COLD_BELOW = 3

@@ -15,7 +15,7 @@ from serving.bundle.index_settings import IndexSettings
 from serving.bundle.protocols import UNAVAILABLE, Catalogue
 from serving.bundle.saved_model import SavedModel
 from serving.bundle.signatures import Signatures
-from tests.trainer.small_model import random_sequences
+from trainer.checks.small_data import random_sequences
 from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes

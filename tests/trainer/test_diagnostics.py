@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import HISTORY, SMALL, held_out
+from tests.trainer.small_model import HISTORY, SMALL
+from trainer.checks.small_data import held_out
 from trainer.diagnostics import (
     Diagnostics,
     beyond_accuracy,

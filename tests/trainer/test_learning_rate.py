@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences
+from tests.trainer.small_model import HISTORY, SMALL, Small
+from trainer.checks.small_data import held_out, random_sequences
 from trainer.early_stopping import EarlyStopping, MonitoredMetric
 from trainer.keras2 import keras, tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau

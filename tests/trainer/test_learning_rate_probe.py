@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.plain_optimizer import plain_optimizer
-from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
+from tests.trainer.small_model import HISTORY, SMALL, Small
+from trainer.checks.small_data import held_out, random_sequences, sequences
 from trainer.early_stopping import MonitoredMetric
 from trainer.input_pipeline import Positions
 from trainer.learning_rate_probe import Choice, choose_rate

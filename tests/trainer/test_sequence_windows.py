@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import sequences
+from trainer.checks.small_data import sequences
 from trainer.input_pipeline import Sequences
 from trainer.sequence_windows import Windows
 

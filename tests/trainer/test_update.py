@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
+from tests.trainer.small_model import HISTORY, SMALL, Small
+from trainer.checks.small_data import held_out, random_sequences, sequences
 from trainer.early_stopping import OnEpoch, OnStep, TrainingError, held_out_loss
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import HISTORY, Small, random_sequences, sequences
+from tests.trainer.small_model import HISTORY, Small
+from trainer.checks.small_data import random_sequences, sequences
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes

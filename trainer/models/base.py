@@ -1,4 +1,32 @@
-"""What a model must answer to be trained, gated and served by warmspan."""
+"""What a model must answer to be trained, gated and served by warmspan.
+
+The life of a `Recommender`, in order: what is asked of it, who asks, and when.
+
+1. Declare: `form`, `tables`, `vectors` and `metric_names`, read from the class before there is a model; the pipeline
+   sets up the gate and the index by them.
+2. Build: `__init__(sizes, history_length, **params)`, by `trainer.update` for each night's candidate and for the
+   teacher of distillation, and by whoever reads a saved state.
+3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
+   new rows; all other variables are copied whole.
+4. `set_popularity`: by `trainer.update`, once, before the first span is learned.
+5. `observe`: by `trainer.update`, each span once, before it is learned.
+6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
+   `score_batch`, herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch
+   early stopping watches `compute_loss(batch, training=False)`, or `evaluate_positions`, on held-out positions.
+7. `calibrate`: by `trainer.update`, once, after the last span, on the held-out positions; after a warm start without
+   any, on each span's own before it is learned too.
+8. Evaluate: `evaluate_positions`, by the backtest on the model itself, by the gate and by the champion's look at the
+   next span through the exported signatures `evaluate` and `evaluate_rows`.
+9. `freeze`: by the export, once. Nothing is trained after it.
+10. Export: `serving.bundle` traces `score_all`, `score`, `evaluate_positions` and, of `dot_product`, the query and
+    the items into the bundle's signatures. A server asks these and knows nothing of the class.
+11. Explain: `shares`, by `warmspan explain`, on a model that was built again from its saved state.
+12. Forget: `warmspan forget` asks nothing. It sets to zero a user's rows of what `tables` names with `keys`, in saved
+    states, their slots and bundles: a row of zeros must stand for a stranger.
+
+What a model has learned, was told or has counted is in its variables and nowhere else: built again from them it is the
+same model. `trainer.checks` finds out whether a class keeps all this, and docs/own_model.md brings one along.
+"""
 
 from __future__ import annotations
 

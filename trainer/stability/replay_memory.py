@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer.atomic_write import atomic_write
 from trainer.input_pipeline import Sequences, concatenate
+from trainer.models.base import TableSizes
 from trainer.stability.selection import Selection
 
 _COLUMNS = ("items", "timestamps", "weights", "splits", "key", "first_new", "first_today")
@@ -58,6 +59,20 @@ class ReplayMemory:
     def resized(self, budget: int, selection: Selection) -> ReplayMemory:
         """The memory under another budget. A larger one fills from the next spans on."""
         return dataclasses.replace(self, budget=budget)._kept(selection)
+
+    def fitted(self, sizes: TableSizes, budget: int, selection: Selection) -> ReplayMemory:
+        """The memory under another budget, for a model of `sizes`.
+
+        Raises:
+          MemoryFileError: it holds rows that the model's tables do not have.
+        """
+        item, key = self.sequences.items.max(initial=0), self.sequences.key.max(initial=0)
+        if item >= sizes.items or key >= sizes.keys:
+            raise MemoryFileError(
+                f"A replay memory must be of this pipeline's vocabulary. Received: rows up to {item} of items and "
+                f"{key} of keys for tables of {sizes.items} and {sizes.keys}. Start without the memory."
+            )
+        return self.resized(budget, selection)
 
     def add(self, span: int, sequences: Sequences, seed: int, selection: Selection) -> ReplayMemory:
         """The memory after `span`; sequences of that span that it held before are replaced."""

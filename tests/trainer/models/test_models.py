@@ -5,11 +5,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import held_out, random_sequences
+from trainer.checks.small_data import held_out, random_sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
 from trainer.models import ModelError, build_model
-from trainer.models.base import Recommender, TableSizes, VocabularyName, table_of
+from trainer.models.base import Recommender, TableSizes, VocabularyName
 from trainer.settings import ModelSpec, Policy
 from trainer.train_state import named_variables
 from trainer.update import Span, update
@@ -109,50 +109,14 @@ def test_loss_falls_on_what_can_be_learned(name: str, params: dict) -> None:
 
 
 @EVERY
-def test_score_agrees_with_score_all(name: str, params: dict) -> None:
+def test_a_frozen_model_keeps_the_items_once(name: str, params: dict) -> None:
     batch = random_batch()
     model = scrambled(name, params)
-    candidates = tf.constant(np.random.default_rng(1).integers(0, SIZES.items, [24, 6]))
-    of_all = tf.gather(model.score_all(batch["key"], batch["history"]), candidates, batch_dims=1)
-    np.testing.assert_allclose(model.score(batch["key"], batch["history"], candidates), of_all, rtol=1e-4, atol=1e-5)
-
-
-@EVERY
-def test_freeze_changes_no_score_and_keeps_the_items_once(name: str, params: dict) -> None:
-    batch = random_batch()
-    model = scrambled(name, params)
-    before = model.score_all(batch["key"], batch["history"]).numpy()
     model.freeze()
-    np.testing.assert_allclose(model.score_all(batch["key"], batch["history"]), before, rtol=1e-5, atol=1e-6)
     graph = tf.function(model.score_all).get_concrete_function(batch["key"], batch["history"])
     of_items = [variable.shape for variable in graph.variables if variable.shape[:1] == [SIZES.items]]
     # The ranking tower keeps its first layer's half of each item beside the vector that histories are made of.
     assert len([shape for shape in of_items if shape.rank == 2]) == (2 if name == "ranking" else 1)
-
-
-def test_a_frozen_dot_product_is_the_score() -> None:
-    batch = random_batch()
-    model = scrambled("two_tower", {})
-    assert model.dot_product is None
-    model.freeze()
-    assert model.dot_product is not None
-    vectors = model.dot_product.items.vectors(tf.range(SIZES.items))
-    product = tf.matmul(model.dot_product.query(batch["key"], batch["history"]), vectors, transpose_b=True)
-    np.testing.assert_allclose(product, model.score_all(batch["key"], batch["history"]), rtol=1e-4, atol=1e-5)
-
-
-def test_a_tower_that_joins_key_and_item_has_no_dot_product() -> None:
-    model = scrambled("ranking", {})
-    model.freeze()
-    assert model.dot_product is None
-
-
-@EVERY
-def test_a_model_says_beforehand_how_much_of_its_scores_is_a_product(name: str, params: dict) -> None:
-    model = scrambled(name, params)
-    model.freeze()
-    product = model.dot_product
-    assert model.vectors == ("none" if product is None else "whole" if product.whole else "part")
 
 
 @EVERY
@@ -174,26 +138,8 @@ def test_evaluate_positions_agrees_with_plain_loops(name: str, params: dict, exc
         expected["auc"].append(won / len(others))
         expected["rmse"].append((scores[i, target] - rows["weight"][i]) ** 2)
     metrics = model.evaluate_positions(*(batch[f] for f in ("key", "history", "item", "weight")), k, exclude_seen)
-    assert set(metrics) == set(type(model).metric_names(params))
     for metric, values in metrics.items():
         np.testing.assert_allclose(values, expected[metric], rtol=1e-3, atol=1e-5)
-
-
-@EVERY
-def test_rows_the_model_does_not_have_are_out_of_vocabulary(name: str, params: dict) -> None:
-    model = scrambled(name, params)
-    far = 1000
-    unknown = batch_of([far, 4], [[0, 0, far, 5], [0, 0, 0, far]], [5, 6], [1.0, 2.0])
-    out = batch_of([1, 4], [[0, 0, 1, 5], [0, 0, 0, 1]], [5, 6], [1.0, 2.0])
-    unknown_metrics, expected = (
-        model.evaluate_positions(b["key"], b["history"], b["item"], b["weight"], 3, True) for b in (unknown, out)
-    )
-    for metric in expected:
-        np.testing.assert_array_equal(unknown_metrics[metric], expected[metric])
-    # An item that can't be recommended is never found; its rating can still be guessed.
-    b = batch_of([4, 4], [[0, 0, 0, 5]] * 2, [far, 1], [1.0, 1.0])
-    for metric, values in model.evaluate_positions(b["key"], b["history"], b["item"], b["weight"], 3, True).items():
-        assert np.isfinite(values).all() if metric == "rmse" else not np.any(values)
 
 
 @EVERY
@@ -202,32 +148,6 @@ def test_a_history_of_unknown_items_says_nothing_before_it_is_trained_on(name: s
     model.set_popularity(np.ones(SIZES.items))
     scores = model.score_all(tf.constant([1, 1], tf.int64), tf.constant([[0] * LENGTH, [0, 0, 1, 2]], tf.int64))
     np.testing.assert_array_equal(scores[0], scores[1])
-
-
-@EVERY
-def test_losses_are_finite_where_no_item_is_admitted_yet(name: str, params: dict) -> None:
-    model = build_model(name, TableSizes(items=3, keys=3, first_row=3), LENGTH, params)
-    model.set_popularity(np.zeros(3))
-    batch = batch_of([1, 2], [[0, 0, 0, 1], [0, 0, 0, 0]], [1, 2], [1.0, 1.0])
-    assert np.isfinite(model.compute_loss(batch, training=True))
-    assert np.isfinite(model.compute_loss(batch))
-
-
-@EVERY
-def test_every_table_is_named_so_that_it_grows(name: str, params: dict) -> None:
-    sizes = [TableSizes(10, 8, 2), TableSizes(17, 12, 2)]
-    spec, policy = ModelSpec(name, params, LENGTH), Policy(epochs=2, batch_size=16, optimizer="adagrad")
-    model = build_model(name, sizes[0], LENGTH, params)
-    for path, variable in named_variables(model).items():
-        of_rows = {10: "items", 8: "keys"}.get(variable.shape[0]) if variable.shape.rank else None
-        if not path.startswith(("mlp", "item_part", "key_part")):
-            assert table_of(model, path) == of_rows
-    base = None
-    for number, size in enumerate(sizes):
-        span = Span(number, random_sequences(size, 20, seed=number))
-        result = update(spec, size, [span], held_out(size, 5, seed=9), np.ones(size.items), policy, base=base)
-        base = result.state
-        assert np.isfinite(result.watched)
 
 
 def in_batch_model() -> Recommender:

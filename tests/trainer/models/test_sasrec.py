@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import random_sequences, sequences
+from trainer.checks.small_data import random_sequences, sequences
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores
@@ -14,7 +14,7 @@ from trainer.models.base import TableSizes
 from trainer.models.sasrec import SasRec, _reversed
 from trainer.sequence_windows import Windows
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Stability
-from trainer.update import Span, Update, rebuild, update
+from trainer.update import Span, Update, update
 
 SIZES = TableSizes(30, 4, 2)
 LENGTH = 8
@@ -131,19 +131,6 @@ def test_without_a_history_the_popular_items_come_first() -> None:
     sasrec.set_popularity(np.arange(SIZES.items, dtype=np.float64))
     scores = sasrec.score_all(tf.constant([1], tf.int64), tf.zeros([1, LENGTH], tf.int64)).numpy()[0]
     assert np.argsort(-scores)[:3].tolist() == [29, 28, 27]
-
-
-@pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
-def test_frozen_and_loaded_again_it_scores_the_same(params: dict) -> None:
-    result = train([random_sequences(SIZES, 30, seed=2)], params)
-    key, history = tf.ones(3, tf.int64), tf.constant(np.random.default_rng(1).integers(0, 30, [3, LENGTH]))
-    scores = result.model.score_all(key, history).numpy()
-    again = rebuild(ModelSpec("sasrec", {**TINY, **params}, LENGTH), result.state)
-    again.freeze()
-    np.testing.assert_allclose(again.score_all(key, history).numpy(), scores, rtol=1e-4, atol=1e-5)
-    candidates = tf.constant([[4, 9], [2, 3], [29, 5]], tf.int64)
-    expected = np.take_along_axis(scores, candidates.numpy(), axis=1)
-    np.testing.assert_allclose(again.score(key, history, candidates).numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_was_counted_grows_with_the_vocabulary_and_is_kept() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import random_sequences
+from trainer.checks.small_data import random_sequences
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes

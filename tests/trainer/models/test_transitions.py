@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import random_sequences, sequences
+from trainer.checks.small_data import random_sequences, sequences
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import HISTORY, SMALL, Small, held_out, random_sequences, sequences
+from tests.trainer.small_model import HISTORY, SMALL, Small
+from trainer.checks.small_data import held_out, random_sequences, sequences
 from trainer.early_stopping import held_out_loss
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.small_model import HISTORY, Small, Speaking, random_sequences, sequences
+from tests.trainer.small_model import HISTORY, Small, Speaking
+from trainer.checks.small_data import random_sequences, sequences
 from trainer.models.base import TableSizes
 from trainer.stability.base import PolicyError
 from trainer.stability.herding import herding, herding_rank, representations

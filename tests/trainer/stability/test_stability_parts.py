@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.plain_optimizer import plain_optimizer
-from tests.trainer.small_model import HISTORY, Sampled, Small, random_sequences
+from tests.trainer.small_model import HISTORY, Sampled, Small
+from trainer.checks.small_data import random_sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.settings import ShrinkSettings

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.trainer.small_model import HISTORY, SMALL, held_out, sequences
+from tests.trainer.small_model import HISTORY, SMALL
+from trainer.checks.small_data import held_out, sequences
 from trainer.early_stopping import held_out_loss
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
