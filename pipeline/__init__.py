@@ -1,3 +1,7 @@
 """The daily loop as a TFX pipeline, and the ways to drive it."""
 
-import trainer as _trainer  # noqa: F401  settles Keras 2 before TFX imports TensorFlow
+import warmspan as _warmspan
+
+_warmspan.check_packages()  # before the next line takes a stranger for the trainer
+
+import trainer as _trainer  # noqa: E402, F401  settles Keras 2 before TFX imports TensorFlow

@@ -25,7 +25,7 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
     states, their slots and bundles: a row of zeros must stand for a stranger.
 
 What a model has learned, was told or has counted is in its variables and nowhere else: built again from them it is the
-same model. `trainer.checks` finds out whether a class keeps all this, and docs/own_model.md brings one along.
+same model. `trainer.checks` finds out whether a class keeps all this, and docs/own-model.md brings one along.
 """
 
 from __future__ import annotations

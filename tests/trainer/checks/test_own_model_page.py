@@ -17,7 +17,7 @@ from trainer.models.base import TableSizes
 from trainer.settings import DistillationSettings, ModelSpec, Policy, ReplaySettings, Stability
 from trainer.update import Span, update
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "own_model.md").read_text()
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "own-model.md").read_text()
 BLOCKS = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", PAGE)
 MODEL, TEST = (text for language, text in BLOCKS if language == "python")
 SETTINGS = yaml.safe_load(next(text for language, text in BLOCKS if language == "yaml"))["model"]
