@@ -22,21 +22,18 @@ from rich.table import Table
 from pipeline.backtest import backtest, find_policies
 from pipeline.backtest.results import Row
 from pipeline.config import load_config
-from pipeline.demo.simulator import simulate
+from pipeline.demo.simulator import SHOP_SETTINGS, simulate
 
 FIRST_DAY = datetime.date(2024, 5, 1)
 SEED = 7
-SETTINGS = """\
-name: shop
-root: run
-data:
-  path: shop/events
-  pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+SETTINGS = (
+    SHOP_SETTINGS
+    + """\
   span_hours: 24
 history: {length: 20}
 update: {retrain_spans: 7}
 """
+)
 # Ordinary days are 0.1 to 0.28 from the nearest of the week before, and up to a tenth of their items are new.
 _LIMITS = {
     "drift": {"columns": {"item": {"fine_tune": 0.35, "retrain": 0.6}}},

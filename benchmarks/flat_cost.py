@@ -21,23 +21,20 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import load_config
-from pipeline.demo.simulator import simulate
+from pipeline.demo.simulator import SHOP_SETTINGS, simulate
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 
-SETTINGS = """\
-name: shop
-root: run
-data:
-  path: shop/events
-  pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+SETTINGS = (
+    SHOP_SETTINGS
+    + """\
 history: {length: 20}
 gate: {thresholds: {recall: {floor: 0.0, max_drop: 1.0}}}
 """
+)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from pipeline.config import Config, load_config, with_settings
-from pipeline.demo.simulator import simulate
+from pipeline.demo.simulator import SHOP_SETTINGS, simulate
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.monitoring.alerts import alerts_of
 from pipeline.orchestration.daily_run import run_steps
@@ -40,13 +40,9 @@ from pipeline.spans import Naming
 
 FIRST_DAY = datetime.date(2024, 5, 1)
 SEED = 7
-SETTINGS = """\
-name: shop
-root: run
-data:
-  path: shop/events
-  pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+SETTINGS = (
+    SHOP_SETTINGS
+    + """\
   span_hours: 24
   items: shop/items.csv
 history: {length: 20}
@@ -54,6 +50,7 @@ gate: {confidence_intervals: true}
 # The limit of docs/policy.md: it changes no decision here, and makes drift an alert.
 policy: {drift: {columns: {item: {fine_tune: 0.35}}}}
 """
+)
 SHOWN = 12
 _COST = ("seconds/", "bytes/", "update/examples", "update/epochs")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config, load_config
-from pipeline.demo.simulator import simulate
+from pipeline.demo.simulator import SHOP_SETTINGS, simulate
 from pipeline.ledger.runs import read_ledger
 from pipeline.monitoring.status import status_table
 from pipeline.orchestration.daily_run import run_steps
@@ -22,14 +22,10 @@ from serving.server.rest_server import RestServer
 
 FIRST_DAY = datetime.date(2024, 5, 1)
 SEED = 7
-_SETTINGS = """\
-# The settings of the demo: see `warmspan init` for all of them with comments.
-name: shop
-root: run
-data:
-  path: shop/events
-  pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+_SETTINGS = (
+    "# The settings of the demo: see `warmspan init` for all of them with comments.\n"
+    + SHOP_SETTINGS
+    + """\
   span_hours: 24
   items: shop/items.csv
 history: {length: 20}
@@ -37,6 +33,7 @@ gate:
   thresholds:
     recall: {floor: 0.02, max_drop: 0.02}
 """
+)
 
 
 def run_demo(folder: Path, days: int, console: Console) -> None:

@@ -48,6 +48,17 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+# How a settings file beside the simulated shop's folder `shop` begins; what follows may go on with the section `data`.
+SHOP_SETTINGS = """\
+name: shop
+root: run
+data:
+  path: shop/events
+  pattern: "{YYYY}-{MM}-{DD}/*.csv"
+  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+"""
+
+
 @dataclass(frozen=True)
 class Shop:
     """How big the shop is: on the day it opens, and what every further day adds.

@@ -11,22 +11,19 @@ from pipeline.backtest.policy_run import PolicyRun
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.backtest.results import Row
 from pipeline.config import Config, load_config
-from pipeline.demo.simulator import simulate
+from pipeline.demo.simulator import SHOP_SETTINGS, simulate
 
 FIRST_DAY = datetime.date(2024, 5, 1)
 DAYS = [f"2024-05-0{day}" for day in range(1, 5)]
-SETTINGS = """\
-name: shop
-root: run
-data:
-  path: shop/events
-  pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+SETTINGS = (
+    SHOP_SETTINGS
+    + """\
 history: {length: 6}
 model: {type: tests.trainer.small_model.Small}
 update: {epochs: 1, batch_size: 64, retrain_spans: 2}
 gate: {min_events: 5, k: 5}
 """
+)
 
 
 def deliver_shop(base: Path, settings: str = SETTINGS, days: int = 4) -> Config:
