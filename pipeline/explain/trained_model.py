@@ -149,9 +149,6 @@ def read_history(folder: Path, user: bytes) -> tuple[list[bytes], list[int]]:
 def newest_folder(config: Config, kind: str) -> Path | None:
     """The folder of the newest artifact of a type whose files are there: that of the last span, of its last run."""
     reader = LedgerReader(connect(config), config.name)
-    spans = {
-        (artifact.span, artifact.id): artifact
-        for artifact in reader.artifacts(reader.whole())
-        if artifact.type == kind and artifact.span is not None and artifact.live
-    }
-    return Path(spans[max(spans)].uri) if spans else None
+    artifacts = [artifact for artifact in reader.artifacts(reader.whole()) if artifact.type == kind and artifact.live]
+    uris = {artifact.span: artifact.uri for artifact in artifacts if artifact.span is not None}
+    return Path(uris[max(uris)]) if uris else None

@@ -82,13 +82,10 @@ def read_artifacts(config: Config, store: metadata_store.MetadataStore) -> Pipel
     artifacts = reader.artifacts(reader.whole())
     runs = {(span, revision): context for context, span, _, revision in run_contexts(config, reader)}
     of_execution = {execution.id: run for run, context in runs.items() for execution in reader.executions(context)}
-    makers, users = collections.defaultdict(set), collections.defaultdict(set)
-    inputs = collections.defaultdict(set)
-    for event in reader.events_of_artifacts(artifact.id for artifact in artifacts):
-        if event.made:
-            makers[event.artifact].add(event.execution)
-        else:
-            users[event.artifact].add(event.execution)
+    makers, users, inputs = (collections.defaultdict[int, set[int]](set) for _ in range(3))
+    for event in reader.events_of_artifacts([artifact.id for artifact in artifacts]):
+        (makers if event.made else users)[event.artifact].add(event.execution)
+        if not event.made:
             inputs[event.execution].add(event.artifact)
     records, taken = [], {}
     for artifact in artifacts:
@@ -96,23 +93,13 @@ def read_artifacts(config: Config, store: metadata_store.MetadataStore) -> Pipel
         if place is None or not made_by:
             continue
         taken[artifact.id] = frozenset(used for maker in made_by for used in inputs[maker])
-        records.append(
-            ArtifactRecord(
-                artifact.id,
-                *place,
-                *max((of_execution[maker] for maker in made_by if maker in of_execution), default=(0, 0)),
-                Path(artifact.uri),
-                artifact.state,
-                artifact.properties,
-                frozenset(users[artifact.id]),
-            )
-        )
-    return PipelineArtifacts(
-        tuple(records),
-        taken,
-        {run: frozenset(artifact.id for artifact in reader.artifacts(context)) for run, context in runs.items()},
-        frozenset(Path(artifact.uri) for artifact in reader.artifacts_of_everybody() if artifact.uri and artifact.live),
-    )
+        run = max((of_execution[maker] for maker in made_by if maker in of_execution), default=(0, 0))
+        folder, used_by = Path(artifact.uri), frozenset(users[artifact.id])
+        record = ArtifactRecord(artifact.id, *place, *run, folder, artifact.state, artifact.properties, used_by)
+        records.append(record)
+    of_run = {run: frozenset(artifact.id for artifact in reader.artifacts(context)) for run, context in runs.items()}
+    whole = [artifact.uri for artifact in reader.artifacts_of_everybody() if artifact.uri and artifact.live]
+    return PipelineArtifacts(tuple(records), taken, of_run, frozenset(map(Path, whole)))
 
 
 def _place(config: Config, uri: str) -> tuple[str, str] | None:

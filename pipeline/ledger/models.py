@@ -150,27 +150,22 @@ def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when
     store.put_artifacts(artifacts)
 
 
-def _bases(
-    reader: LedgerReader, models: Mapping[int, Artifact], memories: Iterable[Artifact]
-) -> dict[int, frozenset[int]]:
+def _bases(reader: LedgerReader, models: Mapping[int, Artifact], memories: list[Artifact]) -> dict[int, frozenset[int]]:
     """Model id to the ids of the models that it was trained from."""
     trainings = {event.execution for event in reader.events_of_artifacts(models) if event.made}
     events = reader.events_of_executions(sorted(trainings))
     made = {event.execution: event.artifact for event in events if event.made and event.artifact in models}
     made_with = {event.artifact: made[event.execution] for event in events if event.made}
     # A memory without exemplars hands nothing on.
-    full = {memory.id for memory in memories if memory.properties.get("sequences")}
+    full = {memory.id for memory in memories if memory.properties.get("sequences")} & made_with.keys()
     bases: dict[int, set[int]] = {model: set() for model in made.values()}
     for event in events:
-        if event.made:
-            continue
-        model, parent = made[event.execution], models.get(event.artifact)
-        # A full retrain is handed the champion too, and takes nothing from it.
-        if event.key == "base_model" and parent is not None:
-            if parent.properties["version"] == models[model].properties.get("parent"):
-                bases[model].add(parent.id)
-        elif event.key == "base_memory" and event.artifact in full and event.artifact in made_with:
-            bases[model].add(made_with[event.artifact])
+        if event.key == "base_model" and event.artifact in models:
+            # A full retrain is handed the champion too, and takes nothing from it.
+            if models[event.artifact].properties["version"] == models[made[event.execution]].properties.get("parent"):
+                bases[made[event.execution]].add(event.artifact)
+        elif event.key == "base_memory" and event.artifact in full:
+            bases[made[event.execution]].add(made_with[event.artifact])
     return {model: frozenset(parents) for model, parents in bases.items()}
 
 

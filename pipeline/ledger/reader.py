@@ -6,10 +6,11 @@ A property that was never written is absent from `properties`, whatever its type
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from google.protobuf import json_format, message
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
@@ -111,7 +112,7 @@ class LedgerReader:
         return {context.name: context.id for context in self._store.get_contexts_by_type("pipeline_run")}
 
     def artifacts(self, context: int | None) -> list[Artifact]:
-        """What the executions in a context took and made; of a run also what earlier ones made and it looked at."""
+        """What the executions in a context took and made: of a run also what earlier ones made and it looked at."""
         return [] if context is None else _artifacts(self._store.get_artifacts_by_context(context))
 
     def artifacts_of_everybody(self) -> list[Artifact]:
@@ -132,39 +133,35 @@ class LedgerReader:
         ]
 
     def attempts(self, run_id: str, node_id: str) -> list[Execution]:
-        """The executions of one node in one run, by its id in the graph. Asks once more for each execution."""
-        name = f"{self._pipeline}.{node_id}"
+        """The executions of one node in one run, by its id in the graph. Asks once more for each of the run's."""
         return [
             execution
             for execution in self.executions(self.run(run_id))
-            if any(context.name == name for context in self._store.get_contexts_by_execution(execution.id))
+            for context in self._store.get_contexts_by_execution(execution.id)
+            if context.name == f"{self._pipeline}.{node_id}"
         ]
 
-    def events_of_artifacts(self, artifacts: Iterable[int]) -> list[Event]:
+    def events_of_artifacts(self, artifacts: Collection[int]) -> list[Event]:
         """Who took and who made artifacts, by their ids."""
-        ids = list(artifacts)
-        return _events(self._store.get_events_by_artifact_ids(ids)) if ids else []
+        return _events(self._store.get_events_by_artifact_ids(artifacts)) if artifacts else []
 
-    def events_of_executions(self, executions: Iterable[int]) -> list[Event]:
+    def events_of_executions(self, executions: Collection[int]) -> list[Event]:
         """What executions took and made, by their ids."""
-        ids = list(executions)
-        return _events(self._store.get_events_by_execution_ids(ids)) if ids else []
+        return _events(self._store.get_events_by_execution_ids(executions)) if executions else []
 
     def _context(self, kind: str, name: str) -> int | None:
         context = self._store.get_context_by_type_and_name(kind, name)
         return None if context is None else context.id
 
 
-def newest_of(artifacts: Sequence[Artifact], kind: str, having: str, span: int) -> Artifact | None:
-    """The last of a type that was made for a span, told from others of that type by a property that only it has."""
-    return next(
-        (
-            artifact
-            for artifact in reversed(artifacts)
-            if artifact.type == kind and artifact.span == span and having in artifact.properties
-        ),
-        None,
-    )
+def newest_of(artifacts: Sequence[Artifact], kind: str, span: int, having: str | None = None) -> Artifact | None:
+    """The last of a type that was made for a span, told from others of that type by a property that only it has.
+
+    What TFX's own nodes make says no span, and there is nothing to tell it from: without `having` any of the type is.
+    """
+    of_kind = [artifact for artifact in reversed(artifacts) if artifact.type == kind]
+    own = [artifact for artifact in of_kind if artifact.span == span and having in artifact.properties]
+    return next(iter(of_kind if having is None else own), None)
 
 
 def _artifacts(stored: Iterable[metadata_store_pb2.Artifact]) -> list[Artifact]:
@@ -175,20 +172,15 @@ def _artifacts(stored: Iterable[metadata_store_pb2.Artifact]) -> list[Artifact]:
 
 
 def _events(stored: Iterable[metadata_store_pb2.Event]) -> list[Event]:
-    """Those of real inputs and outputs; a resolver's are neither."""
-    made = {metadata_store_pb2.Event.INPUT: False, metadata_store_pb2.Event.OUTPUT: True}
+    """Those of inputs and outputs; what a resolver has looked at is neither."""
     return [
-        Event(
-            event.execution_id, event.artifact_id, next((step.key for step in event.path.steps), ""), made[event.type]
-        )
-        for event in sorted(stored, key=lambda event: (event.execution_id, event.artifact_id))
-        if event.type in made
+        Event(raw.execution_id, raw.artifact_id, "".join(step.key for step in raw.path.steps), raw.type == raw.OUTPUT)
+        for raw in sorted(stored, key=lambda raw: (raw.execution_id, raw.artifact_id))
+        if raw.type in (raw.INPUT, raw.OUTPUT)
     ]
 
 
 def _plain(properties: Mapping[str, metadata_store_pb2.Value]) -> dict[str, Any]:
     values = {name: getattr(value, value.WhichOneof("value")) for name, value in properties.items()}
-    return {
-        name: json_format.MessageToDict(value) if isinstance(value, message.Message) else value
-        for name, value in values.items()
-    }
+    structs = {name: MessageToDict(value) for name, value in values.items() if isinstance(value, Message)}
+    return values | structs

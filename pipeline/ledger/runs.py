@@ -149,7 +149,7 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
     base = [artifact.properties for artifact in artifacts if artifact.type == "Model" and artifact.span != span]
 
     def made(kind: str, having: str) -> Mapping[str, Any]:
-        artifact = newest_of(artifacts, kind, having, span)
+        artifact = newest_of(artifacts, kind, span, having)
         return {} if artifact is None else artifact.properties
 
     events = made("Examples", "rejects")

@@ -103,8 +103,8 @@ def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
     reader = LedgerReader(store, config.name)
     artifacts = {run.span: reader.artifacts(reader.run(run_id(config.name, run.name, run.revision))) for run in runs}
 
-    def folder(run: Run | None, kind: str, having: str) -> Path | None:
-        artifact = None if run is None else newest_of(artifacts[run.span], kind, having, run.span)
+    def folder(run: Run | None, kind: str, having: str | None = None) -> Path | None:
+        artifact = None if run is None else newest_of(artifacts[run.span], kind, run.span, having)
         return None if artifact is None else Path(artifact.uri)
 
     judged = next((run for run in reversed(runs) if run.verdict), None)
@@ -112,7 +112,6 @@ def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
     served = present[-1] if present else None
     pushed = next((run for run in reversed(runs) if run.pushed is not None and run.pushed == served), None)
     latest, before = runs[-1], runs[-2] if len(runs) > 1 else None
-    statistics = [None if run is None else _last(artifacts[run.span], "ExampleStatistics") for run in (latest, before)]
     trainings, new_events = _trainings(reader.artifacts(reader.whole()))
     return ReportData(
         name=config.name,
@@ -125,8 +124,8 @@ def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
         serving_state=read_serving_state(config),
         lineage=read_lineage(lineage, present, runs[0].span),
         costs=estimate(runs, trainings, new_events),
-        figures=read_figures(*statistics),
-        anomalies=read_anomalies(_last(artifacts[latest.span], "ExampleAnomalies")),
+        figures=read_figures(folder(latest, "ExampleStatistics"), folder(before, "ExampleStatistics")),
+        anomalies=read_anomalies(folder(latest, "ExampleAnomalies")),
         drift_watched=bool(config.policy.drift.columns),
         sample_users=read_sample_users(
             config,
@@ -160,17 +159,11 @@ def _trainings(artifacts: Sequence[Artifact]) -> tuple[dict[int, Training], dict
     for artifact in artifacts:
         properties = artifact.properties
         if artifact.type == "Model" and "examples" in properties:
-            trainings[properties["span"]] = Training(
-                properties["examples"], properties.get("training_seconds", 0.0), properties["epochs"]
-            )
+            seconds = properties.get("training_seconds", 0.0)
+            trainings[properties["span"]] = Training(properties["examples"], seconds, properties["epochs"])
         elif artifact.type == "Examples" and "new_events" in properties:
             new_events[properties["span"]] = properties["new_events"]
     return trainings, new_events
-
-
-def _last(artifacts: Sequence[Artifact], kind: str) -> Path | None:
-    """The newest folder of what TFX's own nodes make: it does not say its span, and is the run's own."""
-    return next((Path(artifact.uri) for artifact in reversed(artifacts) if artifact.type == kind), None)
 
 
 def _verdict(folder: Path | None) -> Verdict | None:

@@ -125,9 +125,10 @@ def test_events_say_what_was_taken_and_made_as_what(two):
 def test_the_newest_of_a_type_is_told_by_a_property_and_its_span(two):
     reader = LedgerReader(two.store, "shop")
     artifacts = reader.artifacts(reader.whole())
-    assert newest_of(artifacts, "Model", "version", FIRST).id == two.model(2024050101).id
-    assert newest_of(artifacts, "Examples", "rejects", FIRST) is None
-    assert newest_of(artifacts, "Model", "version", DAYS.parse("2024-05-03")) is None
+    assert newest_of(artifacts, "Model", FIRST, "version").id == two.model(2024050101).id
+    assert newest_of(artifacts, "Model", FIRST).id == two.model(2024050201).id
+    assert newest_of(artifacts, "Examples", FIRST, "rejects") is None
+    assert newest_of(artifacts, "Model", DAYS.parse("2024-05-03"), "version") is None
 
 
 def test_the_attempts_at_a_node_are_known_by_its_id_in_the_graph(tmp_path):
