@@ -20,6 +20,16 @@ EVERY_FILE = [
     *sorted((ROOT / "tests").rglob("*.py")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
+# Who else than the ledger's reader asks ML Metadata for protos, and why.
+READS_PROTOS = {
+    "pipeline/ledger/reader.py": "is the reader",
+    "pipeline/ledger/models.py": "writes that a model is revoked",
+    "pipeline/operations/garbage_collection.py": "writes that files are removed",
+    "pipeline/erasure/spans.py": "writes that a span is forgotten",
+    "pipeline/erasure/users.py": "writes that a model has learned from somebody who is forgotten",
+    "pipeline/erasure/metadata.py": "rewrites every text of the store, whatever it means",
+}
+PROTOS = ("get_artifacts", "get_executions", "get_events")
 SAYS_NOTHING = {"one", "found", "told", "theirs"}
 MOST_LINES = 400
 
@@ -55,6 +65,27 @@ def test_the_learner_and_the_server_know_nothing_of_tfx(package):
         for file, tree in trees([path for path in SOURCES if path.relative_to(ROOT).parts[0] == package])
         for module in imported(tree)
         if module.partition(".")[0] in {"tfx", "tfx_bsl", "ml_metadata", "apache_beam"}
+    }
+    assert wrong == set()
+
+
+def test_ml_metadata_is_read_in_one_place():
+    asking = {
+        file
+        for file, tree in trees([path for path in SOURCES if path.relative_to(ROOT).parts[0] == "pipeline"])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith(PROTOS)
+    }
+    assert asking - set(READS_PROTOS) == set()
+
+
+def test_the_ledger_stands_on_the_settings_and_the_store_alone():
+    below = {"ledger", "config", "metadata_store", "spans"}
+    wrong = {
+        (file, module)
+        for file, tree in trees(sorted((ROOT / "pipeline" / "ledger").glob("*.py")))
+        for module in imported(tree)
+        if module.startswith("pipeline.") and module.split(".")[1] not in below
     }
     assert wrong == set()
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ml_metadata.proto import metadata_store_pb2
 
 from components.incremental_trainer.artifact_files import STATE_FOLDER
 from components.incremental_trainer.item_columns import ItemsFileError, item_columns
 from components.span_transform.history import shards_in
 from pipeline.config import Config
-from pipeline.ledger.artifacts import LIVE
+from pipeline.ledger.reader import LedgerReader
 from pipeline.metadata_store.connection import connect
 from pipeline.parameters.graph_parameters import GraphParameters
 from serving.bundle.protocols import UNAVAILABLE
@@ -149,15 +148,7 @@ def read_history(folder: Path, user: bytes) -> tuple[list[bytes], list[int]]:
 
 def newest_folder(config: Config, kind: str) -> Path | None:
     """The folder of the newest artifact of a type whose files are there: that of the last span, of its last run."""
-    store = connect(config)
-    context = store.get_context_by_type_and_name("pipeline", config.name)
-    types = {artifact_type.id for artifact_type in store.get_artifact_types() if artifact_type.name == kind}
-    if context is None or not types:
-        return None
-
-    def order(artifact: metadata_store_pb2.Artifact) -> tuple[int, int]:
-        return artifact.custom_properties["span"].int_value, artifact.id
-
-    artifacts = [artifact for artifact in store.get_artifacts_by_context(context.id) if artifact.type_id in types]
-    artifacts = [artifact for artifact in artifacts if "span" in artifact.custom_properties and artifact.state == LIVE]
-    return Path(max(artifacts, key=order).uri) if artifacts else None
+    reader = LedgerReader(connect(config), config.name)
+    artifacts = [artifact for artifact in reader.artifacts(reader.whole()) if artifact.type == kind and artifact.live]
+    uris = {artifact.span: artifact.uri for artifact in artifacts if artifact.span is not None}
+    return Path(uris[max(uris)]) if uris else None

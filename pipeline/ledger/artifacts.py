@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config
+from pipeline.ledger.reader import LIVE, LedgerReader
 from pipeline.ledger.runs import run_contexts
 
 MODEL, MEMORY = "IncrementalTrainer/model", "IncrementalTrainer/memory"
 STATES = ("SpanTransform/vocabulary", "SpanTransform/history")
-LIVE = metadata_store_pb2.Artifact.LIVE
-MARKED = metadata_store_pb2.Artifact.MARKED_FOR_DELETION
-DELETED = metadata_store_pb2.Artifact.DELETED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,62 +78,28 @@ class PipelineArtifacts:
 
 def read_artifacts(config: Config, store: metadata_store.MetadataStore) -> PipelineArtifacts:
     """Reads them; others may share the store."""
-    context = store.get_context_by_type_and_name("pipeline", config.name)
-    artifacts = (
-        [] if context is None else sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
-    )
-    runs = _runs(config, store)
-    of_execution = {execution: run for run, (_, executions) in runs.items() for execution in executions}
-    made: dict[int, set[int]] = {}
-    used: dict[int, set[int]] = {}
-    events = store.get_events_by_artifact_ids([artifact.id for artifact in artifacts]) if artifacts else []
-    for event in events:
-        if event.type == metadata_store_pb2.Event.OUTPUT:
-            made.setdefault(event.artifact_id, set()).add(event.execution_id)
-        elif event.type == metadata_store_pb2.Event.INPUT:
-            used.setdefault(event.artifact_id, set()).add(event.execution_id)
-    inputs: dict[int, set[int]] = {}
-    for artifact, executions in used.items():
-        for execution in executions:
-            inputs.setdefault(execution, set()).add(artifact)
+    reader = LedgerReader(store, config.name)
+    artifacts = reader.artifacts(reader.whole())
+    runs = {(span, revision): context for context, span, _, revision in run_contexts(config, reader)}
+    of_execution = {execution.id: run for run, context in runs.items() for execution in reader.executions(context)}
+    makers, users, inputs = (collections.defaultdict[int, set[int]](set) for _ in range(3))
+    for event in reader.events_of_artifacts([artifact.id for artifact in artifacts]):
+        (makers if event.made else users)[event.artifact].add(event.execution)
+        if not event.made:
+            inputs[event.execution].add(event.artifact)
     records, taken = [], {}
-    for made_artifact in artifacts:
-        place = _place(config, made_artifact.uri)
-        makers = made.get(made_artifact.id, set())
-        if place is None or not makers:
+    for artifact in artifacts:
+        place, made_by = _place(config, artifact.uri), makers[artifact.id]
+        if place is None or not made_by:
             continue
-        span, revision = max((of_execution[maker] for maker in makers if maker in of_execution), default=(0, 0))
-        taken[made_artifact.id] = frozenset(artifact for maker in makers for artifact in inputs.get(maker, ()))
-        plain = {
-            name: getattr(value, value.WhichOneof("value")) for name, value in made_artifact.custom_properties.items()
-        }
-        records.append(
-            ArtifactRecord(
-                made_artifact.id,
-                *place,
-                span,
-                revision,
-                Path(made_artifact.uri),
-                made_artifact.state,
-                plain,
-                frozenset(used.get(made_artifact.id, ())),
-            )
-        )
-    known = store.get_artifacts()
-    folders = frozenset(Path(artifact.uri) for artifact in known if artifact.uri and artifact.state == LIVE)
-    return PipelineArtifacts(tuple(records), taken, {run: ids for run, (ids, _) in runs.items()}, folders)
-
-
-def _runs(
-    config: Config, store: metadata_store.MetadataStore
-) -> dict[tuple[int, int], tuple[frozenset[int], frozenset[int]]]:
-    """Of every run the artifacts in its context, and its executions."""
-    by_run = {}
-    for context, span, _, revision in run_contexts(config, store):
-        artifacts = frozenset(artifact.id for artifact in store.get_artifacts_by_context(context))
-        executions = frozenset(execution.id for execution in store.get_executions_by_context(context))
-        by_run[span, revision] = artifacts, executions
-    return by_run
+        taken[artifact.id] = frozenset(used for maker in made_by for used in inputs[maker])
+        run = max((of_execution[maker] for maker in made_by if maker in of_execution), default=(0, 0))
+        folder, used_by = Path(artifact.uri), frozenset(users[artifact.id])
+        record = ArtifactRecord(artifact.id, *place, *run, folder, artifact.state, artifact.properties, used_by)
+        records.append(record)
+    of_run = {run: frozenset(artifact.id for artifact in reader.artifacts(context)) for run, context in runs.items()}
+    whole = [artifact.uri for artifact in reader.artifacts_of_everybody() if artifact.uri and artifact.live]
+    return PipelineArtifacts(tuple(records), taken, of_run, frozenset(map(Path, whole)))
 
 
 def _place(config: Config, uri: str) -> tuple[str, str] | None:

@@ -7,22 +7,21 @@ replay memory. The property `revoked` of a model artifact is what the pipeline's
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config
+from pipeline.ledger.reader import Artifact, LedgerReader
 from pipeline.metadata_store.connection import open_store
 
 # The property of a model whose weights learned from somebody who was forgotten since.
 LEARNED = "learned_forgotten"
 
 REVOKED, REASON, TIME = "revoked", "revoked_reason", "revoked_at"
-_TRAINER = "IncrementalTrainer"
-_GONE = (metadata_store_pb2.Artifact.MARKED_FOR_DELETION, metadata_store_pb2.Artifact.DELETED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,44 +98,38 @@ class ModelLineage:
 
 def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> ModelLineage:
     """The models of `pipeline`; others may share the store."""
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
-    if context is None:
-        return ModelLineage((), ())
-    kinds = {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()}
-    by_kind: dict[str, list[metadata_store_pb2.Artifact]] = {}
-    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id):
-        by_kind.setdefault(kinds[artifact.type_id], []).append(artifact)
+    reader = LedgerReader(store, pipeline)
+    by_type: dict[str, list[Artifact]] = collections.defaultdict(list)
+    for artifact in reader.artifacts(reader.whole()):
+        by_type[artifact.type].append(artifact)
     blessed = {
-        _number(blessing, "current_model_id"): _number(blessing, "blessed") == 1
-        for blessing in by_kind.get("ModelBlessing", [])
+        blessing.properties.get("current_model_id"): blessing.properties.get("blessed") == 1
+        for blessing in by_type["ModelBlessing"]
     }
-    pushed = {
-        _text(push, "pushed_version"): _about(push)
-        for push in by_kind.get("PushedModel", [])
-        if _number(push, "pushed")
-    }
+    verdicts = [push.properties for push in by_type["PushedModel"]]
+    pushed = {verdict.get("pushed_version"): _about(verdict) for verdict in verdicts if verdict.get("pushed")}
     # What the gate has blessed may still have been refused when it was asked before the push.
-    fit = {_number(push, "version"): _number(push, "pushed") == 1 for push in by_kind.get("PushedModel", [])}
+    fit = {verdict.get("version"): verdict.get("pushed") == 1 for verdict in verdicts}
     # An attempt at training that was cut off has left an artifact that nothing is known of.
-    trained = [model for model in by_kind.get("Model", []) if "version" in model.custom_properties]
-    bases = _bases(store, context.id, trained, by_kind.get("WarmspanReplayMemory", []))
+    trained = {model.id: model for model in by_type["Model"] if "version" in model.properties}
+    bases = _bases(reader, trained, by_type["WarmspanReplayMemory"])
     models = [
         Model(
             id=model.id,
-            version=_number(model, "version"),
-            span=_number(model, "span"),
+            version=model.properties["version"],
+            span=model.properties["span"],
             uri=model.uri,
-            blessed=blessed.get(model.id, False) and fit.get(_number(model, "version"), True),
-            pushed=pushed.get(str(_number(model, "version"))),
-            revoked=_number(model, REVOKED) == 1,
-            reason=_text(model, REASON),
+            blessed=blessed.get(model.id, False) and fit.get(model.properties["version"], True),
+            pushed=pushed.get(str(model.properties["version"])),
+            revoked=model.properties.get(REVOKED) == 1,
+            reason=model.properties.get(REASON, ""),
             bases=bases.get(model.id, frozenset()),
-            kept=model.state not in _GONE,
+            kept=not model.gone,
         )
-        for model in trained
+        for model in trained.values()
     ]
-    made = [examples for examples in by_kind.get("Examples", []) if examples.state not in _GONE]
-    spans = {_number(examples, "span") for examples in made if "new_events" in examples.custom_properties}
+    made = [examples.properties for examples in by_type["Examples"] if not examples.gone]
+    spans = {examples["span"] for examples in made if "new_events" in examples}
     return ModelLineage(tuple(models), tuple(sorted(spans)))
 
 
@@ -157,67 +150,29 @@ def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when
     store.put_artifacts(artifacts)
 
 
-def _bases(
-    store: metadata_store.MetadataStore,
-    context: int,
-    trained: Collection[metadata_store_pb2.Artifact],
-    memories: Collection[metadata_store_pb2.Artifact],
-) -> dict[int, frozenset[int]]:
+def _bases(reader: LedgerReader, models: Mapping[int, Artifact], memories: list[Artifact]) -> dict[int, frozenset[int]]:
     """Model id to the ids of the models that it was trained from."""
-    types = {
-        execution_type.id
-        for execution_type in store.get_execution_types()
-        if execution_type.name.rsplit(".", 1)[-1] == _TRAINER
-    }
-    trainings = [execution.id for execution in store.get_executions_by_context(context) if execution.type_id in types]
-    taken: dict[int, list[tuple[str, int]]] = {}
-    made: dict[int, list[int]] = {}
-    for event in store.get_events_by_execution_ids(trainings) if trainings else []:
-        if event.type == metadata_store_pb2.Event.INPUT:
-            taken.setdefault(event.execution_id, []).extend((step.key, event.artifact_id) for step in event.path.steps)
-        elif event.type == metadata_store_pb2.Event.OUTPUT:
-            made.setdefault(event.execution_id, []).append(event.artifact_id)
-    models = {model.id: model for model in trained}
-    exemplars = {memory.id: _number(memory, "sequences") for memory in memories}
-    made_with = {
-        memory: model
-        for outputs in made.values()
-        for memory in outputs
-        for model in outputs
-        if memory in exemplars and model in models
-    }
-    bases: dict[int, frozenset[int]] = {}
-    for execution, outputs in made.items():
-        inputs = taken.get(execution, [])
-        for model in set(outputs) & set(models):
-            parent = _number(models[model], "parent")
-            parents = {
-                model
-                for key, model in inputs
-                # A full retrain is handed the champion too, and takes nothing from it.
-                if key == "base_model" and model in models and _number(models[model], "version") == parent
-            }
-            remembered = [memory for key, memory in inputs if key == "base_memory" and exemplars.get(memory)]
-            parents |= {made_with[memory] for memory in remembered if memory in made_with}
-            bases[model] = frozenset(parents)
-    return bases
+    trainings = {event.execution for event in reader.events_of_artifacts(models) if event.made}
+    events = reader.events_of_executions(sorted(trainings))
+    made = {event.execution: event.artifact for event in events if event.made and event.artifact in models}
+    made_with = {event.artifact: made[event.execution] for event in events if event.made}
+    # A memory without exemplars hands nothing on.
+    full = {memory.id for memory in memories if memory.properties.get("sequences")} & made_with.keys()
+    bases: dict[int, set[int]] = {model: set() for model in made.values()}
+    for event in events:
+        if event.key == "base_model" and event.artifact in models:
+            # A full retrain is handed the champion too, and takes nothing from it.
+            if models[event.artifact].properties["version"] == models[made[event.execution]].properties.get("parent"):
+                bases[made[event.execution]].add(event.artifact)
+        elif event.key == "base_memory" and event.artifact in full:
+            bases[made[event.execution]].add(made_with[event.artifact])
+    return {model: frozenset(parents) for model, parents in bases.items()}
 
 
-def _about(pushed: metadata_store_pb2.Artifact) -> dict[str, Any]:
-    metrics = {
-        name.removeprefix("candidate_"): value.double_value
-        for name, value in pushed.custom_properties.items()
-        if name.startswith("candidate_")
-    }
-    return {"verdict": _text(pushed, "verdict"), "metrics": metrics}
-
-
-def _number(artifact: metadata_store_pb2.Artifact, name: str) -> int:
-    return artifact.custom_properties[name].int_value if name in artifact.custom_properties else 0
-
-
-def _text(artifact: metadata_store_pb2.Artifact, name: str) -> str:
-    return artifact.custom_properties[name].string_value if name in artifact.custom_properties else ""
+def _about(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = "candidate_"
+    metrics = {name.removeprefix(prefix): value for name, value in verdict.items() if name.startswith(prefix)}
+    return {"verdict": verdict.get("verdict", ""), "metrics": metrics}
 
 
 def read_model_lineage(config: Config) -> ModelLineage:

@@ -9,17 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
-
 from pipeline.config import Config
 from pipeline.ledger.models import REASON, REVOKED
+from pipeline.ledger.reader import LedgerReader, newest_of
 from pipeline.metadata_store.connection import open_store
 from pipeline.spans import Naming
 
 State = Literal["done", "failed", "unfinished"]
 
-_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 _LAST_NODE = "SpanPusher"
 
 
@@ -102,17 +99,17 @@ def read_runs(config: Config) -> list[Run]:
     store = open_store(config)
     if store is None:
         return []
-    kinds = _Kinds.read(store)
-    return [_read(store, kinds, *run_context) for run_context in run_contexts(config, store)]
+    reader = LedgerReader(store, config.name)
+    return [_read(reader, *context) for context in run_contexts(config, reader)]
 
 
-def run_contexts(config: Config, store: metadata_store.MetadataStore) -> Iterator[tuple[int, int, str, int]]:
+def run_contexts(config: Config, reader: LedgerReader) -> Iterator[tuple[int, int, str, int]]:
     """Of every run the id of its context in ML Metadata, the span's number and name, and the revision."""
     naming = Naming(config.data.dated)
     expression = re.compile(re.escape(config.name) + r"\.(.+)\.r(\d\d)")
-    for context in store.get_contexts_by_type("pipeline_run"):
-        if match := expression.fullmatch(context.name):
-            yield context.id, naming.parse(match[1]), match[1], int(match[2])
+    for name, context in reader.runs().items():
+        if match := expression.fullmatch(name):
+            yield context, naming.parse(match[1]), match[1], int(match[2])
 
 
 def read_run(config: Config, span: int, revision: int | None = None) -> Run | None:
@@ -120,15 +117,15 @@ def read_run(config: Config, span: int, revision: int | None = None) -> Run | No
     store = open_store(config)
     if store is None:
         return None
-    name = Naming(config.data.dated).format(span)
+    reader, name = LedgerReader(store, config.name), Naming(config.data.dated).format(span)
     newest = None
     # Revisions have no holes: a span is only run again when its latest revision is done or void.
     for number in itertools.count(1) if revision is None else (revision,):
-        context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, name, number))
+        context = reader.run(run_id(config.name, name, number))
         if context is None:
             break
-        newest = context.id, number
-    return None if newest is None else _read(store, _Kinds.read(store), newest[0], span, name, newest[1])
+        newest = context, span, name, number
+    return None if newest is None else _read(reader, *newest)
 
 
 def read_order(config: Config) -> dict[int, tuple[int, int]]:
@@ -136,77 +133,34 @@ def read_order(config: Config) -> dict[int, tuple[int, int]]:
     store = open_store(config)
     if store is None:
         return {}
-    order = {}
-    for run in read_ledger(config):
-        context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
-        ids = [execution.id for execution in store.get_executions_by_context(context.id)]
-        if ids:
-            order[run.span] = min(ids), max(ids)
-    return order
+    reader = LedgerReader(store, config.name)
+    latest: dict[int, tuple[int, int]] = {}
+    for context, span, _, revision in run_contexts(config, reader):
+        latest[span] = max(latest.get(span, (0, 0)), (revision, context))
+    executions = {span: reader.executions(context) for span, (_, context) in sorted(latest.items())}
+    return {span: (ran[0].id, ran[-1].id) for span, ran in executions.items() if ran}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kinds:
-    """Names of the store's types by their ids."""
+def _read(reader: LedgerReader, context: int, span: int, name: str, revision: int) -> Run:
+    # Of a node that was tried again the last attempt counts.
+    executions = {execution.node: execution for execution in reader.executions(context)}
+    artifacts = reader.artifacts(context)
+    # Inputs from earlier spans belong to the run's context too.
+    base = [artifact.properties for artifact in artifacts if artifact.type == "Model" and artifact.span != span]
 
-    executions: Mapping[int, str]
-    artifacts: Mapping[int, str]
+    def made(kind: str, having: str) -> Mapping[str, Any]:
+        artifact = newest_of(artifacts, kind, span, having)
+        return {} if artifact is None else artifact.properties
 
-    @classmethod
-    def read(cls, store: metadata_store.MetadataStore) -> _Kinds:
-        return cls(
-            {
-                execution_type.id: execution_type.name.rsplit(".", 1)[-1]
-                for execution_type in store.get_execution_types()
-            },
-            {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()},
-        )
-
-
-def _read(store: metadata_store.MetadataStore, kinds: _Kinds, context: int, span: int, name: str, revision: int) -> Run:
-    executions = {
-        kinds.executions[execution.type_id]: execution for execution in store.get_executions_by_context(context)
-    }
-    artifacts = _Artifacts(store.get_artifacts_by_context(context), kinds.artifacts, span)
-    return _run(span, name, revision, executions, artifacts)
-
-
-class _Artifacts:
-    """What a run made, by type and a property that tells artifacts of one type apart."""
-
-    def __init__(self, artifacts: list[metadata_store_pb2.Artifact], kinds: Mapping[int, str], span: int) -> None:
-        self._found: list[tuple[str, dict[str, Any]]] = []
-        self.base: dict[str, Any] = {}
-        for artifact in sorted(artifacts, key=lambda artifact: artifact.id):
-            properties = {name: _plain(value) for name, value in artifact.custom_properties.items()}
-            # Inputs from earlier spans belong to the run's context too.
-            if properties.get("span") == span:
-                self._found.append((kinds[artifact.type_id], properties))
-            elif kinds[artifact.type_id] == "Model":
-                self.base = properties
-
-    def properties(self, kind: str, having: str) -> dict[str, Any]:
-        return next(
-            (properties for name, properties in reversed(self._found) if name == kind and having in properties), {}
-        )
-
-
-def _plain(value: metadata_store_pb2.Value) -> Any:
-    return getattr(value, value.WhichOneof("value"))
-
-
-def _run(
-    span: int, name: str, revision: int, executions: Mapping[str, metadata_store_pb2.Execution], made: _Artifacts
-) -> Run:
-    events = made.properties("Examples", "rejects")
-    sequences = made.properties("Examples", "new_events")
-    decision = made.properties("WarmspanDecision", "action")
-    next_span = made.properties("WarmspanNextSpanEvaluation", "events")
-    pushed = made.properties("PushedModel", "verdict")
-    model = made.properties("Model", "version")
+    events = made("Examples", "rejects")
+    sequences = made("Examples", "new_events")
+    decision = made("WarmspanDecision", "action")
+    next_span = made("WarmspanNextSpanEvaluation", "events")
+    pushed = made("PushedModel", "verdict")
+    model = made("Model", "version")
     last = executions.get(_LAST_NODE)
-    done = decision.get("action") == "skip" or (last is not None and last.last_known_state in _DONE)
-    failed = any(execution.last_known_state == metadata_store_pb2.Execution.FAILED for execution in executions.values())
+    done = decision.get("action") == "skip" or (last is not None and last.done)
+    failed = any(execution.failed for execution in executions.values())
 
     def metrics(prefix: str) -> dict[str, float]:
         return {key.removeprefix(prefix): value for key, value in pushed.items() if key.startswith(prefix)}
@@ -232,15 +186,12 @@ def _run(
         pushed=int(pushed["pushed_version"]) if pushed.get("pushed_version") else None,
         item_rows=sequences.get("item_rows"),
         key_rows=sequences.get("key_rows"),
-        seconds={
-            node: (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
-            for node, execution in executions.items()
-        },
+        seconds={node: execution.seconds for node, execution in executions.items()},
         overruled=decision.get("overruled", ""),
         drift=decision.get("drift", ""),
         trained_on=tuple(json.loads(decision.get("train_on", "[]"))),
         base_version=model.get("parent") or None,
         revoked=bool(model.get(REVOKED)),
         revoked_reason=model.get(REASON, ""),
-        base_revoked=bool(made.base.get(REVOKED)),
+        base_revoked=bool(base and base[-1].get(REVOKED)),
     )

@@ -19,8 +19,9 @@ from rich.filesize import decimal
 
 from components.span_pusher.version_folder import clear_leftovers
 from pipeline.config import Config
-from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, ArtifactRecord, PipelineArtifacts, read_artifacts
+from pipeline.ledger.artifacts import MODEL, ArtifactRecord, PipelineArtifacts, read_artifacts
 from pipeline.ledger.models import model_lineage_in
+from pipeline.ledger.reader import DELETED, MARKED
 from pipeline.ledger.runs import read_runs
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive

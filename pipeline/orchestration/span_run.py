@@ -98,8 +98,8 @@ class SpanRun:
         """What the user wants instead must reach the decision; a repeat of the same wish finds it done."""
         if self._override is None:
             return
-        decided = self.progress.ended(DECIDER)
-        if decided and decided[-1].custom_properties["overrule"].string_value != self._override:
+        decided = [execution for execution in self.progress.executions(DECIDER) if execution.done]
+        if decided and decided[-1].properties.get("overrule") != self._override:
             raise RunError(
                 f"`--decide` must come before the decision is taken. Received: {self._override.replace('_', '-')} for "
                 f"{self.name}, whose decision is in the ledger. Run the span again with `--redo --decide …`."

@@ -9,13 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ml_metadata.metadata_store import metadata_store
-
 from components.span_pusher.verdict import OVERALL, Verdict
 from components.span_pusher.version_folder import versions
 from pipeline.config import Config
 from pipeline.explain.trained_model import newest_folder
 from pipeline.ledger.models import model_lineage_in
+from pipeline.ledger.reader import Artifact, LedgerReader, newest_of
 from pipeline.ledger.runs import Run, run_id
 from pipeline.ledger.serving_state import ServingState, read_serving_state
 from pipeline.metadata_store.connection import connect
@@ -101,35 +100,39 @@ class ReportData:
 def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
     """Reads what `runs`, oldest first, left behind."""
     store = connect(config)
+    reader = LedgerReader(store, config.name)
+    artifacts = {run.span: reader.artifacts(reader.run(run_id(config.name, run.name, run.revision))) for run in runs}
+
+    def folder(run: Run | None, kind: str, having: str | None = None) -> Path | None:
+        artifact = None if run is None else newest_of(artifacts[run.span], kind, run.span, having)
+        return None if artifact is None else Path(artifact.uri)
+
     judged = next((run for run in reversed(runs) if run.verdict), None)
-    folders = {run.span: _uri(store, config, run, "Examples", "rejects") for run in runs}
     lineage, present = model_lineage_in(store, config.name), versions(config.serving_path)
     served = present[-1] if present else None
     pushed = next((run for run in reversed(runs) if run.pushed is not None and run.pushed == served), None)
     latest, before = runs[-1], runs[-2] if len(runs) > 1 else None
-    statistics = [None if run is None else _uri(store, config, run, "ExampleStatistics") for run in (latest, before)]
-    trainings, new_events = _trainings(store, config)
+    trainings, new_events = _trainings(reader.artifacts(reader.whole()))
     return ReportData(
         name=config.name,
         runs=runs,
         judged=judged,
-        verdict=None if judged is None else _verdict(_uri(store, config, judged, "PushedModel", "verdict")),
-        rejects=count_rejects([folders[run.span] for run in runs]),
+        verdict=_verdict(folder(judged, "PushedModel", "verdict")),
+        rejects=count_rejects([folder(run, "Examples", "rejects") for run in runs]),
         served=[_served(config.serving_path / str(version)) for version in reversed(present)],
         intervals=config.gate.confidence_intervals,
         serving_state=read_serving_state(config),
         lineage=read_lineage(lineage, present, runs[0].span),
         costs=estimate(runs, trainings, new_events),
-        figures=read_figures(*statistics),
-        anomalies=read_anomalies(_uri(store, config, latest, "ExampleAnomalies")),
+        figures=read_figures(folder(latest, "ExampleStatistics"), folder(before, "ExampleStatistics")),
+        anomalies=read_anomalies(folder(latest, "ExampleAnomalies")),
         drift_watched=bool(config.policy.drift.columns),
         sample_users=read_sample_users(
             config,
             lineage,
             served,
-            None if pushed is None else _uri(store, config, pushed, "Examples", "events"),
-            _uri(store, config, latest, "WarmspanVocabulary", "item_rows")
-            or newest_folder(config, "WarmspanVocabulary"),
+            folder(pushed, "Examples", "events"),
+            folder(latest, "WarmspanVocabulary", "item_rows") or newest_folder(config, "WarmspanVocabulary"),
         ),
         disk=disk_use(config),
     )
@@ -150,43 +153,17 @@ def count_rejects(folders: Sequence[Path | None]) -> list[Rejects]:
     return [Rejects(reason, by_span[-1][reason], count, examples[reason]) for reason, count in total.most_common()]
 
 
-def _trainings(store: metadata_store.MetadataStore, config: Config) -> tuple[dict[int, Training], dict[int, int]]:
+def _trainings(artifacts: Sequence[Artifact]) -> tuple[dict[int, Training], dict[int, int]]:
     """Of every span the last training, and how many events it brought to train on."""
-    context = store.get_context_by_type_and_name("pipeline", config.name)
-    types = {artifact_type.id: artifact_type.name for artifact_type in store.get_artifact_types()}
     trainings, new_events = {}, {}
-    for artifact in sorted(
-        store.get_artifacts_by_context(context.id) if context else (), key=lambda artifact: artifact.id
-    ):
-        kind, properties = types[artifact.type_id], artifact.custom_properties
-        if kind == "Model" and "examples" in properties:
-            seconds = properties["training_seconds"].double_value if "training_seconds" in properties else 0.0
-            trainings[properties["span"].int_value] = Training(
-                properties["examples"].int_value, seconds, properties["epochs"].int_value
-            )
-        elif kind == "Examples" and "new_events" in properties:
-            new_events[properties["span"].int_value] = properties["new_events"].int_value
+    for artifact in artifacts:
+        properties = artifact.properties
+        if artifact.type == "Model" and "examples" in properties:
+            seconds = properties.get("training_seconds", 0.0)
+            trainings[properties["span"]] = Training(properties["examples"], seconds, properties["epochs"])
+        elif artifact.type == "Examples" and "new_events" in properties:
+            new_events[properties["span"]] = properties["new_events"]
     return trainings, new_events
-
-
-def _uri(
-    store: metadata_store.MetadataStore, config: Config, run: Run, kind: str, having: str | None = None
-) -> Path | None:
-    """The folder of what `run` made of a type, told from others of that type by a property.
-
-    What TFX's own parts make does not say its span; there the newest is the run's own.
-    """
-    context = store.get_context_by_type_and_name("pipeline_run", run_id(config.name, run.name, run.revision))
-    if context is None:
-        return None
-    type_id = {artifact_type.name: artifact_type.id for artifact_type in store.get_artifact_types()}.get(kind)
-    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: -artifact.id):
-        properties = artifact.custom_properties
-        if artifact.type_id != type_id:
-            continue
-        if having is None or (having in properties and properties["span"].int_value == run.span):
-            return Path(artifact.uri)
-    return None
 
 
 def _verdict(folder: Path | None) -> Verdict | None:

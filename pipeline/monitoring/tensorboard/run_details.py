@@ -8,22 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.incremental_trainer.artifact_files import HEALTH_FILE
 from components.next_span_evaluator.component import SLICES_FILE
 from components.update_decider.policy import SIGNALS_FILE
 from pipeline.config import Config
+from pipeline.ledger.reader import Artifact, LedgerReader
 from pipeline.ledger.runs import Run, run_id
 from pipeline.metadata_store.connection import open_store
 from trainer.diagnostics import Diagnostics
 
-_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 _MODEL = {"train_loss": "loss", "watched": "held_out", "examples": "examples", "epochs": "epochs"}
 
-Artifacts = dict[tuple[str, str], list[metadata_store_pb2.Artifact]]
+Artifacts = dict[tuple[str, str], list[Artifact]]
 ByMetric = Mapping[str, Mapping[str, float]]
 
 
@@ -58,13 +56,9 @@ class Details:
 def read_details(config: Config, run: Run) -> Details:
     """Reads what `run` left behind; needs no model, and asks none."""
     store = open_store(config)
-    context = None
-    if store is not None:
-        name = run_id(config.name, run.name, run.revision)
-        context = store.get_context_by_type_and_name("pipeline_run", name)
-    if store is None or context is None:
+    if store is None:
         return Details()
-    taken, made = _events(store, context.id)
+    taken, made = _events(LedgerReader(store, config.name), run_id(config.name, run.name, run.revision))
     model = _folder(made, "IncrementalTrainer", "model")
     signals = _json(_folder(made, "UpdateDecider", "decision"), SIGNALS_FILE)
     health = None if model is None else model / HEALTH_FILE
@@ -82,29 +76,16 @@ def read_details(config: Config, run: Run) -> Details:
     )
 
 
-def _events(store: metadata_store.MetadataStore, context: int) -> tuple[Artifacts, Artifacts]:
+def _events(reader: LedgerReader, run_id_: str) -> tuple[Artifacts, Artifacts]:
     """What the run's nodes took and made, by node and the name that the node has for it."""
-    kinds = {
-        execution_type.id: execution_type.name.rsplit(".", 1)[-1] for execution_type in store.get_execution_types()
-    }
-    done = sorted(
-        (execution for execution in store.get_executions_by_context(context) if execution.last_known_state in _DONE),
-        key=lambda execution: execution.id,
-    )
-    if not done:
-        return {}, {}
-    nodes = {execution.id: kinds[execution.type_id] for execution in done}
-    events = store.get_events_by_execution_ids(list(nodes))
-    artifacts = {
-        artifact.id: artifact for artifact in store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
-    }
+    context = reader.run(run_id_)
+    nodes = {execution.id: execution.node for execution in reader.executions(context) if execution.done}
+    artifacts = {artifact.id: artifact for artifact in reader.artifacts(context)}
     taken: Artifacts = {}
     made: Artifacts = {}
-    for event in sorted(events, key=lambda event: (event.execution_id, event.artifact_id)):
-        into = {event.INPUT: taken, event.OUTPUT: made}.get(event.type)
-        if into is not None and event.artifact_id in artifacts:
-            key = nodes[event.execution_id], event.path.steps[0].key
-            into.setdefault(key, []).append(artifacts[event.artifact_id])
+    for event in reader.events_of_executions(nodes):
+        into = made if event.made else taken
+        into.setdefault((nodes[event.execution], event.key), []).append(artifacts[event.artifact])
     return taken, made
 
 
@@ -132,22 +113,13 @@ def _owed(run: Run, taken: Artifacts) -> int | None:
     champion = taken.get(("UpdateDecider", "model"))
     if run.state != "done" or not champion:
         return None
-    last = champion[-1].custom_properties["span"].int_value
     before = taken.get(("UpdateDecider", "past_sequences"), [])
-    return 1 + len({artifact.custom_properties["span"].int_value for artifact in before if _after(artifact, last)})
+    return 1 + len({artifact.span for artifact in before if (artifact.span or 0) > (champion[-1].span or 0)})
 
 
-def _after(artifact: metadata_store_pb2.Artifact, span: int) -> bool:
-    return artifact.custom_properties["span"].int_value > span
-
-
-def _update(models: list[metadata_store_pb2.Artifact]) -> dict[str, float]:
-    properties = models[-1].custom_properties if models else {}
-    return {
-        name: float(getattr(properties[key], properties[key].WhichOneof("value")))
-        for key, name in _MODEL.items()
-        if key in properties
-    }
+def _update(models: list[Artifact]) -> dict[str, float]:
+    properties = models[-1].properties if models else {}
+    return {name: float(properties[key]) for key, name in _MODEL.items() if key in properties}
 
 
 def _bytes(made: Artifacts) -> dict[str, int]:

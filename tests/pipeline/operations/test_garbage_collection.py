@@ -12,8 +12,9 @@ from components.resolvers import PreviousState, StateRemovedError
 from components.span_pusher.version_folder import drop_old, versions
 from pipeline.config import Config, with_settings
 from pipeline.explain.trained_model import newest_folder
-from pipeline.ledger.artifacts import DELETED, MARKED, MODEL, read_artifacts
+from pipeline.ledger.artifacts import MODEL, read_artifacts
 from pipeline.ledger.models import read_model_lineage
+from pipeline.ledger.reader import DELETED, MARKED
 from pipeline.ledger.runs import read_runs
 from pipeline.ledger.serving_state import read_serving_state
 from pipeline.metadata_store.exclusive import LockedError, exclusive

@@ -10,8 +10,9 @@ import pytest
 
 from components.span_pusher.version_folder import drop_old
 from pipeline.config import load_config
-from pipeline.ledger.artifacts import DELETED, MARKED, read_artifacts
+from pipeline.ledger.artifacts import read_artifacts
 from pipeline.ledger.models import read_model_lineage
+from pipeline.ledger.reader import DELETED, MARKED
 from pipeline.metadata_store.connection import open_store
 from pipeline.operations.rollback import make_rollback
 from serving.bundle import check_bundle
