@@ -27,6 +27,8 @@ READS_PROTOS = {
     "pipeline/operations/garbage_collection.py": "writes that files are removed",
     "pipeline/erasure/spans.py": "writes that a span is forgotten",
     "pipeline/erasure/users.py": "writes that a model has learned from somebody who is forgotten",
+    "pipeline/metadata_store/former_address.py": "asks before anything else may",
+    "pipeline/operations/adoption.py": "rewrites every path of the store",
     "pipeline/erasure/metadata.py": "rewrites every text of the store, whatever it means",
 }
 PROTOS = ("get_artifacts", "get_executions", "get_events")

@@ -29,7 +29,8 @@ def atomic_write(path: str | Path, *, beside: Path | None = None, durable: bool 
             sync(beside)
         os.replace(beside, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that can't be written to has nothing to remove
+            beside.unlink(missing_ok=True)
         raise
     if durable:
         sync(path.parent)

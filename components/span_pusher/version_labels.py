@@ -35,6 +35,12 @@ def knows(file: str | Path, name: str) -> bool:
     return Path(file).exists() and any(served_model.name == name for served_model in read_models_config(file))
 
 
+def folder_of_versions(file: str | Path, name: str) -> Path | None:
+    """Where the file says that the versions of the model `name` lie; None where it says nothing. Raises as above."""
+    entries = read_models_config(file) if Path(file).exists() else []
+    return next((entry.base_path for entry in entries if entry.name == name), None)
+
+
 def write_labels(file: str | Path, name: str, served: str | Path, labels: Mapping[str, int]) -> None:
     """Sets the labels of the model `name`, and a version policy that keeps every version in the folder loaded.
 

@@ -35,12 +35,12 @@ def table_console() -> Console:
     return console if console.width >= _TABLE_WIDTH else Console(width=_TABLE_WIDTH)
 
 
-def read_settings(path: Path) -> Config:
+def read_settings(path: Path, anywhere: bool = False) -> Config:
     """The settings; without any that can be used the command ends with a sentence."""
     from pipeline.config import ConfigError, load_config
 
     try:
-        return load_config(path)
+        return load_config(path, anywhere)
     except ConfigError as error:
         stop(error)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from pipeline.cli.options import (
     read_settings,
     stop,
 )
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 app = typer.Typer()
 
@@ -46,6 +49,7 @@ def serve(
     settings = None if model_config_file else read_settings(config)
     if settings is not None and settings.models_config_path.exists():
         model_config_file = settings.models_config_path  # labels were given
+        _refuse_others_versions(settings)
     from serving.server.flags import batching_option
     from serving.server.rest_server import RestServer
     from serving.tfs_config.monitoring_config import monitoring_option
@@ -63,6 +67,27 @@ def serve(
         stop(error)
     except OSError as error:
         stop(OSError(f"`--host` and `--port` must be free to listen on. Received: {host}:{port} ({error.strerror})."))
+
+
+def _refuse_others_versions(settings: Config) -> None:
+    """A root of an earlier version that was copied has labels which lead to its original."""
+    from components.span_pusher.version_labels import folder_of_versions
+    from pipeline.config import ConfigError
+    from pipeline.config.root_address import same_folder
+    from serving.tfs_config.model_config import ModelConfigError
+
+    try:
+        folder = folder_of_versions(settings.models_config_path, settings.name)
+    except ModelConfigError as error:
+        stop(error)
+    if folder is not None and not same_folder(folder, settings.serving_path):
+        stop(
+            ConfigError(
+                f"`base_path` in {settings.models_config_path} must be this root's own folder of versions, "
+                f"{settings.serving_path}. Received: {folder}. If the root was moved or copied, `warmspan adopt` mends "
+                "it; else correct it."
+            )
+        )
 
 
 @app.command("deploy-config")

@@ -12,6 +12,7 @@ import pydantic
 import yaml
 
 from pipeline.config.config import Config, ConfigError
+from pipeline.config.root_address import at_home
 from pipeline.config.section import is_section, settings_in
 
 
@@ -32,11 +33,16 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def load_config(path: str | Path) -> Config:
+def load_config(path: str | Path, anywhere: bool = False) -> Config:
     """Reads the YAML file at `path`.
+
+    Args:
+      path: the settings file.
+      anywhere: take a root that was moved or copied since it was made too.
 
     Raises:
       ConfigError: the file is missing, not YAML, or has a key or value that can't be used.
+      MovedRootError: its root does not stand where it was made.
     """
     path = Path(path)
     try:
@@ -54,7 +60,8 @@ def load_config(path: str | Path) -> Config:
         config = Config.model_validate(raw)
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} can't be used:\n" + "\n".join(_explain(error))) from None
-    return _absolute(config, path.resolve().parent)
+    config = _absolute(config, path.resolve().parent)
+    return config if anywhere else at_home(config)
 
 
 def with_settings(config: Config, changes: Mapping[str, Any], source: str) -> Config:

@@ -9,18 +9,31 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config, ConfigError
 from pipeline.metadata_store.database_lock import UnreachableError, held
+from pipeline.metadata_store.former_address import refuse_moved
 
 _TABLES, _TABLES_WAIT = "tables of the store", 120.0  # seconds; several runners may be waiting
 _FORM = "`metadata` must be a URL like mysql://user:password@host:3306/database or postgresql://…"
 
 
-def connect(config: Config) -> metadata_store.MetadataStore:
+def connect(config: Config, anywhere: bool = False) -> metadata_store.MetadataStore:
     """Opens the store; its tables are made if it has none.
+
+    Args:
+      config: settings.
+      anywhere: for a root that was moved or copied since it was made too.
 
     Raises:
       ConfigError: the URL can't be used.
+      MovedRootError: the root does not stand where it was made.
       RuntimeError: the server can't be reached.
     """
+    store = _connect(config)
+    if not anywhere:
+        refuse_moved(config, store)
+    return store
+
+
+def _connect(config: Config) -> metadata_store.MetadataStore:
     connection = connection_config(config)
     if config.metadata is None:
         return metadata_store.MetadataStore(connection)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import filelock
 
 from pipeline.config import Config
-from pipeline.metadata_store.connection import connection_config
+from pipeline.config.root_address import RootAddress, at_home
+from pipeline.metadata_store.connection import connection_config, open_store
 from pipeline.metadata_store.database_lock import TakenError, UnreachableError, held
 
 
@@ -21,20 +22,25 @@ class StoreError(LockedError):
 
 
 @contextlib.contextmanager
-def exclusive(config: Config) -> Iterator[None]:
-    """Holds the root's lock, and the recommender's in a MySQL or PostgreSQL store.
+def exclusive(config: Config, anywhere: bool = False) -> Iterator[None]:
+    """Holds the root's lock, and the recommender's in a MySQL or PostgreSQL store. A new root gets its address.
 
     The first can't tell of a runner with another root; the second lives in the database server. Both go with the
     process, also after a kill. Commands that hold it call nothing that takes it again: it is not re-entrant.
 
+    Args:
+      config: settings.
+      anywhere: for a root that was moved or copied since it was made too; it keeps the address that it has.
+
     Raises:
-      LockedError: another process holds one of them, on whatever machine.
+      LockedError: another process holds one of them, on whatever machine; or the root can't be written to.
+      MovedRootError: the root does not stand where it was made.
       StoreError: the server can't be reached.
     """
-    config.root.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(config.root / "run.lock", timeout=0, mode=0o644)
     with contextlib.ExitStack() as stack:
         try:
+            config.root.mkdir(parents=True, exist_ok=True)
             stack.enter_context(lock)
             if config.metadata is not None:
                 stack.enter_context(held(config.name, connection_config(config)))
@@ -43,6 +49,11 @@ def exclusive(config: Config) -> Iterator[None]:
                 f"One run at a time may use a pipeline root. Received: {lock.lock_file} is held by another process. "
                 "Wait for it to end and run again."
             ) from None
+        except OSError as error:
+            raise LockedError(
+                f"`root` must be a folder that this user may write. Received: {config.root} ({error.strerror}). "
+                "Nothing was changed."
+            ) from None
         except TakenError as error:
             raise LockedError(
                 f"One run at a time may use a recommender's store. Received: `{config.name}` is held by "
@@ -50,4 +61,12 @@ def exclusive(config: Config) -> Iterator[None]:
             ) from None
         except UnreachableError as error:
             raise StoreError(f"`metadata` must name a server that answers. Received: {error}.") from None
+        if not anywhere:
+            _settle(config)
         yield
+
+
+def _settle(config: Config) -> None:
+    if at_home(config) and RootAddress.read(config.root) is None:
+        open_store(config)  # refuses a root of an earlier version that has moved
+        RootAddress.new(config.root).write(config.root)

@@ -6,28 +6,30 @@ It was written before the packages were laid out by concern.
 
 from __future__ import annotations
 
-import sqlite3
 import tarfile
 from pathlib import Path
 
 from pipeline.config import Config, load_config
+from pipeline.operations.adoption import carry_out, make_adoption
 
-RECORDED_AT = "/warmspan-recorded"
+RECORDED_AT = Path("/warmspan-recorded/run")
 VERSIONS = (2024050101, 2024050201, 2024050301)
 NEXT_DAY = "2024-05-04"
 _ARCHIVE = Path(__file__).with_suffix(".tar.xz")
-_ADDRESSES = (("Artifact", "uri"), ("ArtifactProperty", "string_value"), ("ExecutionProperty", "string_value"))
+
+
+def extract(folder: Path) -> Path:
+    """Puts the recorded folder where `folder` says, and no more; returns its settings file."""
+    with tarfile.open(_ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "warmspan.yaml"
 
 
 def unpack(folder: Path) -> Config:
-    """Puts the recorded folder where `folder` says, and its address in ML Metadata and in its files right."""
-    with tarfile.open(_ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    for path in [*folder.rglob("eval_config.json"), *folder.rglob("*.log")]:
-        path.write_text(path.read_text().replace(RECORDED_AT, str(folder)))
-    store = sqlite3.connect(folder / "run" / "metadata.sqlite")
-    with store:
-        for table, column in _ADDRESSES:
-            store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (RECORDED_AT, str(folder)))
-    store.close()
-    return load_config(folder / "warmspan.yaml")
+    """Puts the recorded folder where `folder` says, and makes it whole there as a user would."""
+    settings = extract(folder)
+    config = load_config(settings, anywhere=True)
+    planned = make_adoption(config)
+    assert planned is not None
+    carry_out(config, planned)
+    return load_config(settings)
