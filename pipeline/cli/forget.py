@@ -30,6 +30,7 @@ def forget(
     from pipeline.erasure.journal import JournalError
     from pipeline.erasure.pending import pending_lines, read_pending
     from pipeline.metadata_store.exclusive import LockedError
+    from pipeline.operations.accounting import DisagreementError
     from pipeline.operations.rollback import RollbackError
     from pipeline.spans import SpanNameError
 
@@ -48,7 +49,9 @@ def forget(
             clean = forget_rest(settings, say, ask)
         for line in pending_lines(read_pending(settings), settings):
             say(line)
-    except (ErasureError, SuppressionListError, JournalError, LockedError, RollbackError, SpanNameError) as error:
+    except (
+        DisagreementError, ErasureError, JournalError, LockedError, RollbackError, SpanNameError, SuppressionListError,
+    ) as error:  # fmt: skip
         stop(error)
     if not clean:
         sys.exit(1)

@@ -47,9 +47,13 @@ class Model(Section):
 
 
 class Gc(Section):
-    """What `warmspan gc` leaves beyond what is needed: the papers and logs of the last `keep_spans` spans."""
+    """What `warmspan gc` leaves beyond what is needed: the papers and logs of the last `keep_spans` spans.
+
+    What it removes lies in the trash for `trash_days`.
+    """
 
     keep_spans: int = pydantic.Field(default=30, ge=1)
+    trash_days: int = pydantic.Field(default=7, ge=0)
 
 
 class Beam(Section):

@@ -22,8 +22,10 @@ from pipeline.ledger.models import Model, model_lineage_in
 from pipeline.ledger.runs import run_id
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.accounting import check_accounted
 from pipeline.operations.garbage_collection import remove
 from pipeline.operations.rollback import SEEN_AFTER, Rollback, plan_without, take_back
+from pipeline.operations.trash import empty_trash
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming, delivered
 
@@ -64,6 +66,7 @@ def make_span_erasure(config: Config, name: str) -> SpanErasure:
         raise ErasureError(f"`--span` must be a span that was run. Received: {name}. `warmspan status` lists them.")
     going = _standing_on(records, span)
     again = tuple(sorted({record.span for record in going if record.span > span}))
+    check_accounted(config, store, records)
     there = read_deliveries(config)
     lost = [naming.format(later) for later in again if later not in there]
     if lost:
@@ -98,6 +101,7 @@ def finish(config: Config) -> None:
     for span in sorted(forgotten.spans):
         if not any(record.span == span and record.live and record.kind != _SCHEMA for record in records.all):
             continue
+        empty_trash(config)
         planned = _rollback(config, store, span)
         why = f"stands on {Naming(config.data.dated).format(span)}, which was forgotten"
         take_back(config, planned, {model.id: why for model in planned.revoke}, SEEN_AFTER)

@@ -32,7 +32,9 @@ from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, Pip
 from pipeline.ledger.models import LEARNED
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.accounting import check_accounted
 from pipeline.operations.garbage_collection import leftovers
+from pipeline.operations.trash import empty_trash
 from serving.bundle.erasure import AWAY, erase_in_bundle, mend_exchange
 from trainer.vocabulary import Vocabulary
 
@@ -81,6 +83,7 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
 
     Raises:
       ErasureError: an id is empty, or nothing has been run.
+      DisagreementError: the ledger and the disk disagree.
     """
     if not all(users):
         raise ErasureError("`--user` must be an id. Received: ''.")
@@ -89,6 +92,7 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
         raise ErasureError(f"A root must have been run before it can forget. Received: {config.root}, with no ledger.")
     ids = tuple(sorted({user.encode() for user in users}))
     matcher, records = IdMatcher.of(ids), read_artifacts(config, store)
+    check_accounted(config, store, records)
     rows, seen = _in_vocabularies(records, ids)
     times: set[int] = set()
     trained: set[int] = set()
@@ -153,7 +157,8 @@ def finish(config: Config) -> list[Path]:
     records = read_artifacts(config, store)
     stand_ins = _stand_ins(journal, forgotten)
     _bundles(config, store, records, journal, stand_ins)
-    for path in leftovers(config, records):
+    empty_trash(config)
+    for path in leftovers(config, store, records):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     clear_leftovers(config.serving_path)
     for record in records.of(_VOCABULARY):

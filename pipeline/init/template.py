@@ -144,6 +144,7 @@ COMMENTS = {
     "alerts.timeout": "seconds that either may take",
     "gc": "what `warmspan gc` leaves beyond what is needed (docs/housekeeping.md)",
     "gc.keep_spans": "spans whose decisions, verdicts, statistics and logs stay",
+    "gc.trash_days": "days for which what gc removed can be put back by `warmspan gc --restore`",
     "beam": "where Beam runs",
     "beam.args": "passed to Beam untouched; empty: in this process",
 }

@@ -120,17 +120,12 @@ class LedgerReader:
         return _artifacts(self._store.get_artifacts())
 
     def executions(self, context: int | None) -> list[Execution]:
-        stored = [] if context is None else self._store.get_executions_by_context(context)
-        return [
-            Execution(
-                execution.id,
-                execution.type.rpartition(".")[2],
-                execution.last_known_state,
-                (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
-                _plain(execution.custom_properties),
-            )
-            for execution in sorted(stored, key=lambda execution: execution.id)
-        ]
+        """What ran in a context."""
+        return [] if context is None else _executions(self._store.get_executions_by_context(context))
+
+    def executions_of_everybody(self) -> list[Execution]:
+        """Every execution in the store, also those of other pipelines."""
+        return _executions(self._store.get_executions())
 
     def attempts(self, run_id: str, node_id: str) -> list[Execution]:
         """The executions of one node in one run, by its id in the graph. Asks once more for each of the run's."""
@@ -168,6 +163,19 @@ def _artifacts(stored: Iterable[metadata_store_pb2.Artifact]) -> list[Artifact]:
     return [
         Artifact(artifact.id, artifact.type, artifact.uri, artifact.state, _plain(artifact.custom_properties))
         for artifact in sorted(stored, key=lambda artifact: artifact.id)
+    ]
+
+
+def _executions(stored: Iterable[metadata_store_pb2.Execution]) -> list[Execution]:
+    return [
+        Execution(
+            execution.id,
+            execution.type.rpartition(".")[2],
+            execution.last_known_state,
+            (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
+            _plain(execution.custom_properties),
+        )
+        for execution in sorted(stored, key=lambda execution: execution.id)
     ]
 
 

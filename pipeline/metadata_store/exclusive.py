@@ -67,6 +67,13 @@ def exclusive(config: Config, anywhere: bool = False) -> Iterator[None]:
 
 
 def _settle(config: Config) -> None:
-    if at_home(config) and RootAddress.read(config.root) is None:
-        open_store(config)  # refuses a root of an earlier version that has moved
+    """Refuses a root that stands elsewhere, or has lost its ledger; gives its address to one that has none."""
+    at_home(config)
+    store = open_store(config)  # refuses a root of an earlier version that has moved
+    if store is None and (of_runs := next(config.artifacts_path.glob("*/*/[0-9]*"), None)):
+        raise LockedError(
+            f"`root` must have its ledger beside its artifacts. Received: no {config.root / 'metadata.sqlite'}, but "
+            f"{of_runs}. Put the ledger back from a copy, or name an empty folder. Nothing was changed."
+        )
+    if RootAddress.read(config.root) is None:
         RootAddress.new(config.root).write(config.root)

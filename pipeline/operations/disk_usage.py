@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from pipeline.config import Config
 
-ARTIFACTS, SERVING, STORE, LOGS, OTHER = "artifacts", "serving", "store", "logs", "other"
+ARTIFACTS, SERVING, STORE, LOGS, TRASH, OTHER = "artifacts", "serving", "store", "logs", "trash", "other"
 _STORE_FILES = "metadata.sqlite"  # and its journals
 
 
@@ -25,6 +25,7 @@ class DiskUse:
       serving: TF Serving's folder, of all recommenders under this root.
       store: ML Metadata where it is SQLite; a server's data lies elsewhere and is not counted.
       logs: of runs, of trainings and TensorBoard's.
+      trash: what gc has thrown away and can be put back.
       other: whatever else is there, like results of backtests.
     """
 
@@ -32,13 +33,20 @@ class DiskUse:
     serving: int
     store: int
     logs: int
+    trash: int
     other: int
 
     @property
     def parts(self) -> dict[str, int]:
         """Name to bytes, the artifacts by node as `artifacts/<node>`; adds up to `total`."""
         nodes = {f"{ARTIFACTS}/{node}": size for node, size in sorted(self.artifacts.items())}
-        return {**nodes, SERVING: self.serving, STORE: self.store, LOGS: self.logs, OTHER: self.other}
+        return {**nodes, **self._others}
+
+    @property
+    def _others(self) -> dict[str, int]:
+        return {
+            SERVING: self.serving, STORE: self.store, LOGS: self.logs, TRASH: self.trash, OTHER: self.other,
+        }  # fmt: skip
 
     @property
     def total(self) -> int:
@@ -49,7 +57,7 @@ def disk_use(config: Config) -> DiskUse:
     """One walk over the root; what vanishes meanwhile, because a run goes on, is not counted."""
     seen: set[tuple[int, int]] = set()
     artifacts: dict[str, int] = {}
-    sizes = dict.fromkeys((SERVING, STORE, LOGS, OTHER), 0)
+    sizes = dict.fromkeys((SERVING, STORE, LOGS, TRASH, OTHER), 0)
     for entry in _entries(config.root):
         if entry.path == str(config.artifacts_path):
             for node in _entries(entry.path):
@@ -57,7 +65,7 @@ def disk_use(config: Config) -> DiskUse:
                     artifacts[node.name] = artifacts.get(node.name, 0) + size
         else:
             sizes[_kind(entry.name, config)] += _size(entry, seen)
-    return DiskUse(artifacts, sizes[SERVING], sizes[STORE], sizes[LOGS], sizes[OTHER])
+    return DiskUse(artifacts, sizes[SERVING], sizes[STORE], sizes[LOGS], sizes[TRASH], sizes[OTHER])
 
 
 def tree_bytes(path: str | Path) -> int:
@@ -80,7 +88,7 @@ def disk_lines(use: DiskUse) -> list[str]:
 def _kind(name: str, config: Config) -> str:
     if name.startswith(_STORE_FILES):
         return STORE
-    return {SERVING: SERVING, config.logs_path.name: LOGS}.get(name, OTHER)
+    return {SERVING: SERVING, config.logs_path.name: LOGS, TRASH: TRASH}.get(name, OTHER)
 
 
 def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:

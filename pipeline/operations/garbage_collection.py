@@ -1,8 +1,9 @@
 """Removes the artifacts that nothing needs, what killed attempts have left, and old logs.
 
-ML Metadata is told first: an artifact that is marked for deletion is chosen by no resolver and by no cache. Then its
-folder is renamed away and removed, and at last it is marked as deleted, as TFX does it. What is cut off in between is
-ended by the next gc. Executions and properties stay: the ledger is whole.
+Where the ledger and the disk disagree nothing is removed. ML Metadata is told first: an artifact that is marked for
+deletion is chosen by no resolver and by no cache. Then its folder moves into the trash, and at last it is marked as
+deleted, as TFX does it. What is cut off in between is ended by the next gc. Executions and properties stay: the ledger
+is whole.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from components.span_pusher.version_folder import clear_leftovers
 from pipeline.config import Config
 from pipeline.ledger.artifacts import MODEL, ArtifactRecord, PipelineArtifacts, read_artifacts
 from pipeline.ledger.models import model_lineage_in
-from pipeline.ledger.reader import DELETED, MARKED
+from pipeline.ledger.reader import DELETED, LIVE, MARKED
 from pipeline.ledger.runs import read_runs
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.accounting import check_accounted, killed, missing
 from pipeline.operations.disk_usage import tree_bytes
 from pipeline.operations.retention_policy import NeedError, needed, needed_models
+from pipeline.operations.trash import TrashFolder, expired, read_trash
 from pipeline.spans import Naming
 
 _REMOVED = ".removed"  # below the artifacts, what is on its way out
@@ -63,11 +66,13 @@ class Cleanup:
       rows: all artifacts, with what becomes of them.
       leftovers: folders and files of attempts that were killed, with their bytes.
       logs: logs of older spans, with their bytes.
+      trash: what earlier ones threw away `gc.trash_days` ago, with its bytes.
     """
 
     rows: tuple[Row, ...]
     leftovers: tuple[tuple[Path, int], ...]
     logs: tuple[tuple[Path, int], ...]
+    trash: tuple[tuple[TrashFolder, int], ...]
 
     @property
     def going(self) -> tuple[ArtifactRecord, ...]:
@@ -75,13 +80,13 @@ class Cleanup:
 
     @property
     def size(self) -> int:
-        """Bytes that it frees."""
+        """Bytes that are not needed."""
         artifacts = sum(row.size for row in self.rows if not row.kept)
-        return artifacts + sum(size for _, size in (*self.leftovers, *self.logs))
+        return artifacts + sum(size for _, size in (*self.leftovers, *self.logs, *self.trash))
 
     @property
     def empty(self) -> bool:
-        return not (self.going or self.leftovers or self.logs)
+        return not (self.going or self.leftovers or self.logs or self.trash)
 
 
 def make_cleanup(config: Config) -> Cleanup:
@@ -89,10 +94,11 @@ def make_cleanup(config: Config) -> Cleanup:
 
     Raises:
       GcError: what is needed can't be told.
+      DisagreementError: the ledger and the disk disagree.
     """
     store = open_store(config)
     if store is None:
-        return Cleanup((), (), ())
+        return Cleanup((), (), (), ())
     return _plan(config, store)
 
 
@@ -101,6 +107,7 @@ def carry_out(config: Config, planned: Cleanup) -> None:
 
     Raises:
       GcError: something has changed since it was planned.
+      DisagreementError: the ledger and the disk disagree.
       LockedError: a run is going on.
     """
     with exclusive(config):
@@ -110,15 +117,55 @@ def carry_out(config: Config, planned: Cleanup) -> None:
         now = _plan(config, store)
         if [record.id for record in now.going] != [record.id for record in planned.going]:
             raise GcError("The ledger or the served folder has changed since this was planned. Run the command again.")
-        remove(config, store, now.going)
-        for path, _ in (*now.leftovers, *now.logs):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        others = [path for path, _ in (*now.leftovers, *now.logs)]
+        thrown = {record.id: record.folder for record in now.going}
+        trash = TrashFolder.new(config.root, thrown, others) if thrown or others else None
+        if trash is not None:
+            _tell(store, thrown, MARKED)
+            for path in (*thrown.values(), *others):
+                if os.path.lexists(path):
+                    trash.take(path, config.root)
+            _tell(store, thrown, DELETED)
+        # With `gc.trash_days: 0` what was thrown away right now goes too.
+        for old in expired(config):
+            old.remove()
         clear_leftovers(config.serving_path)
 
 
+def restore(config: Config) -> list[TrashFolder]:
+    """Puts back all that lies in the trash; returns what that was. Cut off anywhere, the next one ends it.
+
+    Raises:
+      LockedError: a run is going on.
+    """
+    with exclusive(config):
+        store, folders = open_store(config), read_trash(config)
+        for trash in reversed(folders):
+            back = trash.give_back(config.root)
+            if store is not None:
+                _tell(store, back, LIVE)
+            trash.remove()
+        return folders
+
+
+def give_up_lost(config: Config) -> list[ArtifactRecord]:
+    """Tells the ledger that artifacts whose folders are missing are gone; returns them. Removes nothing.
+
+    Raises:
+      LockedError: a run is going on.
+    """
+    with exclusive(config):
+        store = open_store(config)
+        lost = [] if store is None else missing(read_artifacts(config, store))
+        if store is not None:
+            _tell(store, [record.id for record in lost], DELETED)
+        return lost
+
+
 def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[ArtifactRecord]) -> None:
-    """Removes the files of artifacts and tells ML Metadata. The caller holds the locks."""
-    _tell(store, going, MARKED)
+    """Removes the files of artifacts for good and tells ML Metadata. The caller holds the locks."""
+    ids = [record.id for record in going]
+    _tell(store, ids, MARKED)
     bin_ = config.artifacts_path / _REMOVED
     for record in going:
         if record.folder.exists():
@@ -127,7 +174,7 @@ def remove(config: Config, store: metadata_store.MetadataStore, going: Sequence[
             shutil.rmtree(away, ignore_errors=True)
             os.rename(record.folder, away)
     shutil.rmtree(bin_, ignore_errors=True)
-    _tell(store, going, DELETED)
+    _tell(store, ids, DELETED)
 
 
 def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str, str]]:
@@ -140,11 +187,15 @@ def describe(planned: Cleanup, config: Config) -> list[tuple[str, str, str, str,
     for name, paths in (("left by killed runs", planned.leftovers), ("logs", planned.logs)):
         if paths:
             rows.append((name, "", str(len(paths)), decimal(sum(size for _, size in paths)), "removed"))
+    if planned.trash:
+        size = decimal(sum(size for _, size in planned.trash))
+        rows.append(("trash", "", str(len(planned.trash)), size, "removed for good"))
     return rows
 
 
 def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
     records, lineage = read_artifacts(config, store), model_lineage_in(store, config.name)
+    check_accounted(config, store, records)
     runs = read_runs(config)
     try:
         reasons = needed(config, records, lineage, runs, needed_models(config, lineage))
@@ -159,20 +210,17 @@ def _plan(config: Config, store: metadata_store.MetadataStore) -> Cleanup:
         for (kind, why), grouped in groups.items()
     ]
     rows.sort(key=lambda row: (row.kind != MODEL, row.kind, row.kept, row.records[0].span, row.records[0].id))
-    left = tuple((path, tree_bytes(path)) for path in leftovers(config, records))
+    left = tuple((path, tree_bytes(path)) for path in leftovers(config, store, records))
     spans = sorted({run.span for run in runs})[-config.gc.keep_spans :]
     names = {Naming(config.data.dated).format(span) for span in spans}
-    return Cleanup(tuple(rows), left, tuple(old_logs(config, names)))
+    old = tuple((trash, tree_bytes(trash.folder)) for trash in expired(config))
+    return Cleanup(tuple(rows), left, tuple(old_logs(config, names)), old)
 
 
-def leftovers(config: Config, records: PipelineArtifacts) -> list[Path]:
+def leftovers(config: Config, store: metadata_store.MetadataStore, records: PipelineArtifacts) -> list[Path]:
     """Folders of executions that never came to their end, and files that were being written."""
-    known = records.folders | {record.folder for record in records.all if record.state == MARKED}
     paths = [path for path in (config.artifacts_path / _REMOVED,) if path.exists()]
-    for folder in sorted(config.artifacts_path.glob("*/*/*")):
-        of_node = re.fullmatch(r"\d+", folder.name) and folder.parent.parent.name != ".system"
-        if of_node and folder.is_dir() and folder not in known:
-            paths.append(folder)
+    paths += killed(config, store, records)
     for folder in sorted(config.artifacts_path.glob("*/.system/*/*")):
         if any(path.is_file() for path in folder.rglob("*")):
             paths.append(folder)
@@ -181,8 +229,8 @@ def leftovers(config: Config, records: PipelineArtifacts) -> list[Path]:
     return [*paths, *sorted(served.glob(".*.partial")), *sorted(served.glob(".*.removed"))]
 
 
-def _tell(store: metadata_store.MetadataStore, going: Iterable[ArtifactRecord], state: int) -> None:
-    artifacts = store.get_artifacts_by_id([record.id for record in going])
+def _tell(store: metadata_store.MetadataStore, ids: Iterable[int], state: int) -> None:
+    artifacts = store.get_artifacts_by_id(list(ids))
     for artifact in artifacts:
         artifact.state = state  # type: ignore[assignment]
     if artifacts:

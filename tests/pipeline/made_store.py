@@ -104,6 +104,12 @@ class MadeStore:
             made.append(self.day(f"2024-05-{day:02d}", made[-1] if made else None, **given))
         return made
 
+    def unfinished(self, node: str) -> int:
+        """An attempt at a node that was killed; returns its id."""
+        type_id = self.store.put_execution_type(mlmd.ExecutionType(name=f"components.of.{node}"))
+        killed = mlmd.Execution(type_id=type_id, last_known_state=mlmd.Execution.RUNNING)
+        return self.store.put_execution(killed, [], [self._pipeline])[0]
+
     def model(self, version: int) -> mlmd.Artifact:
         (artifact,) = self.store.get_artifacts_by_id([self._models[version]])
         return artifact

@@ -31,6 +31,7 @@ def test_every_byte_is_counted_under_the_name_of_what_it_is(tmp_path):
         "metadata.sqlite-journal": 7,
         "logs/runs/shop.2024-05-01.r01.log": 60,
         "backtest/results.json": 4,
+        "trash/20240501T000000000000/trash.json": 300,
         "run.lock": 0,
     }.items():
         write(root / name, size)
@@ -42,11 +43,12 @@ def test_every_byte_is_counted_under_the_name_of_what_it_is(tmp_path):
         "serving": 5_010,
         "store": 707,
         "logs": 60,
+        "trash": 300,
         "other": 4,
     }
-    assert use.total == sum(use.parts.values()) == 36_981 == tree_bytes(root)
-    inside = "artifacts 31.2 kB, serving 5.0 kB, store 707 bytes, logs 60 bytes, other 4 bytes"
-    assert disk_lines(use) == [f"disk      37.0 kB: {inside}"]
+    assert use.total == sum(use.parts.values()) == 37_281 == tree_bytes(root)
+    inside = "artifacts 31.2 kB, serving 5.0 kB, store 707 bytes, trash 300 bytes, logs 60 bytes, other 4 bytes"
+    assert disk_lines(use) == [f"disk      37.3 kB: {inside}"]
 
 
 def test_a_file_with_two_names_counts_once_and_links_are_not_followed(tmp_path):

@@ -115,7 +115,8 @@ def test_what_was_cut_off_is_ended_by_the_next(made: MadeStore) -> None:
 def test_leftovers_of_killed_runs_go_and_other_files_stay(made: MadeStore) -> None:
     made.chain(2)
     artifacts, root = made.config.artifacts_path, made.config.root
-    for name in ("SpanTransform/history/77", "Evaluator/.system/executor_execution/78"):
+    killed = made.unfinished("SpanTransform")
+    for name in (f"SpanTransform/history/{killed}", "Evaluator/.system/executor_execution/78"):
         (artifacts / name).mkdir(parents=True)
         (artifacts / name / "part").write_text("x")
     (root / ".tensorboard-abc").mkdir()
@@ -123,7 +124,7 @@ def test_leftovers_of_killed_runs_go_and_other_files_stay(made: MadeStore) -> No
     (artifacts / "SpanExampleGen" / "refused").mkdir(parents=True)
     (artifacts / "SpanExampleGen" / "refused" / "2024-05-02.csv").write_text("a person may look at this")
     clean(made.config)
-    assert not (artifacts / "SpanTransform" / "history" / "77").exists()
+    assert not (artifacts / "SpanTransform" / "history" / str(killed)).exists()
     assert not list((artifacts / "Evaluator" / ".system").rglob("part"))
     assert not (root / ".tensorboard-abc").exists()
     assert not (made.config.serving_path / ".2024050301.partial").exists()

@@ -17,7 +17,7 @@ from pipeline.metadata_store.connection import open_store
 from pipeline.operations.rollback import make_rollback
 from serving.bundle import check_bundle
 from tests.fault_injection import DONE, helper
-from tests.pipeline.killed_gc import clean
+from tests.pipeline.killed_gc import clean, restore
 from tests.pipeline.made_store import MadeStore
 
 ONE, TWO, THREE, FOUR = (2024050001 + 100 * day for day in range(1, 5))
@@ -71,3 +71,32 @@ def test_a_gc_killed_at_any_step_is_ended_by_the_next_and_never_takes_what_is_ne
     assert state(base) == ENDED
     assert number > 8
     assert MARKED in seen
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_restore_killed_at_any_step_is_ended_by_the_next_and_loses_nothing(made: MadeStore) -> None:
+    made.chain(4)
+    drop_old(made.config.serving_path, 1)
+    base, start = made.config.root.parent, made.config.root.parent.with_name("start")
+    before = state(base)
+    clean(str(base))
+    assert state(base) == ENDED
+    shutil.copytree(base, start)
+    with helper("tests.pipeline.killed_gc") as child:
+        for number in range(1, 1000):
+            shutil.rmtree(base)
+            shutil.copytree(start, base)
+            status = child.call("tests.pipeline.killed_gc:restore", str(base), kill_at=number)
+            if status != DONE:
+                assert status == -signal.SIGKILL
+                restore(str(base))
+            assert state(base) == before
+            for version in (ONE, TWO, THREE, FOUR):
+                check_bundle(
+                    made.config.artifacts_path / "IncrementalTrainer" / "model" / str(version) / "Format-Serving"
+                )
+            assert list((base / "run" / "trash").iterdir()) == []
+            if status == DONE:
+                break
+    assert number > 6
