@@ -34,6 +34,11 @@ ANOTHER_THING = {
     ("churn", "sample"),
     ("churn", "k"),
     ("cluster", "seed"),
+    ("SpanTrainer", "epochs"),
+    ("check_policy", "model"),
+    ("PolicyCase", "model"),
+    ("PolicyCase", "params"),
+    ("RecommenderCase", "params"),
 }
 
 

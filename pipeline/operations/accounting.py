@@ -13,10 +13,10 @@ from pipeline.ledger.artifacts import ArtifactRecord, PipelineArtifacts
 from pipeline.ledger.reader import MARKED, LedgerReader
 
 _SHOWN = 10
-_OF_MISSING = "Put back what is missing from a copy; `warmspan gc --lost` tells the ledger that what is not there is lost for good."
+_OF_MISSING = "Put back what is missing from a copy; `warmspan gc --lost` tells the ledger that it is lost for good."
 _OF_STRANGE = (
-    "A ledger from an older copy does not know the days since: put the newer one back. Folders that are not of this root "
-    "belong out of it."
+    "A ledger from an older copy does not know the days since: put the newer one back. Folders that are not of this "
+    "root belong out of it."
 )
 
 

@@ -92,10 +92,9 @@ def test_a_restore_killed_at_any_step_is_ended_by_the_next_and_loses_nothing(mad
                 assert status == -signal.SIGKILL
                 restore(str(base))
             assert state(base) == before
+            models = made.config.artifacts_path / "IncrementalTrainer" / "model"
             for version in (ONE, TWO, THREE, FOUR):
-                check_bundle(
-                    made.config.artifacts_path / "IncrementalTrainer" / "model" / str(version) / "Format-Serving"
-                )
+                check_bundle(models / str(version) / "Format-Serving")
             assert list((base / "run" / "trash").iterdir()) == []
             if status == DONE:
                 break

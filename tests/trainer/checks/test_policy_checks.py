@@ -11,6 +11,7 @@ import pytest
 from trainer.checks import CheckError, PolicyCase, check_policy, policy_checks
 from trainer.input_pipeline import Sequences
 from trainer.settings import Policy, ReplaySettings, Stability
+from trainer.stability.selection import reservoir
 from trainer.update import Update
 
 POLICY = Policy(epochs=1, batch_size=8, stability=Stability(replay=ReplaySettings(budget=8)))
@@ -52,7 +53,7 @@ def changes_on_an_empty_span(result, spans, case):
 
 
 def forgets_on_an_empty_span(result, spans, case):
-    return dataclasses.replace(result, memory=result.memory.resized(1)) if 2 in spans else result
+    return dataclasses.replace(result, memory=result.memory.resized(1, reservoir)) if 2 in spans else result
 
 
 def remembers_twice(result, spans, case):
