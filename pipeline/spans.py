@@ -1,14 +1,12 @@
-"""Span numbers, the days they stand for, and which spans have been delivered."""
+"""Span numbers, and the days they stand for."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import re
-from pathlib import Path
 
-EPOCH = datetime.date(1970, 1, 1)
-_TOKENS = {"{YYYY}": r"(?P<year>\d{4})", "{MM}": r"(?P<month>\d{2})", "{DD}": r"(?P<day>\d{2})"}
+from components.data_files import EPOCH
 
 
 class SpanNameError(ValueError):
@@ -49,47 +47,3 @@ class Naming:
                 "pipeline root to run it once more."
             )
         return int(f"{self.format(span).replace('-', '')}{revision:02d}")
-
-
-def delivered(path: Path, pattern: str) -> list[int]:
-    """Spans that have at least one file, in order.
-
-    Args:
-      path: folder that holds the spans.
-      pattern: as in `data.pattern`; where it names a version, a delivery without one counts too.
-    """
-    spans: set[int] = set()
-    for variant in {pattern, re.sub(r"[^/{}]*\{VERSION(:\d+)?\}[^/{}]*/", "", pattern)}:
-        expression = re.compile(_expression(variant))
-        for file in path.glob(re.sub(r"(\{[A-Z]+(:\d+)?\}|\*)+", "*", variant)):
-            match = expression.fullmatch(str(file.relative_to(path)))
-            if match is not None and file.is_file():
-                spans |= _span_of(match.groupdict())
-    return sorted(spans)
-
-
-def _span_of(parts: dict[str, str]) -> set[int]:
-    if "span" in parts:
-        return {int(parts["span"])}
-    try:
-        return {(datetime.date(int(parts["year"]), int(parts["month"]), int(parts["day"])) - EPOCH).days}
-    except ValueError:
-        return set()  # a folder like 2024-13-01 is no day
-
-
-def _expression(pattern: str) -> str:
-    parts: list[str] = []
-    for part in re.split(r"(\{[A-Z]+(?::\d+)?\}|\*)", pattern):
-        if part in _TOKENS:
-            # A date may be written twice, in the folder and in the file's name.
-            name = _TOKENS[part].split("<")[1].split(">")[0]
-            parts.append(f"(?P={name})" if any(f"<{name}>" in expression for expression in parts) else _TOKENS[part])
-        elif part.startswith("{SPAN"):
-            parts.append(r"(?P=span)" if any("<span>" in expression for expression in parts) else r"(?P<span>\d+)")
-        elif part.startswith("{VERSION"):
-            parts.append(
-                r"(?P=version)" if any("<version>" in expression for expression in parts) else r"(?P<version>\d+)"
-            )
-        else:
-            parts.append("[^/]*" if part == "*" else re.escape(part))
-    return "".join(parts)

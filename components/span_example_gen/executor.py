@@ -10,7 +10,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from google.protobuf import wrappers_pb2
 from tfx import types
 from tfx.components.example_gen import utils
 from tfx.components.util import examples_utils
@@ -22,11 +21,11 @@ from tfx.utils import proto_utils
 
 from components.span_example_gen.clean_fn import CleanFn
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.files import list_files, read_file, remove_tree, write_file
+from components.span_example_gen.files import list_files, read_file, remove_tree, with_rows, write_file
 from components.span_example_gen.readers.raw_batch import group_pieces
 from components.span_example_gen.readers.registry import reader_of
 from components.span_example_gen.refusal_message import explain
-from components.span_example_gen.settings import Settings
+from components.span_example_gen.settings import Settings, settings_in
 from components.span_example_gen.shards import read_rejects
 from components.span_example_gen.write_fn import WriteFn
 from components.span_example_gen.write_plan import SPLITS, VERDICT, IngestSummary, plan
@@ -77,7 +76,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples.set_string_custom_property("reject_reasons", json.dumps(verdict.reasons, sort_keys=True))
 
     def _write(self, exec_properties: dict[str, Any], uri: str, partial: str) -> IngestSummary:
-        settings = _settings(exec_properties)
+        settings = settings_in(exec_properties)
         span = int(exec_properties[utils.SPAN_PROPERTY_NAME])
         split = proto_utils.json_to_proto(
             exec_properties[standard_component_specs.INPUT_CONFIG_KEY], example_gen_pb2.Input()
@@ -86,7 +85,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         input_base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         files = list_files(input_base, split.pattern, versioned)
         plan_file, _ = reader_of(settings.format)
-        pieces = [piece for path, name in files for piece in plan_file(path, name, settings.columns)]
+        pieces = [piece for path, name in with_rows(files) for piece in plan_file(path, name, settings.columns)]
         shards = os.path.join(partial, "shards")
         for folder in (shards, *(_split_folder(partial, name) for name in SPLITS)):
             fileio.makedirs(folder)
@@ -131,15 +130,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             return super()._make_beam_pipeline()
         # Without arguments Beam's own default would first look for a binary to download.
         return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
-
-
-def _settings(exec_properties: dict[str, Any]) -> Settings:
-    custom_config = proto_utils.json_to_proto(
-        exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], example_gen_pb2.CustomConfig()
-    )
-    text = wrappers_pb2.StringValue()
-    custom_config.custom_config.Unpack(text)
-    return Settings.from_json(text.value)
 
 
 def _split_folder(uri: str, name: str) -> str:

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import uuid
 
 from tfx.dsl.io import fileio
 
+from components.data_files import matching
 from components.span_example_gen.errors import SpanError
 
 _VERSION_FOLDER = re.compile(r"^v\d+$")
 
 
 def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str, str]]:
-    """The files that match, in the order of their names: path, and name below `input_base`.
+    """The files that match a pattern of which only `*` is left, in the order of their names.
 
-    Names that start with `_` or `.` are not data (as in Hadoop, Spark and pyarrow.dataset) and are passed over.
+    Returns:
+      Of each the path, and the name below `input_base`. What is no data is passed over (see `components.data_files`).
 
     Raises:
       SpanError: no file matches, or a re-delivery lies beside the files of a pattern without a version.
     """
-    paths = []
-    for path in sorted(fileio.glob(os.path.join(input_base, pattern))):
-        name = os.path.basename(path.rstrip("/"))
-        if fileio.isdir(path):
-            if _VERSION_FOLDER.match(name) and not versioned:
-                raise SpanError(
-                    f"{os.path.dirname(path)} holds a re-delivery, the folder {name!r}, but `data.pattern` names no "
-                    "version and would leave it out. Write `v{VERSION}/` before the file name into `data.pattern`."
-                )
-        elif not name.startswith(("_", ".")):
-            paths.append((path, os.path.relpath(path, input_base)))
+    paths = [(os.path.join(input_base, name), name) for name in matching(input_base, pattern)]
+    if not versioned:
+        for folder in dict.fromkeys(os.path.dirname(path) for path, _ in paths):
+            for name in sorted(os.listdir(folder)):
+                if _VERSION_FOLDER.match(name) and os.path.isdir(os.path.join(folder, name)):
+                    raise SpanError(
+                        f"{folder} holds a re-delivery, the folder {name!r}, but `data.pattern` names no version and "
+                        "would leave it out. Write `v{VERSION}/` before the file name into `data.pattern`."
+                    )
     if not paths:
         raise SpanError(
             f"The span's folder must hold at least one file. Received: no file for {pattern!r} in {input_base}. "
             "Deliver the span, or correct `data.path` and `data.pattern`."
         )
     return paths
+
+
+def with_rows(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those that are not empty, zipped or not: a part without a row says nothing, and does not decide for the others.
+
+    Where all are empty they are all there, for their reader to say so.
+    """
+    return [(path, name) for path, name in files if not _is_empty(path)] or files
+
+
+def _is_empty(path: str) -> bool:
+    if os.path.getsize(path) == 0:
+        return True
+    if not path.endswith(".gz"):
+        return False
+    try:
+        with gzip.open(path) as stream:
+            return not stream.read(1)
+    except (OSError, EOFError):
+        return False  # damaged: its reader says so
 
 
 def write_file(path: str, data: bytes) -> None:

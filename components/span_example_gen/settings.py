@@ -8,6 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf import wrappers_pb2
+from tfx.proto import example_gen_pb2
+from tfx.types import standard_component_specs
+from tfx.utils import proto_utils
+
 from components.span_example_gen.errors import SpanError
 
 FORMATS = ("csv", "parquet", "jsonl", "tfrecord")
@@ -43,6 +48,7 @@ class Settings:
     dated: bool
     eval_fraction: float
     forgotten: str | None = None  # the file of those who must not come back
+    digests: str | None = None  # where digests of files are kept, which need not be read again
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -124,7 +130,18 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         dated="{YYYY}" in pattern,
         eval_fraction=eval_fraction,
         forgotten=data.get("forgotten"),
+        digests=data.get("digests"),
     )
+
+
+def settings_in(exec_properties: Mapping[str, Any]) -> Settings:
+    """The settings among a component's execution properties."""
+    custom_config = proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], example_gen_pb2.CustomConfig()
+    )
+    text = wrappers_pb2.StringValue()
+    custom_config.custom_config.Unpack(text)
+    return Settings.from_json(text.value)
 
 
 def _require_time_format(format: str | None) -> None:

@@ -14,7 +14,7 @@ from components.span_example_gen.checks import check
 from components.span_example_gen.dedup_and_split import EVAL, TRAIN, select
 from components.span_example_gen.driver import SpanInputProcessor
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.files import list_files
+from components.span_example_gen.files import list_files, with_rows
 from components.span_example_gen.hashing import hash_events
 from components.span_example_gen.readers.raw_batch import Kind
 from components.span_example_gen.readers.registry import reader_of
@@ -65,7 +65,7 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     window, forgotten = settings.window(span), SuppressionList.load(settings.forgotten)
     summary, lines = Summary(0), [_REJECTS_HEADER]
     batches, hashes = [], []
-    pieces = [piece for path, name in _files(config, span) for piece in plan(path, name, settings.columns)]
+    pieces = [piece for path, name in with_rows(_files(config, span)) for piece in plan(path, name, settings.columns)]
     for piece in pieces:
         for raw in read(piece, settings.columns):
             clean, rejects = check(raw, settings, window, forgotten)

@@ -105,6 +105,11 @@ class Config(Section):
         return self.root / "forgotten.json"
 
     @property
+    def digests_path(self) -> Path:
+        """Digests of the user's files, so that they are read once."""
+        return self.root / "digests.json"
+
+    @property
     def artifacts_path(self) -> Path:
         return self.root / "artifacts"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import metadata_store
 
+from components.data_files import data_files, spans_of
 from components.resolvers import FORGOTTEN
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
@@ -27,7 +28,7 @@ from pipeline.operations.garbage_collection import remove
 from pipeline.operations.rollback import SEEN_AFTER, Rollback, plan_without, take_back
 from pipeline.operations.trash import empty_trash
 from pipeline.planning.deliveries import read_deliveries
-from pipeline.spans import Naming, delivered
+from pipeline.spans import Naming
 
 _SCHEMA = "ImportSchemaGen/schema"  # of the settings, not of any day
 
@@ -75,7 +76,7 @@ def make_span_erasure(config: Config, name: str) -> SpanErasure:
             f"{', '.join(lost)}. Put them back into the data folder."
         )
     planned = _rollback(config, store, span)
-    own = [str(config.data.path)] if span in delivered(config.data.path, config.data.pattern) else []
+    own = [str(config.data.path)] if span in spans_of(data_files(config.data.path, config.data.pattern)) else []
     return SpanErasure(span, planned, tuple(going), again, tuple(own))
 
 

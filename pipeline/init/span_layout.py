@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from components.data_files import is_data_name
 from pipeline.init.errors import InitError
 
 Format = Literal["csv", "parquet", "jsonl", "tfrecord"]
@@ -27,7 +28,8 @@ MOST_FILES = 50_000
 
 # A date's parts may stand in folders of their own ("2024/05/03", "year=2024/month=05/day=03").
 _DATE = re.compile(
-    r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<a>\D{0,8})(?P<month>0[1-9]|1[0-2])(?P<b>\D{0,8})(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
+    r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<a>\D{0,8})(?P<month>0[1-9]|1[0-2]|(?<=\D)[1-9](?=\D))(?P<b>\D{0,8})"
+    r"(?P<day>0[1-9]|[12]\d|3[01]|(?<=\D)[1-9])(?!\d)"
 )
 _NUMBER = re.compile(r"(?P<name>[A-Za-z_.=-]*?)(?P<number>\d+)")
 _VERSION = re.compile(r"v\d+")
@@ -101,9 +103,8 @@ def _bases(path: Path) -> list[Path]:
 def _data_files(base: Path) -> list[Path]:
     files: list[Path] = []
     for folder, folders, names in os.walk(base):
-        # Hidden files and those with an underscore (_SUCCESS) are notes of the tools that wrote the others.
-        folders[:] = sorted(name for name in folders if name[0] not in "._")
-        files += [Path(folder, name) for name in sorted(names) if name[0] not in "._" and format_of(Path(name))]
+        folders[:] = sorted(filter(is_data_name, folders))
+        files += [Path(folder, name) for name in sorted(filter(is_data_name, names)) if format_of(Path(name))]
         if len(files) > MOST_FILES:
             break
     return files

@@ -28,8 +28,9 @@ class GraphParameters:
     """What each component is given.
 
     Attributes:
-      data: for `SpanExampleGen`, the section `data` as plain values, and under `forgotten` where it is written who must
-        not come back; also where nobody is yet, since it is read when a span is, and may have been written since.
+      data: for `SpanExampleGen`, the section `data` as plain values, under `forgotten` where it is written who must not
+        come back, also where nobody is yet, since it is read when a span is, and may have been written since; and under
+        `digests` where those of files are kept.
       transform, trainer, policy: for `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
@@ -63,7 +64,11 @@ class GraphParameters:
         except IndexSettingsError as error:
             raise ConfigError(str(error)) from None
         return cls(
-            data={**config.data.model_dump(mode="json"), "forgotten": str(config.suppression_list_path)},
+            data={
+                **config.data.model_dump(mode="json"),
+                "forgotten": str(config.suppression_list_path),
+                "digests": str(config.digests_path),
+            },
             transform=_transform(config),
             trainer=_trainer(config),
             policy=policy,

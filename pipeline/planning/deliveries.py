@@ -1,27 +1,42 @@
-"""What lies in the data folder for each span, as TFX will see it."""
+"""What lies in the data folder for each span, as ingestion will see it."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 from tfx.proto import example_gen_pb2, range_config_pb2
 
-from components.span_example_gen.driver import SpanInputProcessor
+from components.data_files import data_files, without_version
+from components.span_example_gen.driver import SpanInputProcessor, newest_delivery
+from components.span_example_gen.fingerprint import DigestCache, fingerprint
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.planning.differences import Delivery
-from pipeline.spans import delivered
 
 
 def read_deliveries(config: Config) -> dict[int, Delivery]:
-    """Every span that has files, in order, with its newest version and TFX's fingerprint of the files.
+    """Every span that has files, in order, with its newest version and the fingerprint of what is in them.
 
     Spans that were forgotten are left out: they count as never delivered.
     """
     forgotten = SuppressionList.load(config.suppression_list_path)
-    deliveries = delivered(config.data.path, config.data.pattern)
-    return {span: _delivery(config, span) for span in deliveries if forgotten is None or span not in forgotten.spans}
+    pattern, cache = config.data.pattern, DigestCache(config.digests_path)
+    deliveries = {}
+    every = sorted(data_files(config.data.path, pattern), key=lambda file: file.span)
+    for span, files in itertools.groupby(every, lambda file: file.span):
+        if forgotten is None or span not in forgotten.spans:
+            newest, version = newest_delivery(list(files))
+            deliveries[span] = Delivery(
+                None if without_version(pattern) == pattern else version,
+                fingerprint([(file.path, file.name) for file in newest], cache),
+                functools.partial(_by_times, config, span),
+            )
+    cache.save()
+    return deliveries
 
 
-def _delivery(config: Config, span: int) -> Delivery:
+def _by_times(config: Config, span: int) -> str:
     processor = SpanInputProcessor(
         str(config.data.path),
         [example_gen_pb2.Input.Split(name="span", pattern=config.data.pattern)],
@@ -29,5 +44,4 @@ def _delivery(config: Config, span: int) -> Delivery:
             static_range=range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
         ),
     )
-    _, version = processor.resolve_span_and_version()
-    return Delivery(version, processor.get_input_fingerprint(span, version) or "")
+    return processor.tfx_fingerprint()

@@ -91,13 +91,14 @@ def _overtaken(spans: Sequence[int], differences: Differences, naming: Naming) -
         what = "was delivered again" if span in differences.changed else "was delivered"
         after = named(differences.after(span), naming)
         lines.append(f"{naming.format(span)} {what} after later spans were run: {after}.")
-    return "\n".join(
-        [
-            *lines,
-            "Nothing was done. To bring it in, every day from it on must be run again, each under its next revision: "
-            f"`warmspan run --from {naming.format(spans[0])} --redo`. To leave late days out for good: `--allow-gaps`.",
-        ]
+    lines.append(
+        "Nothing was done. To bring it in, every day from it on must be run again, each under its next revision: "
+        f"`warmspan run --from {naming.format(spans[0])} --redo`. To leave late days out for good: `--allow-gaps`."
     )
+    if any(span in differences.changed for span in spans):
+        ahead = naming.format(differences.ahead[0]) if differences.ahead else "the next new span"
+        lines.append(f"To go on without what has changed: `warmspan run --from {ahead}`.")
+    return "\n".join(lines)
 
 
 def _refuse_gaps(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.spans import Naming, SpanNameError, delivered
+from components.data_files import data_files, spans_of
+from pipeline.spans import Naming, SpanNameError
 
 DAYS, NUMBERS = Naming(dated=True), Naming(dated=False)
 
@@ -63,4 +64,4 @@ def test_spans_are_the_folders_that_hold_files(tmp_path, pattern, files, spans):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "1970-01-09").mkdir()
-    assert delivered(tmp_path, pattern) == spans
+    assert spans_of(data_files(tmp_path, pattern)) == spans
