@@ -247,5 +247,5 @@ class _Reconciler:
     def _broken(self, span: int) -> str:
         run = self._differences.runs[span]
         if run.void:
-            return "Its run was cut off, and the model that it began with was taken back since"
-        return "Its run failed" if run.state == "failed" else "Its run was cut off"
+            return "Its run was killed, and the model that it began with was taken back since"
+        return "Its run failed" if run.state == "failed" else "Its run was killed"

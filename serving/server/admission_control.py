@@ -101,6 +101,9 @@ class AdmissionControl:
                 body = await request.read()
                 held.add(len(body) if announced is None else 0)
                 return body
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+                # curl waits a second for this before it sends a body of more than a MB.
+                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             reading = request.read() if announced is not None else self._read_chunks(request, held)
             return await asyncio.wait_for(reading, BODY_SECONDS)
         except web.HTTPRequestEntityTooLarge:

@@ -46,7 +46,7 @@ def test_spans_that_were_never_run_are_backfilled_in_order():
     assert reconcile([], files(4, 5), NUMBERS).steps == (Step(4, 1), Step(5, 1))
 
 
-@pytest.mark.parametrize(("state", "sentence"), [("failed", "Its run failed."), ("unfinished", "Its run was cut off.")])
+@pytest.mark.parametrize(("state", "sentence"), [("failed", "Its run failed."), ("unfinished", "Its run was killed.")])
 def test_a_run_that_did_not_end_is_tried_again_under_its_revision(state, sentence):
     reconciliation = reconcile([run(1), run(2, state, revision=3)], files(1, 2), NUMBERS)
     assert findings_of(reconciliation) == [("2", "retry", [2])]

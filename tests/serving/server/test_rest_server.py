@@ -258,3 +258,29 @@ def test_the_program_says_in_a_sentence_why_it_cannot_start(tmp_path: Path) -> N
     ran = subprocess.run([sys.executable, "-m", "serving", *flags], cwd=REPOSITORY, capture_output=True, text=True)
     assert ran.returncode == 1
     assert ran.stderr.startswith(f"{tmp_path / 'no.config'} must be a readable text file.")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_at_once(folder: Path, chunked: bool) -> None:
+    body = json.dumps({"instances": [1]}).encode()
+    sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    head = f"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{length}\r\n\r\n"
+    with RestServer({"slow": folder}) as server, socket.create_connection(("127.0.0.1", server.port), 30) as client:
+        for _ in range(2):  # on one connection
+            client.sendall(head.encode())
+            assert client.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.sendall(sent)
+            answer = client.recv(1 << 16)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"predictions": [1]}
+
+
+def test_a_body_that_is_too_large_is_not_asked_for(folder: Path) -> None:
+    head = "POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 999\r\n\r\n"
+    with (
+        RestServer({"slow": folder}, max_body_bytes=100) as server,
+        socket.create_connection(("127.0.0.1", server.port), 30) as client,
+    ):
+        client.sendall(head.encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
