@@ -107,26 +107,31 @@ def _in_order(
     return ""
 
 
-def _configs() -> dict[str, Path]:
-    """Settings files by the name of their recommender."""
+def _configs(problems: list[str]) -> dict[str, Path]:
+    """Settings files by the name of their recommender; what is wrong with others goes to `problems`."""
     given = os.environ.get("WARMSPAN_CONFIG", "")
     configs: dict[str, Path] = {}
     for pattern in filter(None, given.split(os.pathsep)):
         paths = sorted(glob.glob(pattern))
         if not paths:
-            raise ValueError(f"`WARMSPAN_CONFIG` must name files that exist. Received: {pattern!r}.")
+            problems.append(f"`WARMSPAN_CONFIG` must name files that exist. Received: {pattern!r}.")
         for path in map(Path, paths):
-            match = _NAME.search(path.read_text(encoding="utf-8"))
+            try:
+                match = _NAME.search(path.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"A settings file must be text that can be read. Received: {path} ({error}).")
+                continue
             if match is None:
-                raise ValueError(f"A settings file must have a line like `name: shop`. Received: none in {path}.")
-            if match[1] in configs:
-                raise ValueError(
+                problems.append(f"A settings file must have a line like `name: shop`. Received: none in {path}.")
+            elif match[1] in configs:
+                problems.append(
                     f"Each recommender must have a name of its own. Received: `{match[1]}` in {configs[match[1]]} and "
                     f"{path}."
                 )
-            configs[match[1]] = path.resolve()
-    if not configs:
-        raise ValueError(
+            else:
+                configs[match[1]] = path.resolve()
+    if not given:
+        problems.append(
             "`WARMSPAN_CONFIG` must name at least one settings file. Received: "
             f"{given!r}. Set it in the environment of Airflow's scheduler, DAG processor and workers."
         )
@@ -234,11 +239,36 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
     return dag
 
 
-for _name, _config in _configs().items():
-    _start = _date("WARMSPAN_START", _name)
-    if _start is None:
-        raise ValueError(
-            f"`WARMSPAN_START` or `WARMSPAN_START_{_name}` must be the date of the first span, like 2024-05-01. "
-            "Received: neither."
-        )
-    globals()[f"warmspan_{_name}"] = build(_name, _config, _start, _date("WARMSPAN_END", _name))
+def _build_all() -> dict[str, DAG]:
+    """The DAG of each recommender. One bad settings file takes its own away, and is the file's import error."""
+    problems: list[str] = []
+    dags = {}
+    for name, config in _configs(problems).items():
+        try:
+            start, end = _date("WARMSPAN_START", name), _date("WARMSPAN_END", name)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if start is None:
+            problems.append(
+                f"`WARMSPAN_START` or `WARMSPAN_START_{name}` must be the date of the first span, like 2024-05-01. "
+                "Received: neither."
+            )
+            continue
+        dags[f"warmspan_{name}"] = build(name, config, start, end)
+    if problems and not dags:
+        raise ValueError("\n".join(problems))
+    return {**dags, **({"warmspan_refused": _refused("\n".join(problems))} if problems else {})}
+
+
+def _refused(problems: str) -> DAG:
+    """A DAG that is never there: Airflow shows why it was refused, and keeps the file's others."""
+
+    class Refused(DAG):
+        def validate(self) -> None:
+            raise ValueError(problems)
+
+    return Refused(dag_id="warmspan_refused", schedule=None)
+
+
+globals().update(_build_all())

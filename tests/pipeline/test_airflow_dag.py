@@ -153,6 +153,26 @@ def test_bad_settings_are_an_import_error_with_a_sentence(airflow, tmp_path, env
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bad", "text", "environment", "sentence"),
+    [
+        ("bad.yaml", "root: run\n", {}, "must have a line like `name: shop`. Received: none in {}/bad.yaml"),
+        ("bad.yaml", b"\xff\xfe\x00", {}, "must be text that can be read. Received: {}/bad.yaml"),
+        ("shop2.yaml", "name: shop\n", {}, "must have a name of its own. Received: `shop`"),
+        ("films.yaml", "name: films\n", {"WARMSPAN_START_films": "May"}, "must be a date like 2024-05-01"),
+    ],
+)
+def test_one_bad_settings_file_takes_its_own_dag_away_alone(airflow, tmp_path, bad, text, environment, sentence):
+    settings(tmp_path, "shop")
+    (tmp_path / bad).write_bytes(text if isinstance(text, bytes) else text.encode())
+    shape = airflow("shape", WARMSPAN_CONFIG=f"{tmp_path}/*.yaml:{tmp_path}/nowhere/*.yaml", **environment)
+    assert set(shape["dags"]) == {"warmspan_shop"}
+    (error,) = shape["errors"]
+    assert sentence.replace("{}", str(tmp_path)) in error
+    assert "must name files that exist" in error
+
+
+@pytest.mark.slow
 def test_a_day_reaches_the_command_with_its_span_and_99_is_a_skip(airflow, tmp_path):
     config = settings(tmp_path, "shop")
     given = {"WARMSPAN_CONFIG": str(config), "WARMSPAN_CLI": str(stand_in(tmp_path))}
