@@ -18,6 +18,8 @@ from components.suppression_list import FORGOTTEN, SuppressionList
 
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
 OUTSIDE_SPAN, BAD_WEIGHT = "outside_span", "bad_weight"
+# What tools write for a value that is not there: pandas, Spark, SQL dumps, JSON by hand.
+NOTHING = ("", "null", "none", "nan", "\\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +133,12 @@ def _ids(raw: RawBatch, name: str) -> pa.Array:
 
 
 def _missing(ids: pa.Array) -> np.ndarray:
-    empty = pc.equal(pc.binary_length(ids), 0)
-    return pc.fill_null(pc.or_(empty, pc.utf8_is_space(ids)), True).to_numpy(zero_copy_only=False)
+    """Null, blank, or a word that stands for nothing, whatever its capitals and the space around it."""
+    missing = pc.fill_null(pc.utf8_is_space(ids), True).to_numpy(zero_copy_only=False).copy()
+    short = np.flatnonzero(pc.less_equal(pc.binary_length(ids), 8).fill_null(False).to_numpy(zero_copy_only=False))
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(ids.take(pa.array(short))))
+    missing[short] |= pc.is_in(words, value_set=pa.array(NOTHING)).to_numpy(zero_copy_only=False)
+    return missing
 
 
 def _weights(column: pa.Array, above: float | None) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ _LIKELY = (315_532_800_000, 4_102_444_800_000)
 
 _ADVICE = {
     MALFORMED: "Look whether the file was cut, or has quotes and commas that are not quoted.",
-    NO_KEY: "Look whether `data.columns.key` names the right column.",
-    NO_ITEM: "Look whether `data.columns.item` names the right column.",
+    NO_KEY: "Look whether `data.columns.key` names the right column; words like NULL stand for no id.",
+    NO_ITEM: "Look whether `data.columns.item` names the right column; words like NULL stand for no id.",
     NO_TIME: "Set `data.timestamp_unit` for numbers or `data.timestamp_format` for text.",
     OUTSIDE_SPAN: "Look whether the files lie in the right folder, and whether `data.span_hours` is right.",
     BAD_WEIGHT: "Look whether `data.columns.weight` names the right column, and at `data.weight_above`.",

@@ -33,7 +33,7 @@ ODD_IDS = [
     " spaced ",
     "x" * 10_000,
     "NA",
-    "null",
+    "nil",
 ]
 
 
