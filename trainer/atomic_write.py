@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ def atomic_write(path: str | Path, *, beside: Path | None = None, durable: bool 
       durable: wait for the disk, so that the file outlives the machine's power too.
     """
     path = Path(path)
-    beside = beside or path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if beside is None:
+        _clear_killed(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield beside
         if durable:
@@ -48,6 +51,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     yield beside
     shutil.rmtree(path, ignore_errors=True)
     beside.rename(path)
+
+
+def _clear_killed(path: Path) -> None:
+    """Removes what processes that were killed have left beside a file."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        pid = leftover.name.split(".")[-2]
+        if not pid.isdecimal():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+        except OSError:
+            continue  # somebody else's, and alive
 
 
 def sync(path: Path) -> None:

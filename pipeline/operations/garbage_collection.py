@@ -29,7 +29,7 @@ from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.accounting import check_accounted, killed, missing
 from pipeline.operations.disk_usage import tree_bytes
 from pipeline.operations.retention_policy import NeedError, needed, needed_models
-from pipeline.operations.trash import TrashFolder, expired, read_trash
+from pipeline.operations.trash import TrashFolder, clear_unlisted, expired, read_trash
 from pipeline.spans import Naming
 
 _REMOVED = ".removed"  # below the artifacts, what is on its way out
@@ -129,6 +129,7 @@ def carry_out(config: Config, planned: Cleanup) -> None:
         # With `gc.trash_days: 0` what was thrown away right now goes too.
         for old in expired(config):
             old.remove()
+        clear_unlisted(config)
         clear_leftovers(config.serving_path)
 
 
@@ -145,6 +146,7 @@ def restore(config: Config) -> list[TrashFolder]:
             if store is not None:
                 _tell(store, back, LIVE)
             trash.remove()
+        clear_unlisted(config)
         return folders
 
 

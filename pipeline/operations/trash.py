@@ -90,6 +90,14 @@ def empty_trash(config: Config) -> None:
     """Removes all of it for good."""
     for trash in read_trash(config):
         trash.remove()
+    clear_unlisted(config)
+
+
+def clear_unlisted(config: Config) -> None:
+    """Removes folders of the trash that were cut off before their list, or after it: nothing is in them."""
+    for folder in (config.root / TRASH).glob("*"):
+        if folder.is_dir() and all(path.name.endswith(".partial") for path in folder.iterdir()):
+            shutil.rmtree(folder)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -97,7 +97,8 @@ def test_the_user_overrules_and_the_ledger_says_so(tmp_path):
     first, second, third = sorted(read_deliveries(config))
     run(config, last=first)
     started = SpanRun(config, second, 1)
-    for node in started.nodes[: started.nodes.index("UpdateDecider")]:
+    nodes = started.graph.nodes
+    for node in nodes[: nodes.index("UpdateDecider")]:
         started.run_node(node)
     path = str(tmp_path / "warmspan.yaml")
 

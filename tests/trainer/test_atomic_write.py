@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,9 @@ OF_THEIR_OWN = {
     "components/span_example_gen/executor.py",
     "components/span_example_gen/files.py",
     "components/span_example_gen/write_fn.py",
+    "pipeline/operations/adoption.py",
     "pipeline/operations/garbage_collection.py",
+    "pipeline/operations/trash.py",
     "pipeline/erasure/learned_rows.py",
 }
 
@@ -52,6 +57,19 @@ def test_where_it_is_written_can_be_chosen(tmp_path):
         beside.write_text("new")
         assert beside == tmp_path / "elsewhere"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    path = tmp_path / "file[1].txt"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed, living = (tmp_path / f".file[1].txt.{pid}.partial" for pid in (ended.pid, os.getppid()))
+    another = tmp_path / f".file1.txt.{ended.pid}.partial"
+    for leftover in (killed, living, another):
+        leftover.write_text("half")
+    with atomic_write(path) as beside:
+        beside.write_text("new")
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, living.name, another.name}
 
 
 def test_the_folder_is_whole_or_as_it_was(tmp_path):

@@ -236,8 +236,7 @@ def test_an_adoption_killed_at_any_write_is_ended_by_the_next(shop, tmp_path):
             status = child.call("tests.pipeline.operations.test_adoption:adopt", str(base), kill_at=number)
             if status != DONE:
                 assert status == -signal.SIGKILL
-                with pytest.raises(MovedRootError):
-                    load_config(base / "warmspan.yaml")
+                # Either nobody can take it for whole, or it is: the address is the last that is written.
                 adopt(str(base))
             config = load_config(base / "warmspan.yaml")
             outcome = addresses(config), read_models_config(config.models_config_path), os.readlink(base / "run/newest")
