@@ -67,3 +67,49 @@ def test_every_tag_is_defined(tmp_path):
     tags = {tag for page in pages for plugin in ("scalars", "histograms", "text") for tag in page.of(plugin)}
     assert len(tags) > 40
     assert [tag for tag in tags if not any(re.fullmatch(expression, tag) for expression in documented())] == []
+
+
+def setting(name: str) -> object:
+    """The default of a dotted setting; raises KeyError for one that is none. Below a mapping every name may stand."""
+    from pipeline.config import Config
+    from pipeline.config.section import is_section, settings_in
+
+    annotation: object = Config
+    default: object = None
+    for part in name.split("."):
+        if not is_section(annotation):
+            return None
+        field = settings_in(annotation)[part]
+        annotation, default = field.annotation, field.get_default(call_default_factory=True)
+    return default
+
+
+SECTIONS = "data|split|vocabulary|history|model|update|gate|push|serving|policy|alerts|gc|beam"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_setting_that_a_page_names_is_one(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    for name in re.findall(rf"`((?:{SECTIONS})(?:\.[a-z_]+)+)", text):
+        if not name.endswith(".py"):
+            setting(name)
+
+
+def test_a_default_that_a_page_states_is_the_one_that_holds():
+    stated = [
+        (page.name, name, value)
+        for page in PAGES
+        for name, value in re.findall(rf"`((?:{SECTIONS})\.[a-z_.]+)`[^|`.]{{0,12}}\((\d[\d.]*)\)", page.read_text())
+    ]
+    assert len(stated) >= 3
+    assert [(page, name, value) for page, name, value in stated if float(value) != setting(name)] == []
+
+
+def test_the_servers_limits_in_its_page_are_those_that_hold():
+    from serving.server.admission_control import BODY_SECONDS, MAX_BODY_BYTES, MAX_HELD_BODIES
+
+    text = " ".join((ROOT / "docs" / "serving.md").read_text().split())
+    eight = {8: "eight"}[MAX_HELD_BODIES]
+    assert f"A body has at most {MAX_BODY_BYTES >> 20} MiB" in text
+    assert f"all bodies that are held at once have at most {eight} times that" in text
+    assert f"A body that does not arrive within {BODY_SECONDS:g} seconds is a 408" in text
