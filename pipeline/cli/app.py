@@ -30,9 +30,12 @@ def main() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         app()
-    except ValueError as error:
+    except Exception as error:
+        from pipeline.cli.disk_errors import disk_error
         from pipeline.config import ConfigError
 
-        if not isinstance(error, ConfigError):
+        if isinstance(error, ConfigError):
+            stop(error)  # a store that does not answer, a root that was moved, in whatever command
+        if (sentence := disk_error(error)) is None:
             raise
-        stop(error)  # a store that does not answer, in whatever command
+        stop(OSError(sentence))

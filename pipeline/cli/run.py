@@ -75,11 +75,12 @@ def run(
             say(line)
         return
     from pipeline.orchestration.daily_run import run_steps
+    from pipeline.orchestration.run_log import LogError
     from pipeline.orchestration.span_run import RunError
 
     try:
         run_steps(settings, steps, console, override_of(decide))
-    except RunError as error:
+    except (RunError, LogError) as error:
         stop(error)
     if waiting:
         from pipeline.orchestration.callbacks import default_callbacks
@@ -117,6 +118,7 @@ def run_node(
 
     settings = read_settings(config)
     from pipeline.orchestration import node_run
+    from pipeline.orchestration.run_log import LogError
     from pipeline.orchestration.span_run import RunError
     from pipeline.planning.run_plan import PlanError
     from pipeline.spans import SpanNameError
@@ -128,7 +130,7 @@ def run_node(
             seconds = f" in {result.seconds:.1f} s" if outcome == "ran" else ""
             why = f". {result.why}" if result.why else ""
             say(f"{result.name} {result.node}: {outcome}{seconds}{why}")
-    except (SpanNameError, PlanError, RunError, ValueError) as error:
+    except (SpanNameError, PlanError, RunError, LogError, ValueError) as error:
         stop(error)
     if outcome == "passed over":
         sys.exit(PASSED_OVER)
