@@ -165,7 +165,7 @@ def test_a_span_too_small_to_judge_is_owed_and_learned_with_the_next(tmp_path, t
     path = shop.data.path / DAYS[1] / "events.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:20]))
     spans = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
-    rows = run(shop, spans, "fine-tune", tmp_path / "run")
+    rows = run(shop, spans, "fine-tune", tmp_path / "fine-tune")
     assert [row.action for row in rows] == ["cold_start", "skip", "fine_tune"]
     assert rows[1].just_learned is not None, "tested when it was learned at last"
     assert trained_on == [[spans[0].number], [spans[1].number, spans[2].number]]
