@@ -29,7 +29,7 @@ def adopt(
             return
         what = "is a copy of" if planned.copied else "was made as"
         say(f"{settings.root} {what} {planned.address}.")
-        say(f"{'ledger':10}{planned.artifacts} artifacts, and the settings of the nodes that made them")
+        say(f"{'ledger':10}{planned.artifacts} artifacts")
         if planned.labels:
             say(f"{'labels':10}{settings.models_config_path}")
         for link in planned.links:

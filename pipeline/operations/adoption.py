@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from google.protobuf.message import Message
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
@@ -95,9 +94,8 @@ def carry_out(config: Config, planned: Adoption) -> None:
             text = config.models_config_path.read_text()
             with atomic_write(config.models_config_path, durable=True) as beside:
                 beside.write_text(paths.moved(text))
-        # One call is one transaction.
-        if executions := [execution for execution in _executions(config, store) if paths.move_in(execution)]:
-            store.put_executions(executions)
+        # One call is one transaction. What nodes were given is left as it was: it was so when they ran, and to write an
+        # execution anew would change the seconds that it took.
         if artifacts := [artifact for artifact in _artifacts(config, store) if paths.move_in(artifact)]:
             store.put_artifacts(artifacts)
         fresh = RootAddress.new(config.root)
@@ -121,19 +119,14 @@ class _Paths:
     def moved(self, text: str) -> str:
         return self._expression.sub(lambda match: str(self._new), text)
 
-    def move_in(self, message: metadata_store_pb2.Artifact | metadata_store_pb2.Execution) -> bool:
-        """Moves every path in an artifact or an execution; whether there was one."""
-        before = message.SerializeToString()
-        if isinstance(message, metadata_store_pb2.Artifact):
-            message.uri = self.moved(message.uri)
-        values: Sequence[metadata_store_pb2.Value | Message] = [
-            *message.properties.values(),
-            *message.custom_properties.values(),
-        ]
-        for value in values:
-            if isinstance(value, metadata_store_pb2.Value) and value.HasField("string_value"):
+    def move_in(self, artifact: metadata_store_pb2.Artifact) -> bool:
+        """Moves every path in what an artifact says; whether there was one."""
+        before = artifact.SerializeToString()
+        artifact.uri = self.moved(artifact.uri)
+        for value in (*artifact.properties.values(), *artifact.custom_properties.values()):
+            if value.HasField("string_value"):
                 value.string_value = self.moved(value.string_value)
-        return message.SerializeToString() != before
+        return artifact.SerializeToString() != before
 
 
 def _artifacts(config: Config, store: metadata_store.MetadataStore) -> Iterable[metadata_store_pb2.Artifact]:
@@ -142,13 +135,6 @@ def _artifacts(config: Config, store: metadata_store.MetadataStore) -> Iterable[
         return store.get_artifacts()
     context = store.get_context_by_type_and_name("pipeline", config.name)
     return [] if context is None else store.get_artifacts_by_context(context.id)
-
-
-def _executions(config: Config, store: metadata_store.MetadataStore) -> Iterable[metadata_store_pb2.Execution]:
-    if config.metadata is None:
-        return store.get_executions()
-    context = store.get_context_by_type_and_name("pipeline", config.name)
-    return [] if context is None else store.get_executions_by_context(context.id)
 
 
 def _links(root: Path, paths: _Paths) -> Iterator[Path]:

@@ -129,6 +129,14 @@ def test_a_moved_root_is_whole_again(moved):
     assert (code, "stands where it was made. Nothing to do." in output) == (0, True)
 
 
+def test_what_was_run_stays_as_it_was_to_the_second(shop, tmp_path):
+    before = read_ledger(shop)
+    shutil.move(tmp_path / "shop", tmp_path / "elsewhere")
+    settings = tmp_path / "elsewhere" / "warmspan.yaml"
+    assert warmspan(settings, "adopt", "--yes")[0] == 0
+    assert read_ledger(load_config(settings)) == before
+
+
 def test_a_copy_becomes_a_root_of_its_own_and_the_two_never_touch(shop, tmp_path):
     assign_label(shop, "stable")
     (shop.root / "newest").symlink_to(shop.serving_path / str(VERSIONS[-1]))
