@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -176,22 +177,27 @@ class RestServer:
         # Slow clients hold connections, not threads: allow as many as this process may have.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        done = threading.Event()
-        before = {
-            signal_number: signal.signal(signal_number, lambda *_: done.set())
-            for signal_number in (signal.SIGINT, signal.SIGTERM)
-        }
+        # Not an Event: a handler runs between any two steps of this thread, and would wait for the lock that it holds.
+        receiver, sender = socket.socketpair()
+        sender.setblocking(False)
+        ending = (signal.SIGINT, signal.SIGTERM)
+        before = {signal_number: signal.signal(signal_number, lambda *_: None) for signal_number in ending}
+        woken_before = signal.set_wakeup_fd(sender.fileno())
         try:
             self.start()
             # The interpreter is the server's alone here. What was loaded stays: a collection that walks through all of
             # TensorFlow's objects would stop every request for a third of a second.
             gc.collect()
             gc.freeze()
-            done.wait()
+            while receiver.recv(1)[0] not in ending:
+                pass
         finally:
             self.stop()
+            signal.set_wakeup_fd(woken_before)
             for signal_number, handler in before.items():
                 signal.signal(signal_number, handler)
+            sender.close()
+            receiver.close()
 
     def __enter__(self) -> RestServer:
         return self.start()

@@ -253,6 +253,26 @@ def test_a_signal_ends_the_program_cleanly(folder: Path, signal_sent: signal.Sig
     assert "Traceback" not in rest
 
 
+SIGNAL_AS_IT_BEGINS_TO_WAIT = """\
+import signal, sys, threading
+from serving.server.rest_server import RestServer
+
+def interrupt(frame, event, argument):
+    waits = event == "call" and frame.f_code is threading.Condition.wait.__code__
+    if waits or (event == "c_call" and getattr(argument, "__name__", "") == "recv"):
+        sys.setprofile(None)
+        signal.raise_signal(signal.SIGTERM)
+
+RestServer.start = lambda server: sys.setprofile(interrupt)
+RestServer({}).serve_forever()
+"""
+
+
+def test_a_signal_at_the_very_moment_of_waiting_is_not_lost() -> None:
+    command = [sys.executable, "-c", SIGNAL_AS_IT_BEGINS_TO_WAIT]
+    assert subprocess.run(command, cwd=REPOSITORY, timeout=60, check=False).returncode == 0
+
+
 def test_the_program_says_in_a_sentence_why_it_cannot_start(tmp_path: Path) -> None:
     flags = [f"--model_config_file={tmp_path / 'no.config'}"]
     ran = subprocess.run([sys.executable, "-m", "serving", *flags], cwd=REPOSITORY, capture_output=True, text=True)
