@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # TensorFlow reads these once, at its first import, and any test module may be the first to import it.
@@ -29,6 +30,15 @@ def seeds() -> None:
     np.random.seed(1)
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_left_in_the_repository() -> Iterator[None]:
+    """A command under test that writes to the folder it stands in would leave its file for the next commit."""
+    before = set(os.listdir(REPOSITORY))
+    yield
+    by_others = {".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "build", "demo", "run"}
+    assert set(os.listdir(REPOSITORY)) - before <= by_others
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,17 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         return re.sub(utils.VERSION_FULL_REGEX, "*", filled)
 
 
+def processor_of(base: str, pattern: str, span: int) -> SpanInputProcessor:
+    """The processor of one span, outside of any graph."""
+    return SpanInputProcessor(
+        base,
+        [example_gen_pb2.Input.Split(name="span", pattern=pattern)],
+        range_config_pb2.RangeConfig(
+            static_range=range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
+        ),
+    )
+
+
 def newest_delivery(files: Sequence[DataFile]) -> tuple[list[DataFile], int]:
     """The files of the newest version of a span, out of all of that span, and that version.
 

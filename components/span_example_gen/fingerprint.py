@@ -45,7 +45,8 @@ class DigestCache:
 
     def save(self) -> None:
         """Keeps what was read; a root that can't be written to is read again next time."""
-        if self._file is None or not self._changed:
+        # Who only looks makes no root.
+        if self._file is None or not self._changed or not Path(self._file).parent.is_dir():
             return
         with contextlib.suppress(OSError), atomic_write(self._file) as beside:
             beside.write_text(json.dumps({path: seen for path, seen in self._known.items() if os.path.exists(path)}))

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.span_example_gen.checks import check
 from components.span_example_gen.dedup_and_split import EVAL, TRAIN, select
-from components.span_example_gen.driver import SpanInputProcessor
+from components.span_example_gen.driver import processor_of
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files, with_rows
 from components.span_example_gen.hashing import hash_events
@@ -85,13 +84,7 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
 
 def _files(config: Config, span: int) -> list[tuple[str, str]]:
     base = str(config.data.path)
-    processor = SpanInputProcessor(
-        base,
-        [example_gen_pb2.Input.Split(name="span", pattern=config.data.pattern)],
-        range_config_pb2.RangeConfig(
-            static_range=range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
-        ),
-    )
+    processor = processor_of(base, config.data.pattern, span)
     _, version = processor.resolve_span_and_version()
     pattern = processor.get_pattern_for_span_version(config.data.pattern, span, version)
     return list_files(base, pattern, version is not None)

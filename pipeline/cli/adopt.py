@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop
+from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, DryRun, Yes, agreed, read_settings, say, stop
 
 app = typer.Typer()
 
@@ -14,8 +12,8 @@ app = typer.Typer()
 @app.command()
 def adopt(
     config: ConfigPath = DEFAULT_CONFIG,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Make a root whole that was moved, and a root of its own of one that was copied."""
     settings = read_settings(config, anywhere=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop
+from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, DryRun, Yes, agreed, read_settings, say, stop
 
 app = typer.Typer()
 
@@ -19,8 +19,8 @@ def forget(
     user: Annotated[list[str] | None, typer.Option(help="A user's id; give it again for several.")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with an id a line.")] = None,
     span: Annotated[str | None, typer.Option(help="A day, like 2024-05-03: all that it brought.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Erase users, or a day, from everything under the root, for good. Without either: end what is still to be done."""
     settings = read_settings(config)

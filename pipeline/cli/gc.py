@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop, table_console
+from pipeline.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    DryRun,
+    Yes,
+    agreed,
+    read_settings,
+    say,
+    stop,
+    table_console,
+)
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -17,8 +27,8 @@ app = typer.Typer()
 @app.command()
 def gc(
     config: ConfigPath = DEFAULT_CONFIG,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     restore: Annotated[bool, typer.Option("--restore", help="Put back what lies in the trash.")] = False,
     lost: Annotated[bool, typer.Option("--lost", help="Tell the ledger that missing artifacts are gone.")] = False,
 ) -> None:

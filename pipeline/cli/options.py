@@ -24,6 +24,8 @@ class Action(str, enum.Enum):
 
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Decide = Annotated[Action | None, typer.Option(help="Do this instead of what the policy decides.")]
 DEFAULT_CONFIG = Path("warmspan.yaml")
 _TABLE_WIDTH = 120

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, agreed, read_settings, say, stop
+from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, DryRun, Yes, agreed, read_settings, say, stop
 
 app = typer.Typer()
 
@@ -17,8 +17,8 @@ def rollback(
     to: Annotated[int | None, typer.Option(help="Go back to this version; every later one is revoked.")] = None,
     bad: Annotated[int | None, typer.Option(help="Revoke this version and all that descend from it.")] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "rolled back by hand",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     wait: Annotated[
         float | None,
         typer.Option(min=0, help="Seconds that servers get to see a label move before its version is removed; 15."),

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 
-from tfx.proto import example_gen_pb2, range_config_pb2
-
 from components.data_files import data_files, without_version
-from components.span_example_gen.driver import SpanInputProcessor, newest_delivery
+from components.span_example_gen.driver import newest_delivery, processor_of
 from components.span_example_gen.fingerprint import DigestCache, fingerprint
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
@@ -37,11 +35,4 @@ def read_deliveries(config: Config) -> dict[int, Delivery]:
 
 
 def _by_times(config: Config, span: int) -> str:
-    processor = SpanInputProcessor(
-        str(config.data.path),
-        [example_gen_pb2.Input.Split(name="span", pattern=config.data.pattern)],
-        range_config_pb2.RangeConfig(
-            static_range=range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
-        ),
-    )
-    return processor.tfx_fingerprint()
+    return processor_of(str(config.data.path), config.data.pattern, span).tfx_fingerprint()

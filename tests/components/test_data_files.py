@@ -142,6 +142,9 @@ def test_a_file_that_is_as_it_was_is_read_once(tmp_path, monkeypatch):
     cache = DigestCache(tmp_path / "run" / "digests.json")
     first = fingerprint(files, cache)
     cache.save()
+    assert not (tmp_path / "run").exists(), "a look makes no root"
+    (tmp_path / "run").mkdir()
+    cache.save()
     again = DigestCache(tmp_path / "run" / "digests.json")
     with monkeypatch.context() as patch:
         patch.setattr("builtins.open", None)
