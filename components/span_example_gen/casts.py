@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 
@@ -17,8 +19,20 @@ def cast_or_null(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def text_of(array: pa.Array) -> pa.Array:
-    """The values as strings, null where missing or not UTF-8. Numbers are written as they are, without loss."""
-    return array if pa.types.is_string(array.type) else cast_or_null(array, pa.string())
+    """The values as strings, null only where missing. Numbers are written as they are, without loss."""
+    if pa.types.is_string(array.type):
+        return array
+    text = cast_or_null(array, pa.string())
+    if text.null_count == array.null_count:
+        return text
+    # Of a type that Arrow does not write, or bytes that are not UTF-8.
+    return pa.array([_words(value) for value in array.to_pylist()], pa.string())
+
+
+def _words(value: Any) -> str | None:
+    if value is None:
+        return None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def shortened(value: str | None, limit: int = 1000) -> str:

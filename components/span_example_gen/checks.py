@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.span_example_gen.casts import cast_or_null, shortened, text_of
-from components.span_example_gen.errors import SpanError
-from components.span_example_gen.readers.raw_batch import RawBatch
+from components.span_example_gen.ids import read_ids
+from components.span_example_gen.readers.raw_batch import NESTED, RawBatch
 from components.span_example_gen.settings import Rule, Settings
+from components.span_example_gen.span_window import SpanWindow
 from components.span_example_gen.times import to_milliseconds
 from components.suppression_list import FORGOTTEN, SuppressionList
 
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
-OUTSIDE_SPAN, BAD_WEIGHT = "outside_span", "bad_weight"
-# What tools write for a value that is not there: pandas, Spark, SQL dumps, JSON by hand.
-NOTHING = ("", "null", "none", "nan", "\\n")
+BAD_KEY, BAD_ITEM, BAD_WEIGHT, BAD_CONTEXT = "bad_key", "bad_item", "bad_weight", "bad_context"
+NO_COLUMN = "no_column"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,40 +32,49 @@ class Reject:
 
 
 def check(
-    raw: RawBatch, settings: Settings, window: tuple[int, int] | None, forgotten: SuppressionList | None = None
+    raw: RawBatch, settings: Settings, window: SpanWindow | None, forgotten: SuppressionList | None = None
 ) -> tuple[pa.RecordBatch, list[Reject]]:
     """Splits rows into events and rejects. Of a row of somebody who is `forgotten` no value is kept.
 
     Returns:
       The events: `key`, `item` string, `timestamp` int64 (unix milliseconds), `weight` float32, then the context
       columns as binary (numbers as text); and the rejects in the order of the file.
-
-    Raises:
-      SpanError: ids are of a type that has no one way to be written.
     """
     n = len(raw.rows)
     marks = _Marks(n)
-    key, item = _ids(raw, settings.key), _ids(raw, settings.item)
+    ids = {name: read_ids(raw, name, settings.decimal_ids) for name in (settings.key, settings.item)}
     if forgotten is not None:
         # Before all other reasons, whose values may be the id.
-        marks.add(FORGOTTEN, settings.key, forgotten.among(key))
+        marks.add(FORGOTTEN, settings.key, forgotten.among(ids[settings.key].values))
+    for name in raw.absent & set(settings.columns):
+        marks.add(NO_COLUMN, name, np.ones(n, dtype=bool))
     for rule in settings.reject:
         marks.add(rule.reason, rule.column, _matches(raw.columns[rule.column], rule))
-    marks.add(NO_KEY, settings.key, _missing(key))
-    marks.add(NO_ITEM, settings.item, _missing(item))
+    for name, none, bad in ((settings.key, NO_KEY, BAD_KEY), (settings.item, NO_ITEM, BAD_ITEM)):
+        marks.add(none, name, ids[name].missing)
+        marks.add(bad, name, ids[name].unfit)
     millis, readable = to_milliseconds(
         raw.columns[settings.timestamp], settings.timestamp_unit, settings.timestamp_format
     )
-    marks.add(NO_TIME, settings.timestamp, ~readable)
+    marks.add(NO_TIME, settings.timestamp, ~readable | raw.not_scalar(settings.timestamp))
     if window is not None:
-        marks.add(OUTSIDE_SPAN, settings.timestamp, (millis < window[0]) | (millis >= window[1]))
+        for reason, outside in window.outside(millis, settings.late).items():
+            marks.add(reason, settings.timestamp, outside)
     weight = np.ones(n, dtype=np.float32)
     if settings.weight is not None:
         weight, usable = _weights(raw.columns[settings.weight], settings.weight_above)
-        marks.add(BAD_WEIGHT, settings.weight, ~usable)
+        marks.add(BAD_WEIGHT, settings.weight, ~usable | raw.not_scalar(settings.weight))
+    for name in settings.context:
+        marks.add(BAD_CONTEXT, name, raw.not_scalar(name, NESTED))
     context = {name: _context(raw.columns[name], settings.format) for name in settings.context}
     events = pa.RecordBatch.from_pydict(
-        {"key": key, "item": item, "timestamp": pa.array(millis), "weight": pa.array(weight), **context}
+        {
+            "key": ids[settings.key].values,
+            "item": ids[settings.item].values,
+            "timestamp": pa.array(millis),
+            "weight": pa.array(weight),
+            **context,
+        }
     )
     rejects = [
         Reject(row, MALFORMED, "" if forgotten is not None and forgotten.mentioned(text) else shortened(text))
@@ -75,6 +84,13 @@ def check(
         rejects += marks.rejects(raw)
         events = events.filter(pa.array(marks.clean))
     return events, sorted(rejects, key=lambda reject: reject.row)
+
+
+def no_events(settings: Settings) -> pa.RecordBatch:
+    """What `check` gives for a span on which nothing happened."""
+    fixed = [("key", pa.string()), ("item", pa.string()), ("timestamp", pa.int64()), ("weight", pa.float32())]
+    schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context)])
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 class _Marks:
@@ -119,26 +135,6 @@ def _matches(column: pa.Array, rule: Rule) -> np.ndarray:
     pattern = re.compile(rule.matches)
     hits = np.array([pattern.match(value) is not None for value in encoded.dictionary.to_pylist()], dtype=bool)
     return hits[encoded.indices.to_numpy(zero_copy_only=False)] if len(hits) else np.zeros(len(column), dtype=bool)
-
-
-def _ids(raw: RawBatch, name: str) -> pa.Array:
-    column = raw.columns[name]
-    kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
-        raise SpanError(
-            f"Column {name!r} holds ids, which must be strings or integers. Received: type {kind}. "
-            "Write the column as strings in your export: a number with a fraction has no one way to be written."
-        )
-    return text_of(column)
-
-
-def _missing(ids: pa.Array) -> np.ndarray:
-    """Null, blank, or a word that stands for nothing, whatever its capitals and the space around it."""
-    missing = pc.fill_null(pc.utf8_is_space(ids), True).to_numpy(zero_copy_only=False).copy()
-    short = np.flatnonzero(pc.less_equal(pc.binary_length(ids), 8).fill_null(False).to_numpy(zero_copy_only=False))
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(ids.take(pa.array(short))))
-    missing[short] |= pc.is_in(words, value_set=pa.array(NOTHING)).to_numpy(zero_copy_only=False)
-    return missing
 
 
 def _weights(column: pa.Array, above: float | None) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from components.span_example_gen.readers.raw_batch import FilePiece
 from components.span_example_gen.readers.registry import reader_of
 from components.span_example_gen.settings import Settings
 from components.span_example_gen.shards import SHARD_ROWS, Summary, reject_lines, write_shard
+from components.span_example_gen.span_window import SpanWindow
 from components.suppression_list import SuppressionList
 
 Task = tuple[int, tuple[FilePiece, ...]]
@@ -24,7 +25,7 @@ class CleanFn(beam.DoFn):
     """Reads a task's pieces and yields the summary of each shard written for it."""
 
     def __init__(
-        self, settings: Settings, window: tuple[int, int] | None, folder: str, forgotten: SuppressionList | None = None
+        self, settings: Settings, window: SpanWindow | None, folder: str, forgotten: SuppressionList | None = None
     ) -> None:
         self._settings, self._window, self._folder, self._forgotten = settings, window, folder, forgotten
 
@@ -46,6 +47,7 @@ class CleanFn(beam.DoFn):
             for raw in read(piece, self._settings.columns):
                 clean, problems = check(raw, self._settings, self._window, self._forgotten)
                 summary.read += len(raw.rows) + len(raw.malformed)
+                summary.see(raw.present, self._settings.columns)
                 summary.count(piece.name, problems)
                 summary.unite({name: raw.kinds.get(name, "bytes") for name in self._settings.context})
                 rejects.append(reject_lines(piece.name, problems))

@@ -15,7 +15,9 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from components.data_files import FIRST_DELIVERY, DataFile, data_files, without_version
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.fingerprint import DigestCache, fingerprint
+from components.span_example_gen.same_file import refuse_same_file
 from components.span_example_gen.settings import settings_in
+from components.span_example_gen.span_window import REJECT
 
 
 class SpanInputProcessor(input_processor.FileBasedInputProcessor):
@@ -30,6 +32,7 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
     ) -> None:
         super().__init__(input_base_uri, splits, range_config)
         self._digests = digests
+        self._earlier: list[DataFile] = []
         self._newest: list[DataFile] = []
 
     def resolve_span_and_version(self) -> tuple[int, int | None]:
@@ -44,13 +47,15 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
             raise SpanError(
                 f"`data.path` must be the folder of all spans. Received: {self._input_base_uri}, not there."
             )
-        files = [file for file in data_files(self._input_base_uri, pattern) if file.span == span]
+        every = data_files(self._input_base_uri, pattern)
+        files = [file for file in every if file.span == span]
         if not files:
             raise SpanError(
                 f"The span must have files. Received: none for {self._filled(pattern, span)!r} in "
                 f"{self._input_base_uri}. Deliver the span, or correct `data.path` and `data.pattern`."
             )
         self._newest, version = newest_delivery(files)
+        self._earlier = [file for file in every if file.span < span]
         return span, None if without_version(pattern) == pattern else version
 
     def get_pattern_for_span_version(self, pattern: str, span: int, version: int | None) -> str:
@@ -63,6 +68,12 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         whole = fingerprint([(file.path, file.name) for file in self._newest], cache)
         cache.save()
         return whole
+
+    def refuse_same_file(self, format: str) -> None:
+        """Raises SpanError where the span has a file of an earlier one (see `same_file`)."""
+        cache = DigestCache(self._digests)
+        refuse_same_file(self._newest, self._earlier, format, cache)
+        cache.save()
 
     def tfx_fingerprint(self) -> str:
         """That of earlier versions: count, bytes and times of change, by TFX; empty where it can't be told."""
@@ -120,6 +131,7 @@ class SpanDriver(driver.FileBasedDriver):
     """TFX's driver of file-based ExampleGens with the processor above."""
 
     _digests: str | None = None
+    _processor: SpanInputProcessor | None = None
 
     def resolve_exec_properties(
         self,
@@ -127,9 +139,17 @@ class SpanDriver(driver.FileBasedDriver):
         pipeline_info: data_types.PipelineInfo,
         component_info: data_types.ComponentInfo,
     ) -> dict[str, Any]:
-        """As TFX's; the fingerprint's cache is among the settings."""
-        self._digests = settings_in(exec_properties).digests
-        return super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
+        """As TFX's; the fingerprint's cache is among the settings.
+
+        Raises:
+          SpanError: the span can't be resolved, or has a file of an earlier one.
+        """
+        settings = settings_in(exec_properties)
+        self._digests = settings.digests
+        resolved = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
+        if settings.late == REJECT and self._processor is not None:
+            self._processor.refuse_same_file(settings.format)
+        return resolved
 
     def get_input_processor(
         self,
@@ -139,4 +159,5 @@ class SpanDriver(driver.FileBasedDriver):
     ) -> SpanInputProcessor:
         """The processor for these splits."""
         assert input_base_uri
-        return SpanInputProcessor(input_base_uri, splits, range_config, self._digests)
+        self._processor = SpanInputProcessor(input_base_uri, splits, range_config, self._digests)
+        return self._processor

@@ -23,10 +23,11 @@ from components.span_example_gen.clean_fn import CleanFn
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files, read_file, remove_tree, with_rows, write_file
 from components.span_example_gen.readers.raw_batch import group_pieces
-from components.span_example_gen.readers.registry import reader_of
+from components.span_example_gen.readers.registry import plan_files
 from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings, settings_in
 from components.span_example_gen.shards import read_rejects
+from components.span_example_gen.span_window import SpanWindow
 from components.span_example_gen.write_fn import WriteFn
 from components.span_example_gen.write_plan import SPLITS, VERDICT, IngestSummary, plan
 from components.suppression_list import SuppressionList
@@ -84,8 +85,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         versioned = exec_properties.get(utils.VERSION_PROPERTY_NAME) is not None
         input_base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         files = list_files(input_base, split.pattern, versioned)
-        plan_file, _ = reader_of(settings.format)
-        pieces = [piece for path, name in with_rows(files) for piece in plan_file(path, name, settings.columns)]
+        pieces = plan_files(settings.format, with_rows(files), settings.columns)
         shards = os.path.join(partial, "shards")
         for folder in (shards, *(_split_folder(partial, name) for name in SPLITS)):
             fileio.makedirs(folder)
@@ -109,9 +109,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             fileio.remove(refused_file)
         return verdict
 
-    def _run(
-        self, tasks: list[Any], settings: Settings, window: tuple[int, int] | None, shards: str, splits: str
-    ) -> None:
+    def _run(self, tasks: list[Any], settings: Settings, window: SpanWindow | None, shards: str, splits: str) -> None:
         forgotten = SuppressionList.load(settings.forgotten)
         with self._make_beam_pipeline() as pipeline:
             _ = (
@@ -120,7 +118,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "SpreadPieces" >> beam.Reshuffle()
                 | "Clean" >> beam.ParDo(CleanFn(settings, window, shards, forgotten))
                 | "Summaries" >> beam.combiners.ToList()
-                | "Plan" >> beam.FlatMap(plan, settings, shards)
+                | "Plan" >> beam.FlatMap(plan, settings, window, shards)
                 | "SpreadShards" >> beam.Reshuffle()
                 | "Write" >> beam.ParDo(WriteFn(shards, splits))
             )

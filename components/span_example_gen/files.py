@@ -42,11 +42,8 @@ def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str
 
 
 def with_rows(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those that are not empty, zipped or not: a part without a row says nothing, and does not decide for the others.
-
-    Where all are empty they are all there, for their reader to say so.
-    """
-    return [(path, name) for path, name in files if not _is_empty(path)] or files
+    """Those that are not empty, zipped or not: a part without a row says nothing, nor decides for the others."""
+    return [(path, name) for path, name in files if not _is_empty(path)]
 
 
 def _is_empty(path: str) -> bool:

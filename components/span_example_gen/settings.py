@@ -14,9 +14,12 @@ from tfx.types import standard_component_specs
 from tfx.utils import proto_utils
 
 from components.span_example_gen.errors import SpanError
+from components.span_example_gen.ids import WHOLE
+from components.span_example_gen.span_window import SpanWindow
 
 FORMATS = ("csv", "parquet", "jsonl", "tfrecord")
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+AUTO = "auto"  # of `span_hours`: as the pattern says
 EVENT_FEATURES = ("key", "item", "timestamp", "weight")
 
 
@@ -41,7 +44,9 @@ class Settings:
     format: str
     timestamp_unit: str
     timestamp_format: str | None
-    span_hours: float | None
+    span_hours: float | str | None
+    late: str
+    decimal_ids: str
     weight_above: float | None
     reject: tuple[Rule, ...]
     max_reject_fraction: float
@@ -56,13 +61,12 @@ class Settings:
         event = (self.key, self.item, self.timestamp, *((self.weight,) if self.weight else ()), *self.context)
         return tuple(dict.fromkeys(event + tuple(rule.column for rule in self.reject)))
 
-    def window(self, span: int) -> tuple[int, int] | None:
-        """`[start, end)` of the span in unix milliseconds, or None where events may have any time."""
-        if self.span_hours is None:
-            return None
-        length = round(self.span_hours * 3_600_000)
-        start = span * 86_400_000 if self.dated else round(span * self.span_hours * 3_600_000)
-        return start, start + length
+    def window(self, span: int) -> SpanWindow | None:
+        """The span's own time, or None where events may have any."""
+        hours = self.span_hours
+        if hours == AUTO:
+            hours = 24.0 if self.dated else None
+        return None if hours is None else SpanWindow.of(span, float(hours), self.dated)
 
     def label(self, span: int) -> str:
         """What a person calls the span: its date, or its number."""
@@ -124,6 +128,8 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         timestamp_unit=unit,
         timestamp_format=data.get("timestamp_format"),
         span_hours=data.get("span_hours"),
+        late=data["late"],
+        decimal_ids=data["decimal_ids"] or WHOLE,
         weight_above=data.get("weight_above"),
         reject=tuple(Rule(rule["column"], rule["matches"], rule["reason"]) for rule in data.get("reject") or ()),
         max_reject_fraction=most_rejects,

@@ -17,11 +17,21 @@ from components.span_example_gen.readers.raw_batch import Kind
 
 SHARD_ROWS = 262_144
 EXAMPLES_KEPT = 5
+NAMES_KEPT = 100
 
 
 @dataclasses.dataclass
 class Summary:
-    """What is known of a shard without opening it. `error` stands for a span that can't be read on."""
+    """What is known of a shard without opening it.
+
+    Attributes:
+      task, part: which.
+      events, read: rows that are events, and all.
+      reasons, examples: rejects by reason, and the first few of each.
+      kinds: what each context column holds.
+      present: columns that some record has.
+      error: stands for a span that can't be read on.
+    """
 
     task: int
     part: int = 0
@@ -30,6 +40,7 @@ class Summary:
     reasons: dict[str, int] = dataclasses.field(default_factory=dict)
     examples: dict[str, list[tuple[str, int, str]]] = dataclasses.field(default_factory=dict)
     kinds: dict[str, Kind] = dataclasses.field(default_factory=dict)
+    present: set[str] = dataclasses.field(default_factory=set)
     error: str = ""
 
     @property
@@ -42,6 +53,10 @@ class Summary:
             kept = self.examples.setdefault(reject.reason, [])
             if len(kept) < EXAMPLES_KEPT:
                 kept.append((file, reject.row, reject.value))
+
+    def see(self, names: Iterable[str], wanted: Sequence[str]) -> None:
+        """Keeps names of columns: the wanted ones, and of others the first few."""
+        self.present.update(names if len(self.present) < NAMES_KEPT else {*names} & {*wanted})
 
     def unite(self, kinds: dict[str, Kind]) -> None:
         self.kinds = united_kinds([self.kinds, kinds])

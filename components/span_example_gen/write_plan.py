@@ -9,11 +9,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from components.span_example_gen.checks import no_events
 from components.span_example_gen.dedup_and_split import DUPLICATE, EVAL, TRAIN, select
 from components.span_example_gen.files import write_file
 from components.span_example_gen.readers.raw_batch import Kind
+from components.span_example_gen.readers.required_columns import ColumnsError, require_columns
 from components.span_example_gen.settings import Settings
-from components.span_example_gen.shards import EXAMPLES_KEPT, Summary, read_index, united_kinds, write_choice
+from components.span_example_gen.shards import (
+    EXAMPLES_KEPT,
+    Summary,
+    read_index,
+    united_kinds,
+    write_choice,
+    write_shard,
+)
+from components.span_example_gen.span_window import SpanWindow
 from components.suppression_list import FORGOTTEN
 
 SPLITS = {"train": TRAIN, "eval": EVAL}
@@ -37,7 +47,8 @@ class IngestSummary:
         # Who was forgotten says nothing about the files.
         forgotten = self.reasons.get(FORGOTTEN, 0)
         read, rejects = self.read - forgotten, self.counts["rejects"] - forgotten
-        return self.counts["events"] == 0 or rejects > max_reject_fraction * read
+        # A span without a row is one on which nothing happened.
+        return self.read > 0 and (self.counts["events"] == 0 or rejects > max_reject_fraction * read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +60,20 @@ class WriteTask:
     kinds: dict[str, Kind]
 
 
-def plan(summaries: Sequence[Summary], settings: Settings, folder: str) -> Iterator[WriteTask]:
+def plan(
+    summaries: Sequence[Summary], settings: Settings, window: SpanWindow | None, folder: str
+) -> Iterator[WriteTask]:
     """Leaves the verdict in `folder` and yields what is to be written, nothing for a refused span."""
     summaries = sorted(summaries, key=lambda summary: (summary.task, summary.part))
     names = [summary.name for summary in summaries if not summary.error]
     verdict = IngestSummary(shards=names, read=sum(summary.read for summary in summaries))
     verdict.error = next((summary.error for summary in summaries if summary.error), "")
     _add_up(verdict, summaries)
+    if not verdict.error:
+        verdict.error = _missing_columns(summaries, settings)
     tasks: list[WriteTask] = []
     if not verdict.error and not verdict.refused(settings.max_reject_fraction):
-        tasks = _tasks(verdict, summaries, settings, folder)
+        tasks = _tasks(verdict, summaries, settings, window, folder)
     write_file(os.path.join(folder, VERDICT), json.dumps(dataclasses.asdict(verdict)).encode("utf-8"))
     yield from tasks
 
@@ -70,19 +85,42 @@ def _add_up(verdict: IngestSummary, summaries: Sequence[Summary]) -> None:
         for reason, examples in summary.examples.items():
             kept = verdict.examples.setdefault(reason, [])
             kept += examples[: EXAMPLES_KEPT - len(kept)]
-    events = sum(summary.events for summary in summaries)
-    verdict.counts = {"events": events, "rejects": sum(verdict.reasons.values())}
+    verdict.counts = {
+        "rows": verdict.read,
+        "events": sum(summary.events for summary in summaries),
+        "rejects": sum(verdict.reasons.values()),
+    }
 
 
-def _tasks(verdict: IngestSummary, summaries: Sequence[Summary], settings: Settings, folder: str) -> list[WriteTask]:
+def _missing_columns(summaries: Sequence[Summary], settings: Settings) -> str:
+    """A column that no record of the span has: the settings, and not the records, are wrong."""
+    present = set[str]().union(*(summary.present for summary in summaries))
+    if present and settings.format in ("jsonl", "tfrecord"):
+        try:
+            require_columns("The records of the span", settings.columns, sorted(present))
+        except ColumnsError as error:
+            return str(error)
+    return ""
+
+
+def _tasks(
+    verdict: IngestSummary, summaries: Sequence[Summary], settings: Settings, window: SpanWindow | None, folder: str
+) -> list[WriteTask]:
+    if not summaries:
+        summaries = [Summary(0)]
+        verdict.shards = [summaries[0].name]
+        write_shard(folder, summaries[0], [no_events(settings)], [np.zeros((0, 2), np.uint64)], "")
     hashes, times = read_index(folder, verdict.shards)
     choice = select(hashes, times, settings.eval_fraction)
     train, held_out = (int((choice == side).sum()) for side in (TRAIN, EVAL))
+    kept = times[choice != DUPLICATE]
     verdict.counts |= {
         "events": train + held_out,
         "train_events": train,
         "eval_events": held_out,
         "duplicates": int((choice == DUPLICATE).sum()),
+        "late": 0 if window is None else int(window.late(kept).sum()),
+        "early": 0 if window is None else int(window.early(kept).sum()),
     }
     kinds = {**KINDS, **united_kinds([summary.kinds for summary in summaries])}
     parts = np.split(choice, np.cumsum([summary.events for summary in summaries])[:-1])

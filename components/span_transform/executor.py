@@ -19,6 +19,7 @@ from tfx.types import artifact_utils
 from components.span_transform import events as events_lib
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
+from components.span_transform.known_events import without_known
 from components.span_transform.settings import Settings
 from trainer.vocabulary import read_header
 
@@ -97,7 +98,7 @@ def transform(
         pipeline
         | "Inputs" >> beam.Create(tasks)
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(_Read(shards)).with_outputs(_COUNTED, main="parts")
+        | "Read" >> beam.ParDo(_Read(shards, folders.yesterday_history)).with_outputs(_COUNTED, main="parts")
     )
     grown = (
         pipeline
@@ -125,15 +126,20 @@ class _Task:
 class _Read(beam.DoFn):
     """A file to the shards its events belong to, and to the counts of what is trained on today."""
 
-    def __init__(self, shards: int):
-        self._shards = shards
+    def __init__(self, shards: int, history: str | None):
+        self._shards, self._history = shards, history
+        self._until = None if history is None else history_lib.counts_in(history).until
 
     def process(self, task: _Task) -> Iterator[Any]:
         if task.split is None:
             counted = vocabulary_growth.count_released(history_lib.read_held_out(task.path))
             yield beam.pvalue.TaggedOutput(_COUNTED, _pack(counted))
             return
-        events = events_lib.read_events(task.path)
+        events, known = events_lib.read_events(task.path), 0
+        if self._history is not None and self._until is not None:
+            events, known = without_known(events, self._history, self._until)
+        if known:
+            yield 0, known
         if task.split == TRAIN:
             yield beam.pvalue.TaggedOutput(_COUNTED, _pack(vocabulary_growth.count_train(events, task.number)))
         for number, part in events_lib.partition(events, self._shards).items():
@@ -160,7 +166,7 @@ class _TransformShard(beam.DoFn):
         self._shards, self._span, self._folders, self._settings = shards, span, folders, settings
         self._vocabularies: tuple[vocabulary_growth.Vocabularies, vocabulary_growth.Vocabularies] | None = None
 
-    def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | None]], grown: bool) -> None:
+    def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | int | None]], grown: bool) -> None:
         number, parts = element
         if self._vocabularies is None:
             folders, oov_rows = self._folders, self._settings.oov_rows
@@ -169,13 +175,15 @@ class _TransformShard(beam.DoFn):
                 vocabulary_growth.Vocabularies.load(folders.yesterday_vocabulary, oov_rows),
             )
         today, yesterday = self._vocabularies
-        in_order = sorted(part for part in parts if part is not None)
+        every = list(parts)
+        in_order = sorted(part for part in every if isinstance(part, tuple))
+        known = sum(part for part in every if isinstance(part, int))
         train, held_out = (
             events_lib.concat([events_lib.from_bytes(data) for name, _, data in in_order if name == split])
             for split in (TRAIN, EVAL)
         )
         shard.transform_shard(
-            train, held_out, number, self._shards, self._span, self._folders, self._settings, today, yesterday
+            train, held_out, number, self._shards, self._span, self._folders, self._settings, today, yesterday, known
         )
 
 
@@ -243,6 +251,7 @@ def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Fold
     properties = {
         "sequences": {
             "new_events": counts.new_events,
+            "known_events": counts.known,
             "new_items": items - items_before,
             "new_keys": keys - keys_before,
             "sequences": counts.sequences,

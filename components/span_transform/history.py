@@ -40,24 +40,37 @@ _PARQUET: dict[str, Any] = {
 }
 
 
+_NEVER = -(2**62)
+
+
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What one shard did: kept with its history, so that it survives whatever ran the shard."""
+    """What one shard did: kept with its history, so that it survives whatever ran the shard.
+
+    Attributes:
+      span: the day's.
+      new_events, held_out, sequences: what is trained on, and held out.
+      known: events of the day that an earlier span had brought.
+      keys, events: what the history keeps.
+      until: the latest time of these, in unix milliseconds.
+    """
 
     span: int
     new_events: int = 0
     held_out: int = 0
     sequences: int = 0
+    known: int = 0
     keys: int = 0
     events: int = 0
+    until: int = _NEVER
 
     def __add__(self, other: Counts) -> Counts:
         added = {
             field.name: getattr(self, field.name) + getattr(other, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "span"
+            if field.name not in ("span", "until")
         }
-        return dataclasses.replace(self, **added)
+        return dataclasses.replace(self, **added, until=max(self.until, other.until))
 
 
 def shard_name(shard: int, shards: int) -> str:
@@ -89,7 +102,8 @@ def counts_in(folder: str | Path) -> Counts:
 
 def counts_of(path: str | Path) -> Counts:
     """The counts of one shard file."""
-    kept = pq.read_metadata(path).metadata
+    # An earlier version did not say until when its events are.
+    kept = {b"known": b"0", b"until": str(-_NEVER).encode(), **pq.read_metadata(path).metadata}
     return Counts(**{field.name: int(kept[field.name.encode()]) for field in dataclasses.fields(Counts)})
 
 
@@ -139,6 +153,12 @@ def write_shard(path: str | Path, tables: list[pa.Table], counts: Counts) -> Non
 
 def _conform(table: pa.Table) -> pa.Table:
     return table.replace_schema_metadata(None) if table.schema.equals(SCHEMA) else table.cast(SCHEMA)
+
+
+def latest(timestamps: pa.ChunkedArray) -> int:
+    """The latest of all times in the lists of a column."""
+    last = pc.max(pc.list_flatten(timestamps)).as_py()
+    return _NEVER if last is None else int(last)
 
 
 def lengths(lists: pa.ChunkedArray) -> np.ndarray:

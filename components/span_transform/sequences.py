@@ -1,8 +1,10 @@
 """The heart of the transform: one key's events in order, and what is cut from them.
 
-A key's events stand in four phases, one after the other: *trained* (yesterday's history), *released* (held out
-yesterday, trained on today), *train* (today's train part) and *held out* (today's eval part). New positions are those
-of the second and third phase. All keys of a shard lie behind one another in flat arrays, and every result is a set of
+A key's events are of four phases: *trained* (yesterday's history), *released* (held out yesterday, trained on today),
+*train* (today's train part) and *held out* (today's eval part). They stand in the order of their times, whatever day
+brought them, but for those held out, which are last; of one time in the order of the phases. New positions are those of
+the second and third phase: a run of them behind the trained ones, or several runs between, where a day brought events
+from before what was trained on. All keys of a shard lie behind one another in flat arrays, and every result is a set of
 slices of them.
 """
 
@@ -29,7 +31,7 @@ class Timelines:
     Attributes:
       keys: `[k]` binary.
       starts: `[k + 1]`, where each key's events start in the flat arrays.
-      phases: `[k, 4]`, how many events a key has in each phase.
+      phases: `[n]` int64, the phase of each event.
       items: `[n]` dictionary of binary, the items of all keys, each key's in order.
       timestamps: `[n]` int64.
       weights: `[n]` float32.
@@ -90,65 +92,86 @@ def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timeli
             of_held * 4 + HELD_OUT,
         ]
     )
-    order = pa.array(np.argsort(group, kind="stable"))
-    phases = np.bincount(group, minlength=4 * len(keys)).reshape(-1, 4).astype(np.int64)
+    phases = group % 4
 
     def flat(kept_name: str, name: str) -> pa.Array:
         chunks = [*pc.list_flatten(old[kept_name]).chunks, *train[name].chunks, *held_out[name].chunks]
         return _one(pa.chunked_array(chunks, train.schema.field(name).type))
 
+    timestamps = flat("timestamps", "timestamp")
+    # The sort is stable: within a phase events stand in their order already.
+    in_order = np.lexsort([phases, timestamps.to_numpy(), phases == HELD_OUT, group // 4])
+    order = pa.array(in_order)
     timelines = Timelines(
         keys=keys,
-        starts=_offsets(phases.sum(axis=1)),
-        phases=phases,
+        starts=_offsets(np.bincount(group // 4, minlength=len(keys))),
+        phases=phases[in_order],
         items=flat("items", "item").dictionary_encode().take(order),
-        timestamps=flat("timestamps", "timestamp").take(order),
+        timestamps=timestamps.take(order),
         weights=flat("weights", "weight").take(order),
     )
     return timelines, untouched
 
 
 def cut_sequences(timelines: Timelines, length: int) -> Cuts:
-    """One slice a key with new events, of at most `length` events; several when more than `length` are new.
+    """One slice a run of new events, of at most `length` events; several where more than `length` are new.
 
     Of several, the first starts with up to half of `length` events of context where there are as many, and each
     further one with half, so that no new event but a key's very first goes without a past when `length` allows it.
     """
-    old = timelines.phases[:, TRAINED]
-    new = timelines.phases[:, RELEASED] + timelines.phases[:, TRAIN]
+    runs = _runs_of_new(timelines)
+    old = runs.begin - timelines.starts[runs.key]
+    new = runs.end - runs.begin
     context = length // 2
     first = np.where(new <= length, new, length - np.minimum(old, context))
     step = length - context
-    pieces = np.where(new > 0, 1 - (first - new) // step, 0)
+    pieces = 1 - (first - new) // step
 
-    key = np.repeat(np.arange(len(old)), pieces)
-    number = np.arange(len(key)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    new_begin = old[key] + np.where(number > 0, first[key] + (number - 1) * step, 0)
-    new_end = np.minimum(old[key] + new[key], old[key] + first[key] + number * step)
-    begin = np.maximum(0, new_end - length)
-    today = old[key] + timelines.phases[key, RELEASED]
+    run = np.repeat(np.arange(len(new)), pieces)
+    number = np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    new_begin = runs.begin[run] + np.where(number > 0, first[run] + (number - 1) * step, 0)
+    new_end = np.minimum(runs.end[run], runs.begin[run] + first[run] + number * step)
+    begin = np.maximum(timelines.starts[runs.key[run]], new_end - length)
     return Cuts(
-        key=key,
-        begin=timelines.starts[key] + begin,
-        end=timelines.starts[key] + new_end,
+        key=runs.key[run],
+        begin=begin,
+        end=new_end,
         first_new=new_begin - begin,
-        first_today=np.clip(today, new_begin, new_end) - begin,
+        first_today=np.clip(runs.today[run], new_begin, new_end) - begin,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Runs:
+    """New events without another between: their key, `[begin, end)` and the first of today, in the flat arrays."""
+
+    key: Integers
+    begin: Integers
+    end: Integers
+    today: Integers
+
+
+def _runs_of_new(timelines: Timelines) -> _Runs:
+    new = np.isin(timelines.phases, (RELEASED, TRAIN))
+    of_key = _keys_of_events(timelines)
+    follows = np.concatenate([[False], new[:-1] & new[1:] & (of_key[:-1] == of_key[1:])])[: len(new)]
+    begin = np.flatnonzero(new & ~follows)
+    end = begin + np.diff(np.concatenate([np.flatnonzero(~follows[new]), [new.sum()]]))
+    today = np.concatenate([np.flatnonzero(timelines.phases == TRAIN), [len(new)]])
+    return _Runs(of_key[begin], begin, end, today[np.searchsorted(today, begin)])
 
 
 def cut_held_out(timelines: Timelines, length: int) -> Cuts:
     """One slice a held-out event: the up to `length` events before it. The event itself stands at `end`."""
-    held = timelines.phases[:, HELD_OUT]
-    key = np.repeat(np.arange(len(held)), held)
-    number = np.arange(len(key)) - np.repeat(np.cumsum(held) - held, held)
-    end = timelines.starts[key + 1] - held[key] + number
+    end = np.flatnonzero(timelines.phases == HELD_OUT)
+    key = _keys_of_events(timelines)[end]
     begin = np.maximum(timelines.starts[key], end - length)
     return Cuts(key=key, begin=begin, end=end, first_new=end - begin, first_today=end - begin)
 
 
 def cut_history(timelines: Timelines, length: int) -> pa.Table:
     """The keys' new history: the last `length` events that are trained on, and all that are held out."""
-    held = timelines.phases[:, HELD_OUT]
+    held = np.bincount(_keys_of_events(timelines)[timelines.phases == HELD_OUT], minlength=len(timelines.keys))
     end = timelines.starts[1:]
     begin = np.maximum(timelines.starts[:-1], end - held - length)
     offsets = pa.array(_offsets(end - begin).astype(np.int32))
@@ -168,6 +191,11 @@ def spread(begin: Integers, end: Integers) -> Integers:
     """All indices of the slices `[begin, end)`, one slice after the other."""
     sizes = end - begin
     return np.arange(sizes.sum()) + np.repeat(begin - (np.cumsum(sizes) - sizes), sizes)
+
+
+def _keys_of_events(timelines: Timelines) -> Integers:
+    """`[n]`, the index of each event's key."""
+    return np.repeat(np.arange(len(timelines.keys)), np.diff(timelines.starts))
 
 
 def _by_time(events: pa.Table) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from components.span_transform import examples, sequences
@@ -35,8 +36,12 @@ def transform_shard(
     settings: Settings,
     today: Vocabularies,
     yesterday: Vocabularies,
+    known: int = 0,
 ) -> history_lib.Counts:
-    """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its three files."""
+    """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its three files.
+
+    `known` events of the shard were left out before.
+    """
     old = history_lib.SCHEMA.empty_table()
     if folders.yesterday_history is not None:
         old = history_lib.read_shard(folders.yesterday_history, shard, shards)
@@ -55,11 +60,13 @@ def transform_shard(
     kept = sequences.cut_history(timelines, settings.length)
     counts = history_lib.Counts(
         span=span,
-        new_events=int(timelines.phases[:, [sequences.RELEASED, sequences.TRAIN]].sum()),
+        new_events=int(np.isin(timelines.phases, (sequences.RELEASED, sequences.TRAIN)).sum()),
         held_out=len(positions.key),
         sequences=written,
+        known=known,
         keys=len(kept) + len(untouched),
         events=int(sum(history_lib.lengths(table["items"]).sum() for table in (kept, untouched))),
+        until=max(history_lib.latest(table["timestamps"]) for table in (kept, untouched)),
     )
     path = Path(folders.history) / history_lib.shard_name(shard, shards)
     history_lib.write_shard(path, [kept, untouched], counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -41,7 +41,12 @@ class RejectRule(Section):
 
 
 class Data(Section):
-    """Where the spans lie and how a row becomes an event."""
+    """Where the spans lie and how a row becomes an event.
+
+    A span's own time is `span_hours` long; `auto`: of a dated pattern the day, of numbered ones any; null: any. Events
+    outside are rejected, or accepted (`late`) at their true place in the key's order. An id that is a number with `.0` is the
+    whole number (`whole`), or another id (`as_written`); null: as the root began, `whole` in a new one.
+    """
 
     path: Path
     pattern: str = "{YYYY}-{MM}-{DD}/*"
@@ -49,7 +54,9 @@ class Data(Section):
     columns: Columns
     timestamp_unit: Literal["s", "ms", "us", "ns"] = "s"
     timestamp_format: str | None = None
-    span_hours: float | None = pydantic.Field(default=None, gt=0)
+    span_hours: Annotated[float, pydantic.Field(gt=0)] | Literal["auto"] | None = "auto"
+    late: Literal["reject", "accept"] = "reject"
+    decimal_ids: Literal["whole", "as_written"] | None = None
     weight_above: float | None = None
     reject: tuple[RejectRule, ...] = ()
     max_reject_fraction: float = pydantic.Field(default=0.05, ge=0, le=1)

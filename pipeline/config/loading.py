@@ -12,7 +12,7 @@ import pydantic
 import yaml
 
 from pipeline.config.config import Config, ConfigError
-from pipeline.config.root_address import at_home
+from pipeline.config.root_address import at_home, decimal_ids_of
 from pipeline.config.section import is_section, settings_in
 
 
@@ -61,7 +61,7 @@ def load_config(path: str | Path, anywhere: bool = False) -> Config:
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} can't be used:\n" + "\n".join(_explain(error))) from None
     config = _absolute(config, path.resolve().parent)
-    return config if anywhere else at_home(config)
+    return _as_begun(config if anywhere else at_home(config))
 
 
 def with_settings(config: Config, changes: Mapping[str, Any], source: str) -> Config:
@@ -97,6 +97,11 @@ def _absolute(config: Config, base: Path) -> Config:
         }
     )
     return config.model_copy(update={"root": base / config.root, "data": data})
+
+
+def _as_begun(config: Config) -> Config:
+    data = config.data.model_copy(update={"decimal_ids": decimal_ids_of(config)})
+    return config.model_copy(update={"data": data})
 
 
 def _explain(error: pydantic.ValidationError) -> list[str]:

@@ -24,14 +24,17 @@ class RootAddress:
     Attributes:
       id: the same for a root wherever it is moved; a copy that was made a root of its own has another.
       path: its folder, spelled as in the ledger.
+      decimal_ids: how it reads ids such as 17850.0 (see `Data`), where the settings leave that to it. Roots of earlier
+        versions do not say it.
     """
 
     id: str
     path: Path
+    decimal_ids: str = "as_written"
 
     @classmethod
-    def new(cls, path: Path) -> RootAddress:
-        return cls(uuid.uuid4().hex, path)
+    def new(cls, path: Path, decimal_ids: str = "as_written") -> RootAddress:
+        return cls(uuid.uuid4().hex, path, decimal_ids)
 
     @classmethod
     def read(cls, root: Path) -> RootAddress | None:
@@ -45,7 +48,7 @@ class RootAddress:
             raw = json.loads(file.read_text(encoding="utf-8"))
             if raw["format"] != _FORMAT:
                 raise ValueError(f"format {raw['format']}")
-            return cls(str(raw["id"]), Path(raw["path"]))
+            return cls(str(raw["id"]), Path(raw["path"]), str(raw.get("decimal_ids", "as_written")))
         except FileNotFoundError:
             return None
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -56,7 +59,8 @@ class RootAddress:
 
     def write(self, root: Path) -> None:
         """Writes it beside and renames."""
-        text = json.dumps({"format": _FORMAT, "id": self.id, "path": str(self.path)}, indent=1)
+        of_root = {"id": self.id, "path": str(self.path), "decimal_ids": self.decimal_ids}
+        text = json.dumps({"format": _FORMAT, **of_root}, indent=1)
         with atomic_write(root / ROOT_FILE, durable=True) as beside:
             beside.write_text(text, encoding="utf-8")
 
@@ -73,6 +77,16 @@ def at_home(config: Config) -> Config:
     if same_folder(address.path, config.root):
         return config.model_copy(update={"root": address.path})
     raise moved(config.root, address.path, is_copy(address))
+
+
+def decimal_ids_of(config: Config) -> str:
+    """`data.decimal_ids`, or what the root began with: another would make every such key and item a new one."""
+    if config.data.decimal_ids is not None:
+        return config.data.decimal_ids
+    address = RootAddress.read(config.root)
+    if address is not None:
+        return address.decimal_ids
+    return "as_written" if config.artifacts_path.exists() else "whole"
 
 
 def is_copy(address: RootAddress) -> bool:

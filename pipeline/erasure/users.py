@@ -16,10 +16,12 @@ from pathlib import Path
 from ml_metadata.metadata_store import metadata_store
 
 from components.incremental_trainer.artifact_files import MEMORY_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.span_example_gen.ids import read_id
 from components.span_pusher.version_folder import clear_leftovers, versions
 from components.span_transform.erasure import erase_in_vocabulary
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
+from pipeline.config.root_address import decimal_ids_of
 from pipeline.erasure.errors import ErasureError
 from pipeline.erasure.formats.examples import count_examples_of
 from pipeline.erasure.formats.registry import format_of
@@ -90,7 +92,8 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
     store = open_store(config)
     if store is None:
         raise ErasureError(f"A root must have been run before it can forget. Received: {config.root}, with no ledger.")
-    ids = tuple(sorted({user.encode() for user in users}))
+    rule = decimal_ids_of(config)
+    ids = tuple(sorted({read_id(user, rule).encode() for user in users}))
     matcher, records = IdMatcher.of(ids), read_artifacts(config, store)
     check_accounted(config, store, records)
     rows, seen = _in_vocabularies(records, ids)

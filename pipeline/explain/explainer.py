@@ -9,8 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from components.span_example_gen.ids import read_id
 from components.span_pusher.version_folder import versions
 from pipeline.config import Config
+from pipeline.config.root_address import decimal_ids_of
 from pipeline.explain.trained_model import Ids, TrainedModel, load_ids, load_trained_model, newest_folder, read_history
 from pipeline.ledger.models import ModelLineage, read_model_lineage
 from serving.bundle import BundleError, Manifest
@@ -248,6 +250,8 @@ def explain(
     Raises:
       ExplainError: nothing is served, or the user or the item is not known; the message says which.
     """
+    rule = decimal_ids_of(config)
+    user, item = read_id(user, rule), read_id(item, rule)
     key = user.encode()
     history, times = _history(config, key)
     explainer = served_explainer(config, version)

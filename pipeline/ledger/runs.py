@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pipeline.config import Config
+from pipeline.ledger.balance import Balance
 from pipeline.ledger.models import REASON, REVOKED
 from pipeline.ledger.reader import LedgerReader, newest_of
 from pipeline.metadata_store.connection import open_store
@@ -30,6 +31,7 @@ class Run:
       delivery: version of the input that counted, None where the data has none.
       fingerprint: TFX's fingerprint of the input files; empty before they were read.
       events, rejects, duplicates, new_items, new_keys: counts of the span; None before they are known.
+      balance: what became of each row that was read; None before it is known.
       action, reason: the decision; empty before it was taken.
       next_span: the champion's metrics before training; empty without a champion.
       candidate, champion: the gate's metrics; empty where it did not run.
@@ -73,6 +75,7 @@ class Run:
     revoked: bool = False
     revoked_reason: str = ""
     base_revoked: bool = False
+    balance: Balance | None = None
 
     @property
     def void(self) -> bool:
@@ -194,4 +197,5 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         revoked=bool(model.get(REVOKED)),
         revoked_reason=model.get(REASON, ""),
         base_revoked=bool(base and base[-1].get(REVOKED)),
+        balance=Balance.of(events, sequences),
     )

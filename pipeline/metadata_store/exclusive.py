@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import filelock
 
 from pipeline.config import Config
-from pipeline.config.root_address import RootAddress, at_home
+from pipeline.config.root_address import RootAddress, at_home, decimal_ids_of
 from pipeline.metadata_store.connection import connection_config, open_store
 from pipeline.metadata_store.database_lock import TakenError, UnreachableError, held
 
@@ -76,4 +76,4 @@ def _settle(config: Config) -> None:
             f"{of_runs}. Put the ledger back from a copy, or name an empty folder. Nothing was changed."
         )
     if RootAddress.read(config.root) is None:
-        RootAddress.new(config.root).write(config.root)
+        RootAddress.new(config.root, decimal_ids_of(config)).write(config.root)

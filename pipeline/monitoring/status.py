@@ -30,14 +30,15 @@ def status_table(ledger: Sequence[Run]) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     left = {"span", "decision", "verdict"}
     for title in (
-        *("span", "events", "rejects", "new\nitems", "new\nkeys", "decision"),
+        *("span", "rows", "events", "rejects", "dupli-\ncates", "new\nitems", "new\nkeys", "decision"),
         *(f"next-span\n{main}", f"candidate\n{main}", f"champion\n{main}", "verdict", "pushed", "seconds"),
     ):
         table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
     for run in ledger:
         table.add_row(
             run.name if run.revision == 1 else f"{run.name} r{run.revision}",
-            *(_count(value) for value in (run.events, run.rejects, run.new_items, run.new_keys)),
+            _count(None if run.balance is None else run.balance.rows),
+            *(_count(value) for value in (run.events, run.rejects, run.duplicates, run.new_items, run.new_keys)),
             _ACTIONS.get(run.action, "-") if run.state == "done" else f"[red]{run.state}[/red]",
             *(_number(of.get(main)) for of in (run.next_span, run.candidate, run.champion)),
             _verdict(run),

@@ -98,7 +98,7 @@ def carry_out(config: Config, planned: Adoption) -> None:
         # execution anew would change the seconds that it took.
         if artifacts := [artifact for artifact in _artifacts(config, store) if paths.move_in(artifact)]:
             store.put_artifacts(artifacts)
-        fresh = RootAddress.new(config.root)
+        fresh = RootAddress.new(config.root, address.decimal_ids)
         (fresh if planned.copied else dataclasses.replace(address, path=config.root)).write(config.root)
 
 

@@ -71,9 +71,7 @@ def _run(run: SpanRun, console: Console) -> None:
 def summary(run: Run, naming: Naming) -> str:
     """A day in a few lines."""
     seconds = sum(run.seconds.values())
-    # What was read and is no event: without it rows would be dropped in silence.
-    left_out = f"{run.rejects:,} rejects, {run.duplicates or 0:,} duplicates"
-    counts = f"{run.events:,} events, {left_out}, {run.new_items:,} new items, {run.new_keys:,} new keys"
+    counts = f"{run.balance}, {run.new_items:,} new items, {run.new_keys:,} new keys"
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
     if run.next_span:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))

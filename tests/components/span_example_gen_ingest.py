@@ -23,7 +23,14 @@ SPAN = 15_828
 START = SPAN * 86_400
 PATTERN = "{YYYY}-{MM}-{DD}/*"
 COLUMNS = {"key": "user", "item": "film", "timestamp": "at"}
-DATA: dict[str, Any] = {"columns": COLUMNS, "format": "csv", "timestamp_unit": "s", "max_reject_fraction": 0.05}
+DATA: dict[str, Any] = {
+    "columns": COLUMNS,
+    "format": "csv",
+    "timestamp_unit": "s",
+    "max_reject_fraction": 0.05,
+    "late": "reject",
+    "decimal_ids": "whole",
+}
 HEADER = "user,film,at\n"
 FILE = f"{DAY}/events.csv"
 

@@ -13,6 +13,7 @@ from apache_beam.runners.portability import fn_api_runner
 
 from components.span_transform import Settings, events, history, shard, vocabulary_growth
 from components.span_transform.executor import transform
+from components.span_transform.known_events import without_known
 from tests.components.span_transform_reference import Event, HeldOut, Sequence
 from trainer.keras2 import tf
 
@@ -53,6 +54,9 @@ def folders(root: Path, day: int, yesterday: int | None) -> shard.Folders:
 def run_inner(files: dict[str, list[str]], shards: int, span: int, where: shard.Folders, settings: Settings) -> None:
     """What `executor.transform` does, without Beam."""
     tables = {split: [events.read_events(path) for path in files[split]] for split in files}
+    if (past := where.yesterday_history) is not None:
+        until = history.counts_in(past).until
+        tables = {split: [without_known(table, past, until)[0] for table in tables[split]] for split in tables}
     counted = [vocabulary_growth.count_train(table, number) for number, table in enumerate(tables["train"])]
     if where.yesterday_history is not None:
         for path in history.shards_in(where.yesterday_history):

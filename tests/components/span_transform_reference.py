@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from typing import NamedTuple
 
@@ -73,6 +74,8 @@ class Reference:
 
     def day(self, train: list[Event], held_out: list[Event]) -> tuple[list[Sequence], list[HeldOut]]:
         train, held_out = (sorted(events, key=lambda event: event.timestamp) for events in (train, held_out))
+        known = {event for kept in (self.trained, self.waiting) for events in kept.values() for event in events}
+        train, held_out = ([event for event in events if event not in known] for events in (train, held_out))
         before = self.items.counts.copy(), self.keys.counts.copy()
         released = [
             (event.timestamp, int(hash_buckets([key], 2**62)[0]), place, event)
@@ -88,15 +91,33 @@ class Reference:
             yesterday = self.waiting.pop(key, [])
             today = [event for event in train if event.key == key]
             sequences += self._sequences(key, yesterday, today)
-            self.trained.setdefault(key, []).extend(yesterday + today)
+            # What is older than the model sees is forgotten.
+            merged = [event for _, event in self._in_order(key, yesterday, today)]
+            self.trained[key] = merged[-self.settings.length :]
         for event in held_out:
             earlier = self.trained.get(event.key, []) + self.waiting.get(event.key, [])
             positions.append(self._held_out(event, earlier, *before))
             self.waiting.setdefault(event.key, []).append(event)
         return sequences, positions
 
+    def _in_order(self, key: bytes, yesterday: list[Event], today: list[Event]) -> list[tuple[int, Event]]:
+        """Phase and event: trained, released, of today; by time, of one time in this order."""
+        phases = (self.trained.get(key, []), yesterday, today)
+        every = [(phase, event) for phase, events in enumerate(phases) for event in events]
+        return sorted(every, key=lambda entry: (entry[1].timestamp, entry[0]))
+
     def _sequences(self, key: bytes, yesterday: list[Event], today: list[Event]) -> list[Sequence]:
-        length, past, new = self.settings.length, self.trained.get(key, []), yesterday + today
+        sequences, past = [], []
+        for is_new, run in itertools.groupby(self._in_order(key, yesterday, today), lambda entry: entry[0] > 0):
+            entries = list(run)
+            if is_new:
+                sequences += self._of_run(key, past, entries)
+            past = past + [event for _, event in entries]
+        return sequences
+
+    def _of_run(self, key: bytes, past: list[Event], entries: list[tuple[int, Event]]) -> list[Sequence]:
+        length, new = self.settings.length, [event for _, event in entries]
+        before_today = next((place for place, (phase, _) in enumerate(entries) if phase == 2), len(new))
         sequences, done = [], 0
         while done < len(new):
             earlier = past + new[:done]
@@ -105,7 +126,7 @@ class Reference:
             room = length - len(part)
             events = (earlier[-room:] if room else []) + part
             first_new = len(events) - len(part)
-            first_today = first_new + max(0, min(len(yesterday) - done, len(part)))
+            first_today = first_new + max(0, min(before_today - done, len(part)))
             sequences.append(
                 Sequence(
                     key,

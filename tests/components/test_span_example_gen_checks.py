@@ -163,7 +163,7 @@ def test_the_first_reason_wins(tmp_path: Path) -> None:
         span_hours=24,
         max_reject_fraction=1,
     )
-    reasons = ["cancellation", "no_key", "no_item", "no_time", "outside_span", "bad_weight", "malformed_row"]
+    reasons = ["cancellation", "no_key", "no_item", "no_time", "early", "bad_weight", "malformed_row"]
     assert [reject[2] for reject in done.rejects] == reasons
     assert done.reasons == dict.fromkeys(reasons, 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from pipeline.ledger.balance import Balance
 from pipeline.ledger.runs import Run
 from pipeline.spans import Naming
 
@@ -39,7 +40,13 @@ def make_run(name: str, **given: Any) -> Run:
         key_rows=700 + span % 100,
         seconds={node: 1.0 + place for place, node in enumerate(_NODES)},
     )
-    return dataclasses.replace(run, **given)
+    run = dataclasses.replace(run, **given)
+    return run if run.balance or run.events is None else dataclasses.replace(run, balance=_balance(run))
+
+
+def _balance(run: Run) -> Balance:
+    events, rejects, duplicates = run.events or 0, run.rejects or 0, run.duplicates or 0
+    return Balance(events + rejects + duplicates, events, {"no_key": rejects}, duplicates, known=0, late=0, early=0)
 
 
 def skipped_run(name: str) -> Run:

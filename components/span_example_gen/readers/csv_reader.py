@@ -13,37 +13,49 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.line_chunks import BOM, cut_at_lines, first_line, line_chunks
 from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, RawBatch
-from components.span_example_gen.readers.required_columns import require_columns
+from components.span_example_gen.readers.required_columns import (
+    ColumnsError,
+    absent_columns,
+    require_columns,
+    with_absent,
+)
 
 
 def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """Reads the header and cuts the file into pieces.
 
     Raises:
-      SpanError: the file is empty, its header can't be read or lacks one of `columns`.
+      ColumnsError: the header can't be read or lacks one of `columns`; never without `columns`.
     """
     line = first_line(path)
     try:
         header = next(csv.reader([line.removeprefix(BOM).decode("utf-8")], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SpanError(
-            f"{name} must start with a line of column names in UTF-8. Received: {line[:80]!r} ({error})."
-        ) from None
-    if not header:
-        raise SpanError(f"{name} must start with a line of column names. Received: an empty line or file.")
+        header = []
+        if columns:
+            raise ColumnsError(
+                f"{name} must start with a line of column names in UTF-8. Received: {line[:80]!r} ({error})."
+            ) from None
+    if columns and not header:
+        raise ColumnsError(f"{name} must start with a line of column names. Received: an empty line or file.")
     require_columns(name, columns, header)
     return cut_at_lines(FilePiece(path, name, start=len(line), first_row=2, header=tuple(header)), _one_row_a_line)
 
 
 def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     """Yields the piece's rows; those with a wrong number of fields, broken quotes or bytes not UTF-8 are malformed."""
+    there = [name for name in columns if name not in absent_columns(columns, piece.header)]
+    for batch in _read(piece, there):
+        yield with_absent(batch, columns, piece.header)
+
+
+def _read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     row = piece.first_row
     chunks = line_chunks(piece)
     for chunk in chunks:
-        if not _one_row_a_line(chunk) or not _is_utf8(chunk):
+        if not piece.header or not _one_row_a_line(chunk) or not _is_utf8(chunk):
             yield from _read_records(_Lines(chunk, chunks, row), piece.header, columns)
             return
         yield from _read_lines(chunk, row, piece.header, columns)

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.span_example_gen.errors import SpanError
-from components.span_example_gen.readers.line_chunks import BOM, cut_at_lines, first_line, line_chunks
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, Kind, RawBatch
-from components.span_example_gen.readers.required_columns import require_columns
-
-# Digits and sign of an integer that surely fits into 64 bits.
-LONGEST_INT = 18
+from components.span_example_gen.readers.line_chunks import BOM, cut_at_lines, line_chunks
+from components.span_example_gen.readers.raw_batch import (
+    BATCH_ROWS,
+    BOOLEAN,
+    LONGEST_INT,
+    NESTED,
+    FilePiece,
+    Kind,
+    RawBatch,
+)
 
 
 class _Int(str):
@@ -31,21 +34,7 @@ _DECODER = json.JSONDecoder(parse_int=_Int, parse_float=_Float, parse_constant=_
 
 
 def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
-    """Cuts the file into pieces.
-
-    Raises:
-      SpanError: the file is empty, or its first line is an object that lacks one of `columns`. (Later lines may: a
-        missing value is judged row by row.)
-    """
-    line = first_line(path).removeprefix(BOM)
-    try:
-        row = _DECODER.decode(line.decode("utf-8"))
-    except ValueError:
-        row = None
-    if isinstance(row, dict):
-        require_columns(name, columns, list(row))
-    elif not line.strip():
-        raise SpanError(f"{name} must hold one JSON object a line. Received: an empty first line or file.")
+    """Cuts the file into pieces. Which columns it has is told by each of its lines."""
     return cut_at_lines(FilePiece(path, name))
 
 
@@ -54,6 +43,7 @@ def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     values: dict[str, list[Any]] = {name: [] for name in columns}
     rows: list[int] = []
     malformed: list[tuple[int, str]] = []
+    present: set[str] = set()
     number = piece.first_row - 1
     for chunk in line_chunks(piece):
         if number == 0:
@@ -70,25 +60,35 @@ def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
                 malformed.append((number, line.rstrip(b"\r").decode("utf-8", "replace")))
                 continue
             rows.append(number)
+            present.update(record)
             for name, value in zip(columns, cells, strict=True):
                 values[name].append(value)
             if len(rows) == BATCH_ROWS:
-                yield _batch(values, rows, malformed)
-                values, rows, malformed = {name: [] for name in columns}, [], []
+                yield _batch(values, rows, malformed, present)
+                values, rows, malformed, present = {name: [] for name in columns}, [], [], set()
     if rows or malformed:
-        yield _batch(values, rows, malformed)
+        yield _batch(values, rows, malformed, present)
 
 
-def _batch(values: dict[str, list[Any]], rows: list[int], malformed: list[tuple[int, str]]) -> RawBatch:
+def _batch(
+    values: dict[str, list[Any]], rows: list[int], malformed: list[tuple[int, str]], present: set[str]
+) -> RawBatch:
     columns = {name: pa.array([_text(value) for value in column], pa.string()) for name, column in values.items()}
     kinds = {name: _kind(column) for name, column in values.items()}
-    return RawBatch(columns, np.asarray(rows, dtype=np.int64), malformed, kinds)
+    shapes = {name: shape for name, column in values.items() if (shape := _shape(column)) is not None}
+    return RawBatch(columns, np.asarray(rows, dtype=np.int64), malformed, kinds, shapes, present=frozenset(present))
 
 
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def _shape(values: list[Any]) -> np.ndarray | None:
+    of_type = {bool: BOOLEAN, list: NESTED, dict: NESTED}
+    shape = np.array([of_type.get(type(value), 0) for value in values], np.uint8)
+    return shape if shape.any() else None
 
 
 def _kind(values: list[Any]) -> Kind:

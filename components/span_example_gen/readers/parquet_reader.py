@@ -10,16 +10,18 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet
 
+from components.span_example_gen.casts import text_of
 from components.span_example_gen.errors import SpanError
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, Kind, RawBatch
-from components.span_example_gen.readers.required_columns import require_columns
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, LONGEST_INT, NESTED, FilePiece, Kind, RawBatch
+from components.span_example_gen.readers.required_columns import absent_columns, require_columns, with_absent
 
 
 def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """Reads the file's footer.
 
     Raises:
-      SpanError: the file is no whole Parquet file, lacks one of `columns`, or has one of a nested type.
+      SpanError: the file is no whole Parquet file.
+      ColumnsError: it lacks one of `columns`.
     """
     try:
         with _open(path) as stream:
@@ -28,8 +30,6 @@ def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     except (pa.ArrowInvalid, OSError) as error:
         raise SpanError(f"{name} must be a whole Parquet file. {error}. Deliver the file again.") from None
     require_columns(name, columns, schema.names)
-    for column in columns:
-        kind_of(schema.field(column).type, name, column)
     pieces, first_row = [], 1
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).total_byte_size
@@ -44,37 +44,53 @@ def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
     with _open(piece.path) as stream:
         file = pa.parquet.ParquetFile(stream)
         try:
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=[piece.start], columns=list(columns)):
-                arrays = {name: decoded(batch.column(batch.schema.get_field_index(name))) for name in columns}
-                kinds = {name: kind_of(array.type, piece.name, name) for name, array in arrays.items()}
-                yield RawBatch(arrays, np.arange(first, first + batch.num_rows, dtype=np.int64), kinds=kinds)
+            present = file.schema_arrow.names
+            there = [name for name in columns if name not in absent_columns(columns, present)]
+            if not there:
+                rows = file.metadata.row_group(piece.start).num_rows
+                yield with_absent(RawBatch({}, np.arange(first, first + rows, dtype=np.int64)), columns, present)
+                return
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=[piece.start], columns=there):
+                columns_read = {name: batch.column(batch.schema.get_field_index(name)) for name in there}
+                raw = RawBatch(
+                    {name: decoded(array) for name, array in columns_read.items()},
+                    np.arange(first, first + batch.num_rows, dtype=np.int64),
+                    kinds={name: kind_of(array.type) for name, array in columns_read.items()},
+                    shapes={
+                        name: nested(array) for name, array in columns_read.items() if pa.types.is_nested(array.type)
+                    },
+                )
+                yield with_absent(raw, columns, present)
                 first += batch.num_rows
         except (pa.ArrowInvalid, OSError) as error:
             raise SpanError(f"{piece.name} must be a whole Parquet file. {error}. Deliver the file again.") from None
 
 
 def decoded(array: pa.Array) -> pa.Array:
-    """The array without dictionary encoding."""
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    """The array without dictionary encoding; decimals, lists and objects as text."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return text_of(array) if pa.types.is_decimal(array.type) or pa.types.is_nested(array.type) else array
 
 
-def kind_of(kind: pa.DataType, file: str, column: str) -> Kind:
-    """What a column of this type becomes in an Example.
-
-    Raises:
-      SpanError: the type is nested.
-    """
+def kind_of(kind: pa.DataType) -> Kind:
+    """What a column of this type becomes in an Example."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if pa.types.is_nested(kind):
-        raise SpanError(f"{file}: column {column!r} must hold one value a row. Received: type {kind}.")
     if pa.types.is_null(kind):
         return None
+    if pa.types.is_decimal(kind):
+        return "int" if kind.scale == 0 and kind.precision <= LONGEST_INT else "float"
     if pa.types.is_uint64(kind):
         return "bytes"
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return "int"
     return "float" if pa.types.is_floating(kind) else "bytes"
+
+
+def nested(array: pa.Array) -> np.ndarray:
+    """The shape of each cell of a column of lists or objects (see `RawBatch.shapes`)."""
+    return np.where(array.is_valid().to_numpy(zero_copy_only=False), NESTED, 0).astype(np.uint8)
 
 
 def _open(path: str) -> pa.NativeFile:

@@ -14,6 +14,9 @@ PIECE_BYTES = 8 << 20
 
 # What a context column holds; None while only missing values were seen.
 Kind = Literal["bytes", "int", "float"] | None
+BOOLEAN, NESTED = 1, 2
+# Digits and sign of an integer that surely fits into 64 bits.
+LONGEST_INT = 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +43,22 @@ class RawBatch:
     `columns`: name to array, strings where the format has no types, missing values null. `rows`: int64 [n], the 1-based
     physical line (text) or row (Parquet, TFRecord) of each. `malformed`: line or row and text of those that can't be
     parsed. `kinds`: what the text of a column stands for, where the reader knows better than the array's type.
+    `shapes`: uint8 [n] of a column, where some of its cells hold a truth value (`BOOLEAN`), or a list or an object
+    (`NESTED`), whose text stands in `columns`. `absent`: columns that the file does not have; null in `columns`.
     """
 
     columns: dict[str, pa.Array]
     rows: np.ndarray
     malformed: Sequence[tuple[int, str]] = ()
     kinds: dict[str, Kind] = dataclasses.field(default_factory=dict)
+    shapes: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
+    present: frozenset[str] = frozenset()
+
+    def not_scalar(self, name: str, least: int = BOOLEAN) -> np.ndarray:
+        """Which cells of a column hold no single number or text, bool [n]: `NESTED`, or truth values too."""
+        shape = self.shapes.get(name)
+        return np.zeros(len(self.rows), dtype=bool) if shape is None else shape >= least
 
 
 def group_pieces(pieces: Iterable[FilePiece]) -> list[tuple[FilePiece, ...]]:

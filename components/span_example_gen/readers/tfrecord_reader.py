@@ -13,30 +13,16 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.parquet_reader import kind_of
-from components.span_example_gen.readers.raw_batch import BATCH_ROWS, FilePiece, RawBatch
-from components.span_example_gen.readers.required_columns import require_columns
+from components.span_example_gen.readers.raw_batch import BATCH_ROWS, NESTED, FilePiece, Kind, RawBatch
 
 
 def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
-    """One piece a file: only from its start can its records be found.
-
-    Raises:
-      SpanError: the file is cut or empty, or its first record lacks one of `columns`.
-    """
-    for records in _records(path, name, 1):
-        try:
-            features = tf.train.Example.FromString(records[0]).features.feature
-        except DecodeError:
-            break
-        require_columns(name, columns, sorted(features))
-        break
-    else:
-        raise SpanError(f"{name} must hold records of tf.Example. Received: an empty file.")
+    """One piece a file: only from its start can its records be found. Which columns it has is told by each record."""
     return [FilePiece(path, name, size=int(fileio.stat(path).length) * (4 if path.endswith(".gz") else 1))]
 
 
 def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
-    """Yields the file's rows; a record that is no tf.Example, or has several values in a column, is malformed."""
+    """Yields the file's rows; a record that is no tf.Example is malformed."""
     decoder = ExamplesToRecordBatchDecoder()
     first = piece.first_row
     for records in _records(piece.path, piece.name, BATCH_ROWS):
@@ -52,17 +38,13 @@ def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
             records = [record for record, good in zip(records, whole, strict=True) if good]
             try:
                 batch = decoder.DecodeBatch(records)
-            except RuntimeError as error:
-                raise SpanError(f"{piece.name}: a feature must have one type in all records. {error}") from None
-        single = np.ones(len(rows), dtype=bool)
-        for name in columns:
-            at = batch.schema.get_field_index(name)
-            if at >= 0 and not pa.types.is_null(batch.schema.field(at).type):
-                single &= batch.column(at).value_lengths().fill_null(0).to_numpy(zero_copy_only=False) <= 1
-        malformed += [(int(row), "several values in one column") for row in rows[~single]]
-        arrays = {name: _first_values(batch, name).filter(pa.array(single)) for name in columns}
-        kinds = {name: kind_of(array.type, piece.name, name) for name, array in arrays.items()}
-        yield RawBatch(arrays, rows[single], sorted(malformed), kinds)
+            except RuntimeError:
+                yield _mixed(records, columns, rows, malformed)
+                continue
+        arrays = {name: _first_values(batch, name) for name in columns}
+        shapes = {name: shape for name in columns if (shape := _shape(batch, name)) is not None}
+        kinds = {name: kind_of(array.type) for name, array in arrays.items()}
+        yield RawBatch(arrays, rows, malformed, kinds, shapes, present=frozenset(batch.schema.names))
 
 
 def _records(path: str, name: str, size: int) -> Iterator[list[bytes]]:
@@ -80,6 +62,48 @@ def _parses(record: bytes) -> bool:
     except DecodeError:
         return False
     return True
+
+
+def _mixed(
+    records: list[bytes], columns: Sequence[str], rows: np.ndarray, malformed: list[tuple[int, str]]
+) -> RawBatch:
+    """The rows of records in which a feature has not one type: each value as text, like a number of JSON."""
+    features = [tf.train.Example.FromString(record).features.feature for record in records]
+    columns_read, kinds, shapes = {}, {}, {}
+    for name in columns:
+        cells = [_values(of_record[name]) if name in of_record else (None, []) for of_record in features]
+        columns_read[name] = pa.array([_text(values) for _, values in cells], pa.binary())
+        kinds[name] = _ONE_KIND.get(frozenset(kind for kind, values in cells if values), "bytes")
+        shapes[name] = np.array([NESTED if len(values) > 1 else 0 for _, values in cells], np.uint8)
+    present = frozenset(name for of_record in features for name in of_record)
+    return RawBatch(columns_read, rows, malformed, kinds, shapes, present=present)
+
+
+_ONE_KIND: dict[frozenset[str | None], Kind] = {
+    frozenset(): None,
+    frozenset({"int64_list"}): "int",
+    frozenset({"float_list"}): "float",
+    frozenset({"int64_list", "float_list"}): "float",
+}
+
+
+def _values(feature: tf.train.Feature) -> tuple[str | None, list[bytes | int | float]]:
+    kind = feature.WhichOneof("kind")
+    return kind, [] if kind is None else list(getattr(feature, kind).value)
+
+
+def _text(values: list[bytes | int | float]) -> bytes | None:
+    if not values:
+        return None
+    return values[0] if isinstance(values[0], bytes) else str(values[0]).encode()
+
+
+def _shape(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
+    at = batch.schema.get_field_index(name)
+    if at < 0 or pa.types.is_null(batch.schema.field(at).type):
+        return None
+    lengths = batch.column(at).value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    return np.where(lengths > 1, NESTED, 0).astype(np.uint8) if (lengths > 1).any() else None
 
 
 def _first_values(batch: pa.RecordBatch, name: str) -> pa.Array:

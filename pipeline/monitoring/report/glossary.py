@@ -4,6 +4,9 @@ DEFINITIONS = {
     "span": "One partition of events, usually a day. “r2” is the second run of the same span.",
     "events": "Rows of the span that are events: with a key, an item and a time, each counted once.",
     "rejects": "Rows of the span that were not used; rejects.csv beside the events names each with its reason.",
+    "rows read": "All rows of the span's files. Each is an event, a reject or a duplicate.",
+    "duplicates": "Rows that say the same as another of the span: key, item, time, weight and context. One is kept.",
+    "late": "Of the events, those from before or after the span's own time: data.late: accept takes them in.",
     "new ids": "Items and keys (users or sessions) that got a row of their own on this span.",
     "rows": "Rows of the embedding tables after the span, padding and out-of-vocabulary rows included.",
     "decision": "What was done with the span: train from fresh weights (cold start, retrain), fine-tune the champion, "

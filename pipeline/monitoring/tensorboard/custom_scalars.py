@@ -8,8 +8,10 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 # Titles are read on their own: each says what a line is.
 _DATA = {
-    "events": ["data/events"],
-    "rejected and repeated rows": ["data/(rejects|duplicates)"],
+    "rows that were read, and events": ["data/(rows|events)"],
+    "rejected and repeated rows": ["data/(rejects|duplicates|known)$"],
+    "rejects by reason": ["data/rejects/.*"],
+    "late and early events": ["data/(late|early)"],
     "new items and new keys": ["data/new_(items|keys)"],
     "drift from the nearest of the days before": ["drift/.*"],
     "anomalies found by ExampleValidator": ["data/anomalies"],

@@ -15,7 +15,6 @@ def card(run: Run, details: Details) -> str:
     done = run.state == "done"
     row = {
         "events": _count(run.events),
-        "rejects": _count(run.rejects),
         "new items": _count(run.new_items),
         "new keys": _count(run.new_keys),
         "decision": run.action.replace("_", "-"),
@@ -25,6 +24,7 @@ def card(run: Run, details: Details) -> str:
         "seconds": f"{sum(run.seconds.values()):.1f}" if run.seconds else "",
     }
     sentences = {
+        "Balance": "" if run.balance is None else str(run.balance),
         "Why": run.reason,
         "The policy had decided to": run.overruled.replace("_", "-"),
         "Drift": run.drift,

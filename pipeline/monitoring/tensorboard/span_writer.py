@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.config import Config
+from pipeline.ledger.balance import Balance
 from pipeline.ledger.runs import Run
 from pipeline.metrics import headline
 from pipeline.monitoring.tensorboard.custom_scalars import make_layout
@@ -59,9 +61,7 @@ def write_details(config: Config, run: Run, details: Details) -> Path:
 def _runs(run: Run, details: Details) -> Iterator[tuple[str, dict[str, float]]]:
     """Tags and values of each of TensorBoard's runs."""
     counts = {
-        "data/events": run.events,
-        "data/rejects": run.rejects,
-        "data/duplicates": run.duplicates,
+        **_balance(run.balance),
         "data/new_items": run.new_items,
         "data/new_keys": run.new_keys,
         "data/anomalies": details.anomalies,
@@ -96,6 +96,14 @@ def _by_slice(prefix: str, by_slice: Mapping[str, Mapping[str, float]]) -> dict[
         for where, metrics in by_slice.items()
         for metric, value in metrics.items()
     }
+
+
+def _balance(balance: Balance | None) -> dict[str, int]:
+    if balance is None:
+        return {}
+    counts = {name: value for name, value in dataclasses.asdict(balance).items() if isinstance(value, int)}
+    reasons = {f"rejects/{reason}": count for reason, count in balance.rejects.items()}
+    return {f"data/{name}": count for name, count in {**counts, "rejects": balance.rejected, **reasons}.items()}
 
 
 def _by_node(prefix: str, of_nodes: Mapping[str, float]) -> dict[str, float]:
