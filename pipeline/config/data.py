@@ -44,8 +44,8 @@ class Data(Section):
     """Where the spans lie and how a row becomes an event.
 
     A span's own time is `span_hours` long; `auto`: of a dated pattern the day, of numbered ones any; null: any. Events
-    outside are rejected, or accepted (`late`) at their true place in the key's order. An id that is a number with `.0` is the
-    whole number (`whole`), or another id (`as_written`); null: as the root began, `whole` in a new one.
+    outside are rejected, or accepted (`late`) at their true place in the key's order. An id that is a number with `.0`
+    is the whole number (`whole`), or another id (`as_written`); null: as the root began, `whole` in a new one.
     """
 
     path: Path

@@ -30,8 +30,8 @@ def status_table(ledger: Sequence[Run]) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     left = {"span", "decision", "verdict"}
     for title in (
-        *("span", "rows", "events", "rejects", "dupli-\ncates", "new\nitems", "new\nkeys", "decision"),
-        *(f"next-span\n{main}", f"candidate\n{main}", f"champion\n{main}", "verdict", "pushed", "seconds"),
+        *("span", "rows", "events", "re-\njects", "dupli-\ncates", "new\nitems", "new\nkeys", "decision"),
+        *(f"next-\nspan\n{main}", f"candi-\ndate\n{main}", f"cham-\npion\n{main}", "verdict", "pushed", "sec."),
     ):
         table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
     for run in ledger:
