@@ -66,7 +66,9 @@ class Settings:
         hours = self.span_hours
         if hours == AUTO:
             hours = 24.0 if self.dated else None
-        return None if hours is None else SpanWindow.of(span, float(hours), self.dated)
+        if hours is None:
+            return SpanWindow.any_time(span) if self.dated else None
+        return SpanWindow.of(span, float(hours), self.dated)
 
     def label(self, span: int) -> str:
         """What a person calls the span: its date, or its number."""
