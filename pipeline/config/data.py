@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -49,7 +49,7 @@ class Data(Section):
     columns: Columns
     timestamp_unit: Literal["s", "ms", "us", "ns"] = "s"
     timestamp_format: str | None = None
-    span_hours: float | None = pydantic.Field(default=None, gt=0)
+    span_hours: Annotated[float, pydantic.Field(gt=0)] | Literal["auto"] | None = "auto"
     weight_above: float | None = None
     reject: tuple[RejectRule, ...] = ()
     max_reject_fraction: float = pydantic.Field(default=0.05, ge=0, le=1)
@@ -73,6 +73,11 @@ class Data(Section):
     def dated(self) -> bool:
         """Whether a span is a calendar day (True) or a plain number (False)."""
         return "{YYYY}" in self.pattern
+
+    @property
+    def window_hours(self) -> float | None:
+        """The length of a span outside of which an event is rejected, None where any time is fine."""
+        return None if self.span_hours == "auto" else self.span_hours
 
 
 class Split(Section):

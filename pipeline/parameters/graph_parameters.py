@@ -66,6 +66,7 @@ class GraphParameters:
         return cls(
             data={
                 **config.data.model_dump(mode="json"),
+                "span_hours": config.data.window_hours,
                 "forgotten": str(config.suppression_list_path),
                 "digests": str(config.digests_path),
             },
