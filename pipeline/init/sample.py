@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -83,36 +84,35 @@ class Column:
 
 @dataclass(frozen=True)
 class Part:
-    """What was looked at of one file: `pieces` of it, of whose rows at most `rows` are taken, evenly spread."""
+    """What was looked at of one file: `pieces` of it, at most `rows` of their rows, evenly spread.
+
+    `batches` are these with all columns that the file has, `names`.
+    """
 
     span: str
     file: Path
+    format: Format
     names: tuple[str, ...]
     pieces: tuple[FilePiece, ...]
     rows: int
+    batches: tuple[RawBatch, ...] = ()
 
-    def read(self, format: Format, columns: Sequence[str], rows: int | None = None) -> Iterator[RawBatch]:
-        """The rows with these columns, null where the file has none of that name.
+    def read(self, columns: Sequence[str], rows: int | None = None) -> list[RawBatch]:
+        """The rows with these columns alone, as ingestion reads them, null where the file has none of that name.
 
         Raises:
           InitError: the file can't be read.
         """
-        own = [name for name in columns if name in self.names]
-        _, read = reader_of(format)
+        own = [name for name in columns if name in self.names] or self.names[:1]
+        _, read = reader_of(self.format)
         try:
-            some_columns = own or self.names[:1]
-            batches = [batch for piece in self.pieces for batch in _ends(read(piece, some_columns))]
+            batches = [batch for piece in self.pieces for batch in _ends(read(piece, own))]
         except SpanError as error:
             raise InitError(str(error)) from None
         # The last piece of a long file may begin inside a quoted field with line ends: no fault of the file.
-        if len(self.pieces) > 1 and format == "csv" and batches[-1].malformed and not batches[0].malformed:
+        if len(self.pieces) > 1 and self.format == "csv" and batches[-1].malformed and not batches[0].malformed:
             batches = batches[:1]
-        for batch in batches:
-            some = _spread(batch, max(1, (rows or self.rows) // len(batches)))
-            missing = {name: pa.nulls(len(some.rows), pa.string()) for name in columns if name not in own}
-            yield RawBatch(
-                {**{name: some.columns[name] for name in own}, **missing}, some.rows, some.malformed, some.kinds
-            )
+        return [with_columns(_spread(batch, max(1, (rows or self.rows) // len(batches))), columns) for batch in batches]
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,14 @@ class Sample:
         twice = {name for part in self.parts for name in part.names if part.names.count(name) > 1}
         names = [name for name in dict.fromkeys(name for part in self.parts for name in part.names) if name.strip()]
         names = [name for name in names if name not in twice]
-        batches = [batch for _, batch in self.read(names)]
+        batches = [with_columns(batch, names) for part in self.parts for batch in part.batches]
         return [Column(name, tuple(batch.columns[name] for batch in batches)) for name in names]
 
-    def rows_of(self, column: Column) -> dict[str, np.ndarray]:
+    @cached_property
+    def rows(self) -> dict[str, np.ndarray]:
         """Of each span, where its rows stand in a column."""
-        lengths = np.array([len(array) for array in column.cells])
-        spans = np.repeat([span for span, _ in self.read([column.name])], lengths)
+        batches = [(part.span, len(batch.rows)) for part in self.parts for batch in part.batches]
+        spans = np.repeat([span for span, _ in batches], [length for _, length in batches])
         return {span: np.flatnonzero(spans == span) for span in self.spans}
 
     def lacking(self, column: str) -> list[Path]:
@@ -149,7 +150,7 @@ class Sample:
     def read(self, columns: Sequence[str]) -> Iterator[tuple[str, RawBatch]]:
         """The rows with these columns, as ingestion reads them, each batch with the name of its span."""
         for part in self.parts:
-            for batch in part.read(self.layout.format, columns):
+            for batch in part.read(columns):
                 yield part.span, batch
 
     def keys(self, column: str) -> list[Counter[str]]:
@@ -158,9 +159,9 @@ class Sample:
         middle = len(names) // 2
         counts = []
         for name in names[max(0, middle - 1) : middle + 1]:
-            for part in _parts_of(self.layout, name, 1)[:1]:
-                batches = part.read(self.layout.format, [column], rows=BATCH_ROWS)
-                texts = (text for batch in batches for text in _texts(batch.columns[column]))
+            known = [part for part in self.parts if part.span == name]
+            for part in (known or _parts_of(self.layout, name, 1))[:1]:
+                texts = (text for batch in part.read([column], BATCH_ROWS) for text in _texts(batch.columns[column]))
                 # 17008.0 is 17008 that came by way of a float.
                 counts.append(Counter(re.sub(r"\.0+$", "", text) for text in texts if text and not _is_nothing(text)))
         return counts
@@ -183,7 +184,7 @@ def read_sample(layout: Layout) -> Sample:
     sample = Sample(layout, tuple(part for _, some in sorted(parts.items()) for part in some))
     if not sample.parts:
         raise InitError(f"{layout.files[0]} must hold at least one row of events. Received: none.")
-    batches = [batch for _, batch in sample.read([])]
+    batches = [batch for part in sample.parts for batch in part.batches]
     if not any(len(batch.rows) for batch in batches):
         first = next(batch.malformed[0] for batch in batches if batch.malformed)
         raise InitError(
@@ -217,50 +218,54 @@ def _texts(array: pa.Array) -> list[str | None]:
     return text_of(array).to_pylist()  # type: ignore[no-any-return]
 
 
+def with_columns(batch: RawBatch, columns: Sequence[str]) -> RawBatch:
+    """The batch with these columns, null where it has none of that name."""
+    arrays = {name: batch.columns.get(name, pa.nulls(len(batch.rows), pa.string())) for name in columns}
+    return RawBatch(arrays, batch.rows, batch.malformed, batch.kinds)
+
+
 def _parts_of(layout: Layout, span: str, rows: int) -> list[Part]:
     """The first and the last file of a span that hold rows, of which `rows` are to be taken."""
-    files = layout.spans[span]
-    first = next((part for file in files if (part := _part(layout.format, span, file))), None)
-    if first is None:
-        return []
-    last = next(part for file in reversed(files) if (part := _part(layout.format, span, file)))
-    parts = [first] if first.file == last.file else [first, last]
-    return [Part(part.span, part.file, part.names, part.pieces, rows // len(parts)) for part in parts]
+    files = list(layout.spans[span])
+    parts: list[Part] = []
+    rows = rows // min(2, len(files)) or 1
+    while files and len(parts) < 2:
+        if part := _part(layout.format, span, files.pop(-1 if parts else 0), rows):
+            parts.append(part)
+    return parts
 
 
-def _part(format: Format, span: str, file: Path) -> Part | None:
+def _part(format: Format, span: str, file: Path, rows: int) -> Part | None:
+    path = str(file)
     try:
-        names = column_names(format, str(file), str(file)) if os.path.getsize(file) else []
-        pieces = _pieces(format, str(file), str(file), tuple(names)) if names else []
-        _, read = reader_of(format)
-        has_rows = any(
-            len(batch.rows) or batch.malformed
-            for piece in pieces[:1]
-            for batch in islice(read(piece, names[:1]), BATCHES_READ)
-        )
+        names = tuple(column_names(format, path, path)) if os.path.getsize(file) else ()
+        pieces = tuple(_pieces(format, path, names)) if names else ()
     except SpanError as error:
         raise InitError(str(error)) from None
     if format == "csv" and len(names) == 1 and (other := re.search(r"[;\t|]", names[0])):
         raise InitError(
             f"The columns of {file} must be separated by commas. Received: {other[0]!r} in {names[0][:80]!r}."
         )
-    return Part(span, file, tuple(names), tuple(pieces), 0) if has_rows else None
+    part = Part(span, file, format, names, pieces, rows)
+    batches = tuple(part.read(list(dict.fromkeys(names)))) if pieces else ()
+    has_rows = any(len(batch.rows) or batch.malformed for batch in batches)
+    return dataclasses.replace(part, batches=batches) if has_rows else None
 
 
-def _pieces(format: Format, path: str, name: str, header: tuple[str, ...]) -> list[FilePiece]:
+def _pieces(format: Format, path: str, header: tuple[str, ...]) -> list[FilePiece]:
     """The whole file, or of a long one its start and its end."""
     if format == "parquet":
-        groups = parquet_reader.plan(path, name, ())
+        groups = parquet_reader.plan(path, path, ())
         return groups[:1] + groups[1:][-1:]
     start = len(first_line(path)) if format == "csv" else 0
-    whole = FilePiece(path, name, start, None, 2 if format == "csv" else 1, header if format == "csv" else ())
+    whole = FilePiece(path, path, start, None, 2 if format == "csv" else 1, header if format == "csv" else ())
     size = os.path.getsize(path)
     if format == "tfrecord" or path.endswith(".gz") or size <= 2 * PIECE_BYTES:
         return [whole]
     with open(path, "rb") as stream:
         stream.seek(size - PIECE_BYTES)
         stream.readline()
-        return [whole, FilePiece(path, name, stream.tell(), header=whole.header)]
+        return [whole, FilePiece(path, path, stream.tell(), header=whole.header)]
 
 
 def _ends(batches: Iterator[RawBatch]) -> list[RawBatch]:

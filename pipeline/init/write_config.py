@@ -68,7 +68,7 @@ def write_config(
     chosen = choose_columns(list(columns.values()), given, readings)
     by_part = {part: columns[choice.column] for part, choice in chosen.items()}
     reading = _reading(by_part["timestamp"], sample, readings, timestamp_format)
-    times = times_by_span(reading, sample.rows_of(by_part["timestamp"]))
+    times = times_by_span(reading, sample.rows)
     hours, strangers = guess_span_hours(times, layout.dated)
     taken = {choice.column for part, choice in chosen.items() if part != "weight"}
     weights = [weight] if weight else weight_candidates(list(columns.values()), taken, readings)
@@ -142,8 +142,7 @@ def _reading(column: Column, sample: Sample, readings: Mapping[str, Sequence[Rea
     ways = [reading for reading in readings[column.name] if reading.clear] or list(readings[column.name])[:1]
     if len(ways) > 1 and sample.layout.dated:
         # 03/05 is a day in May or in March: the folders' dates tell.
-        rows = sample.rows_of(column)
-        shares = [share_on_their_day(times_by_span(reading, rows)) for reading in ways]
+        shares = [share_on_their_day(times_by_span(reading, sample.rows)) for reading in ways]
         ways = [reading for reading, share in zip(ways, shares, strict=True) if share == max(shares)]
     received = f"Received: {column.values[:3]}."
     if not ways and format:
