@@ -101,18 +101,22 @@ def expect(sample: Sample, settings: Settings, without: Set[str]) -> Expected:
 
 
 def reject_rules(by_part: Mapping[str, Column], amounts: list[Column], windowed: bool) -> list[Guess]:
-    """`data.reject`, for what ingestion would take as an event and what surely is none.
+    """`data.reject` and `data.weight_above`, for what ingestion would take as an event and what surely is none.
 
     Args:
-      by_part: the columns of the key, the item and the timestamp.
+      by_part: the columns of the key, the item, the timestamp and, where it is given, the weight.
       amounts: columns that could be a weight.
       windowed: whether times outside of the span are rejected anyway.
     """
     rules: list[dict[str, Any]] = []
     reasons = []
+    above: list[Guess] = []
     for column in amounts:
-        below = sum((number_in(text) or 0) < 0 for text in column.values) / column.rows
-        if below and plain(column.name).endswith(_AMOUNTS):
+        if not any((number_in(text) or 0) < 0 for text in column.values):
+            continue
+        if by_part.get("weight") is column and not plain(column.name).endswith(_AMOUNTS):
+            above = [Guess("data.weight_above", 0, f"a {column.name} below 0 can't be a weight")]
+        elif plain(column.name).endswith(_AMOUNTS):
             rules.append({"column": column.name, "matches": "-", "reason": f"negative_{plain(column.name)}"})
             reasons.append(f"a {column.name} below 0 is a return or a cancellation")
     for part in ("key", "item"):
@@ -128,7 +132,7 @@ def reject_rules(by_part: Mapping[str, Column], amounts: list[Column], windowed:
         pattern = rf"\s*({'|'.join(map(re.escape, strange[:5]))})$"
         rules.append({"column": times.name, "matches": pattern, "reason": "no_time"})
         reasons.append(f"{' and '.join(map(repr, strange[:5]))} as {times.name} is no time")
-    return [Guess("data.reject", rules, "; ".join(reasons))] if rules else []
+    return [*above, *([Guess("data.reject", rules, "; ".join(reasons))] if rules else [])]
 
 
 def _nobody(column: Column) -> list[str]:

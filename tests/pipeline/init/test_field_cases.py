@@ -293,6 +293,15 @@ def test_what_was_guessed_names_what_else_would_fit(tmp_path):
     assert guesses["data.columns.timestamp"].why == "by its name; created_at would also fit: --timestamp created_at"
 
 
+def test_a_weight_of_ones_own_may_not_be_below_0(tmp_path):
+    def rows(day: date) -> Rows:
+        return [{**row, "rating": place % 9 - 1} for place, row in enumerate(rows_of(day))]
+
+    base = write_days(tmp_path / "shop", "%Y-%m-%d/e.csv", rows)
+    assert "data.weight_above" not in guessed(base, tmp_path / "c.yaml")
+    assert guessed(base, tmp_path / "w.yaml", weight="rating")["data.weight_above"].value == 0
+
+
 def test_ids_with_a_zero_behind_the_point_are_said_to_be_whole(tmp_path):
     def rows(day: date) -> Rows:
         return [{**row, "user_id": f"{17850 + place % 7}.0"} for place, row in enumerate(rows_of(day))]
