@@ -8,11 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf import wrappers_pb2
-from tfx.proto import example_gen_pb2
-from tfx.types import standard_component_specs
-from tfx.utils import proto_utils
-
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.ids import WHOLE
 from components.span_example_gen.span_window import SpanWindow
@@ -144,6 +139,12 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
 
 def settings_in(exec_properties: Mapping[str, Any]) -> Settings:
     """The settings among a component's execution properties."""
+    # Here, so that who only reads a file (`warmspan init`) does not wait for TFX.
+    from google.protobuf import wrappers_pb2
+    from tfx.proto import example_gen_pb2
+    from tfx.types import standard_component_specs
+    from tfx.utils import proto_utils
+
     custom_config = proto_utils.json_to_proto(
         exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], example_gen_pb2.CustomConfig()
     )

@@ -16,7 +16,9 @@ from components.span_example_gen.settings import UNITS_PER_SECOND
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
 _ISO = r"^\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d([.,]\d{1,9})?)?)?)?$"
-_ISO_ZONE = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)? ?(Z|z|[+-]\d\d(:?\d\d)?)$"
+# Databases write the zone as a word, and Go's after the offset, too ("+0000 UTC").
+_UTC = r"( ?[+-]00:?00)? ?(?i:Z|UTC|GMT)$"
+_ISO_ZONE = rf"^\d{{4}}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d([.,]\d{{1,9}})?)?( ?[+-]\d\d(:?\d\d)?$|{_UTC})"
 # What C's strptime, which Arrow calls, reads as Python's does, but for days that a month does not have.
 _SHARED_DIRECTIVES = frozenset("YmdHMSy")
 
@@ -64,8 +66,8 @@ def _from_iso(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_iso_zone(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    text = pc.replace_substring_regex(text, pattern=r" ?z$", replacement="Z")
-    text = pc.replace_substring_regex(text, pattern=r" (Z|[+-]\d\d:?\d?\d?)$", replacement=r"\1")
+    text = pc.replace_substring_regex(text, pattern=_UTC, replacement="Z")
+    text = pc.replace_substring_regex(text, pattern=r" ([+-]\d\d:?\d?\d?)$", replacement=r"\1")
     return _in_range(*_ints(_iso_cast(text, pa.timestamp("us", "UTC"))), "us")
 
 

@@ -28,8 +28,9 @@ def init(
     timestamp_format: Annotated[str | None, typer.Option(help="The form of the time, as for strptime.")] = None,
     force: Annotated[bool, typer.Option(help="Write over a settings file that is there.")] = False,
 ) -> None:
-    """Write a commented settings file by looking at the first span."""
+    """Write a commented settings file by looking at some of the spans."""
     from pipeline.init.errors import InitError
+    from pipeline.init.template import scalar
     from pipeline.init.write_config import write_config
 
     try:
@@ -46,7 +47,7 @@ def init(
     except InitError as error:
         stop(error)
     for guess in guesses:
-        Console().print(f"{guess.setting}: {guess.value!r}, {guess.why}", highlight=False, markup=False)
+        Console().print(f"{guess.setting}: {scalar(guess.value)}, {guess.why}", highlight=False, markup=False)
     Console().print(f"Wrote {out}. Read it through, then start with `warmspan run --config {out}`.", highlight=False)
 
 

@@ -39,13 +39,16 @@ _NO_SPAN = re.compile(r"(?:part|shard|chunk)[-_.]?|v", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Layout:
-    """The spans below `base`: `files` are one span after the other, `spans` their names, oldest first."""
+    """The spans below `base`, oldest first: of each its name and the files of its newest delivery.
+
+    `files` are those of all deliveries, `others` those that the pattern does not fit.
+    """
 
     base: Path
     pattern: str
     format: Format
     files: tuple[Path, ...]
-    spans: tuple[str, ...]
+    spans: dict[str, tuple[Path, ...]]
     others: tuple[Path, ...]
 
     @property
@@ -57,7 +60,7 @@ class Layout:
 @dataclass(frozen=True)
 class _Match:
     pattern: str
-    order: tuple[int, ...]
+    order: tuple[int, int]
     span: str
 
 
@@ -137,6 +140,13 @@ def _numbered(base: Path, files: list[Path]) -> dict[Path, _Match]:
         return {}
     # The place whose number differs from file to file tells the span; a single span is told by its own folder.
     place = next((place for place in sorted(values) if len(values[place]) > 1), max(values))
+    years = [other for other in values if all(re.fullmatch(r"(19|20)\d\d", number) for number in values[other])]
+    if years and len(values) > 1 and years[0] != max(values):
+        raise InitError(
+            "A span must be told by one number, or by its whole date: year, month and day in digits. Received: "
+            f"{files[0].relative_to(base).as_posix()!r}, below {base}. Lay each day's files into a folder such as "
+            "2024-05-03, or each span's into one with a number that goes up."
+        )
     widths = {len(number) for number in values[place]}
     padded = len(widths) == 1 and widths != {1} and any(number.startswith("0") for number in values[place])
     token = f"{{SPAN:{widths.pop()}}}" if padded else "{SPAN}"
@@ -191,11 +201,14 @@ def _layout(base: Path, files: list[Path], matches: dict[Path, _Match]) -> Layou
     ours = sorted((match.order, file) for file, match in matches.items() if match.pattern in versioned)
     format_ = format_of(ours[0][1])
     assert format_ is not None
+    newest: dict[str, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for (_, version), file in ours:
+        newest[matches[file].span][version].append(file)
     return Layout(
         base=base,
         pattern=chosen,
         format=format_,
         files=tuple(file for _, file in ours),
-        spans=tuple(dict.fromkeys(matches[file].span for _, file in ours)),
+        spans={span: tuple(versions[max(versions)]) for span, versions in newest.items()},
         others=tuple(sorted(set(files) - {file for _, file in ours})),
     )

@@ -24,7 +24,7 @@ COMMENTS = {
     "data.columns.key": "who: a user or a session",
     "data.columns.item": "what",
     "data.columns.timestamp": "when",
-    "data.columns.weight": "how much, optional: a quantity or a rating",
+    "data.columns.weight": "how much an event counts, optional. null: all events count the same",
     "data.columns.context": "further columns that your own model needs",
     "data.timestamp_unit": "s, ms, us or ns, where timestamps are numbers",
     "data.timestamp_format": "strptime's pattern, where timestamps are text other than ISO 8601",
@@ -46,7 +46,7 @@ COMMENTS = {
     "history": "what the model sees of a key",
     "history.length": "its last events",
     "model": "what is learned",
-    "model.type": "two_tower, ranking, or the dotted path of your own tfrs.Model",
+    "model.type": "two_tower, ranking, sasrec, or the dotted path of your own tfrs.Model",
     "model.params": "its arguments, e.g. {dim: 64}",
     "update": "how one span changes the model",
     "update.epochs": "at most; the best one is kept",
@@ -177,11 +177,12 @@ def _section(section: Any, prefix: str, values: Mapping[str, Any], observed: Map
             lines += [f"{indent}{name}:", *_section(field.annotation, f"{setting}.", values, observed)]
         else:
             value = values[setting] if setting in values else field.get_default(call_default_factory=True)
-            lines.append(f"{indent}{name}: {_scalar(value)}")
+            lines.append(f"{indent}{name}: {scalar(value)}")
     return lines
 
 
-def _scalar(value: Any) -> str:
+def scalar(value: Any) -> str:
+    """A value as it stands in the file."""
     plain = pydantic.TypeAdapter(Any).dump_python(value, mode="json", exclude_none=True)
     text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
     return text.removesuffix("...\n").strip()

@@ -1,15 +1,21 @@
-"""In which unit or format a column of times is written."""
+"""In which unit or format a column of times is written: the one in which ingestion reads nearly all of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+import numpy as np
+import pyarrow as pa
+
+from components.span_example_gen.settings import UNITS_PER_SECOND
+from components.span_example_gen.times import to_milliseconds
+from pipeline.init.sample import MOST, Column, number_in
+
 # Outside of these years a number or a text that could be read as a time means something else.
-FIRST_YEAR, LAST_YEAR = 1980, 2100
+_YEARS = [round(datetime(year, 1, 1, tzinfo=timezone.utc).timestamp() * 1000) for year in (1980, 2100)]
 DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S")
 FORMATS = (
@@ -19,76 +25,99 @@ FORMATS = (
     "%a, %d %b %Y %H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S %z",
 )
-
-_ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?)(?:[.,]\d{1,9})?)?(?: ?(?:Z|z|([+-]\d\d)(?::?(\d\d))?))?"
-)
+# What stands where a time is not known says nothing of how the known ones are written.
+NO_TIME = re.compile(r"[+-]?0+(\.0*)?|-1(\.0*)?|(9999|0000|0001|1900|1970)-\d\d-\d\d.*")
+# As many values rule out nearly every format.
+_FIRST_LOOK = 20
+_DAY = 86_400_000
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a column: numbers in `unit`, or text after `format` (neither: ISO 8601, or Arrow's own times)."""
+    """One way to read a column: numbers in `unit`, or text after `format` (without: ISO 8601, or Arrow's own times).
 
-    unit: str | None
+    Attributes:
+      millis: int64 [rows], unix milliseconds.
+      plausible: bool [rows], whether that is the time of an event.
+      share: of the values that could decide, those that are.
+    """
+
+    unit: str
     format: str | None
-    first: datetime
-    last: datetime
+    words: str
+    millis: np.ndarray
+    plausible: np.ndarray
+    share: float
 
     @property
-    def words(self) -> str:
-        """What the values are, for people."""
-        if self.unit:
-            return f"unix time in {self.unit}"
-        return f"text like {self.format}" if self.format else "ISO 8601 dates and times"
+    def clear(self) -> bool:
+        """Whether these are nearly all."""
+        return self.share >= MOST
+
+    @property
+    def first(self) -> datetime:
+        """The earliest time of an event."""
+        return moment(self.millis[self.plausible].min())
+
+    @property
+    def last(self) -> datetime:
+        """The latest."""
+        return moment(self.millis[self.plausible].max())
+
+    @property
+    def days_alone(self) -> bool:
+        """Whether nearly all times are dates without a clock."""
+        return bool(np.mean(self.millis[self.plausible] % _DAY == 0) > 0.99)
 
 
-def ways_to_read(values: Sequence[str], kind: str) -> list[Reading]:
-    """Every way in which all of `values` are times of plausible years, the usual ones first; empty if there is none."""
-    if kind in ("int", "float"):
-        numbers = [float(value) for value in values]
-        readings = [
-            _reading([number / per_second for number in numbers], unit=unit) for unit, per_second in UNITS.items()
-        ]
-        if kind == "float" or any(readings):
-            return [reading for reading in readings if reading]
-    elif iso := _reading([_iso(value) for value in values]):
-        return [iso]
-    return [reading for format in FORMATS if (reading := _by_format(values, format))]
+def moment(millis: int) -> datetime:
+    """Unix milliseconds as a time in UTC."""
+    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=int(millis))
 
 
-def _by_format(values: Sequence[str], format: str) -> Reading | None:
-    # The first value rules out nearly every format: the others are only looked at when it fits.
-    if _strptime(values[0], format) is None:
+def ways_to_read(column: Column, format: str | None = None, least: float = 0.5) -> list[Reading]:
+    """The ways in which a share of at least `least` of the column's values are times of plausible years.
+
+    Args:
+      column: of the sample.
+      format: strptime's pattern, where it is given: then no other way is tried.
+      least: above 0.
+
+    Returns:
+      The best ones first, the usual ones first among equals; empty if there is none.
+    """
+    if column.kind == "other" or not column.values:
+        return []
+    if format is not None:
+        ways: list[tuple[str, str | None]] = [("s", format)]
+    elif column.kind == "time":
+        ways = [("s", None)]
+    else:
+        few = column.values[:: -(-len(column.values) // _FIRST_LOOK)]
+        numbers = any(number_in(value) is not None for value in few)
+        ways = [(unit, None) for unit in (UNITS_PER_SECOND if numbers else ("s",))]
+        few_cells = (pa.array(few),)
+        tried = [_reading(few_cells, few, unit, None) for unit, _ in ways]
+        if column.kind != "float" and not any(reading and reading.share >= least / 2 for reading in tried):
+            ways = [
+                ("s", form)
+                for form in FORMATS
+                if (rough := _reading(few_cells, few, "s", form)) and rough.share >= least / 2
+            ]
+    readings = [_reading(column.cells, column.texts, unit, form) for unit, form in ways]
+    good = [reading for reading in readings if reading is not None and reading.share >= least]
+    return sorted(good, key=lambda reading: -reading.share)
+
+
+def _reading(cells: Sequence[pa.Array], texts: Sequence[str | None], unit: str, format: str | None) -> Reading | None:
+    parts = [to_milliseconds(array, unit, format) for array in cells]
+    millis = np.concatenate([part for part, _ in parts])
+    plausible = np.concatenate([valid for _, valid in parts]) & (millis >= _YEARS[0]) & (millis < _YEARS[1])
+    decisive = np.array([text is not None and NO_TIME.fullmatch(text.strip()) is None for text in texts], dtype=bool)
+    plausible &= np.array([text is not None for text in texts], dtype=bool)
+    if not plausible.any() or not decisive.any():
         return None
-    return _reading([_strptime(value, format) for value in values], format=format)
-
-
-def _reading(seconds: Sequence[float | None], unit: str | None = None, format: str | None = None) -> Reading | None:
-    present = [second for second in seconds if second is not None]
-    if len(present) < len(seconds):
-        return None
-    try:
-        first, last = (datetime.fromtimestamp(bound(present), timezone.utc) for bound in (min, max))
-    except (OverflowError, ValueError, OSError):
-        return None
-    return Reading(unit, format, first, last) if first.year >= FIRST_YEAR and last.year < LAST_YEAR else None
-
-
-def _iso(value: str) -> float | None:
-    match = _ISO.fullmatch(value.strip())
-    if not match:
-        return None
-    day, clock, hours, minutes = match.groups()
-    zone = f"{hours}:{minutes or '00'}" if hours else "+00:00"
-    try:
-        return datetime.fromisoformat(f"{day}T{clock or '00:00'}{zone}").timestamp()
-    except ValueError:
-        return None
-
-
-def _strptime(value: str, format: str) -> float | None:
-    try:
-        moment = datetime.strptime(value.strip(), format)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    share = float(np.mean(plausible[decisive]))
+    numeric = format is None and any(number_in(text) is not None for text in texts if text is not None)
+    words = f"text like {format}" if format else f"unix time in {unit}" if numeric else "ISO 8601 dates and times"
+    return Reading(unit, format, words, millis, plausible, share)

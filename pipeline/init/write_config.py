@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.span_example_gen.settings import Settings, make_settings
 from pipeline.config import load_config
-from pipeline.init.column_roles import choose_columns, readings_of
+from pipeline.config.data import Data
+from pipeline.init.column_roles import Choice, choose_columns, weight_candidates, whole_floats
 from pipeline.init.errors import InitError
-from pipeline.init.sample import Column, read_sample
+from pipeline.init.expected_rejects import Expected, expect, reject_rules
+from pipeline.init.guess import Guess, percent
+from pipeline.init.model_settings import guess_model
+from pipeline.init.sample import Column, Sample, read_sample
+from pipeline.init.span_hours import guess_span_hours, in_hours, share_on_their_day, times_by_span
 from pipeline.init.span_layout import Layout, find_layout
 from pipeline.init.template import render
-from pipeline.init.timestamp_format import Reading
+from pipeline.init.timestamp_format import Reading, ways_to_read
 from trainer.atomic_write import atomic_write
 
 _NO_NAMES = {"events", "data", "raw", "interactions", "logs", "train", "input", "csv", "parquet"}
 _TITLES = ("title", "name", "description", "itemname", "productname")
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A setting that was chosen by looking at the data, and why."""
-
-    setting: str
-    value: Any
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.setting}: {self.value} ({self.why})"
 
 
 def write_config(
@@ -69,20 +61,37 @@ def write_config(
     if out.exists() and not overwrite:
         raise InitError(f"The settings file must not exist yet. Received: {str(out)!r}. Name another, or use --force.")
     layout = find_layout(data_path)
-    some = sorted({0, len(layout.files) // 2, len(layout.files) - 1})
-    columns = read_sample([layout.files[place] for place in some], layout.format)
+    sample = read_sample(layout)
+    columns = {column.name: column for column in sample.columns}
     given = {"key": key, "item": item, "timestamp": timestamp, "weight": weight}
-    chosen = choose_columns(columns, given)
-    by_name = {column.name: column for column in columns}
+    readings = {name: ways_to_read(column, timestamp_format) for name, column in columns.items()}
+    chosen = choose_columns(list(columns.values()), given, readings)
+    by_part = {part: columns[choice.column] for part, choice in chosen.items()}
+    reading = _reading(by_part["timestamp"], sample, readings, timestamp_format)
+    times = times_by_span(reading, sample.rows)
+    hours, strangers = guess_span_hours(times, layout.dated)
+    taken = {choice.column for part, choice in chosen.items() if part != "weight"}
+    weights = [weight] if weight else weight_candidates(list(columns.values()), taken, readings)
 
-    guesses = _where(layout, out)
-    for part in (part for part in given if part in chosen):
-        guesses.append(Guess(f"data.columns.{part}", chosen[part].column, chosen[part].why))
-    guesses += _when(by_name[chosen["timestamp"].column], layout, timestamp_format)
-    guesses += _rejects({part: by_name[choice.column] for part, choice in chosen.items()})
-    guesses += _titles(layout, chosen["item"].column, out)
+    guesses = [*_where(layout, out), *_columns(chosen, by_part, weights, sample), _when(reading, timestamp_format)]
+    guesses += [hours] if hours else []
+    windowed = hours.value is not None if hours else layout.dated
+    guesses += reject_rules(by_part, [columns[name] for name in weights], windowed)
+    expected = expect(sample, _settings(guesses), strangers)
+    guesses += [*expected.guess(), *_titles(layout, chosen["item"].column, out)]
+    guesses += guess_model(chosen["key"].column, sample.keys(chosen["key"].column))
+    if hours and hours.value == 1:
+        guesses += in_hours()
+    if note := _repeats(expected, reading):
+        guesses = [
+            replace(guess, why=f"{guess.why}; {note}") if guess.setting == "data.columns.timestamp" else guess
+            for guess in guesses
+        ]
 
-    head = f"Settings of warmspan, written by `warmspan init` after a look at {len(some)} of {len(layout.files)} files."
+    head = (
+        f"Settings of warmspan, written by `warmspan init` after a look at {expected.rows:,} rows in "
+        f"{len(sample.spans)} of {len(layout.spans)} spans."
+    )
     values = {guess.setting: guess.value for guess in guesses}
     _write(out, render(values, {guess.setting: guess.why for guess in guesses}, head))
     return guesses
@@ -93,7 +102,8 @@ def _where(layout: Layout, out: Path) -> list[Guess]:
     name = re.sub(r"[^A-Za-z0-9]+", "_", folder).strip("_")
     name = name if re.match(r"[A-Za-z]", name) else "recommender"
     count = len(layout.spans)
-    seen = f"{count} span{'s' if count > 1 else ''}, {layout.spans[0]} to {layout.spans[-1]}"
+    first, *_, last = [*layout.spans, *layout.spans]
+    seen = f"{count} span{'s' if count > 1 else ''}, {first} to {last}"
     if layout.others:
         example = layout.others[0].relative_to(layout.base).as_posix()
         seen += f"; {len(layout.others)} other file(s) do not belong to it, such as {example}"
@@ -105,51 +115,85 @@ def _where(layout: Layout, out: Path) -> list[Guess]:
     ]
 
 
-def _when(column: Column, layout: Layout, format: str | None) -> list[Guess]:
-    if format is not None:
-        return [Guess("data.timestamp_format", format, "you said so")]
-    readings = readings_of(column)
-    if len(readings) > 1 and layout.dated:
-        readings = _on_their_day(readings, column.name, layout) or readings
-    if not readings:
+def _columns(
+    chosen: Mapping[str, Choice], by_part: Mapping[str, Column], weights: Sequence[str], sample: Sample
+) -> list[Guess]:
+    guesses = []
+    for part in ("key", "item", "timestamp", "weight"):
+        if part not in chosen:
+            continue
+        why = chosen[part].why
+        if part in ("key", "item") and (id_ := whole_floats(by_part[part])):
+            why += f"; ids such as {id_} are read as {id_.partition('.')[0]}"
+        if part in ("key", "item") and (words := by_part[part].nothings):
+            why += f"; {words.total():,} of {by_part[part].rows:,} are {' or '.join(map(repr, words))}, which is nobody"
+        if without := sample.lacking(chosen[part].column):
+            why += f"; but {without[0].relative_to(sample.layout.base)} has no such column"
+        guesses.append(Guess(f"data.columns.{part}", chosen[part].column, why))
+    if "weight" not in chosen and weights:
+        names = " or ".join(weights)
+        note = f"{names} could be an event's weight: `data.columns.weight: {weights[0]}` makes events count by it"
+        guesses.append(Guess("data.columns.weight", None, note))
+    return guesses
+
+
+def _reading(column: Column, sample: Sample, readings: Mapping[str, Sequence[Reading]], format: str | None) -> Reading:
+    # Of a column that the user has named, half is enough.
+    ways = [reading for reading in readings[column.name] if reading.clear] or list(readings[column.name])[:1]
+    if len(ways) > 1 and sample.layout.dated:
+        # 03/05 is a day in May or in March: the folders' dates tell.
+        shares = [share_on_their_day(times_by_span(reading, sample.rows)) for reading in ways]
+        ways = [reading for reading, share in zip(ways, shares, strict=True) if share == max(shares)]
+    received = f"Received: {column.values[:3]}."
+    if not ways and format:
+        raise InitError(f"`--timestamp-format` must fit the times in column {column.name!r}. {received}")
+    if not ways:
         raise InitError(
-            f"The times in column {column.name!r} must be readable. Received: {list(column.values[:3])}. "
+            f"The times in column {column.name!r} must be readable, most of them in one way. {received} "
             "Give their strptime pattern: --timestamp-format '%d/%m/%Y %H:%M'."
         )
-    if len(readings) > 1:
-        could_be = " or ".join(repr(reading.format) for reading in readings)
+    if len(ways) > 1:
+        could_be = " or ".join(repr(reading.format or reading.words) for reading in ways)
         raise InitError(
-            f"The times in column {column.name!r} can be read as {could_be}. Received: {list(column.values[:3])}. "
+            f"The times in column {column.name!r} can be read as {could_be}. {received} "
             "Say which: --timestamp-format PATTERN"
         )
-    (reading,) = readings
+    return ways[0]
+
+
+def _when(reading: Reading, format: str | None) -> Guess:
     seen = f"{reading.words}: {reading.first:%Y-%m-%d %H:%M} to {reading.last:%Y-%m-%d %H:%M} in the rows looked at"
+    if wrong := int((~reading.plausible).sum()):
+        seen += f"; {wrong:,} of {len(reading.plausible):,} have no such time"
     if reading.format:
-        return [Guess("data.timestamp_format", reading.format, seen)]
-    return [Guess("data.timestamp_unit", reading.unit or "s", seen)]
+        return Guess("data.timestamp_format", reading.format, f"you said so; {seen}" if format else seen)
+    return Guess("data.timestamp_unit", reading.unit, seen)
 
 
-def _on_their_day(readings: Sequence[Reading], name: str, layout: Layout) -> list[Reading]:
-    # 03/05 is a day in May or in March: the folder's date tells.
-    day = date.fromisoformat(layout.spans[0])
-    first = {column.name: column for column in read_sample(layout.files[:1], layout.format)}[name]
-    fit = {reading.format for reading in readings_of(first) if reading.first.date() <= day <= reading.last.date()}
-    return [reading for reading in readings if reading.format in fit]
+def _settings(guesses: Sequence[Guess]) -> Settings:
+    """What ingestion will be given."""
+    sections: dict[str, Any] = {"columns": {}}
+    for guess in guesses:
+        match guess.setting.split("."):
+            case ["data", "columns", part]:
+                sections["columns"][part] = guess.value
+            case ["data", name]:
+                sections[name] = guess.value
+    data = Data.model_validate(sections)
+    return make_settings(data.model_dump(mode="json"), data.pattern, 0.0)
 
 
-def _rejects(columns: Mapping[str, Column]) -> list[Guess]:
-    guesses = []
-    worst = max((columns[part] for part in ("key", "item", "timestamp")), key=lambda column: column.missing)
-    share, seen = worst.missing, f"{worst.missing:.0%} of the rows looked at have no {worst.name}"
-    if (weight := columns.get("weight")) and weight.kind in ("int", "float"):
-        below = sum(float(value) < 0 for value in weight.values) / weight.rows
-        if below:
-            share, seen = share + below, f"{seen}, {below:.1%} a {weight.name} below 0"
-            guesses.append(Guess("data.weight_above", 0, f"{weight.name} below 0 is a return or a cancellation"))
-    if share > 0.03:
-        allowed = min(1.0, math.ceil((share + 0.15) * 10) / 10)
-        guesses.append(Guess("data.max_reject_fraction", allowed, f"{seen}: they will be rejected"))
-    return guesses
+def _repeats(expected: Expected, reading: Reading) -> str:
+    notes = []
+    if reading.days_alone:
+        notes.append("these are dates without a clock: the order within a day is not known")
+    if reading.days_alone or expected.repeats > 0.01 * expected.events:
+        share = percent(expected.repeats / expected.events)
+        notes.append(
+            "events that are the same in all columns named here count once: "
+            f"{expected.repeats:,} of the {expected.events:,} looked at ({share}) are dropped"
+        )
+    return "; ".join(notes)
 
 
 def _titles(layout: Layout, item: str, out: Path) -> list[Guess]:

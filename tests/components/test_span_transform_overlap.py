@@ -28,8 +28,8 @@ def test_an_export_that_overlaps_the_last_one_is_not_learned_twice(tmp_path: Pat
     second = execute(
         tmp_path, an_events_artifact(tmp_path / "2", again, [event(9), event(6)]), 2, yesterday=state_of(first)
     )
-    told = second["sequences"].get_int_custom_property
-    assert (told("known_events"), told("new_events")) == (5, 2 + 3)
+    count = second["sequences"].get_int_custom_property
+    assert (count("known_events"), count("new_events")) == (5, 2 + 3)
     assert second["held_out"].get_int_custom_property("events") == 1
     (row,) = days.read_history(second["history"].uri).values()
     assert row["timestamps"] == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9]

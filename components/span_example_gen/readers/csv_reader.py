@@ -22,6 +22,9 @@ from components.span_example_gen.readers.required_columns import (
     with_absent,
 )
 
+# Of one field: JSON and HTML in a column are far beyond Python's own 128 KiB. A longer one makes its row malformed.
+csv.field_size_limit(16 << 20)
+
 
 def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """Reads the header and cuts the file into pieces.

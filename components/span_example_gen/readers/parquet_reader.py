@@ -96,3 +96,17 @@ def nested(array: pa.Array) -> np.ndarray:
 def _open(path: str) -> pa.NativeFile:
     filesystem, inside = pa.fs.FileSystem.from_uri(path if "://" in path else os.path.abspath(path))
     return filesystem.open_input_file(inside)
+
+
+def column_names(path: str, name: str) -> list[str]:
+    """The columns that are not nested.
+
+    Raises:
+      SpanError: the file is no whole Parquet file.
+    """
+    try:
+        with _open(path) as stream:
+            schema = pa.parquet.read_schema(stream)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SpanError(f"{name} must be a whole Parquet file. {error}. Deliver the file again.") from None
+    return [field.name for field in schema if not pa.types.is_nested(field.type)]

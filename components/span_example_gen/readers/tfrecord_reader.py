@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -114,3 +115,22 @@ def _first_values(batch: pa.RecordBatch, name: str) -> pa.Array:
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else np.zeros(0, np.int64)
     return column.flatten().take(pa.array(starts, mask=lengths == 0))
+
+
+def column_names(path: str, name: str, records: int) -> list[str]:
+    """The features of the first `records` records that never have several values.
+
+    Raises:
+      SpanError: the file is cut, or none of these is a tf.Example.
+    """
+    single: dict[str, bool] = {}
+    for batch in itertools.islice(_records(path, name, records), 1):
+        examples = [tf.train.Example.FromString(record) for record in batch if _parses(record)]
+        if not examples:
+            raise SpanError(f"{name} must hold records of tf.Example. Received: {batch[0][:80]!r}.")
+        for example in examples:
+            for column, feature in example.features.feature.items():
+                kind = feature.WhichOneof("kind")
+                few = kind is None or len(getattr(feature, kind).value) <= 1
+                single[column] = single.get(column, True) and few
+    return sorted(column for column, alone in single.items() if alone)

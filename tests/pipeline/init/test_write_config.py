@@ -1,78 +1,26 @@
-import csv
-import gzip
-import json
-from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
 import pytest
 import yaml
 
 from pipeline.config import Config, load_config
 from pipeline.config.loading import _Loader as SettingsLoader
 from pipeline.init.errors import InitError
+from pipeline.init.sample import Column
 from pipeline.init.timestamp_format import ways_to_read
 from pipeline.init.write_config import write_config
-
-Rows = list[dict[str, Any]]
-FIRST = date(2024, 5, 2)
-
-
-def rows_of(day: date, count: int = 40) -> Rows:
-    start = int(datetime(day.year, day.month, day.day, 9, tzinfo=timezone.utc).timestamp())
-    return [
-        {"user_id": f"u{row % 7}", "item_id": f"00{row}", "timestamp": start + 60 * row, "quantity": 1 + row % 3}
-        for row in range(count)
-    ]
-
-
-def write_csv(file: Path, rows: Rows) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(file, "wt", newline="") if file.suffix == ".gz" else file.open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_jsonl(file: Path, rows: Rows) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def write_parquet(file: Path, rows: Rows) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), file)
-
-
-def write_tfrecord(file: Path, rows: Rows) -> None:
-    from trainer.keras2 import tf
-
-    def feature(value: Any) -> Any:
-        if isinstance(value, str):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(file), "GZIP" if file.suffix == ".gz" else "") as out:
-        for row in rows:
-            features = tf.train.Features(feature={name: feature(value) for name, value in row.items()})
-            out.write(tf.train.Example(features=features).SerializeToString())
-
-
-def write_days(base: Path, name: str, rows: Callable[[date], Rows] = rows_of, days: int = 3) -> Path:
-    """Lays `days` CSV spans below `base`; `name` is a file's name with strftime's directives."""
-    for number in range(days):
-        day = FIRST + timedelta(days=number)
-        write_csv(base / day.strftime(name), rows(day))
-    return base
-
-
-def written(data: Path, out: Path, **flags: Any) -> Config:
-    write_config(data, out, **flags)
-    return load_config(out)
+from tests.pipeline.init.day_files import (
+    FIRST,
+    Rows,
+    rows_of,
+    write_csv,
+    write_days,
+    write_jsonl,
+    write_parquet,
+    write_tfrecord,
+    written,
+)
 
 
 def latest_span(config: Config) -> int:
@@ -109,7 +57,7 @@ def test_every_format_in_dated_and_numbered_folders(tmp_path, ending, write, for
     assert config.data.pattern == ("{YYYY}-{MM}-{DD}/*" if dated else "span-{SPAN}/*") + ending
     columns = config.data.columns
     assert (columns.key, columns.item, columns.timestamp) == ("user_id", "item_id", "timestamp")
-    assert columns.weight == "quantity"
+    assert columns.weight is None
     assert (config.data.timestamp_unit, config.data.timestamp_format) == ("s", None)
     assert config.data.max_reject_fraction == 0.05
 
@@ -182,25 +130,29 @@ def test_titles_are_found_beside_the_events(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("names", "weight"),
     [
-        (
-            ("CustomerID", "StockCode", "InvoiceDate", "Quantity"),
-            ("CustomerID", "StockCode", "InvoiceDate", "Quantity"),
-        ),
-        (("visitor", "sku", "ts", "n"), ("visitor", "sku", "ts", None)),
-        (("anonymous_user_id", "clicked_item_id", "x", "star_rating"), (0, 1, 2, 3)),
-        (("user", "thing", "x", "qty"), (0, 1, 2, 3)),
-        (("who", "movieId", "when", "rating"), (0, 1, 2, 3)),
+        (("CustomerID", "StockCode", "InvoiceDate", "Quantity"), "Quantity"),
+        (("visitor", "sku", "ts", "n"), None),
+        (("anonymous_user_id", "clicked_item_id", "x", "star_rating"), "star_rating"),
+        (("user", "thing", "x", "qty"), "qty"),
+        (("who", "movieId", "when", "rating"), "rating"),
     ],
 )
-def test_columns_by_name_or_as_the_only_one_left(tmp_path, names, expected):
+def test_columns_by_name_or_as_the_only_one_left(tmp_path, names, weight):
     def rows(day: date) -> Rows:
         return [dict(zip(names, row.values(), strict=True)) for row in rows_of(day)]
 
-    columns = written(write_days(tmp_path / "shop", "%Y-%m-%d/events.csv", rows), tmp_path / "c.yaml").data.columns
-    expected = tuple(names[name] if isinstance(name, int) else name for name in expected)
-    assert (columns.key, columns.item, columns.timestamp, columns.weight) == expected
+    base = write_days(tmp_path / "shop", "%Y-%m-%d/events.csv", rows)
+    guesses = {guess.setting: guess for guess in write_config(base, tmp_path / "c.yaml")}
+    assert tuple(guesses[f"data.columns.{part}"].value for part in ("key", "item", "timestamp")) == names[:3]
+    # What an event counts is for the user to say; the note tells that it can be.
+    assert load_config(tmp_path / "c.yaml").data.columns.weight is None
+    note = f"{weight} could be an event's weight: `data.columns.weight: {weight}` makes events count by it"
+    assert (guesses["data.columns.weight"].why if weight else "data.columns.weight" not in guesses) == (
+        note if weight else True
+    )
+    assert written(base, tmp_path / "w.yaml", weight=names[3]).data.columns.weight == names[3]
 
 
 def test_what_cant_be_told_names_columns_and_flags(tmp_path):
@@ -276,9 +228,9 @@ def test_arrow_times_need_neither_unit_nor_format(tmp_path):
 
 
 def test_ids_are_not_taken_for_times():
-    assert not ways_to_read(["1", "17", "20100"], "int")
-    assert not ways_to_read(["0017850", "1000017851"], "int")
-    assert not ways_to_read(["u1", "2024-05-03"], "text")
+    for values in (["1", "17", "20100"], ["0017850", "1000017851"], ["u1", "2024-05-03"]):
+        readings = ways_to_read(Column("id", (pa.array(values),)))
+        assert not any(reading.clear for reading in readings)
 
 
 def test_many_missing_keys_and_returns_raise_the_limit(tmp_path):
@@ -290,20 +242,22 @@ def test_many_missing_keys_and_returns_raise_the_limit(tmp_path):
 
     base = write_days(tmp_path / "shop", "%Y-%m-%d/events.csv", rows)
     guesses = {guess.setting: guess for guess in write_config(base, tmp_path / "c.yaml")}
-    assert str(guesses["data.weight_above"]) == (
-        "data.weight_above: 0 (quantity below 0 is a return or a cancellation)"
-    )
+    rule = {"column": "quantity", "matches": "-", "reason": "negative_quantity"}
+    assert guesses["data.reject"].value == [rule]
+    assert guesses["data.reject"].why == "a quantity below 0 is a return or a cancellation"
     assert guesses["data.max_reject_fraction"].value == 0.5
     assert guesses["data.max_reject_fraction"].why == (
-        "25% of the rows looked at have no user_id, 10.0% a quantity below 0: they will be rejected"
+        "in the 120 rows looked at: 25.0 % no_key, 10.0 % negative_quantity; 35.0 % in the worst span"
     )
-    assert load_config(tmp_path / "c.yaml").data.weight_above == 0
+    assert [dict(rule) for rule in load_config(tmp_path / "c.yaml").data.reject] == [rule]
 
 
 def test_every_setting_stands_in_the_file_with_its_default_and_a_reason(tmp_path):
     guesses = write_config(write_days(tmp_path / "shop", "%Y-%m-%d/events.csv"), tmp_path / "c.yaml")
     text = (tmp_path / "c.yaml").read_text()
-    assert text.startswith("# Settings of warmspan, written by `warmspan init` after a look at 3 of 3 files.\n")
+    assert text.startswith(
+        "# Settings of warmspan, written by `warmspan init` after a look at 120 rows in 3 of 3 spans.\n"
+    )
     assert all(f"# {guess.why}\n" in text for guess in guesses)
     file = yaml.load(text, SettingsLoader)
     plain = Config.model_validate({"name": "shop", "data": file["data"]})
@@ -335,10 +289,10 @@ def test_a_settings_file_is_not_overwritten_unasked(tmp_path):
         ("2024-05-03/e.csv", "user_id;item_id;timestamp\n1;2;3\n", "must be separated by commas. Received: ';'"),
         ("2024-05-03/e.csv", "user_id,item_id,timestamp\n", "must hold at least one row"),
         ("2024-05-03/e.csv", "", "must hold at least one row"),
-        ("2024-05-03/e.parquet", "no parquet", "must be a parquet file that can be read"),
-        ("2024-05-03/e.tfrecord", "no records at all", "must be a tfrecord file that can be read"),
-        ("2024-05-03/e.csv.gz", "not gzipped", "must be a csv file that can be read"),
-        ("2024-05-03/e.jsonl", "[1, 2]\n", "Each line must be a JSON object"),
+        ("2024-05-03/e.parquet", "no parquet", "must be a whole Parquet file"),
+        ("2024-05-03/e.tfrecord", "no records at all", "must be a whole TFRecord file"),
+        ("2024-05-03/e.csv.gz", "not gzipped", "must be a whole gzip file"),
+        ("2024-05-03/e.jsonl", "[1, 2]\n", "must hold one JSON object a line"),
     ],
 )
 def test_unusable_data_says_what_to_do(tmp_path, name, content, message):
@@ -355,7 +309,7 @@ def test_unusable_data_says_what_to_do(tmp_path, name, content, message):
 def test_movietweetings(movietweetings, tmp_path):
     data = written(movietweetings / "events", tmp_path / "c.yaml").data
     assert (data.columns.key, data.columns.item, data.columns.timestamp) == ("user_id", "item_id", "timestamp")
-    assert (data.columns.weight, data.timestamp_unit, data.item_title) == ("rating", "s", "title")
+    assert (data.columns.weight, data.timestamp_unit, data.item_title) == (None, "s", "title")
     assert data.items is not None
     assert data.items.resolve() == (movietweetings / "items.csv").resolve()
 
@@ -363,10 +317,14 @@ def test_movietweetings(movietweetings, tmp_path):
 def test_online_retail(online_retail, tmp_path):
     data = written(online_retail / "events", tmp_path / "c.yaml").data
     assert (data.columns.key, data.columns.item, data.columns.timestamp) == ("CustomerID", "StockCode", "InvoiceDate")
-    assert (data.columns.weight, data.weight_above) == ("Quantity", 0)
-    assert 0.3 < data.max_reject_fraction < 1
+    assert (data.columns.weight, data.weight_above) == (None, None)
+    assert [rule.reason for rule in data.reject] == ["negative_quantity"]
+    # On the worst of its days, which is not among those looked at, 87.5 % have no CustomerID.
+    assert 0.875 < data.max_reject_fraction < 1
 
 
 def test_diginetica(diginetica, tmp_path):
-    data = written(diginetica / "events", tmp_path / "c.yaml").data
+    config = written(diginetica / "events", tmp_path / "c.yaml")
+    data = config.data
     assert (data.columns.key, data.columns.item, data.format) == ("session_id", "item_id", "parquet")
+    assert (data.span_hours, config.model.type, config.push.exclude_seen) == (None, "sasrec", False)
