@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -38,7 +40,7 @@ class RootAddress:
         """The address of `root`; None where it has none yet.
 
         Raises:
-          ConfigError: its file is damaged.
+          ConfigError: its file is damaged, or this user may not read it.
         """
         file = root / ROOT_FILE
         try:
@@ -48,6 +50,8 @@ class RootAddress:
             return cls(str(raw["id"]), Path(raw["path"]))
         except FileNotFoundError:
             return None
+        except PermissionError:
+            raise not_readable(file) from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"{file} must be the file by which a root knows itself. Received: {error!r}. Put it back from a copy, "
@@ -59,6 +63,14 @@ class RootAddress:
         text = json.dumps({"format": _FORMAT, "id": self.id, "path": str(self.path)}, indent=1)
         with atomic_write(root / ROOT_FILE, durable=True) as beside:
             beside.write_text(text, encoding="utf-8")
+
+
+def not_readable(path: Path) -> ConfigError:
+    """The sentence for a part of a root that this user may not read."""
+    return ConfigError(
+        f"`root` must be a folder that this user may read. Received: {path} ({os.strerror(errno.EACCES)}). Run "
+        "as the user whom it belongs to, or let this one read it. Nothing was changed."
+    )
 
 
 def at_home(config: Config) -> Config:
