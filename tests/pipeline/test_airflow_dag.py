@@ -290,7 +290,11 @@ def test_a_real_day_under_airflow_is_in_the_ledger(airflow, make_shop, tmp_path)
     call = f'{sys.executable} -W ignore -c "from pipeline.cli import main; main()" "$@"'
     command.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {call}\n")
     command.chmod(0o755)
-    given = {"WARMSPAN_CONFIG": str(tmp_path / "one" / "warmspan.yaml"), "WARMSPAN_CLI": str(command)}
+    given = {
+        "WARMSPAN_CONFIG": str(tmp_path / "one" / "warmspan.yaml"),
+        "WARMSPAN_CLI": str(command),
+        "WARMSPAN_TASKS": "stages",
+    }
     dag_run = airflow("run", "2024-05-01", **given)
     assert dag_run["state"].endswith("success"), dag_run["output"][-4000:]
     (run,) = read_ledger(config)
