@@ -37,7 +37,8 @@ $(AIRFLOW): $(AIRFLOW_LOCK) | $(INSTALLED)
 	@.ci/environment uv pip install --quiet --python $@/bin/python --compile-bytecode --require-hashes -r $<
 
 test-airflow: $(INSTALLED) $(AIRFLOW) ## the DAG file in a real Airflow 3, or 2 with AIRFLOW_LOCK=docs/airflow-2.lock.txt
-	@WARMSPAN_AIRFLOW_PYTHON=$(CURDIR)/$(AIRFLOW)/bin/python $(BIN)/python -m pytest tests/pipeline/test_airflow_dag.py
+	@WARMSPAN_AIRFLOW_PYTHON=$(CURDIR)/$(AIRFLOW)/bin/python $(BIN)/python -m pytest \
+	  tests/pipeline/test_airflow_dag.py tests/pipeline/test_airflow_scheduling.py
 
 lint: $(INSTALLED) ## ruff, its formatter and mypy
 	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/ruff format --check --quiet . || failed=1; $(BIN)/mypy && exit $$failed

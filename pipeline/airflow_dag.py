@@ -23,6 +23,7 @@ import functools
 import glob
 import importlib.util
 import itertools
+import logging
 import os
 import re
 import shlex
@@ -42,17 +43,16 @@ except ImportError:  # Airflow 2 without the standard provider
 
 _HERE = Path(__file__).resolve()
 _NAME = re.compile(r"""^name:\s*["']?([A-Za-z][A-Za-z0-9_]*)["']?\s*(?:#.*)?$""", re.MULTILINE)
+_DAILY = re.compile(r"([0-5]?\d) ([01]?\d|2[0-3]) \* \* \*")
 _DECISION = "{{ (dag_run.conf or {}).get('decide', '') }}"
-_SPAN = "{{ warmspan_span(dag_run.conf, data_interval_start | default(none)) }}"
-_ORDER = (
-    "{{ warmspan_in_order(dag_run.conf, data_interval_start | default(none),"
-    " prev_data_interval_start_success | default(none)) }}"
-)
 # They come from whoever triggers a run: the shell gets them as values, never as a part of a line.
-_GIVEN = {"WARMSPAN_SPAN": _SPAN, "WARMSPAN_DECISION": _DECISION}
-# A scheduled day follows the day before it, and a day without files has failed there: whoever marked that run as a
-# success has accepted the gap. A span named by hand is held to the rule.
-_GAPS = "{{ '' if (dag_run.conf or {}).get('span') else '--allow-gaps' }}"
+_GIVEN = {
+    "WARMSPAN_SPAN": "{{ warmspan_span(dag_run, data_interval_start | default(none), logical_date | default(none)) }}",
+    "WARMSPAN_DECISION": _DECISION,
+}
+# Of the first task, which alone can begin a span.
+_BEGIN = {"WARMSPAN_BEGIN": "{{ warmspan_begin(dag_run, data_interval_start | default(none), ti | default(none)) }}"}
+_SCHEDULED = ("scheduled", "backfill")
 
 
 def _node_order() -> ModuleType:
@@ -71,40 +71,69 @@ def _node_order() -> ModuleType:
     return module
 
 
-def _span(conf: dict[str, Any] | None, data_interval_start: datetime.datetime | None) -> str:
-    """The day of a DAG run: that of its conf, else that in which its data interval begins; never today's."""
-    if conf and conf.get("span"):
-        return str(conf["span"])
-    if data_interval_start is None:
-        raise ValueError(
-            "A run started by hand must say its span, because it has no data interval. Received: no `span` in the "
-            'run\'s conf. Trigger it with --conf \'{"span": "2024-05-03"}\', or with a logical date.'
-        )
-    return data_interval_start.strftime("%Y-%m-%d")
-
-
-def _in_order(
-    first: datetime.datetime,
-    conf: dict[str, Any] | None,
+def _span(
+    time_of_day: datetime.timedelta,
+    dag_run: Any,
     data_interval_start: datetime.datetime | None,
-    previous: datetime.datetime | None,
+    logical_date: datetime.datetime | None,
 ) -> str:
-    """Fails a scheduled day whose day before has not succeeded; else is empty.
+    """The day of a DAG run: that of its conf; on schedule that of its data interval; else the newest that was due.
 
-    Not `depends_on_past`, which would make it wait instead: in the only place for a run that there is, so that the day
-    before it could be cleared but never run.
+    By hand, the interval that Airflow 3 gives to a run is that of today, whatever its logical date, or none.
     """
-    if data_interval_start is None or (conf and conf.get("span")) or data_interval_start.date() <= first.date():
-        return ""
-    before = data_interval_start.date() - datetime.timedelta(days=1)
-    # Airflow 3 hands over a proxy, which is never None itself.
-    if not previous or previous.date() != before:
-        raise ValueError(
-            f"A day must follow a day that succeeded. Received: {data_interval_start.date()}, while the last to "
-            f"succeed is {previous.date() if previous else 'none'}. Repair {before}, or mark its run as a success to "
-            "leave it out; then clear this run and unpause the DAG."
-        )
+    if dag_run.conf and dag_run.conf.get("span"):
+        return str(dag_run.conf["span"])
+    if dag_run.run_type in _SCHEDULED and data_interval_start is not None:
+        return data_interval_start.strftime("%Y-%m-%d")
+    due = (logical_date or dag_run.run_after) - time_of_day - datetime.timedelta(days=1)
+    return due.strftime("%Y-%m-%d")
+
+
+def _begin(
+    first: datetime.datetime, dag_run: Any, data_interval_start: datetime.datetime | None, task_instance: Any
+) -> str:
+    """How a span may begin.
+
+    By hand, what can't be run is skipped: a failure would pause the DAG, and with it the nights. On schedule a day may
+    follow days without files if the day before it is a success in Airflow: it has failed there, and whoever marked it
+    so has accepted the gap. Else the ledger alone decides, which knows what was run by hand too.
+
+    Not `depends_on_past`, which would make a day wait instead: in the only place for a run that there is, so that the
+    day before it could be cleared but never run.
+    """
+    if dag_run.run_type not in _SCHEDULED or data_interval_start is None:
+        return "--skip-refused"
+    before = data_interval_start - datetime.timedelta(days=1)
+    if before < first or _succeeded(task_instance, before):
+        return "--allow-gaps"
+    logging.getLogger("airflow.task").warning(
+        "The run of %s has not succeeded in Airflow, so that the ledger decides whether this day may follow. If it is "
+        "refused below: repair %s, or mark its run as a success to leave it out; then clear this run and unpause.",
+        *[before.date()] * 2,
+    )
     return ""
+
+
+def _succeeded(task_instance: Any, logical_date: datetime.datetime) -> bool:
+    """Whether the scheduled run of a date has; one by hand may bear the same date, and was of another day."""
+    dag_id = task_instance.dag_id
+    if hasattr(task_instance, "get_dagrun_state"):  # Airflow 3, whose tasks have no access to its database
+        runs = task_instance.get_task_states(dag_id=dag_id, logical_dates=[logical_date])
+        of_schedule = [run_id for run_id in runs if run_id.startswith(tuple(f"{kind}__" for kind in _SCHEDULED))]
+        return any(task_instance.get_dagrun_state(dag_id, run_id) == "success" for run_id in of_schedule)
+    from airflow.models import DagRun
+
+    runs = DagRun.find(dag_id=dag_id, execution_date=logical_date, state="success")
+    return any(run.run_type in _SCHEDULED for run in runs)
+
+
+def _schedule() -> tuple[str, datetime.timedelta]:
+    """When a day's run begins, as cron and as a time of the day."""
+    cron = os.environ.get("WARMSPAN_SCHEDULE") or "0 0 * * *"
+    match = _DAILY.fullmatch(cron.strip())
+    if match is None:
+        raise ValueError(f"`WARMSPAN_SCHEDULE` must be cron with one time a day, like 30 4 * * *. Received: {cron!r}.")
+    return cron, datetime.timedelta(hours=int(match[2]), minutes=int(match[1]))
 
 
 def _configs(problems: list[str]) -> dict[str, Path]:
@@ -166,14 +195,14 @@ def _grouping(order: ModuleType) -> dict[str, tuple[str, ...]]:
     return order.GROUPINGS[asked]
 
 
-def _task(task_id: str, line: str, passed_over: int) -> Any:
+def _task(task_id: str, line: str, given: dict[str, str], passed_over: int) -> Any:
     """A task that runs a line of shell, on this machine or in a pod."""
     image = os.environ.get("WARMSPAN_IMAGE")
     if not image:
         return BashOperator(
             task_id=task_id,
             bash_command=line,
-            env=_GIVEN,
+            env=given,
             append_env=True,
             skip_on_exit_code=passed_over,
             do_xcom_push=False,
@@ -190,7 +219,7 @@ def _task(task_id: str, line: str, passed_over: int) -> Any:
         pod_template_file=os.environ.get("WARMSPAN_POD") or None,
         cmds=["sh", "-c"],
         arguments=[line],
-        env_vars=_GIVEN,
+        env_vars=given,
         labels={"app": "warmspan"},
         skip_on_exit_code=passed_over,
         get_logs=True,
@@ -209,10 +238,11 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
       start, end: the first and the last span; without an end, one every day.
     """
     order = _node_order()
+    cron, time_of_day = _schedule()
     with DAG(
         dag_id=f"warmspan_{name}",
         # Explicit: a cron string is another timetable on Airflow 3, whose runs have no data interval.
-        schedule=CronDataIntervalTimetable(os.environ.get("WARMSPAN_SCHEDULE", "0 0 * * *"), timezone="UTC"),
+        schedule=CronDataIntervalTimetable(cron, timezone="UTC"),
         start_date=start,
         # The end bounds the logical date, which may fall into any hour of the last day.
         end_date=end and end + datetime.timedelta(hours=23, minutes=59),
@@ -221,19 +251,24 @@ def build(name: str, config: Path, start: datetime.datetime, end: datetime.datet
         # A failure pauses the DAG, so that the days after it are not even tried.
         max_consecutive_failed_dag_runs=1,
         # How often a task is tried again is Airflow's own setting, core.default_task_retries.
-        user_defined_macros={"warmspan_span": _span, "warmspan_in_order": functools.partial(_in_order, start)},
+        user_defined_macros={
+            "warmspan_span": functools.partial(_span, time_of_day),
+            "warmspan_begin": functools.partial(_begin, start),
+        },
         doc_md=__doc__,
         tags=["warmspan"],
     ) as dag:
         tasks: list[Any] = []
         for task, nodes in _grouping(order).items():
             line = (
-                f"{'' if tasks else _ORDER}exec {_command()} run-node {' '.join(nodes)} "
-                f'--config {shlex.quote(str(config))} --span "$WARMSPAN_SPAN" {_GAPS}'
+                f"exec {_command()} run-node {' '.join(nodes)} "
+                f'--config {shlex.quote(str(config))} --span "$WARMSPAN_SPAN" --skip-done'
             )
+            if not tasks:
+                line += " $WARMSPAN_BEGIN"
             if order.DECIDER in nodes:
                 line += ' ${WARMSPAN_DECISION:+--decide "$WARMSPAN_DECISION"}'
-            tasks.append(_task(task, line, order.PASSED_OVER))
+            tasks.append(_task(task, line, _GIVEN if tasks else {**_GIVEN, **_BEGIN}, order.PASSED_OVER))
         for before, after in itertools.pairwise(tasks):
             before >> after
     return dag

@@ -41,5 +41,4 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as private:
         beside = Path(private) / path.name  # the temporary folder itself is for its owner's eyes only
         yield beside
-        os.chmod(beside, 0o755)
         os.rename(beside, path)

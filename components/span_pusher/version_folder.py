@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.bundle import BundleError, check_bundle
+from serving.readable import let_others_read
 from trainer.atomic_write import sync
 
 _PARTIAL, _REMOVED = ".partial", ".removed"
@@ -26,7 +27,7 @@ class PushError(RuntimeError):
 
 
 def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[str, Any]) -> Path:
-    """Copies `bundle` to `served/version`, with `about` added to its manifest.
+    """Copies `bundle` to `served/version`, with `about` added to its manifest; every user may read it there.
 
     At every moment `served/version` is either absent or whole. A version that is there already, with the same parts,
     is left alone, so that a push can be repeated.
@@ -47,12 +48,14 @@ def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[st
                 f"A version in TF Serving's folder must never change. Received: another model for {target}. "
                 "Run the span again with `--redo`, which gives it the next revision."
             )
+        let_others_read(target, top=folder.parent)  # it may have been pushed by an earlier version
         return target
     beside = folder / f".{version}{_PARTIAL}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _copy(Path(bundle), beside)
         manifest.write(beside)
+        let_others_read(beside, top=folder.parent)
         _make_durable(beside)
         os.rename(beside, target)
     except BaseException as error:
@@ -114,8 +117,6 @@ def _copy(source: Path, target: Path) -> None:
             os.mkdir(copied)
         else:
             shutil.copyfile(path, copied)
-        shutil.copymode(path, copied)
-    shutil.copymode(source, target)
 
 
 def _make_durable(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serving.readable import let_others_read
 from serving.tfs_config.model_config import ModelConfigError, read_models_config
 from trainer.atomic_write import atomic_write
 
@@ -92,6 +93,7 @@ def _replace(file: Path, text: str) -> None:
         # The same name each time: what a killed process left is written over by the next attempt.
         with atomic_write(file, beside=file.with_name(f".{file.name}.partial"), durable=True) as beside:
             beside.write_text(text, encoding="utf-8")
+            let_others_read(beside, top=file.parent)
     except OSError as error:
         raise ModelConfigError(
             f"{file} must be a file that can be written. Received: {error.strerror}. It is as it was."

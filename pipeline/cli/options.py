@@ -47,10 +47,10 @@ def read_settings(path: Path, anywhere: bool = False) -> Config:
         stop(error)
 
 
-def stop(error: Exception) -> NoReturn:
-    """Ends the command with the error's sentence and status 1."""
+def stop(error: Exception, status: int = 1) -> NoReturn:
+    """Ends the command with the error's sentence."""
     Console(stderr=True).print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def say(line: str) -> None:

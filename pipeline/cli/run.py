@@ -111,6 +111,10 @@ def run_node(
     span: Annotated[str, typer.Option(help="The span, like 2024-05-03.")],
     config: ConfigPath = DEFAULT_CONFIG,
     allow_gaps: Annotated[bool, typer.Option(help="Begin although days in between have no files.")] = False,
+    skip_done: Annotated[bool, typer.Option("--skip-done", help="Return 99 if the whole day was done before.")] = False,
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="Return 99, not 1, if the span can't begin now.")
+    ] = False,
     decide: Decide = None,
 ) -> None:
     """Run one node of a span, or several, for a scheduler; not what is done. Returns 99 if the last is passed over."""
@@ -125,12 +129,14 @@ def run_node(
 
     outcome = ""
     try:
-        for result in node_run.run_nodes(settings, nodes, span, allow_gaps, override_of(decide)):
+        for result in node_run.run_nodes(settings, nodes, span, allow_gaps, override_of(decide), skip_done):
             outcome = result.outcome
             seconds = f" in {result.seconds:.1f} s" if outcome == "ran" else ""
             why = f". {result.why}" if result.why else ""
             say(f"{result.name} {result.node}: {outcome}{seconds}{why}")
-    except (SpanNameError, PlanError, RunError, LogError, ValueError) as error:
+    except (SpanNameError, PlanError) as error:
+        stop(error, PASSED_OVER if skip_refused else 1)
+    except (RunError, LogError, ValueError) as error:
         stop(error)
     if outcome == "passed over":
         sys.exit(PASSED_OVER)

@@ -12,6 +12,7 @@ from pipeline.cli.options import (
     DEFAULT_CONFIG,
     ConfigPath,
     read_settings,
+    say,
     stop,
 )
 
@@ -100,13 +101,20 @@ def deploy_config(
     settings = read_settings(config)
     from pipeline.operations.deployment import write_deployment
     from serving.deploy.deployment import DeployError
+    from serving.readable import closed_folder
 
     try:
         paths = write_deployment(settings, out, force=force)
     except DeployError as error:
         stop(error)
     for path in paths:
-        Console().print(str(path), highlight=False, markup=False, soft_wrap=True)
+        say(str(path))
+    if folder := closed_folder(settings.serving_path):
+        typer.echo(
+            f"A server of another user can't get to {settings.serving_path.parent}: {folder} is closed to others. "
+            f"`chmod o+x {folder}` lets them pass; a container that mounts the folder itself needs none of it.",
+            err=True,
+        )
 
 
 @app.command()

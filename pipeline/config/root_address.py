@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -41,7 +43,7 @@ class RootAddress:
         """The address of `root`; None where it has none yet.
 
         Raises:
-          ConfigError: its file is damaged.
+          ConfigError: its file is damaged, or this user may not read it.
         """
         file = root / ROOT_FILE
         try:
@@ -51,6 +53,8 @@ class RootAddress:
             return cls(str(raw["id"]), Path(raw["path"]), str(raw.get("decimal_ids", "as_written")))
         except FileNotFoundError:
             return None
+        except PermissionError:
+            raise not_readable(file) from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"{file} must be the file by which a root knows itself. Received: {error!r}. Put it back from a copy, "
@@ -63,6 +67,14 @@ class RootAddress:
         text = json.dumps({"format": _FORMAT, **of_root}, indent=1)
         with atomic_write(root / ROOT_FILE, durable=True) as beside:
             beside.write_text(text, encoding="utf-8")
+
+
+def not_readable(path: Path) -> ConfigError:
+    """The sentence for a part of a root that this user may not read."""
+    return ConfigError(
+        f"`root` must be a folder that this user may read. Received: {path} ({os.strerror(errno.EACCES)}). Run "
+        "as the user whom it belongs to, or let this one read it. Nothing was changed."
+    )
 
 
 def at_home(config: Config) -> Config:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from urllib.parse import unquote, urlsplit
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config, ConfigError
+from pipeline.config.root_address import not_readable
 from pipeline.metadata_store.database_lock import UnreachableError, held
 from pipeline.metadata_store.former_address import refuse_moved
 
@@ -80,10 +82,14 @@ def open_store(config: Config) -> metadata_store.MetadataStore | None:
     """ML Metadata; None if nothing has run yet.
 
     Raises:
-      ConfigError: `metadata` names a server that can't be reached.
+      ConfigError: `metadata` names a server that can't be reached, or this user may not read the file under the root.
     """
-    if config.metadata is None and not (config.root / "metadata.sqlite").exists():
-        return None
+    if config.metadata is None:
+        database = config.root / "metadata.sqlite"
+        if not database.exists():
+            return None
+        if not os.access(database, os.R_OK):  # SQLite says no more than that it can't open it
+            raise not_readable(database)
     try:
         return connect(config)
     except UnreachableError as error:

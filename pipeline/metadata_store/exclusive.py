@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import filelock
 
@@ -61,9 +63,21 @@ def exclusive(config: Config, anywhere: bool = False) -> Iterator[None]:
             ) from None
         except UnreachableError as error:
             raise StoreError(f"`metadata` must name a server that answers. Received: {error}.") from None
+        if foreign := next((path for path in _written_to(config) if not os.access(path, os.W_OK)), None):
+            raise LockedError(
+                "`root` must be a folder that this user may write, with what is in it. Received: no right to write to "
+                f"{foreign}. Run as the user whom it belongs to, or give it to this one. Nothing was changed."
+            )
         if not anywhere:
             _settle(config)
         yield
+
+
+def _written_to(config: Config) -> Iterator[Path]:
+    """What is written to on the way: one command of another user is enough, and a day would end in the middle."""
+    patterns = ("metadata.sqlite", "artifacts", "artifacts/*", "artifacts/*/*", "logs", "logs/*", "serving")
+    yield from (path for pattern in patterns for path in config.root.glob(pattern))
+    yield from (path for path in (config.serving_path, *config.serving_path.glob("*")) if path.exists())
 
 
 def _settle(config: Config) -> None:

@@ -16,6 +16,7 @@ from pipeline.config.root_address import RootAddress, is_copy, same_folder
 from pipeline.metadata_store.connection import connect
 from pipeline.metadata_store.exclusive import exclusive
 from pipeline.metadata_store.former_address import former_address
+from serving.readable import let_others_read
 from trainer.atomic_write import atomic_write
 
 
@@ -94,6 +95,8 @@ def carry_out(config: Config, planned: Adoption) -> None:
             text = config.models_config_path.read_text()
             with atomic_write(config.models_config_path, durable=True) as beside:
                 beside.write_text(paths.moved(text))
+        if config.serving_path.parent.exists():
+            let_others_read(config.serving_path.parent)  # a copy was made under the umask of its maker
         # One call is one transaction. What nodes were given is left as it was: it was so when they ran, and to write an
         # execution anew would change the seconds that it took.
         if artifacts := [artifact for artifact in _artifacts(config, store) if paths.move_in(artifact)]:

@@ -22,6 +22,7 @@ from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
 from pipeline.spans import Naming
 from serving.bundle import BundleError, check_bundle
+from serving.readable import let_others_read
 from serving.tfs_config.model_config import ModelConfigError
 
 BUNDLE_FOLDER = "Format-Serving"  # of a model artifact; where TFX's own parts look for a model
@@ -192,6 +193,7 @@ def restore(config: Config, model: Model) -> None:
     try:
         if present.exists():
             check_bundle(present)
+            let_others_read(present, top=config.serving_path.parent)
         else:
             push(Path(model.uri) / BUNDLE_FOLDER, config.serving_path, model.version, model.pushed or {})
     except (BundleError, PushError, OSError) as error:

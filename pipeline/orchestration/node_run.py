@@ -30,8 +30,8 @@ class NodeResult:
 
     Attributes:
       node, name: which node of which span.
-      outcome: `passed over` when the span is skipped, or the gate refused the push.
-      why: the decision's or the gate's reason for passing it over; else empty.
+      outcome: `passed over` when the span is skipped, the gate refused the push, or the whole day was done before.
+      why: the reason for passing it over; else empty.
       seconds: how long the node took; 0 if it did not run.
     """
 
@@ -43,9 +43,16 @@ class NodeResult:
 
 
 def run_nodes(
-    config: Config, nodes: Sequence[str], name: str, allow_gaps: bool = False, override: Override | None = None
+    config: Config,
+    nodes: Sequence[str],
+    name: str,
+    allow_gaps: bool = False,
+    override: Override | None = None,
+    skip_done: bool = False,
 ) -> Iterator[NodeResult]:
     """Runs `nodes` one after the other as `run_node` does, and stops at the first that fails.
+
+    With `skip_done` a day that is done as a whole is passed over: "done already" would look like work done.
 
     Raises:
       RunError: also if `nodes` are not in the order of `NODES`; then nothing was run.
@@ -60,7 +67,13 @@ def run_nodes(
     if override is not None and DECIDER not in nodes:
         raise _not_decided(", ".join(nodes))
     for node in nodes:
-        yield run_node(config, node, name, allow_gaps, override if node == DECIDER else None)
+        result = run_node(config, node, name, allow_gaps, override if node == DECIDER else None)
+        if skip_done and result.outcome == "done already":
+            run = read_run(config, Naming(config.data.dated).parse(name))
+            if run is not None and run.state == "done":
+                yield dataclasses.replace(result, outcome="passed over", why=_done_before(run))
+                return
+        yield result
 
 
 def run_node(
@@ -178,3 +191,11 @@ def _read(config: Config, span: int, revision: int) -> Run:
 
 def _why(run: Run | None) -> str:
     return "" if run is None else run.verdict or f"The decision is to {run.action} the span: {run.reason}"
+
+
+def _done_before(run: Run) -> str:
+    came_to = f"pushed as {run.pushed}" if run.pushed else _why(run).rstrip(".")
+    return (
+        f"The whole day was done before ({came_to}), and nothing was run. To run it again, with all days after it: "
+        f"`warmspan run --from {run.name} --redo`"
+    )

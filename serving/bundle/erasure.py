@@ -90,6 +90,8 @@ def erase_in_bundle(
     for path in _lists(beside):
         path.write_bytes(b"\n".join(ids.get(line, line) for line in _lines(path)))
     _describe(beside, manifest, grown)
+    for path in folder.rglob("*"):  # a server of another user must be able to read it as before
+        shutil.copymode(path, beside / path.relative_to(folder))
     exchange(folder, beside)
     return True
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from serving.atomic_write import write_file
 from serving.deploy.grafana_dashboard import grafana_board
+from serving.readable import let_others_read
 from serving.tfs_config.model_config import read_models_config
 from serving.tfs_config.monitoring_config import PROMETHEUS_PATH
 from serving.tfs_config.text_format import ServerConfigError
@@ -117,6 +118,8 @@ def write_files(files: Mapping[str, str], out: str | Path, force: bool = False) 
         for path, text in changed.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, text)
+        for name in files:  # by the images' own users
+            let_others_read(out / name, top=out)
     except OSError as error:
         raise DeployError(f"`--out` must be a folder that can be written to. Received: {out} ({error}).") from None
     return [out / name for name in files]

@@ -78,7 +78,7 @@ class Steps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int, failure: BaseException) -> None:
         self.done: list[str] = []
         self._fail_at, self._failure = fail_at, failure
-        for where, name in ((shutil, "copyfile"), (shutil, "copymode"), (os, "fsync"), (os, "rename"), (os, "mkdir")):
+        for where, name in ((shutil, "copyfile"), (os, "fsync"), (os, "rename"), (os, "mkdir")):
             monkeypatch.setattr(where, name, self._wrap(name, getattr(where, name)))
         monkeypatch.setattr(Manifest, "write", self._wrap("manifest", Manifest.write))
 
@@ -107,7 +107,7 @@ def test_a_push_that_fails_at_any_step_leaves_no_half_version(
     bundle: Path, tmp_path: Path, failure: BaseException
 ) -> None:
     steps = steps_of_a_push(bundle, tmp_path / "counted")
-    assert {"copyfile", "copymode", "mkdir", "manifest", "rename"} < set(steps)
+    assert {"copyfile", "mkdir", "manifest", "rename"} < set(steps)
     assert steps[-2:] == ["rename", "fsync"]
     for number in range(1, len(steps) + 1):
         served = tmp_path / f"served{number}"
@@ -225,3 +225,19 @@ def test_a_removal_that_was_cut_off_is_finished(bundle: Path, served: Path, monk
     assert [path.name for path in sorted(served.iterdir())] == ["1", "2"]
     assert drop_old(served, keep=1) == [1]
     assert [path.name for path in served.iterdir()] == ["2"]
+
+
+def test_every_user_may_read_what_is_pushed_whatever_the_umask(bundle: Path, served: Path) -> None:
+    (bundle / "saved_model.pb").chmod(0o600)
+    before = os.umask(0o077)
+    try:
+        push(bundle, served, VERSION, {})
+    finally:
+        os.umask(before)
+    pushed = (served.parent, served, *served.rglob("*"))
+    assert all(path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644) for path in pushed)
+    assert (bundle / "saved_model.pb").stat().st_mode & 0o777 == 0o600
+
+    (served / str(VERSION) / "saved_model.pb").chmod(0o600)  # pushed by an earlier version
+    push(bundle, served, VERSION, {})
+    assert (served / str(VERSION) / "saved_model.pb").stat().st_mode & 0o777 == 0o644

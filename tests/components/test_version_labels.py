@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,12 @@ def test_a_file_that_cannot_be_used_is_left_as_it_is(file: Path) -> None:
         with pytest.raises(ModelConfigError, match="must be a ModelServerConfig in text form"):
             call()
     assert file.read_text() == "oops {"
+
+
+def test_every_user_may_read_the_file_whatever_the_umask(file: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_labels(file, "shop", file.parent / "shop", {"stable": 1})
+    finally:
+        os.umask(before)
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o644, 0o755)

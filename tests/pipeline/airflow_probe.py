@@ -54,9 +54,8 @@ def pods(bag, span):
     (dag,) = bag.dags.values()
     day = datetime.datetime.fromisoformat(span).replace(tzinfo=datetime.timezone.utc)
     context = {
-        "dag_run": argparse.Namespace(conf={}),
-        "data_interval_start": day,
-        "prev_data_interval_start_success": day - datetime.timedelta(days=1),
+        "dag_run": argparse.Namespace(conf={}, run_type="manual"),
+        "logical_date": day + datetime.timedelta(days=1),
     }
     pod_specs = []
     for task in dag.topological_sort():

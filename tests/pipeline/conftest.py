@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,20 @@ def made() -> Iterator[MadeStore]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield MadeStore(Path(folder) / "one")
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of Airflow, made once: to make it takes longer than most tests."""
+    python = os.environ.get("WARMSPAN_AIRFLOW_PYTHON")
+    if not python:
+        pytest.skip("no Airflow is installed (WARMSPAN_AIRFLOW_PYTHON must name the Python of its environment)")
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+    environment |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [python, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=environment, cwd=home, check=True, capture_output=True)
+    return home / "airflow.db"
 
 
 def settings(base: Path, floor: float = 0.0, files: str = "*.csv") -> Config:

@@ -256,3 +256,13 @@ def test_an_adoption_killed_at_any_write_is_ended_by_the_next(shop, tmp_path):
             if status == DONE:
                 break
     assert number > 6
+
+
+def test_every_user_may_read_what_an_adopted_root_serves(tmp_path):
+    settings = extract(tmp_path / "shop")
+    config = load_config(settings, anywhere=True)
+    below = sorted(config.serving_path.parent.rglob("*"), reverse=True)
+    for path in below:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    carry_out(config, make_adoption(config))
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in below)

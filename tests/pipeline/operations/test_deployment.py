@@ -26,10 +26,12 @@ ELSEWHERE = "model_config_list { config { name: 'shop' base_path: '/models/shop'
 def test_the_command_writes_from_the_settings_file_and_keeps_what_is_there(tmp_path: Path) -> None:
     settings, out = tmp_path / "warmspan.yaml", tmp_path / "out"
     settings.write_text(SETTINGS)
+    (tmp_path / "run").mkdir(mode=0o700)
     command = ["deploy-config", "--config", str(settings), "--out", str(out)]
     ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.split() == [str(path) for path in map(Path, ran.stdout.split()) if path.is_file()]
+    assert "is closed to others. `chmod o+x" in ran.stderr
     compose = yaml.safe_load((out / "compose.yaml").read_text())
     assert compose["services"]["serving"]["volumes"][0]["source"] == str(tmp_path / "run" / "serving")
     (out / "compose.yaml").write_text("mine")

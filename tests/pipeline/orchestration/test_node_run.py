@@ -76,6 +76,11 @@ def test_bad_requests_are_refused_with_a_sentence(make_shop):
         list(node_run.run_nodes(config, ["Yesterday", "Champion"], "2024-05-01"))
     with pytest.raises(RunError, match=r"Received: 'Trainer'"):
         list(node_run.run_nodes(config, ["Champion", "Trainer"], "2024-05-01"))
+    path = str(config.root.parent / "warmspan.yaml")
+    for span in ("2024-06-01", "1 May"):
+        for options, code in (((), 1), (("--skip-refused",), PASSED_OVER)):
+            refused = CliRunner().invoke(app, ["run-node", "Champion", "--span", span, "--config", path, *options])
+            assert (refused.exit_code, "Received: " in refused.output) == (code, True)
     assert read_ledger(config) == []
 
 
@@ -90,6 +95,8 @@ def test_several_nodes_are_run_in_one_call_and_a_bad_list_runs_none(make_shop):
     ]  # fmt: skip
     again = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
     assert again.stdout.count("done already") == 2
+    begun = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen", "--skip-done"])
+    assert (begun.exit_code, begun.stdout.count("done already")) == (0, 2), "the day is not done yet"
     refused = CliRunner().invoke(app, [*command, "Champion", "Champion"])
     assert refused.exit_code == 1
 
@@ -117,6 +124,8 @@ def test_two_days_node_by_node_each_in_a_process_give_the_ledger_of_a_run(make_s
     once = read_ledger(parts)
     again = in_a_process(path, "IncrementalTrainer", "2024-05-01")
     assert (again.returncode, again.stdout.strip()) == (0, "2024-05-01 IncrementalTrainer: done already")
+    (skipped,) = node_run.run_nodes(parts, NODES, "2024-05-01", skip_done=True)
+    assert (skipped.outcome, "was done before (pushed as 2024050101)" in skipped.why) == ("passed over", True)
     assert read_ledger(parts) == once
     for node in NODES:
         node_run.run_node(parts, node, "2024-05-02")

@@ -60,8 +60,11 @@ def bytes_of(bundle: Path) -> bytes:
 def test_he_becomes_a_stranger_and_all_others_are_answered_as_before(bundle: Path, tables: list[np.ndarray]) -> None:
     before = ask(bundle, b"a", b"c", b"nobody")
     assert GONE in bytes_of(bundle)
+    (bundle / "variables" / "variables.index").chmod(0o640)
+    modes = {path: path.stat().st_mode for path in bundle.rglob("*")}
     assert erase_in_bundle(bundle, {GONE: STAND_IN}, [3], tables)
     assert GONE not in bytes_of(bundle)
+    assert {path: path.stat().st_mode for path in bundle.rglob("*")} == modes
     manifest = check_bundle(bundle)
     assert manifest.about["span"] == 7
     assert manifest.about["bytes"] == sum((bundle / name).stat().st_size for name in manifest.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -211,3 +212,14 @@ def test_a_monitoring_path_begins_with_a_slash(tmp_path: Path) -> None:
     file.write_text("prometheus_config { enable: true path: 'metrics' }")
     with pytest.raises(ServerConfigError, match=r"`path` must begin with a slash\. Received: 'metrics'"):
         monitoring_option(file)
+
+
+def test_the_images_own_users_may_read_what_is_written_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_files({"grafana/board.json": "{}", "prometheus.yml": ""}, tmp_path / "above" / "out")
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "above" / "out", *(tmp_path / "above" / "out").rglob("*")]
+    assert all(path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644) for path in paths)
+    assert (tmp_path / "above").stat().st_mode & 0o777 == 0o700
