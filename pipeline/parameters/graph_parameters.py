@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,13 @@ class GraphParameters:
           ModelError: there is no such model.
         """
         model, update = find_model(config.model.type), config.update
+        try:
+            inspect.signature(model).bind(None, None, **config.model.params)
+        except TypeError as error:
+            raise ConfigError(
+                f"`model.params` must be keyword arguments of `{config.model.type}`. Received: {config.model.params} "
+                f"({error})."
+            ) from None
         metrics = model.metric_names(config.model.params)
         policy, weight = update_policy(config, metrics), config.data.columns.weight
         role = model.weight_role(config.model.params)

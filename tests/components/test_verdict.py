@@ -106,13 +106,13 @@ def test_a_slice_that_no_event_falls_into_cannot_refuse(blessed: Outcome) -> Non
 def test_an_empty_slice_does_not_bless_what_another_threshold_refuses(tmp_path: Path) -> None:
     gate = {
         "thresholds": {"recall": {"floor": 0.6}},
-        "slice_thresholds": {"item_slice:other": {"recall": {"floor": 0.9}}},
+        "slice_thresholds": {"key_slice:new": {"recall": {"floor": 0.9}}},
     }
     outcome = judge(tmp_path, gate, Scaled(1.0))
     assert not outcome.blessed
     assert outcome.verdict.sentence == (
         "Refused on 120 held-out events: recall on overall is 0.5000, at least 0.6000 is asked. No event fell into "
-        "item_slice:other: that threshold was not looked at."
+        "key_slice:new: that threshold was not looked at."
     )
     assert files_of(outcome) == ["NOT_BLESSED"]
 

@@ -14,6 +14,7 @@ from trainer.models.frozen_items import gather
 from trainer.models.layers import HistoryPooling, item_table, key_table
 
 Objective = Literal["rating", "click"]
+_NEGATIVES = 4
 
 
 class Ranking(Recommender):
@@ -48,11 +49,15 @@ class Ranking(Recommender):
         objective: Objective = "rating",
         dimension: int = 32,
         hidden: Sequence[int] = (64, 32),
-        negatives: int = 4,
+        negatives: int = _NEGATIVES,
         dropout: float = 0.0,
     ) -> None:
         if objective not in ("rating", "click"):
             raise TypeError(f"objective must be 'rating' or 'click', not {objective!r}")
+        if objective == "rating" and negatives != _NEGATIVES:
+            raise TypeError(
+                f"negatives has an effect with objective 'click' only, and must be left out, not {negatives}"
+            )
         super().__init__(sizes, history_length)
         self.objective = objective
         self.negatives = negatives

@@ -73,6 +73,8 @@ class SasRec(Recommender):
             raise TypeError(f"head must be raw or projected, not {head!r}")
         if dimension % heads:
             raise TypeError(f"dimension must be a multiple of heads, not {dimension} of {heads}")
+        if not blocks and (heads, inner) != (1, 1):
+            raise TypeError(f"heads and inner have an effect with blocks only, not {heads} and {inner} without any")
         if negatives < 1:
             raise TypeError(f"negatives must be at least 1, not {negatives}")
         super().__init__(sizes, history_length)
