@@ -89,6 +89,7 @@ def create_pipeline(
         older_held_out=champion.outputs.get("older_held_out"),
         vocabulary=transform.outputs["vocabulary"],
         cold_below=config.gate.cold_below,
+        weighted=given.weighted,
     )
 
     # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
@@ -127,7 +128,7 @@ def create_pipeline(
             examples=transform.outputs["held_out"],
             model=trainer.outputs["model"],
             baseline_model=champion.outputs["model"],
-            eval_config=eval_config(config, given.metrics),
+            eval_config=eval_config(config, given.metrics, given.weighted),
         ).with_id("Evaluator")
         pusher = SpanPusher(
             model=trainer.outputs["model"],

@@ -29,34 +29,46 @@ class MonitoredMetric:
     """What is to improve: the mean loss over `positions`, which is to fall, or a ranking metric at 20, to rise.
 
     A model may go on to rank better long after its loss has begun to rise, as it grows too sure of itself.
+
+    Args:
+      weighted: whether the mean is by the events' weights (see `Recommender.weight_role`).
+
+    Attributes:
+      positions: how many of them count.
     """
 
     def __init__(
-        self, model: Recommender, positions: Positions, what: Watch, history_length: int, batch_size: int = _BATCH
+        self,
+        model: Recommender,
+        positions: Positions,
+        what: Watch,
+        history_length: int,
+        weighted: bool = False,
+        batch_size: int = _BATCH,
     ) -> None:
-        self.model, self.what = model, what
+        self.model, self.what, self._weighted = model, what, weighted
         self.sign = 1.0 if what == "loss" else -1.0
-        self.positions = len(positions)
+        self.positions = int(np.sum(positions.weight > 0)) if weighted else len(positions)
         self._batches = positions.dataset(batch_size, history_length).cache()  # the same ones after every epoch
 
     def value(self) -> float:
-        """The mean, of the model as it is now; nan without positions."""
+        """The mean, of the model as it is now; nan without positions that count."""
         graph: Any = self.model.held_out_step
         how: tuple = ()
         if self.what != "loss":
-            graph, how = self.model.metrics_step, (self.what, _K)
+            graph, how = self.model.metrics_step, (self.what, _K, self._weighted)
         step = graph.get_concrete_function(self._batches.element_spec, *how)  # traced once for batches of every size
-        total, count = 0.0, 0
+        total, count = 0.0, 0.0
         for batch in self._batches:
-            size = int(batch["item"].shape[0])
+            size = float(np.sum(np.maximum(batch["weight"], 0))) if self._weighted else len(batch["item"])
             total += float(step(batch, *how)) * size
             count += size
         return total / count if count else float("nan")
 
 
 def held_out_loss(model: Recommender, positions: Positions, history_length: int, batch_size: int = _BATCH) -> float:
-    """Mean of the model's loss over `positions`; nan without any."""
-    return MonitoredMetric(model, positions, "loss", history_length, batch_size).value()
+    """Mean of the model's loss over `positions`, all of the same weight; nan without any."""
+    return MonitoredMetric(model, positions, "loss", history_length, batch_size=batch_size).value()
 
 
 class EarlyStopping(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""Ranking metrics over the whole catalogue, in the graph: no sampled negatives."""
+"""Ranking metrics over the whole catalogue, in the graph: no sampled negatives; and means by the events' weights."""
 
 from __future__ import annotations
 
@@ -65,3 +65,12 @@ def ranking_metrics(rank: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
         "ndcg": hit * tf.math.log(2.0) / tf.math.log(place + 2.0),
         "mrr": hit / (place + 1.0),
     }
+
+
+def weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """The mean of float32 [p] values by the weights [p] of their events: a scalar.
+
+    A weight below 0 counts as 0: a loss that is to grow has no end. Where no weight is above 0 the mean is 0.
+    """
+    counts = tf.maximum(weight, 0.0)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * counts), tf.reduce_sum(counts))

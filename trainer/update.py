@@ -116,11 +116,15 @@ def update(
         warm_start(trainable, base, sizes, policy.new_rows, sequences)
     model.set_popularity(popularity)
     teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
-    builder = StabilityBuilder(policy.stability, trainable, base, teacher, policy.batch_size, spec.history_length)
+    weighted = model.weight_role(spec.params) == "loss"
+    builder = StabilityBuilder(
+        policy.stability, trainable, base, teacher, policy.batch_size, spec.history_length, weighted
+    )
     memory = (memory or ReplayMemory.empty(0)).fitted(sizes, policy.stability.replay.budget, builder.selection)
     span_trainer = SpanTrainer(
-        model, trainable, policy, held_out, base, builder, memory, initial_slots, frozen_variables, on_step, on_epoch
-    )
+        model, trainable, policy, weighted, held_out, base, builder, memory, initial_slots, frozen_variables, on_step,
+        on_epoch,
+    )  # fmt: skip
     for span in spans:
         span_trainer.learn(span)
     model.calibrate(held_out)
@@ -144,6 +148,7 @@ class SpanTrainer:
 
     Attributes:
       model: learns; `trainable` are its variables and its optimizer. Both begin as they were in `base`.
+      weighted: whether its events count by their weights.
       builder: of what keeps the old days.
       memory: grows with each span.
       initial_slots: the optimizer's, as a cold start has them; empty where they are carried.
@@ -154,6 +159,7 @@ class SpanTrainer:
     model: Recommender
     trainable: Trainable
     policy: Policy
+    weighted: bool
     held_out: Positions
     base: ModelState | None
     builder: StabilityBuilder
@@ -188,14 +194,14 @@ class SpanTrainer:
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, self.model.history_length)
+        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, self.model.history_length, self.weighted)
         early_stopping = EarlyStopping(
             trainable, monitored, most, policy.patience, span.number, self.on_step, self.on_epoch
         )
         learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
         peak = self._peak_rate(span, learner, monitored, policy.batch_size + each)
         callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
-        if policy.schedule.within == "plateau" and len(self.held_out):
+        if policy.schedule.within == "plateau" and monitored.positions:
             callbacks.append(on_plateau(policy.schedule, policy.watch))
         learner.fit(_mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
         early_stopping.restore()

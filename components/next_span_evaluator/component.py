@@ -44,17 +44,20 @@ class Executor(base_executor.BaseExecutor):
             held_out, of_held_out = read_held_out(split_files(input_dict["held_out"][0], "eval"))
             saved = tf.saved_model.load(str(Path(champion[0].uri) / SERVING_FOLDER))
             signature, length = saved.signatures["evaluate_rows"], exec_properties["history_length"]
+            weighted = bool(exec_properties.get("weighted"))
             values = per_position(signature, (train, held_out), length)
-            metrics = means(values, len(train) + len(held_out))
+            weights = event_weights((train, held_out), weighted)
+            metrics = means(values, weights)
             if vocabulary := input_dict.get("vocabulary"):
                 of_train = trained_before(sequences, train, vocabulary[0].uri, exec_properties["cold_below"])
                 labels = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in of_train}
                 slices = by_slice(
-                    labels, lambda here: means({name: values_of[here] for name, values_of in values.items()})
+                    labels,
+                    lambda here: means({name: values_of[here] for name, values_of in values.items()}, weights[here]),
                 )
             older = {
                 examples.get_int_custom_property("span"): evaluate(
-                    signature, (read_held_out(split_files(examples, "eval"))[0],), length
+                    signature, (read_held_out(split_files(examples, "eval"))[0],), length, weighted
                 )
                 for examples in input_dict.get("older_held_out") or []
             }
@@ -66,9 +69,18 @@ class Executor(base_executor.BaseExecutor):
         set_finite(output, metrics)
 
 
-def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, float]:
-    """The `evaluate_rows` signature's metrics averaged over all positions, and `events`, their number."""
-    return means(per_position(signature, parts, history_length), sum(map(len, parts)))
+def evaluate(signature: Any, parts: tuple[Positions, ...], history_length: int, weighted: bool) -> dict[str, float]:
+    """The `evaluate_rows` signature's metrics averaged over all positions, and `events`, their number.
+
+    `weighted`: whether events count by their weights (see `Recommender.weight_role`).
+    """
+    return means(per_position(signature, parts, history_length), event_weights(parts, weighted))
+
+
+def event_weights(parts: tuple[Positions, ...], weighted: bool) -> np.ndarray:
+    """How much each position counts, float64 [p]: its weight, those below 0 taken for 0, or 1."""
+    weights = np.concatenate([positions.weight for positions in parts]).astype(np.float64)
+    return np.maximum(weights, 0.0) if weighted else np.ones_like(weights)
 
 
 def per_position(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, np.ndarray]:
@@ -81,12 +93,14 @@ def per_position(signature: Any, parts: tuple[Positions, ...], history_length: i
     return {name: np.concatenate(values) for name, values in by_metric.items()}
 
 
-def means(values: dict[str, np.ndarray], events: int | None = None) -> dict[str, float]:
-    """`events`, the number of positions, and the mean of each metric; of a squared error its root."""
-    count = max((len(value) for value in values.values()), default=0) if events is None else events
-    numbers = {name: float(np.mean(numbers)) for name, numbers in values.items() if len(numbers)}
+def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, float]:
+    """`events`, the number of positions, and the mean of each metric by `weights` [p]; of a squared error its root.
+
+    Where no position counts there is no metric.
+    """
+    numbers = {name: float(np.average(of, weights=weights)) for name, of in values.items() if weights.any()}
     roots = {name: math.sqrt(mean) for name, mean in numbers.items() if name in ROOT_OF_MEAN}
-    return {"events": float(count), **numbers, **roots}
+    return {"events": float(len(weights)), **numbers, **roots}
 
 
 class _Spec(component_spec.ComponentSpec):
@@ -102,6 +116,7 @@ class _Spec(component_spec.ComponentSpec):
         "span": component_spec.ExecutionParameter(type=int),
         "history_length": component_spec.ExecutionParameter(type=int),
         "cold_below": component_spec.ExecutionParameter(type=int, optional=True),
+        "weighted": component_spec.ExecutionParameter(type=int, optional=True),
     }
 
 
@@ -111,7 +126,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
     Not TFX's Evaluator: that one can't run without a model, which is the first day's case, and takes as long as the
     rest of the day's evaluation; this one asks the served graph in batches. The champion is tested on the held-out
     events of older spans as well, where they are given. With the span's `vocabulary` the figures come by slice too:
-    new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them.
+    new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them. With `weighted`
+    its metrics are means by the events' weights, as the gate's are.
     """
 
     SPEC_CLASS = _Spec
@@ -127,6 +143,7 @@ class NextSpanEvaluator(base_component.BaseComponent):
         older_held_out: channel.BaseChannel | None = None,
         vocabulary: channel.BaseChannel | None = None,
         cold_below: int | None = None,
+        weighted: bool = False,
     ) -> None:
         super().__init__(
             _Spec(
@@ -139,5 +156,6 @@ class NextSpanEvaluator(base_component.BaseComponent):
                 span=span,
                 history_length=history_length,
                 cold_below=cold_below,
+                weighted=1 if weighted else None,  # of what was asked before there were weights nothing changes
             )
         )

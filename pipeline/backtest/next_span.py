@@ -26,13 +26,17 @@ def as_signature(metrics: Metrics) -> Any:
     )
 
 
-def evaluate_on(span: PreparedSpan, signature: Any, history_length: int) -> tuple[dict[str, float], int]:
+def evaluate_on(
+    span: PreparedSpan, signature: Any, history_length: int, weighted: bool
+) -> tuple[dict[str, float], int]:
     """Means over all events of `span`, held out or not, and how many there are.
 
     Args:
       span: what is tested on.
       signature: see `as_signature`.
       history_length: h.
+      weighted: whether the means are by the events' weights.
     """
-    metrics = evaluate(signature, (span.sequences.positions(today_only=True), span.held_out), history_length)
+    parts = span.sequences.positions(today_only=True), span.held_out
+    metrics = evaluate(signature, parts, history_length, weighted)
     return metrics, int(metrics.pop("events"))

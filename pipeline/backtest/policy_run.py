@@ -23,6 +23,7 @@ from pipeline.backtest.signals import signals
 from pipeline.metrics import headline
 from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.atomic_write import atomic_folder, atomic_write
+from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.replay_memory import ReplayMemory
@@ -68,7 +69,8 @@ class PolicyRun:
         self._rules = self._given.policy if fine_tunes else self._given.policy.without_limits()
         policy_rules = dataclasses.asdict(self._rules)
         how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, policy_rules)
-        self._how = json.dumps(how, sort_keys=True)
+        by_weight = ("weighted",) if self._given.weighted else ()
+        self._how = json.dumps((*how, *by_weight), sort_keys=True)
 
     def done(self) -> int:
         """How many spans need not be done again."""
@@ -112,7 +114,7 @@ class PolicyRun:
         return self._test_again(rows, learned, folder)
 
     def _test(self, learned: _Learned, span: PreparedSpan) -> tuple[dict[str, float], int]:
-        return evaluate_on(span, self._signature(learned), self._spec.history_length)
+        return evaluate_on(span, self._signature(learned), self._spec.history_length, self._given.weighted)
 
     def _test_learned(self, rows: list[Row], learned: _Learned, decision: Decision) -> list[Row]:
         """Tests on each span that has just been learned for the first time."""
@@ -139,7 +141,7 @@ class PolicyRun:
         return asked if self._retention_spans else [dataclasses.replace(row, just_learned=None) for row in asked]
 
     def _test_sample(self, learned: _Learned, span: PreparedSpan) -> float | None:
-        metrics = evaluate(self._signature(learned), retention.sample(span), self._spec.history_length)
+        metrics = self._evaluate(learned, retention.sample(span))
         return metrics.get(headline(self._given.metrics))
 
     def _signature(self, learned: _Learned) -> Any:
@@ -160,7 +162,10 @@ class PolicyRun:
 
     def _test_held_out(self, learned: _Learned, span: PreparedSpan) -> dict[str, float]:
         """What the pipeline's gate measures right after training, and its next-span evaluation on an older span."""
-        return evaluate(self._signature(learned), (span.held_out,), self._spec.history_length)
+        return self._evaluate(learned, (span.held_out,))
+
+    def _evaluate(self, learned: _Learned, parts: tuple[Positions, ...]) -> dict[str, float]:
+        return evaluate(self._signature(learned), parts, self._spec.history_length, self._given.weighted)
 
     def _decide(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Decision:
         config, index = self._policy.config, len(rows)

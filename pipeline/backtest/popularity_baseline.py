@@ -10,6 +10,7 @@ from pipeline.backtest.next_span import Metrics, as_signature, evaluate_on
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.backtest.results import Row
 from pipeline.config import Config
+from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
@@ -24,6 +25,7 @@ def most_popular(config: Config, spans: Sequence[PreparedSpan], on_span: Callabl
 
     All events of those spans count, held out or not: they all came before. Seen items are left out as for a model.
     """
+    weighted = GraphParameters.of(config).weighted
     rows = [Row(NAME, 0, spans[0].name, "count", 0, {}, 0, 0, 0.0)]
     for index, span in enumerate(spans[1:], start=1):
         on_span(span.name)
@@ -35,7 +37,7 @@ def most_popular(config: Config, spans: Sequence[PreparedSpan], on_span: Callabl
         targets = np.concatenate([*(positions.target for positions in past_positions), *released])
         scores = tf.constant(np.bincount(targets, minlength=span.sizes.items).astype(np.float32))
         signature = as_signature(_metrics(scores, span.sizes.first_row, config))
-        metrics, events = evaluate_on(span, signature, config.history.length)
+        metrics, events = evaluate_on(span, signature, config.history.length, weighted)
         rows.append(Row(NAME, 0, span.name, "count", events, metrics, 0, 0, 0.0))
     return rows
 

@@ -6,6 +6,8 @@ import pydantic
 
 from pipeline.config.section import Section
 
+_SLICES = tuple(f"{ids}_slice:{known}" for ids in ("item", "key") for known in ("new", "cold", "warm"))
+
 
 class Threshold(Section):
     """`floor`: the metric must reach it. `max_drop`: it may fall this far below the champion's (absolute)."""
@@ -25,6 +27,13 @@ class Gate(Section):
     )
     slice_thresholds: dict[str, dict[str, Threshold]] = pydantic.Field(default_factory=dict)
     confidence_intervals: bool = False
+
+    @pydantic.field_validator("slice_thresholds")
+    @classmethod
+    def _slices_exist(cls, value: dict[str, dict[str, Threshold]]) -> dict[str, dict[str, Threshold]]:
+        if unknown := sorted(set(value) - set(_SLICES)):
+            raise ValueError(f"must name slices, which are {', '.join(_SLICES)}. Received: {', '.join(unknown)}.")
+        return value
 
 
 class Push(Section):

@@ -12,6 +12,7 @@ import pydantic
 import yaml
 
 from pipeline.config.config import Config, ConfigError
+from pipeline.config.effects import ineffective
 from pipeline.config.root_address import at_home, decimal_ids_of
 from pipeline.config.section import is_section, settings_in
 
@@ -41,7 +42,7 @@ def load_config(path: str | Path, anywhere: bool = False) -> Config:
       anywhere: take a root that was moved or copied since it was made too.
 
     Raises:
-      ConfigError: the file is missing, not YAML, or has a key or value that can't be used.
+      ConfigError: the file is missing, not YAML, or has a key or value that can't be used or has no effect.
       MovedRootError: its root does not stand where it was made.
     """
     path = Path(path)
@@ -60,6 +61,8 @@ def load_config(path: str | Path, anywhere: bool = False) -> Config:
         config = Config.model_validate(raw)
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} can't be used:\n" + "\n".join(_explain(error))) from None
+    if idle := ineffective(config):
+        raise ConfigError(f"{path} can't be used:\n" + "\n".join(f"  {setting}" for setting in idle))
     config = _absolute(config, path.resolve().parent)
     return _as_begun(config if anywhere else at_home(config))
 
@@ -67,18 +70,39 @@ def load_config(path: str | Path, anywhere: bool = False) -> Config:
 def with_settings(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     """The settings with some replaced, section by section, and checked as when they are read.
 
+    Of the others, those that have no effect any more go back to their defaults.
+
     Args:
       config: the settings.
       changes: nested settings, as in the YAML file.
       source: where the changes come from, for the message.
 
     Raises:
-      ConfigError: a key or value that can't be used.
+      ConfigError: a key or value that can't be used or has no effect.
     """
+    merged = _merged(config.model_dump(), changes)
     try:
-        return Config.model_validate(_merged(config.model_dump(), changes))
+        changed = Config.model_validate(merged)
+        while idle := ineffective(changed):  # without one setting another may have no effect either
+            if given := [setting for setting in idle if _names(changes, setting.effect.setting)]:
+                raise ConfigError(f"{source} can't be used:\n" + "\n".join(f"  {setting}" for setting in given))
+            for setting in idle:
+                back = setting.effect.default
+                for name in reversed(setting.effect.setting.split(".")):
+                    back = {name: back}
+                merged = _merged(merged, back)
+            changed = Config.model_validate(merged)
+        return changed
     except pydantic.ValidationError as error:
         raise ConfigError(f"{source} can't be used:\n" + "\n".join(_explain(error))) from None
+
+
+def _names(changes: Any, setting: str) -> bool:
+    for name in setting.split("."):
+        if not isinstance(changes, Mapping) or name not in changes:
+            return False
+        changes = changes[name]
+    return True
 
 
 def _merged(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

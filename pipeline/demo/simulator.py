@@ -55,7 +55,7 @@ root: run
 data:
   path: shop/events
   pattern: "{YYYY}-{MM}-{DD}/*.csv"
-  columns: {key: user_id, item: item_id, timestamp: timestamp, weight: quantity}
+  columns: {key: user_id, item: item_id, timestamp: timestamp}
 """
 
 

@@ -101,7 +101,7 @@ COMMENTS = {
     "gate.min_events": "with fewer held-out events there is no verdict",
     "gate.cold_below": "an id with fewer training events is cold, with none new, else warm",
     "gate.thresholds": "a metric: its floor, and how far it may fall below the champion's",
-    "gate.slice_thresholds": "the same for a slice, e.g. {item_new: {recall: {floor: 0.01}}}",
+    "gate.slice_thresholds": "the same for a slice, e.g. {'item_slice:new': {recall: {floor: 0.01}}}",
     "gate.confidence_intervals": "whether the verdict gives the bounds of each difference; takes twice the time",
     "push": "how a blessed model reaches TF Serving's folder",
     "push.keep_versions": "older versions are deleted",

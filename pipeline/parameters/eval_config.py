@@ -14,9 +14,10 @@ from pipeline.metrics import LOWER_IS_BETTER
 from trainer.metrics import ROOT_OF_MEAN
 
 SLICES = ("item_slice", "key_slice")
+_WEIGHT = "weight"  # the feature of a held-out example, whatever model is asked about it
 
 
-def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
+def eval_config(config: Config, metrics: tuple[str, ...], weighted: bool) -> tfma.EvalConfig:
     """The configuration of the standard Evaluator.
 
     The model's `evaluate` signature computes each metric for every held-out position; TFMA averages, slices and
@@ -25,6 +26,7 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
     Args:
       config: settings.
       metrics: what the model's `evaluate` signature returns.
+      weighted: whether the averages are by the events' weights (see `GraphParameters`).
 
     Raises:
       ConfigError: a threshold names a metric that the model does not have, or there is none at all.
@@ -42,8 +44,10 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
     spec: dict[str, Any] = {"signature_name": "evaluate"}
     if len(metrics) == 1:  # TFMA takes the name from an only output
         spec |= {"prediction_key": metrics[0], "label_key": "label"}
+        spec |= {"example_weight_key": _WEIGHT} if weighted else {}
     else:
         spec |= {"prediction_keys": {name: name for name in metrics}, "label_keys": dict.fromkeys(metrics, "label")}
+        spec |= {"example_weight_keys": dict.fromkeys(metrics, _WEIGHT)} if weighted else {}
     return tfma.EvalConfig(
         model_specs=[
             tfma.ModelSpec(name=CANDIDATE, **spec),
@@ -51,13 +55,15 @@ def eval_config(config: Config, metrics: tuple[str, ...]) -> tfma.EvalConfig:
         ],
         slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in SLICES)],
         metrics_specs=[
-            _metric(config, name, [name] if len(metrics) > 1 else [], counted=name == metrics[0]) for name in metrics
+            spec
+            for name in metrics
+            for spec in _metric(config, name, [name] if len(metrics) > 1 else [], name == metrics[0], weighted)
         ],
         options=tfma.Options(compute_confidence_intervals=wrappers_pb2.BoolValue(value=gate.confidence_intervals)),
     )
 
 
-def _metric(config: Config, name: str, outputs: list[str], counted: bool) -> tfma.MetricsSpec:
+def _metric(config: Config, name: str, outputs: list[str], counted: bool, weighted: bool) -> list[tfma.MetricsSpec]:
     # Each threshold names its slice: TFMA applies one without to every slice.
     by_slice = {"": config.gate.thresholds, **config.gate.slice_thresholds}
     thresholds = [
@@ -71,8 +77,16 @@ def _metric(config: Config, name: str, outputs: list[str], counted: bool) -> tfm
     average = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
     if name in ROOT_OF_MEAN:
         average.class_name, average.module = "RootMean", "components.gate.root_mean"
+    elif weighted:
+        average.class_name, average.module = "WeightedMean", "components.gate.weighted_mean"
     count = [tfma.MetricConfig(class_name="ExampleCount")] if counted else []  # it is the same for every output
-    return tfma.MetricsSpec(output_names=outputs, metrics=[*count, average])
+    if not weighted:
+        return [tfma.MetricsSpec(output_names=outputs, metrics=[*count, average])]
+    # An event is one event, whatever its weight.
+    alike = tfma.ExampleWeightOptions(unweighted=True)
+    counts = [tfma.MetricsSpec(output_names=outputs, metrics=count, example_weights=alike)] if count else []
+    by_weight = tfma.ExampleWeightOptions(weighted=True)
+    return [*counts, tfma.MetricsSpec(output_names=outputs, metrics=[average], example_weights=by_weight)]
 
 
 def _threshold(threshold: Threshold, name: str) -> tfma.MetricThreshold:

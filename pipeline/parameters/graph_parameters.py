@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ class GraphParameters:
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
         many.
       metrics: what the model's `evaluate` signature returns, for the gate.
+      weighted: whether metrics are means by the events' weights, as the model's loss is.
       beam: the user's Beam arguments untouched, or those for this process.
     """
 
@@ -46,6 +48,7 @@ class GraphParameters:
     windows: Mapping[str, Window]
     most_spans: int
     metrics: tuple[str, ...]
+    weighted: bool
     beam: tuple[str, ...]
 
     @classmethod
@@ -53,12 +56,27 @@ class GraphParameters:
         """Works them out.
 
         Raises:
-          ConfigError: settings that do not fit each other: the index, or the policy's metric, and the model.
+          ConfigError: settings that do not fit each other: the index, the policy's metric, or the events' weights, and
+            the model.
           ModelError: there is no such model.
         """
         model, update = find_model(config.model.type), config.update
+        try:
+            inspect.signature(model).bind(None, None, **config.model.params)
+        except TypeError as error:
+            raise ConfigError(
+                f"`model.params` must be keyword arguments of `{config.model.type}`. Received: {config.model.params} "
+                f"({error})."
+            ) from None
         metrics = model.metric_names(config.model.params)
-        policy = update_policy(config, metrics)
+        policy, weight = update_policy(config, metrics), config.data.columns.weight
+        role = model.weight_role(config.model.params)
+        if weight is not None and role == "unused":
+            raise ConfigError(
+                f"`data.columns.weight` must be of use to the model. Received: {weight!r} for `{config.model.type}`, "
+                "which makes no use of weights. Leave it out, or let the model's `weight_role` say what it does with "
+                "them (docs/own-model.md)."
+            )
         try:
             check_fits(config.serving.index, model.vectors, config.model.type)
         except IndexSettingsError as error:
@@ -75,6 +93,7 @@ class GraphParameters:
             windows=windows(config.policy, policy),
             most_spans=max(update.max_owed_spans + 1, update.retrain_spans - 1),
             metrics=metrics,
+            weighted=weight is not None and role == "loss",
             beam=config.beam.args or LOCAL_BEAM,
         )
 

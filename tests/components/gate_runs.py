@@ -24,10 +24,11 @@ EVENTS = [(0.5, b"warm"), (0.25, b"warm"), (1.0, b"cold"), (0.0, b"cold"), (0.75
 
 
 class Scaled(tf.Module):
-    """Answers `evaluate` with recall = factor * weight and ndcg = half of that."""
+    """Answers `evaluate` with recall = factor * weight and ndcg = half of that, or with recall under an only name."""
 
-    def __init__(self, factor: float, factor_on_new: float | None = None) -> None:
+    def __init__(self, factor: float, factor_on_new: float | None = None, only: str | None = None) -> None:
         super().__init__()
+        self.only = only
         self.factor, self.on_new = factor, factor if factor_on_new is None else factor_on_new
 
     def save(self, folder: Path) -> None:
@@ -39,7 +40,7 @@ class Scaled(tf.Module):
             }
             parsed = tf.io.parse_example(examples, features)
             recall = parsed["weight"] * tf.where(parsed["item_slice"] == b"new", self.on_new, self.factor)
-            return {"recall": recall, "ndcg": recall / 2}
+            return {self.only: recall} if self.only else {"recall": recall, "ndcg": recall / 2}
 
         tf.saved_model.save(self, str(folder), signatures={"evaluate": evaluate})
 
@@ -66,6 +67,7 @@ def judge(
     candidate: Scaled,
     champion: Scaled | None = None,
     events: Sequence[tuple[float, bytes]] = EVENTS,
+    weighted: bool = False,
 ) -> Outcome:
     """Runs the gate in `folder` and reads what it wrote."""
 
@@ -85,8 +87,9 @@ def judge(
         champion.save(folder / "champion" / SERVING_FOLDER)
     evaluation = made(standard_artifacts.ModelEvaluation, "evaluation", 4)
     blessing = made(standard_artifacts.ModelBlessing, "blessing", 5)
+    metrics = (candidate.only,) if candidate.only else METRICS
     properties = {
-        "eval_config": proto_utils.proto_to_json(eval_config(settings(**gate), METRICS)),
+        "eval_config": proto_utils.proto_to_json(eval_config(settings(**gate), metrics, weighted)),
         "example_splits": "null",
         "fairness_indicator_thresholds": "null",
     }

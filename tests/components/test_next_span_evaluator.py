@@ -20,14 +20,15 @@ from trainer.models import build_model
 from trainer.train_state import ModelState, Trainable
 
 
-def evaluate(folder: Path, day: Day, champion: artifact.Artifact | None) -> tuple[artifact.Artifact, dict]:
+def evaluate(folder: Path, day: Day, champion: artifact.Artifact | None, **how: int) -> tuple[artifact.Artifact, dict]:
     output = made(artifacts.NextSpanEvaluation, folder)
     inputs = {
         "sequences": [day.sequences],
         "held_out": [day.held_out],
         "model": [] if champion is None else [champion],
     }
-    Executor(Executor.Context()).Do(inputs, {"evaluation": [output]}, {"span": day.span, "history_length": HISTORY})
+    properties = {"span": day.span, "history_length": HISTORY, **how}
+    Executor(Executor.Context()).Do(inputs, {"evaluation": [output]}, properties)
     return output, json.loads((folder / "metrics.json").read_text())
 
 
@@ -95,6 +96,40 @@ def _rewrite_first_today(path: Path, first: int) -> None:
             example = tf.train.Example.FromString(record)
             example.features.feature["first_today"].int64_list.value[:] = [first]
             writer.write(example.SerializeToString())
+
+
+def test_by_weight_the_means_are_the_events(tmp_path: Path, champion: artifact.Artifact) -> None:
+    day = make_day(tmp_path / "days", 8, 4, [(2, [2, 3, 4, 5], 0), (3, [4, 2], 0)])
+    _, alike = evaluate(tmp_path / "alike", day, champion)
+    _, ones = evaluate(tmp_path / "ones", day, champion, weighted=1)
+    assert ones == alike
+    paths = [*Path(day.sequences.uri).rglob("*.gz"), *Path(day.held_out.uri).rglob("*.gz")]
+    single = []
+    for place in range(8):  # six events are in the training part, two are held out
+        _rewrite_weights(paths, [float(number == place) for number in range(8)])
+        single.append(evaluate(tmp_path / str(place), day, champion, weighted=1)[1]["mrr"])
+    assert len(set(single)) > 1
+    weights = [3.0, 0.0, 1.0, 2.0, -4.0, 5.0, 1.0, 7.0]
+    _rewrite_weights(paths, weights)
+    _, metrics = evaluate(tmp_path / "weighted", day, champion, weighted=1)
+    assert metrics["events"] == 8
+    assert metrics["mrr"] == pytest.approx(np.average(single, weights=np.maximum(weights, 0)))
+    assert evaluate(tmp_path / "unweighted", day, champion)[1] == alike
+    _rewrite_weights(paths, [0.0] * 8)
+    assert evaluate(tmp_path / "zero", day, champion, weighted=1)[1] == {"events": 8.0}
+
+
+def _rewrite_weights(paths: list[Path], weights: list[float]) -> None:
+    given = iter(weights)
+    for path in paths:
+        raw = [bytes(record) for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()]
+        with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+            for record in raw:
+                example = tf.train.Example.FromString(record)
+                for name in {"weight", "weights"} & set(example.features.feature):
+                    values = example.features.feature[name].float_list.value
+                    values[:] = [next(given) for _ in values]
+                writer.write(example.SerializeToString())
 
 
 def test_an_empty_span_has_no_metric(tmp_path: Path, champion: artifact.Artifact) -> None:

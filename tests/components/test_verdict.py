@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tensorflow_model_analysis.proto import validation_result_pb2
 from tfx.types import standard_artifacts
@@ -105,13 +106,13 @@ def test_a_slice_that_no_event_falls_into_cannot_refuse(blessed: Outcome) -> Non
 def test_an_empty_slice_does_not_bless_what_another_threshold_refuses(tmp_path: Path) -> None:
     gate = {
         "thresholds": {"recall": {"floor": 0.6}},
-        "slice_thresholds": {"item_slice:other": {"recall": {"floor": 0.9}}},
+        "slice_thresholds": {"key_slice:new": {"recall": {"floor": 0.9}}},
     }
     outcome = judge(tmp_path, gate, Scaled(1.0))
     assert not outcome.blessed
     assert outcome.verdict.sentence == (
         "Refused on 120 held-out events: recall on overall is 0.5000, at least 0.6000 is asked. No event fell into "
-        "item_slice:other: that threshold was not looked at."
+        "key_slice:new: that threshold was not looked at."
     )
     assert files_of(outcome) == ["NOT_BLESSED"]
 
@@ -120,6 +121,57 @@ def test_without_any_event_nothing_is_blessed(tmp_path: Path) -> None:
     outcome = judge(tmp_path, LOOSE, Scaled(1.0), Scaled(1.0), events=[])
     assert not outcome.blessed
     assert outcome.verdict.sentence == "Refused on 0 held-out events: there is nothing to judge by."
+
+
+def mean_by_weight(events: list[tuple[float, bytes]], of_slice: bytes | None = None) -> float:
+    """Of what a model of factor 1 answers, which is the weight."""
+    weights = np.array([weight for weight, label in events if of_slice in (None, label)])
+    return float(np.average(weights, weights=np.maximum(weights, 0)))
+
+
+def test_by_weight_averages_are_the_events_and_their_numbers_are_numbers(tmp_path: Path) -> None:
+    """Candidate and champion alike: the weight is the event's, and no bundle has to know of it."""
+    events = [*EVENTS, (-8.0, b"warm")]
+    gate = {
+        "thresholds": {"recall": {"floor": 0.6, "max_drop": 0.02}},
+        "slice_thresholds": {"item_slice:cold": {"ndcg": {"floor": 0.48}}},
+    }
+    outcome = judge(tmp_path, gate, Scaled(0.99), Scaled(1.0), events, weighted=True)
+    assert outcome.blessed
+    assert outcome.verdict.events["overall"] == len(events)
+    assert outcome.verdict.events["item_slice:warm"] == 41
+    for where, label in (("overall", None), ("item_slice:warm", b"warm"), ("item_slice:cold", b"cold")):
+        expected = mean_by_weight(events, label)
+        metrics = outcome.verdict.metrics[where]
+        assert metrics["recall"] == {"candidate": pytest.approx(0.99 * expected), "baseline": pytest.approx(expected)}
+        assert metrics["ndcg"]["candidate"] == pytest.approx(0.99 * expected / 2)
+
+
+def test_by_weight_a_candidate_is_refused_for_what_counts(tmp_path: Path) -> None:
+    gate = {"thresholds": {"recall": {"floor": 0.1, "max_drop": 0.02}}}
+    outcome = judge(tmp_path, gate, Scaled(1.0, factor_on_new=0.8), Scaled(1.0), weighted=True)
+    numbers = mean_by_weight(EVENTS), 0.2 * (0.75**2 + 0.5**2) / 3
+    assert not outcome.blessed
+    assert outcome.verdict.sentence == (
+        f"Refused on 120 held-out events: recall on overall is {numbers[0] - numbers[1]:.4f} against the champion's "
+        f"{numbers[0]:.4f} ({-numbers[1]:+.4f}), allowed is -0.0200."
+    )
+
+
+@pytest.mark.parametrize(("name", "root"), [("rmse", True), ("auc", False)])
+def test_by_weight_an_only_metric_is_averaged_too(tmp_path: Path, name: str, root: bool) -> None:
+    outcome = judge(tmp_path, {"thresholds": {name: {"floor": 0.7}}}, Scaled(1.0, only=name), weighted=True)
+    expected = mean_by_weight(EVENTS)
+    assert outcome.verdict.metrics["overall"][name]["candidate"] == pytest.approx(expected**0.5 if root else expected)
+    assert outcome.verdict.events["overall"] == 120
+
+
+@pytest.mark.slow
+def test_by_weight_there_are_confidence_intervals_too(tmp_path: Path) -> None:
+    gate = {**LOOSE, "confidence_intervals": True}
+    outcome = judge(tmp_path, gate, Scaled(0.9), Scaled(1.0), weighted=True)
+    low, high = outcome.verdict.intervals["overall"]["recall"]
+    assert low < -0.1 * mean_by_weight(EVENTS) < high < 0
 
 
 @pytest.mark.parametrize(("factor", "blessed"), [(0.99, True), (0.8, False)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from trainer.keras2 import keras, tf
-from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.metrics import weighted_mean
+from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
 
 SMALL = "tests.trainer.small_model.Small"
 SPEAKING = "tests.trainer.small_model.Speaking"
@@ -35,6 +37,10 @@ class Small(Recommender):
         self.key.build(())
         self.scale.build([None, 1])
 
+    @classmethod
+    def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
+        return "loss"
+
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent.astype(np.float32))
 
@@ -47,7 +53,7 @@ class Small(Recommender):
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         scores = self.score_all(batch["key"], batch["history"])
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch["item"], logits=scores)
-        return tf.reduce_mean(losses * batch["weight"])
+        return weighted_mean(losses, batch["weight"])
 
 
 class Speaking(Small):
@@ -65,4 +71,5 @@ class Sampled(Small):
         query = self.key(batch["key"]) + tf.reduce_mean(self.item(batch["history"]), axis=1)
         logits = tf.matmul(query, self.item(batch["item"]), transpose_b=True) + tf.gather(self.bias, batch["item"])
         labels = tf.range(tf.shape(logits)[0])
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        return weighted_mean(losses, batch["weight"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.keras2 import tf
-from trainer.metrics import UNAVAILABLE, mask_scores, rank_of, ranking_metrics
+from trainer.metrics import UNAVAILABLE, mask_scores, rank_of, ranking_metrics, weighted_mean
 
 FIRST_ROW = 3
 
@@ -82,3 +82,9 @@ def test_a_score_that_is_no_number_earns_nothing() -> None:
     assert ranks == [3, 1]
     everywhere = rank_of(tf.fill([1, 9], math.nan), tf.constant([4], tf.int64), 1)
     assert ranking_metrics(everywhere, 3)["recall"].numpy() == 0
+
+
+def test_a_weight_below_0_counts_as_0_in_a_mean():
+    values = tf.constant([1.0, 5.0, 100.0])
+    assert float(weighted_mean(values, tf.constant([3.0, 1.0, -9.0]))) == 2
+    assert float(weighted_mean(values, tf.constant([0.0, -1.0, 0.0]))) == 0

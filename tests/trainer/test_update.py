@@ -13,11 +13,11 @@ import pytest
 
 from tests.trainer.small_model import HISTORY, SMALL, Small
 from trainer.checks.small_data import held_out, random_sequences, sequences
-from trainer.early_stopping import OnEpoch, OnStep, TrainingError, held_out_loss
+from trainer.early_stopping import MonitoredMetric, OnEpoch, OnStep, TrainingError, held_out_loss
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.settings import ModelSpec, Policy
+from trainer.settings import ModelSpec, Policy, ReplaySettings, Schedule, Stability, Watch
 from trainer.train_state import ModelState, StateError
 from trainer.update import Span, Update, update
 
@@ -272,3 +272,46 @@ def test_what_is_learned_from_nothing_may_take_more_epochs() -> None:
     assert cold.epochs == 5 + 2
     assert run([span(3)], base=cold.state, **nothing).epochs == 2
     assert run([span(1)], watched=NOTHING, epochs=2).epochs == 2
+
+
+@pytest.mark.parametrize("what", ["loss", "recall"])
+def test_what_is_watched_is_the_mean_by_the_weights_of_the_held_out_events(what: Watch) -> None:
+    model, watched = run([span(1)]).model, held_out(SIZES, 30, seed=5)
+    weight = np.where(np.arange(30) % 3, np.arange(30.0), -1.0).astype(np.float32)
+    weighted = dataclasses.replace(watched, weight=weight)
+
+    def value(positions: Positions, by_weight: bool, batch_size: int = 7) -> float:
+        return MonitoredMetric(model, positions, what, HISTORY, by_weight, batch_size).value()
+
+    single = [value(watched.take(np.array([place])), False) for place in range(30)]
+    assert value(weighted, True) == pytest.approx(np.average(single, weights=np.maximum(weight, 0)), rel=1e-5)
+    assert value(watched, True) == pytest.approx(value(watched, False), rel=1e-6)
+    if what == "recall":
+        assert value(weighted, False) == value(watched, False), "of a model whose label the weight is"
+
+
+def test_held_out_events_that_count_nothing_are_none() -> None:
+    nothing = dataclasses.replace(held_out(SIZES, 5, seed=5), weight=np.zeros(5, np.float32))
+    result = run([span(1)], watched=nothing, schedule=Schedule(within="plateau"), epochs=2)
+    assert np.isnan(result.watched)
+    assert result.epochs == 2
+
+
+@pytest.mark.parametrize("spec", [SPEC, TWO_TOWER], ids=["small", "two_tower"])
+def test_events_are_learned_from_and_replayed_by_their_weights(spec: ModelSpec) -> None:
+    stability = Stability(replay=ReplaySettings(budget=100))
+    states = []
+    for weight in (1.0, 5.0):
+        first = span(1)
+        first.sequences.weights[::2] = weight
+        learned = run([first], spec=spec, stability=stability)
+        assert set(learned.memory.sequences.weights) == {1.0, weight}
+        # The same model goes on with another memory.
+        base = states[0] if states else learned.state
+        second = update(
+            spec, SIZES, [span(2)], held_out(SIZES, 15, seed=99), np.ones(SIZES.items),
+            dataclasses.replace(POLICY, stability=stability), base, memory=learned.memory,
+        )  # fmt: skip
+        states += [learned.state, second.state]
+    assert fingerprint(states[0]) != fingerprint(states[2]), "learned"
+    assert fingerprint(states[1]) != fingerprint(states[3]), "replayed"

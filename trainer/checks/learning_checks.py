@@ -59,6 +59,49 @@ def check_loss_falls(case: RecommenderCase) -> None:
     )
 
 
+def check_weights_are_what_is_said(case: RecommenderCase) -> None:
+    """The events' weights change what is learned unless they are `unused`; in a `loss` they are those of a mean."""
+    role = type(case.build()).weight_role(case.params)
+    expect(
+        role in ("loss", "label", "unused"),
+        "`weight_role(params)` must say what the events' weights are to the model: `loss`, `label` or `unused`.",
+        repr(role),
+        "Take `loss` where the loss is a mean by them, `label` where they are predicted.",
+    )
+    if role == "unused":
+        return
+    span = first_span()
+    span.weights[:] = 1.0 + np.arange(len(span.weights)) % 3
+    learned, alike = case.train(span).state, case.first.state
+    expect(
+        any(np.any(learned.weights[path] != values) for path, values in alike.weights.items()),
+        f"A model whose `weight_role` is `{role}` must learn something else when the events' weights are others.",
+        "the same weights and tables",
+        "Use `batch['weight']` in `compute_loss` while training, as `trainer.metrics.weighted_mean` does.",
+    )
+    if role == "loss":
+        _expect_mean_by_weights(case)
+
+
+def _expect_mean_by_weights(case: RecommenderCase) -> None:
+    model, batch = case.trained(), requests()
+    places = np.arange(len(batch["item"]))
+    some = np.where(places % 3, places, 0.0)
+
+    def loss(weight: np.ndarray) -> np.ndarray:
+        tf.random.set_seed(1)
+        weighted = {**batch, "weight": tf.constant(weight, tf.float32)}
+        return tf.convert_to_tensor(model.compute_loss(weighted, training=False)).numpy()
+
+    rule = "Where `weight_role` is `loss`, `compute_loss(batch, training=False)` must be a mean by the events' weights"
+    then = "Take `trainer.metrics.weighted_mean(losses, batch['weight'])`."
+    alike = loss(np.ones(len(places)))
+    expect(loss(some) != alike, f"{rule}.", f"{alike}, whatever the weights are", then)
+    expect_close(loss(np.full(len(places), 3.0)), alike, f"{rule}: three times as large, they are the same.", then)
+    expect_close(loss(some - (places % 3 == 0)), loss(some), f"{rule}, those below 0 taken for 0.", then)
+    expect_close(loss(np.zeros(len(places))), np.zeros([], np.float32), f"{rule}, and 0 where all of them are.", then)
+
+
 def check_same_seed_same_result(case: RecommenderCase) -> None:
     """Trained twice from one seed, every weight and slot is the same, bit for bit."""
     left, other = case.first.state, case.train(first_span()).state
@@ -123,6 +166,7 @@ def check_a_second_span_is_learned(case: RecommenderCase) -> None:
 ALL = (
     check_gradients_reach_tables,
     check_loss_falls,
+    check_weights_are_what_is_said,
     check_same_seed_same_result,
     check_state_is_whole,
     check_warm_start_keeps_what_was_learned,

@@ -2,8 +2,8 @@
 
 The life of a `Recommender`, in order: what is asked of it, who asks, and when.
 
-1. Declare: `form`, `tables`, `vectors` and `metric_names`, read from the class before there is a model; the pipeline
-   sets up the gate and the index by them.
+1. Declare: `form`, `tables`, `vectors`, `metric_names` and `weight_role`, read from the class before there is a model;
+   the pipeline sets up the gate and the index by them.
 2. Build: `__init__(sizes, history_length, **params)`, by `trainer.update` for each night's candidate and for the
    teacher of distillation, and by whoever reads a saved state.
 3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
@@ -40,11 +40,12 @@ import tensorflow_recommenders as tfrs
 
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
-from trainer.metrics import mask_scores, rank_of, ranking_metrics
+from trainer.metrics import mask_scores, rank_of, ranking_metrics, weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.frozen_items import DotProduct
 
 VocabularyName = Literal["items", "keys"]
+WeightRole = Literal["loss", "label", "unused"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,9 @@ class Recommender(tfrs.Model, abc.ABC):
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
     while training: `history` [b, l] (row 0 behind) and, for each of its steps, the `item` [b, l] to predict, 0 where
     none is, and its `weight` [b, l] (see `trainer.sequence_windows`).
+
+    `weight` is what `data.columns.weight` says of the event to predict, 1 without that setting. It is there to be used,
+    and `weight_role` says what as: with `loss` a loss is the mean by these weights (`trainer.metrics.weighted_mean`).
     """
 
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
@@ -87,16 +91,28 @@ class Recommender(tfrs.Model, abc.ABC):
         del params
         return ("recall", "ndcg", "mrr")
 
+    @classmethod
+    def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
+        """What the events' weights are to a model built with `params`.
+
+        `loss`: how much each event counts in `compute_loss`, and so in what is watched on the held-out part, in the
+        gate and in the next-span evaluation. `label`: what is predicted; all events count alike. `unused`: nothing, so
+        that `data.columns.weight` is refused.
+        """
+        del params
+        return "unused"
+
     @tf.function(reduce_retracing=True)
     def held_out_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """The loss of one batch without training."""
         return self.compute_loss(batch, training=False)
 
     @tf.function(reduce_retracing=True)
-    def metrics_step(self, batch: dict[str, tf.Tensor], name: str, k: int) -> tf.Tensor:
-        """The mean of the metric `name` over one batch, nothing that was seen left out."""
+    def metrics_step(self, batch: dict[str, tf.Tensor], name: str, k: int, weighted: bool) -> tf.Tensor:
+        """The mean of the metric `name` over one batch, by event weights or not; nothing that was seen is left out."""
         columns = (batch["key"], batch["history"], batch["item"], batch["weight"])
-        return tf.reduce_mean(self.evaluate_positions(*columns, k=k, exclude_seen=False)[name])
+        values = self.evaluate_positions(*columns, k=k, exclude_seen=False)[name]
+        return weighted_mean(values, batch["weight"] if weighted else tf.ones_like(values))
 
     @abc.abstractmethod
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:

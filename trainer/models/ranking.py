@@ -9,11 +9,12 @@ import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
 from trainer.metrics import UNAVAILABLE, mask_scores
-from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
 from trainer.models.frozen_items import gather
 from trainer.models.layers import HistoryPooling, item_table, key_table
 
 Objective = Literal["rating", "click"]
+_NEGATIVES = 4
 
 
 class Ranking(Recommender):
@@ -25,7 +26,7 @@ class Ranking(Recommender):
     * `rating`: mean squared error on the event's weight. Weights are brought to mean 0 and deviation 1 by their
       running moments, so that the network need not learn the scale; scores are on the scale of the weights.
     * `click`: binary cross-entropy of the event's item against `negatives` items drawn evenly from the catalogue,
-      neither of the history nor the event's own. Scores are logits.
+      neither of the history nor the event's own; all of them count by the event's weight. Scores are logits.
 
     Args:
       objective: what is predicted.
@@ -48,11 +49,15 @@ class Ranking(Recommender):
         objective: Objective = "rating",
         dimension: int = 32,
         hidden: Sequence[int] = (64, 32),
-        negatives: int = 4,
+        negatives: int = _NEGATIVES,
         dropout: float = 0.0,
     ) -> None:
         if objective not in ("rating", "click"):
             raise TypeError(f"objective must be 'rating' or 'click', not {objective!r}")
+        if objective == "rating" and negatives != _NEGATIVES:
+            raise TypeError(
+                f"negatives has an effect with objective 'click' only, and must be left out, not {negatives}"
+            )
         super().__init__(sizes, history_length)
         self.objective = objective
         self.negatives = negatives
@@ -72,13 +77,17 @@ class Ranking(Recommender):
         loss = (
             keras.losses.MeanSquaredError()
             if objective == "rating"
-            else keras.losses.BinaryCrossentropy(from_logits=True)
+            else keras.losses.BinaryCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
         )
         self.task = tfrs.tasks.Ranking(loss=loss)
 
     @classmethod
     def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
         return ("auc",) if params.get("objective") == "click" else ("rmse",)
+
+    @classmethod
+    def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
+        return "loss" if params.get("objective") == "click" else "label"
 
     def query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         """The first layer's part of int64 [b] keys and [b, h] histories: float32 [b, hidden]."""
@@ -105,7 +114,7 @@ class Ranking(Recommender):
         self.index = tf.Variable(self.candidate(self._catalogue()), trainable=False, name="index")
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean over the batch; of the weights' deviations squared for `rating`."""
+        """Mean over the batch: of the weights' deviations squared for `rating`, weighted for `click`."""
         history, item = batch["history"], batch["item"]
         query = self.query(batch["key"], history)
         if self.objective == "rating":
@@ -120,11 +129,14 @@ class Ranking(Recommender):
         positive = tf.reduce_any(candidates[:, 1:, None] == tf.concat([item[:, None], history], 1)[:, None, :], axis=2)
         use = tf.concat([tf.ones_like(item, tf.bool)[:, None], ~positive], axis=1)
         logits = self._join(query, self.candidate(candidates), training)
-        return self.task(
+        weight = tf.boolean_mask(tf.maximum(batch["weight"], 0.0)[:, None] * tf.ones_like(logits), use)
+        total = self.task(
             labels=tf.boolean_mask(labels, use)[:, None],
             predictions=tf.boolean_mask(logits, use)[:, None],
+            sample_weight=weight,
             compute_metrics=False,
         )
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
-from trainer.metrics import mask_scores
+from trainer.metrics import mask_scores, weighted_mean
 from trainer.models import sampled_softmax
 from trainer.models.attribution import Attribution
-from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.stacking import Evidence, Stacking
@@ -72,6 +73,8 @@ class SasRec(Recommender):
             raise TypeError(f"head must be raw or projected, not {head!r}")
         if dimension % heads:
             raise TypeError(f"dimension must be a multiple of heads, not {dimension} of {heads}")
+        if not blocks and (heads, inner) != (1, 1):
+            raise TypeError(f"heads and inner have an effect with blocks only, not {heads} and {inner} without any")
         if negatives < 1:
             raise TypeError(f"negatives must be at least 1, not {negatives}")
         super().__init__(sizes, history_length)
@@ -88,6 +91,10 @@ class SasRec(Recommender):
         self.transitions = Transitions(sizes, neighbours) if neighbours else None
         self.mixture = Stacking()
         self.served: FrozenItems | None = None
+
+    @classmethod
+    def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
+        return "loss"
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
@@ -159,18 +166,19 @@ class SasRec(Recommender):
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax over all steps of sequences while training, the exact one of positions otherwise.
 
-        Mean over what counts.
+        Weighted mean over what counts.
         """
         if not training:
             item = batch["item"]
             scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
             known = tf.cast(item >= self.sizes.first_row, tf.float32)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
-            return tf.math.divide_no_nan(tf.reduce_sum(losses * known), tf.reduce_sum(known))
-        history, item = batch["history"], batch["item"]
+            return weighted_mean(losses, known * batch["weight"])
+        forward = batch["history"], batch["item"], batch["weight"]
+        history, item, weight = forward
         if self.reverse:
-            backward = _reversed(history, item)
-            history, item = (tf.concat(both, axis=0) for both in zip((history, item), backward, strict=True))
+            both = zip(forward, _reversed(*forward), strict=True)
+            history, item, weight = (tf.concat(columns, axis=0) for columns in both)
         steps = tf.where(item >= self.sizes.first_row)
         sessions = tf.gather_nd(self._sessions(history, training=True), steps)
         candidates = self._candidates(tf.concat([history, item], axis=1))
@@ -181,7 +189,7 @@ class SasRec(Recommender):
         losses = sampled_softmax.losses(
             self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
         )
-        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
+        return weighted_mean(losses, tf.gather_nd(weight, steps))
 
     def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
         """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""
@@ -242,8 +250,8 @@ def _noise(stddev: float) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=stddev)
 
 
-def _reversed(history: tf.Tensor, item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Inputs and targets of the same windows read from their end; a pair counts as it counted forwards."""
+def _reversed(history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Inputs, targets and weights of the same windows read from their end; a pair counts as it counted forwards."""
     inputs = tf.math.count_nonzero(history, axis=1)
     last = tf.gather(item, tf.maximum(inputs - 1, 0), batch_dims=1)
     padded = tf.pad(history, [[0, 0], [0, 1]])
@@ -251,4 +259,5 @@ def _reversed(history: tf.Tensor, item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     backward = tf.reverse_sequence(tf.tensor_scatter_nd_update(padded, at, last), inputs + 1, seq_axis=1)
     counts = tf.reverse_sequence(item > 0, inputs, seq_axis=1)
     there = tf.sequence_mask(inputs, tf.shape(history)[1])
-    return tf.where(there, backward[:, :-1], 0), tf.where(counts, backward[:, 1:], 0)
+    target = tf.where(counts, backward[:, 1:], 0)
+    return tf.where(there, backward[:, :-1], 0), target, tf.reverse_sequence(weight, inputs, seq_axis=1)

@@ -86,7 +86,7 @@ class Stacking(keras.layers.Layer):
         evidence: Callable[[tf.Tensor, tf.Tensor], Evidence],
         first_row: int,
     ) -> None:
-        """Fits the weights on `positions`; of many, on a sample.
+        """Fits the weights on `positions`, each of which counts by its event's; of many, on a sample.
 
         Args:
           positions: that the model has not learned.
@@ -101,25 +101,30 @@ class Stacking(keras.layers.Layer):
             return
 
         @tf.function
-        def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c]."""
+        def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+            """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c].
+
+            And how much each event counts [b].
+            """
             shortlists = evidence(batch["key"], batch["history"])
             scores = mask_scores(self.mix(shortlists), first_row)
             chosen = tf.math.top_k(scores, tf.minimum(_SHORTLIST, tf.shape(scores)[1] - first_row)).indices
             values, back = _looked_up(shortlists, chosen)
-            return values, back, tf.cast(chosen, tf.int64) == batch["item"][:, None]
+            right = tf.cast(chosen, tf.int64) == batch["item"][:, None]
+            return values, back, right, tf.maximum(batch["weight"], 0.0)
 
         batches = positions.take(known).dataset(_BATCH, history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
         for _ in range(_ROUNDS):
             parts = [graph(batch) for batch in batches]
-            values, back, right = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            values, back, right, events = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
             # Of what is not on the list nothing is asked: put on it, it would speak against what the list is made by.
-            listed = right.any(axis=1)
+            listed = right.any(axis=1) & (events > 0)
             if not listed.any():
                 return
             before = self.weights_.numpy().astype(np.float64)
-            material = (values[listed], back[listed], right[listed].argmax(axis=1), before)
+            counts = events[listed] / events[listed].mean()  # 1 on average, so that the prior is worth what it was
+            material = (values[listed], back[listed], right[listed].argmax(axis=1), counts, before)
             result = scipy.optimize.minimize(_loss, before, material, jac=True, method="L-BFGS-B")
             self.weights_.assign(result.x.astype(np.float32))
 
@@ -153,18 +158,24 @@ def _looked_up(evidence: Evidence, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
 
 
 def _loss(
-    weights: np.ndarray, values: np.ndarray, back: np.ndarray, right: np.ndarray, before: np.ndarray
+    weights: np.ndarray,
+    values: np.ndarray,
+    back: np.ndarray,
+    right: np.ndarray,
+    counts: np.ndarray,
+    before: np.ndarray,
 ) -> tuple[float, np.ndarray]:
-    """Mean softmax loss of the right one of each shortlist, and its gradient."""
+    """Mean softmax loss of the right one of each shortlist, `counts` times each, and its gradient."""
     every = np.arange(len(values))
     kinds = values.shape[2]
     scores = values @ weights[:kinds].astype(np.float32) + weights[kinds:].astype(np.float32)[back]
     scores -= scores.max(axis=1, keepdims=True)
     share = np.exp(scores)
     total = share.sum(axis=1, keepdims=True)
-    loss = float(np.mean(np.log(total[:, 0]) - scores[every, right]))
+    loss = float(np.mean(counts * (np.log(total[:, 0]) - scores[every, right])))
     share /= total
     share[every, right] -= 1.0
+    share *= counts[:, None]
     by_kind = np.einsum("pc,pck->k", share, values, optimize=True)
     by_class = np.bincount(back.ravel(), share.ravel(), len(weights) - kinds)
     by_class[0] = 0.0  # what was not met is the measure of the rest

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
-from trainer.metrics import mask_scores
+from trainer.metrics import mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
-from trainer.models.base import Recommender, TableSizes, VocabularyName
+from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 
@@ -67,9 +68,13 @@ class TwoTower(Recommender):
         self.slope = self.add_weight("slope", [], initializer="ones")
         self.dropout = keras.layers.Dropout(dropout)
         self.served: FrozenItems | None = None
-        self.task = tfrs.tasks.Retrieval(
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True), remove_accidental_hits=True
-        )
+        # The sum: Keras divides by the number of rows, whatever their weights.
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
+        self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
+
+    @classmethod
+    def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
+        return "loss"
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
@@ -119,27 +124,31 @@ class TwoTower(Recommender):
         return None if self.served is None else DotProduct(self.served, self.query, whole=True)
 
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Sampled softmax while training, the exact one over the catalogue otherwise. Mean over the batch."""
+        """Sampled softmax while training, the exact one over the catalogue otherwise. Weighted mean over the batch."""
         if training:
             # What has no row of its own can't be recommended, and how often a batch holds it is not known.
             admitted = batch["item"] >= self.sizes.first_row
-            key, history, item = (tf.boolean_mask(batch[name], admitted) for name in ("key", "history", "item"))
+            columns = (batch[name] for name in ("key", "history", "item", "weight"))
+            key, history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
+            weight = tf.maximum(weight, 0.0)
             first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
             drawn = tf.random.uniform([self.negatives], first, self.sizes.items, tf.int64)
             ids = tf.concat([item, drawn], axis=0)
-            return self.task(
+            total = self.task(
                 self.query(key, history, training=True),
                 tf.concat([self.candidate(item, without=1.0), self.candidate(drawn)], axis=0),
                 candidate_sampling_probability=self._drawn_share(ids, tf.shape(item)[0]),
+                sample_weight=weight,
                 candidate_ids=ids,
                 compute_metrics=False,
                 compute_batch_metrics=False,
             )
+            return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
         item = batch["item"]
         scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
         known = tf.cast(item >= self.sizes.first_row, tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
-        return tf.math.divide_no_nan(tf.reduce_sum(losses * known), tf.reduce_sum(known))
+        return weighted_mean(losses, known * batch["weight"])
 
     def _drawn_share(self, item: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         """How probable each item is among a batch's items and the drawn ones together."""

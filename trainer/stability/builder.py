@@ -26,6 +26,7 @@ class StabilityBuilder:
       teacher: the model of that state, where distillation needs one.
       batch_size: positions in a new batch.
       history_length: most items that the model sees.
+      weighted: whether events count by their weights (see `Recommender.weight_role`).
 
     Raises:
       PolicyError: the memory's selection needs what the model does not have.
@@ -39,9 +40,10 @@ class StabilityBuilder:
         teacher: Recommender | None,
         batch_size: int,
         history_length: int,
+        weighted: bool,
     ) -> None:
         self._stability, self._trainable, self._base, self._teacher = stability, trainable, base, teacher
-        self._batch_size, self._history_length = batch_size, history_length
+        self._batch_size, self._history_length, self._weighted = batch_size, history_length, weighted
         self._fisher: Arrays | None = None
         replay = stability.replay
         self.selection: Selection = find_selection(replay.selection, replay.half_life)
@@ -69,7 +71,9 @@ class StabilityBuilder:
                 items = base.sizes.items - first, model.sizes.items - first
                 weight = adaptive_weight(weight, *items, exemplars, batches.examples)
             loss_terms.append(
-                Distillation(self._teacher, distil.batches, weight, distil.temperature, distil.candidates)
+                Distillation(
+                    self._teacher, distil.batches, weight, distil.temperature, distil.candidates, self._weighted
+                )
             )
         if stability.proximal.strength:
             loss_terms.append(Proximal(model, self._trainable.variables, base.weights, stability.proximal.strength))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from trainer.keras2 import tf
+from trainer.metrics import weighted_mean
 from trainer.models.base import Recommender, TableSizes
 from trainer.settings import DistilledBatches
 from trainer.stability.base import NEW, REPLAYED, Batches, LossTerm
@@ -31,6 +32,7 @@ class Distillation(LossTerm):
       weight: see above; `adaptive_weight` gives ADER's.
       temperature: above 0.
       candidates: most items that are compared, but for those of the batch.
+      weighted: whether the mean is by the events' weights (see `Recommender.weight_role`).
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Distillation(LossTerm):
         weight: float,
         temperature: float,
         candidates: int,
+        weighted: bool = False,
     ) -> None:
         self._teacher = lambda: teacher
         self._on = (NEW, REPLAYED) if batches == "both" else (NEW if batches == "new" else REPLAYED,)
         self._weight, self._temperature, self._candidates = weight, temperature, candidates
+        self._weighted = weighted
 
     def mix(self, data: tf.data.Dataset) -> tf.data.Dataset:
         weight = tf.constant(self._weight)  # adapted to each span, so that it can't be a part of the graph
@@ -68,8 +72,8 @@ class Distillation(LossTerm):
         student_log_probs = tf.nn.log_softmax(model.score_batch(batch, candidates) / self._temperature)
         teacher_log_probs = tf.stop_gradient(teacher_log_probs)
         each = tf.reduce_sum(tf.exp(teacher_log_probs) * (teacher_log_probs - student_log_probs), axis=1)
-        positions = tf.cast(tf.size(each), tf.float32)
-        return self._temperature**2 * tf.math.divide_no_nan(tf.reduce_sum(each), positions)
+        events = tf.boolean_mask(batch["weight"], batch["item"] > 0) if self._weighted else tf.ones_like(each)
+        return self._temperature**2 * weighted_mean(each, events)
 
     def _shared(self, item: tf.Tensor, old: TableSizes) -> tf.Tensor:
         """int64 [c] old item rows, each once."""

@@ -16,7 +16,7 @@ from pipeline.demo.simulator import SHOP_SETTINGS, simulate
 FIRST_DAY = datetime.date(2024, 5, 1)
 DAYS = [f"2024-05-0{day}" for day in range(1, 5)]
 SETTINGS = (
-    SHOP_SETTINGS
+    SHOP_SETTINGS.replace("timestamp: timestamp", "timestamp: timestamp, weight: quantity")
     + """\
 history: {length: 6}
 model: {type: tests.trainer.small_model.Small}

@@ -208,24 +208,27 @@ def test_most_popular_counts_the_days_before_and_leaves_seen_items_out(tmp_path)
     rows = popularity_baseline.most_popular(shop, spans, lambda name: None)
     days = [_events(shop, day) for day in DAYS]
     for index in range(1, 4):
-        before = collections.Counter(item for day in days[:index] for _, item, _ in day)
+        before = collections.Counter(item for day in days[:index] for _, item, _, _ in day)
         seen: dict[str, list[str]] = collections.defaultdict(list)
-        for key, item, _ in sorted(itertools.chain(*days[:index]), key=lambda event: event[2]):
+        for key, item, _, _ in sorted(itertools.chain(*days[:index]), key=lambda event: event[2]):
             seen[key].append(item)
-        hits = []
-        for key, item, _ in sorted(days[index], key=lambda event: event[2]):
+        hits, weights = [], []
+        for key, item, _, quantity in sorted(days[index], key=lambda event: event[2]):
             shut_out = set(seen[key]) - {item}
             # Ties count against the item.
             better = sum(count >= before[item] for other, count in before.items() if other not in {*shut_out, item})
             hits.append(before[item] > 0 and better < shop.gate.k)
+            weights.append(quantity)
             seen[key].append(item)
         assert rows[index].events == len(days[index])
-        assert rows[index].metrics["recall"] == pytest.approx(np.mean(hits))
+        assert rows[index].metrics["recall"] == pytest.approx(np.average(hits, weights=weights))
+        assert np.average(hits, weights=weights) != np.mean(hits)
 
 
-def _events(shop: Config, day: str) -> list[tuple[str, str, str]]:
+def _events(shop: Config, day: str) -> list[tuple[str, str, str, float]]:
     with (shop.data.path / day / "events.csv").open(newline="") as file:
-        return [(row["user_id"], row["item_id"], row["timestamp"]) for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        return [(row["user_id"], row["item_id"], row["timestamp"], float(row["quantity"])) for row in rows]
 
 
 # The whole, and what goes wrong.

@@ -58,7 +58,7 @@ def test_by_hand(shop, spans, kept):
 def recall(shop: Config, kept: Path, span: PreparedSpan) -> float:
     model = rebuild(GraphParameters.of(shop).trainer.model, ModelState.load(kept / "state"))
     signature = as_signature(lambda *position: model.evaluate_positions(*position, shop.gate.k, shop.push.exclude_seen))
-    return evaluate_on(span, signature, shop.history.length)[0]["recall"]
+    return evaluate_on(span, signature, shop.history.length, weighted=True)[0]["recall"]
 
 
 def test_a_run_that_was_cut_off_before_the_last_test_makes_up_for_it(shop, spans, kept, monkeypatch):

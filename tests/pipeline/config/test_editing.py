@@ -179,8 +179,8 @@ VALUES = {
     "model": {"type": "two_tower", "params": {"dimension": 64, "text": "a: b # c", "list": [1, None]}},
     "update": {
         "epochs": 7, "learning_rate": 3e-7, "clip_norm": None, "optimizer": "adam", "new_rows": "random",
-        "stability": {"replay": {"budget": 1, "weight": 0.1}, "proximal": {"strength": 2.5}},
-        "schedule": {"within": "cosine", "keep": 0.75},
+        "stability": {"ewc": {"strength": 0.1}, "shrink": {"factor": 0.5, "noise": 2.5}},
+        "schedule": {"within": "cosine", "slots": "decay"},
     },
 }  # fmt: skip
 TEMPLATE = render({"name": "shop", "data.path": "events", "data.columns.key": "u", "data.columns.item": "i",

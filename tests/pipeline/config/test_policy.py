@@ -79,7 +79,7 @@ def test_a_model_without_recall_is_watched_by_its_own_metric():
     ranking = with_settings(DAILY, {"model": {"type": "ranking"}}, "It")
     assert (rules(ranking).metric, rules(ranking).lower_is_better) == ("rmse", True)
     with pytest.raises(ConfigError, match=r"policy.next_span.metric` must be a metric of `ranking`: rmse"):
-        rules(with_policy(ranking, next_span={"metric": "recall"}))
+        rules(with_policy(ranking, next_span={"metric": "recall", "retrain": 3}))
 
 
 @given(st.dates(datetime.date(1990, 1, 1), datetime.date(2040, 1, 1)), st.integers(1, 6))

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import ConfigError, load_config
 from pipeline.parameters.graph_parameters import GraphParameters
 from serving.bundle.index_settings import IndexSettings
-from tests.pipeline.config.test_config import config_file
+from tests.pipeline.config.test_config import DATA, config_file
 
 
 def load(folder: Path, **serving: Any):
@@ -26,7 +26,9 @@ def test_without_it_everything_is_exact_and_titles_come_along(tmp_path: Path) ->
 
 def test_the_trainer_is_told(tmp_path: Path) -> None:
     index = {"type": "approximate", "table": "int8", "lists": 50, "probes": 4, "min_recall": 0.9}
-    settings = GraphParameters.of(load(tmp_path, columns=["title", "genres"], available="sold", index=index)).trainer
+    serving = {"columns": ["title", "genres"], "available": "sold", "index": index}
+    config = load_config(config_file(tmp_path, data={**DATA, "items": "items.csv"}, serving=serving))
+    settings = GraphParameters.of(config).trainer
     assert settings.columns == ("title", "genres")
     assert settings.available_column == "sold"
     assert settings.index == IndexSettings("approximate", "int8", 50, 4, 0.9)

@@ -59,7 +59,7 @@ def flat(value: object, where: str = "") -> dict[str, object]:
 
 
 def test_every_setting_reaches_the_trainer_and_survives_json():
-    sent = GraphParameters.of(with_settings(PLAIN, {"update": EVERYTHING}, "the test")).trainer
+    sent = GraphParameters.of(Config.model_validate({**PLAIN.model_dump(), "update": EVERYTHING})).trainer
     policy = sent.policy
     assert flat(dataclasses.asdict(policy)) == flat(EVERYTHING)
     defaults = flat(dataclasses.asdict(Policy()))

@@ -67,6 +67,39 @@ class LearnsTheOpposite(Small):
         return super().compute_loss(batch, training) * (-1.0 if training else 1.0)
 
 
+class NamesNoSuchRole(Small):
+    @classmethod
+    def weight_role(cls, params: Mapping[str, Any]) -> Any:
+        return "important"
+
+
+class WeighsNothing(Small):
+    def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        return super().compute_loss({**batch, "weight": tf.ones_like(batch["weight"])}, training)
+
+
+class WeighsWhatIsLearnedAlone(Small):
+    def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        weight = batch["weight"] if training else tf.ones_like(batch["weight"])
+        return super().compute_loss({**batch, "weight": weight}, training)
+
+
+class SumsByWeights(Small):
+    def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        return super().compute_loss(batch, training) * tf.reduce_sum(tf.maximum(batch["weight"], 0.0))
+
+
+class WeighsNoBatchOfZeros(Small):
+    def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        counts = tf.reduce_sum(tf.maximum(batch["weight"], 0.0))
+        return super().compute_loss(batch, training) * counts / counts
+
+
+class WeighsBelowNothing(Small):
+    def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        return super().compute_loss({**batch, "weight": tf.abs(batch["weight"])}, training)
+
+
 class DrawsWithoutASeed(Small):
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__(sizes, history_length)

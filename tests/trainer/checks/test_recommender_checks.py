@@ -38,6 +38,14 @@ BROKEN = {
     ],
     "gradients_reach_tables": [(broken.LearnsNoKey, "a gradient for every.*only zeros for `key/embeddings`")],
     "loss_falls": [(broken.LearnsTheOpposite, r"The loss must fall.*after the first epoch")],
+    "weights_are_what_is_said": [
+        (broken.NamesNoSuchRole, "`loss`, `label` or `unused`. Received: 'important'"),
+        (broken.WeighsNothing, "`weight_role` is `loss` must learn something else.*the same weights"),
+        (broken.WeighsWhatIsLearnedAlone, "must be a mean by the events' weights. Received.*whatever the weights"),
+        (broken.SumsByWeights, "three times as large, they are the same. Received"),
+        (broken.WeighsBelowNothing, "those below 0 taken for 0. Received"),
+        (broken.WeighsNoBatchOfZeros, "and 0 where all of them are. Received: nan"),
+    ],
     "same_seed_same_result": [(broken.DrawsWithoutASeed, "same seed must give the same weights; `bias` differs")],
     "state_is_whole": [(broken.CountsBeside, "when it is built again from its variables")],
     "warm_start_keeps_what_was_learned": [

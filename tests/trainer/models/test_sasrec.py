@@ -107,9 +107,11 @@ def test_the_sampled_loss_is_near_the_exact_one() -> None:
 def test_reversed_windows_hold_the_same_pairs_the_other_way_round() -> None:
     history = tf.constant([[3, 4, 5, 0], [6, 7, 8, 9]], tf.int64)
     item = tf.constant([[0, 5, 10, 0], [7, 8, 9, 11]], tf.int64)  # the pair (3, 4) was learned before
-    back, target = (tensor.numpy().tolist() for tensor in _reversed(history, item))
+    weight = tf.constant([[0.0, 2, 3, 0], [4, 5, 6, 7]])
+    back, target, counts = (tensor.numpy().tolist() for tensor in _reversed(history, item, weight))
     assert back == [[10, 5, 4, 0], [11, 9, 8, 7]]
     assert target == [[5, 4, 0, 0], [9, 8, 7, 6]]
+    assert counts == [[3, 2, 0, 0], [7, 6, 5, 4]], "a pair counts as it counted forwards"
 
 
 def test_an_order_is_learned() -> None:

@@ -81,3 +81,20 @@ def test_targets_without_a_row_are_not_fitted_on() -> None:
     mixture = Stacking()
     mixture.fit(unknown, HISTORY, parts, SIZES.first_row)
     assert (mixture.weights_.numpy() == Stacking().weights_.numpy()).all()
+
+
+def test_an_event_counts_in_the_fit_by_its_weight() -> None:
+    random = np.random.default_rng(2)
+    parts = evidence(3 * random.normal(size=[40, 40]), random.normal(size=40))
+    positions = drawn(parts, {0: 0.5, 1: 0.8}, back=1.5, count=300)
+
+    def fitted(chosen: Positions, weight: np.ndarray) -> np.ndarray:
+        mixture = Stacking()
+        mixture.fit(Positions(**{**vars(chosen), "weight": weight.astype(np.float32)}), HISTORY, parts, SIZES.first_row)
+        return mixture.weights_.numpy()
+
+    ones, half = np.ones(len(positions), np.float32), np.arange(len(positions)) % 2 == 0
+    assert fitted(positions, 3 * ones) == pytest.approx(fitted(positions, ones), rel=1e-6)
+    assert fitted(positions, np.where(half, 2, 0)) == pytest.approx(fitted(positions.take(half), ones[half]), rel=1e-6)
+    assert fitted(positions, np.where(half, 2, 1)) != pytest.approx(fitted(positions, ones), rel=1e-6)
+    assert fitted(positions, np.where(half, 0, -1)) == pytest.approx(Stacking().weights_.numpy())

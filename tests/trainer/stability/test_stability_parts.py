@@ -95,6 +95,23 @@ def test_of_a_large_catalogue_drawn_items_and_the_batchs_own_are_compared():
     assert items.max() < 20
 
 
+@pytest.mark.parametrize("form", ["positions", "sequences"])
+def test_the_divergence_is_the_mean_by_the_events_weights(form):
+    teacher, student = Small(OLD, HISTORY), Small(SIZES, HISTORY)
+    part, unweighted = (Distillation(teacher, "new", 1.0, 1.0, 2000, weighted) for weighted in (True, False))
+    rows = [{name: column[i : i + 1] for name, column in BATCH.items()} for i in (0, 1)]
+    single = [float(unweighted.loss(student, with_weight(unweighted, new=row))) for row in rows]
+    given = {**BATCH, "weight": tf.constant([3.0, 1.0])}
+    if form == "sequences":  # a position is a step with an item, and what stands beside it counts nothing
+        given["item"], given["weight"] = tf.constant([[0, 6], [25, 0]], tf.int64), tf.constant([[9.0, 3], [1, 9]])
+    assert float(part.loss(student, with_weight(part, new=given))) == pytest.approx(
+        np.average(single, weights=[3, 1]), rel=1e-4
+    )
+    assert float(unweighted.loss(student, with_weight(unweighted, new=given))) == pytest.approx(
+        np.mean(single), rel=1e-4
+    )
+
+
 def test_the_teacher_gets_no_gradient():
     teacher, student = Small(OLD, HISTORY), Small(SIZES, HISTORY)
     part = Distillation(teacher, "new", 1.0, 1.0, 2000)

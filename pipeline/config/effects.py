@@ -1,0 +1,199 @@
+"""Which settings have an effect only beside others: what would do nothing is refused by its name.
+
+A setting that stands at its default is never refused: `warmspan init` writes out every one. What has an effect with
+some models only is known once there is a model: `pipeline.parameters.graph_parameters` refuses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.config.config import Config
+from pipeline.config.section import settings_in
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """A setting by its dotted name, when it has an effect, and the same in words: "… has an effect `when` only"."""
+
+    setting: str
+    when: str
+    holds: Callable[[Config], bool]
+
+    def value(self, config: Config) -> Any:
+        value: Any = config
+        for name in self.setting.split("."):
+            value = getattr(value, name)
+        return value
+
+    @property
+    def default(self) -> Any:
+        section: Any = Config
+        *sections, name = self.setting.split(".")
+        for outer in sections:
+            section = settings_in(section)[outer].annotation
+        return settings_in(section)[name].get_default(call_default_factory=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ineffective:
+    """A setting that was changed and does nothing."""
+
+    effect: Effect
+    value: Any
+
+    def __str__(self) -> str:
+        return (
+            f"`{self.effect.setting}` has an effect {self.effect.when} only. Received: {self.value!r} otherwise. Take "
+            "it out, or make it so."
+        )
+
+
+def ineffective(config: Config) -> list[Ineffective]:
+    """The settings of `config` that are not at their default and have no effect."""
+    idle = ((effect, effect.value(config)) for effect in EFFECTS if not effect.holds(config))
+    return [Ineffective(effect, value) for effect, value in idle if value != effect.default]
+
+
+def _watches(config: Config) -> bool:
+    return config.split.eval_fraction > 0
+
+
+def _has_limit(*limits: Any) -> bool:
+    return any(limit.fine_tune is not None or limit.retrain is not None for limit in limits)
+
+
+def _can_retrain(config: Config) -> bool:
+    policy = config.policy
+    drift = policy.drift.columns.values()
+    limits: tuple[Any, ...] = (policy.next_span, policy.retention, policy.new_items, policy.new_keys, *drift)
+    return policy.max_age is not None or any(limit.retrain is not None for limit in limits)
+
+
+def _drifts(config: Config) -> bool:
+    return _has_limit(*config.policy.drift.columns.values())
+
+
+def _alerts(config: Config) -> bool:
+    return config.alerts.command is not None or config.alerts.webhook is not None
+
+
+def _each(thresholds: Any) -> bool:
+    return all(threshold.floor is not None or threshold.max_drop is not None for threshold in thresholds)
+
+
+def _remembers(config: Config) -> bool:
+    return config.update.stability.replay.budget > 0
+
+
+def _distils(config: Config) -> bool:
+    return config.update.stability.distillation.weight > 0
+
+
+_REPLAY, _DISTILLATION, _SCHEDULE = (
+    "update.stability.replay",
+    "update.stability.distillation",
+    "update.schedule",
+)
+_BUDGET, _WEIGHT = f"with a `{_REPLAY}.budget` above 0", f"with a `{_DISTILLATION}.weight` above 0"
+_COSINE, _PLATEAU = f"with `{_SCHEDULE}.within: cosine`", f"with `{_SCHEDULE}.within: plateau`"
+_HELD_OUT, _TOLD = "with a `split.eval_fraction` above 0", "with `alerts.command` or `alerts.webhook`"
+
+EFFECTS = (
+    Effect(
+        "data.timestamp_unit",
+        "without `data.timestamp_format`, for text such as a CSV file's",
+        lambda c: c.data.timestamp_format is None or c.data.format != "csv",
+    ),
+    Effect("data.weight_above", "with `data.columns.weight`", lambda c: c.data.columns.weight is not None),
+    Effect(
+        "data.items",
+        "with `serving.columns` or `serving.available`",
+        lambda c: c.serving.columns != () or c.serving.available is not None,
+    ),
+    Effect(
+        "data.item_title",
+        "with `data.items`, and where `serving.columns` is null or names it",
+        lambda c: c.data.items is not None and (c.serving.columns is None or c.data.item_title in c.serving.columns),
+    ),
+    Effect("serving.columns", "with `data.items`", lambda c: c.data.items is not None or c.serving.columns == ()),
+    Effect("serving.available", "with `data.items`", lambda c: c.data.items is not None),
+    Effect(
+        "serving.index.min_recall",
+        "with `serving.index.type: approximate`, or with a `serving.index.table` that is not float32",
+        lambda c: not c.serving.index.lossless,
+    ),
+    Effect(
+        "update.learning_rate",
+        f"without `{_SCHEDULE}.rates`, of which a span's rate is taken,",
+        lambda c: not c.update.schedule.rates,
+    ),
+    Effect("update.initial_accumulator", "with `update.optimizer: adagrad`", lambda c: c.update.optimizer == "adagrad"),
+    Effect("update.patience", _HELD_OUT, _watches),
+    Effect("update.watch", _HELD_OUT, _watches),
+    Effect(f"{_REPLAY}.fraction", _BUDGET, _remembers),
+    Effect(f"{_REPLAY}.weight", _BUDGET, _remembers),
+    Effect(f"{_REPLAY}.selection", _BUDGET, _remembers),
+    Effect(
+        f"{_REPLAY}.half_life",
+        f"{_BUDGET} and `selection: recency`",
+        lambda c: _remembers(c) and c.update.stability.replay.selection == "recency",
+    ),
+    Effect(f"{_DISTILLATION}.adaptive", _WEIGHT, _distils),
+    Effect(f"{_DISTILLATION}.temperature", _WEIGHT, _distils),
+    Effect(f"{_DISTILLATION}.batches", _WEIGHT, _distils),
+    Effect(f"{_DISTILLATION}.candidates", _WEIGHT, _distils),
+    Effect(
+        "update.stability.ewc.sample",
+        "with an `update.stability.ewc.strength` above 0",
+        lambda c: c.update.stability.ewc.strength > 0,
+    ),
+    Effect(
+        "update.stability.shrink.variables",
+        "with an `update.stability.shrink.factor` below 1, or with `noise`",
+        lambda c: c.update.stability.shrink.factor < 1 or c.update.stability.shrink.noise > 0,
+    ),
+    Effect(
+        f"{_SCHEDULE}.within",
+        f"{_HELD_OUT}, and a `{_SCHEDULE}.patience` not above `update.patience`, if it is plateau,",
+        lambda c: (
+            c.update.schedule.within != "plateau" or (_watches(c) and c.update.schedule.patience <= c.update.patience)
+        ),
+    ),
+    Effect(f"{_SCHEDULE}.warm_up", _COSINE, lambda c: c.update.schedule.within == "cosine"),
+    Effect(f"{_SCHEDULE}.final", _COSINE, lambda c: c.update.schedule.within == "cosine"),
+    Effect(f"{_SCHEDULE}.keep", f"with `{_SCHEDULE}.slots: decay`", lambda c: c.update.schedule.slots == "decay"),
+    Effect(f"{_SCHEDULE}.factor", _PLATEAU, lambda c: c.update.schedule.within == "plateau"),
+    Effect(f"{_SCHEDULE}.patience", _PLATEAU, lambda c: c.update.schedule.within == "plateau"),
+    Effect(
+        f"{_SCHEDULE}.probe_steps",
+        f"with `{_SCHEDULE}.rates` and {_HELD_OUT.removeprefix('with ')}",
+        lambda c: bool(c.update.schedule.rates) and _watches(c),
+    ),
+    Effect(
+        "gate.thresholds",
+        "with a `floor` or a `max_drop` for each metric",
+        lambda c: _each(c.gate.thresholds.values()),
+    ),
+    Effect(
+        "gate.slice_thresholds",
+        "with a `floor` or a `max_drop` for each metric",
+        lambda c: all(of_slice and _each(of_slice.values()) for of_slice in c.gate.slice_thresholds.values()),
+    ),
+    Effect("policy.cooldown", "with `policy.max_age` or a `retrain` limit", _can_retrain),
+    Effect(
+        "policy.next_span.metric",
+        "with a limit of `policy.next_span` or `policy.retention`",
+        lambda c: _has_limit(c.policy.next_span, c.policy.retention),
+    ),
+    Effect("policy.next_span.spans", "with a limit beside it", lambda c: _has_limit(c.policy.next_span)),
+    Effect("policy.next_span.at_least", "with a limit beside it", lambda c: _has_limit(c.policy.next_span)),
+    Effect("policy.drift.spans", "with a limit of a column in `policy.drift.columns`", _drifts),
+    Effect("policy.drift.columns", "with a limit, `fine_tune` or `retrain`, of a column", _drifts),
+    Effect("policy.retention.spans", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
+    Effect("policy.retention.age", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
+    Effect("alerts.on", _TOLD, _alerts),
+    Effect("alerts.timeout", _TOLD, _alerts),
+)
