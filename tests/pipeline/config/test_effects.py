@@ -84,8 +84,8 @@ WITHOUT: dict[str, dict[str, Any]] = {
 }
 ALWAYS = """
 name root metadata cache data.path data.pattern data.format data.columns.key data.columns.item data.columns.timestamp
-data.columns.context data.timestamp_format data.span_hours data.late data.decimal_ids data.reject data.max_reject_fraction
-split.eval_fraction
+data.columns.context data.timestamp_format data.span_hours data.late data.decimal_ids data.reject
+data.max_reject_fraction split.eval_fraction
 vocabulary.item_min_count vocabulary.key_min_count vocabulary.oov_rows vocabulary.half_life_spans history.length
 model.type update.epochs update.cold_epochs update.batch_size update.optimizer update.clip_norm update.weight_decay
 update.new_rows update.seed update.max_owed_spans update.retrain_spans update.stability.replay.budget
