@@ -9,6 +9,7 @@ from operator import attrgetter
 import numpy as np
 
 from pipeline.config import Config
+from pipeline.config.effects import EFFECTS
 from pipeline.init.guess import Guess
 from pipeline.init.timestamp_format import Reading, moment
 from pipeline.spans import Naming
@@ -70,10 +71,14 @@ def in_hours() -> list[Guess]:
     """Settings that are counted in spans and mean days, for spans of an hour."""
     columns = {"key": "key", "item": "item", "timestamp": "timestamp"}
     defaults = Config.model_validate({"name": "any", "data": {"path": ".", "columns": columns}})
+    idle = {effect.setting for effect in EFFECTS if not effect.holds(defaults)}
     guesses = []
     for setting in DAYS_IN_SPANS:
         days = attrgetter(setting)(defaults)
-        guesses.append(Guess(setting, days * 24, f"{days:g} days of 24 spans, since a span is an hour"))
+        if setting in idle:  # and would be refused if it were changed before it does something
+            guesses.append(Guess(setting, days, f"a span is an hour: {days * 24:g} are as many days, once it is used"))
+        else:
+            guesses.append(Guess(setting, days * 24, f"{days:g} days of 24 spans, since a span is an hour"))
     return guesses
 
 

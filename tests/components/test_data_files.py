@@ -116,8 +116,7 @@ def test_an_empty_part_beside_others_is_no_event_and_no_fault(tmp_path, ending):
     done = ingest(base, tmp_path / "out", format="jsonl")
     assert keys(done) == ["u1"]
     (base / "2013-05-03" / f"part-0.jsonl{ending}").unlink()
-    with pytest.raises(SpanError, match="must hold one JSON object a line"):
-        ingest(base, tmp_path / "again", format="jsonl")
+    assert ingest(base, tmp_path / "again", format="jsonl").count("rows") == 0
 
 
 def test_the_fingerprint_is_of_what_is_in_the_files(tmp_path):

@@ -83,7 +83,8 @@ def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
     run = make_run("2024-05-03", events=12_345, rejects=6, new_items=7, new_keys=8, revision=2, pushed=2024050302)
     report = page([make_run("2024-05-02"), run])
     assert report.row("2024-05-03 r2") == [
-        *("2024-05-03 r2", "12,345", "6", "7", "8", "fine-tune"),
+        *("2024-05-03 r2", f"{12_345 + 6 + run.duplicates:,}", "12,345", "6", str(run.duplicates), "0", "7", "8"),
+        "fine-tune",
         *(f"{of['recall']:.4f}" for of in (run.next_span, run.candidate, run.champion)),
         *("blessed", "2024050302", f"{sum(run.seconds.values()):.1f}"),
     ]
@@ -92,8 +93,8 @@ def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
 def test_refused_skipped_and_failed_days_say_so():
     report = page([refused_run("2024-05-01"), skipped_run("2024-05-02"), failed_run("2024-05-03")])
     assert report.row("2024-05-01")[-3:-1] == ["refused", "-"]
-    assert report.row("2024-05-02")[5:] == ["skip", report.row("2024-05-02")[6], "-", "-", "-", "-", "1.0"]
-    assert report.row("2024-05-03") == ["2024-05-03", "-", "-", "-", "-", "failed", "-", "-", "-", "-", "-", "0.4"]
+    assert report.row("2024-05-02")[8:] == ["skip", report.row("2024-05-02")[9], "-", "-", "-", "-", "1.0"]
+    assert report.row("2024-05-03") == ["2024-05-03", *["-"] * 7, "failed", *["-"] * 5, "0.4"]
     assert "Nothing is served yet. 2024-05-03 is failed" in report.text
 
 
@@ -103,7 +104,7 @@ def test_a_model_that_was_taken_back_says_so_with_its_reason():
     assert report.row("2024-05-01")[-3].startswith("revoked")
     assert report.row("2024-05-01")[-3].endswith("bots <b>")
     assert report.row("2024-05-02")[-3] == "blessed"
-    assert report.row("2024-05-02")[5] == "fine-tunefrom 2024043001"
+    assert report.row("2024-05-02")[8] == "fine-tunefrom 2024043001"
     assert "revoked: Blessed and pushed, and taken back since" in report.text
 
 
@@ -209,16 +210,18 @@ def test_the_page_is_shown_where_there_is_a_browser(make_shop, tmp_path, monkeyp
 def agrees(report: Page, ledger: Sequence[Run]) -> None:
     """Whether the page says what the ledger says, number by number."""
     for run in ledger:
-        counts = [f"{count:,}" for count in (run.events, run.rejects, run.new_items, run.new_keys)]
+        assert run.balance is not None
+        balance = (run.balance.rows, run.events, run.rejects, run.duplicates, run.balance.late + run.balance.early)
+        counts = [f"{count:,}" for count in (*balance, run.new_items, run.new_keys)]
         start = f"from {run.base_version}" if run.base_version else ""
         measured = [of.get("recall") for of in (run.next_span, run.candidate, run.champion)]
-        row = report.row(run.name, cells=12)
-        assert row[:5] == [run.name, *counts]
-        assert row[5] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
-        assert row[6:9] == ["-" if value is None else f"{value:.4f}" for value in measured]
-        assert row[9].startswith("revoked" if run.revoked else "blessed")
-        assert run.revoked_reason in row[9]
-        assert row[10:] == [str(run.pushed), f"{sum(run.seconds.values()):.1f}"]
+        row = report.row(run.name, cells=15)
+        assert row[:8] == [run.name, *counts]
+        assert row[8] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
+        assert row[9:12] == ["-" if value is None else f"{value:.4f}" for value in measured]
+        assert row[12].startswith("revoked" if run.revoked else "blessed")
+        assert run.revoked_reason in row[12]
+        assert row[13:] == [str(run.pushed), f"{sum(run.seconds.values()):.1f}"]
     last = ledger[-1]
     assert last.verdict in report.text
     assert last.reason in report.text
