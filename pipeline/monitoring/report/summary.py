@@ -69,7 +69,7 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
     if latest.events is not None:
         usual = _usual([run.events for run in before])
         beside = "" if usual is None else f", {latest.events / usual:.0%} of the median day" if usual else ""
-        lines.append(f"{latest.events:,} events{beside}. Of {latest.balance}.")
+        lines.append(f"{latest.events:,} events{beside}; {latest.balance}.")
     if latest.new_items is not None and latest.item_rows:
         lines.append(
             f"{latest.new_items:,} new items and {latest.new_keys or 0:,} new keys: the tables have "
