@@ -46,7 +46,7 @@ def check(
     if forgotten is not None:
         # Before all other reasons, whose values may be the id.
         marks.add(FORGOTTEN, settings.key, forgotten.among(ids[settings.key].values))
-    for name in raw.absent & set(settings.columns):
+    for name in sorted(raw.absent):
         marks.add(NO_COLUMN, name, np.ones(n, dtype=bool))
     for rule in settings.reject:
         marks.add(rule.reason, rule.column, _matches(raw.columns[rule.column], rule))

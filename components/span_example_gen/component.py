@@ -21,8 +21,8 @@ class SpanExampleGen(component.FileBasedExampleGen):
     tf.Example with the features `key`, `item` (bytes), `timestamp` (int64, unix milliseconds), `weight` (float, 1.0
     without weights) and the context columns under their own names: bytes from CSV; bytes, int64 or float from
     the other formats by the span's values. Beside the splits lies `rejects.csv` (file, line, reason, value). Custom
-    properties: `span`, `version`, `events`, `train_events`, `eval_events`, `rejects`, `duplicates` (int) and
-    `reject_reasons` (JSON, reason to count).
+    properties: `span`, `version`, `rows`, `events`, `train_events`, `eval_events`, `rejects`, `duplicates`, `late`,
+    `early` (int) and `reject_reasons` (JSON, reason to count); rows = events + rejects + duplicates.
 
     Events with the same key, item, millisecond, weight and context are duplicates; the first in the files is kept.
 
@@ -39,8 +39,9 @@ class SpanExampleGen(component.FileBasedExampleGen):
         Args:
           input_base: the folder that holds all spans.
           data: the `data` section of the settings as plain values: `format`, `columns` (`key`, `item`, `timestamp`,
-            `weight`, `context`), `timestamp_unit`, `timestamp_format`, `span_hours`, `weight_above`, `reject` (a list
-            of `column`, `matches`, `reason`), `max_reject_fraction`. Other settings of that section are left alone.
+            `weight`, `context`), `timestamp_unit`, `timestamp_format`, `span_hours`, `late`, `decimal_ids`,
+            `weight_above`, `reject` (a list of `column`, `matches`, `reason`), `max_reject_fraction`. Other settings
+            of that section are left alone.
           span: the span's number; for dated patterns days since 1970-01-01.
           pattern: where a span's files lie below `input_base`: `{YYYY}-{MM}-{DD}/*` or `{SPAN}/*`, with `v{VERSION}/`
             where days are delivered again. A span without any version folder is then read from the folder that would
