@@ -6,8 +6,8 @@ Each day is read as `SpanExampleGen` reads it, measured and judged as `SpanGuard
 were let in. False alarms: every day as it is, each held one listed with its reason. Sick days: the kinds of
 `benchmarks.sick_deliveries` on several dates a set. `refused` is what ingestion does not let in at all.
 
-The limits were chosen on EARLY days; days and dates after them were not used for any number in `limits.py`. Ids of digits
-get a letter and all ids capitals, on every day, so that "lowercased" is an illness in all three sets.
+The limits were chosen on EARLY days; days and dates after them were not used for any number in `limits.py`. Ids of
+digits get a letter and all ids capitals, on every day, so that "lowercased" is an illness in all three sets.
 """
 
 from __future__ import annotations
@@ -130,9 +130,7 @@ def trial(name: str, folder: Path) -> dict[str, Any]:
         "false_alarms": {names[spans.index(span)]: why for span, why in held.items()},
         "nearest": dict(sorted(nearest.items(), key=lambda entry: -entry[1])),
         "seconds_per_100000_events": round(seconds / events * 100_000, 2),
-        "sick": {
-            names[place]: _sick_days(shop, settings, spans, files, profiles, held, place) for place in SICK[name]
-        },
+        "sick": {names[place]: _sick_days(shop, settings, spans, files, profiles, held, place) for place in SICK[name]},
     }
 
 
@@ -180,7 +178,9 @@ def _sick_days(
             continue
         profile, judgements = assess(spans[place], day, past)
         why = reasons(profile.figures, judgements)
-        said[kind] = why[0] if why else f"LET IN, nearest {judgements[0].figure}: {judgements[0].excess:.2f} of its limit"
+        said[kind] = (
+            why[0] if why else f"LET IN, nearest {judgements[0].figure}: {judgements[0].excess:.2f} of its limit"
+        )
     return said
 
 
@@ -201,7 +201,9 @@ def _show(results: Mapping[str, Any], console: Console) -> None:
     for name, result in results.items():
         alarms = result["false_alarms"]
         console.rule(f"{name}: {len(alarms)} of {result['judged']} days held", align="left")
-        console.print(f"{result['seconds_per_100000_events']} s for 100,000 events; limits chosen up to {result['early']}")
+        console.print(
+            f"{result['seconds_per_100000_events']} s for 100,000 events; limits chosen up to {result['early']}"
+        )
         for day, why in alarms.items():
             console.print(f"  {day}  {'; '.join(why)}", highlight=False, soft_wrap=True)
         table = Table("illness", *result["sick"], box=SIMPLE_HEAD)
@@ -209,7 +211,8 @@ def _show(results: Mapping[str, Any], console: Console) -> None:
             table.add_row(kind, *(said[kind].partition(":")[0] for said in result["sick"].values()))
         console.print(table)
     said = [why for result in results.values() for day in result["sick"].values() for why in day.values()]
-    days, alarms = (sum(count) for count in zip(*((r["judged"], len(r["false_alarms"])) for r in results.values())))
+    days = sum(result["judged"] for result in results.values())
+    alarms = sum(len(result["false_alarms"]) for result in results.values())
     let_in = sum(why.startswith("LET IN") for why in said)
     console.print(f"{alarms} of {days} clean days held ({alarms / days:.1%}); {let_in} of {len(said)} sick days let in")
 

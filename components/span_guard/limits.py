@@ -50,15 +50,13 @@ class Limit:
     shown: str = "{:.1%}"
 
 
-# The figures, and why these limits: `least` is beyond what the clean early days of three real data sets showed, `most` is
-# what no trade explains (benchmarks/guard_trials.py lists both, and on which days they were chosen).
+# The figures, and why these limits: `least` is beyond what the clean early days of three real data sets showed, `most`
+# is what no trade explains (benchmarks/guard_trials.py says on which days they were chosen).
 LIMITS: Mapping[str, Limit] = {
     # A holiday has a quarter of the events of a usual day; a tenth, or ten times as many, is a broken export.
     "events": Limit("events", "log", "both", math.log(4), math.log(9), weekday=True, shown="{:,.0f}"),
     # A sample of rows, or a join that fans out, changes it, whatever the volume does.
-    "events_per_key": Limit(
-        "events a key", "log", "both", math.log(1.6), math.log(3), weekday=True, shown="{:.2f}"
-    ),
+    "events_per_key": Limit("events a key", "log", "both", math.log(1.6), math.log(3), weekday=True, shown="{:.2f}"),
     # Shares of rows that were no events: some trades have a third of them, so the past says what is much.
     "rejects": Limit("rejected rows", "logit", "high", 1.5, 5.0),
     "duplicates": Limit("repeated rows", "logit", "high", 1.5, 5.0),
@@ -74,13 +72,11 @@ LIMITS: Mapping[str, Limit] = {
     "last_hour": Limit("the last event's hour", "plain", "both", 4.5, 12.0, weekday=True, shown="{:.1f} h"),
     "missing_hours": Limit("usual hours without an event", "plain", "high", 0.35, 0.6, weekday=True),
     # In nats an event: a shift by five hours gains 2, noise below 0.4.
-    "shifted_hours": Limit(
-        "gain when the hours are shifted", "plain", "high", 0.5, 1.5, weekday=True, shown="{:.2f}"
-    ),
+    "shifted_hours": Limit("gain when the hours are shifted", "plain", "high", 0.5, 1.5, weekday=True, shown="{:.2f}"),
     "known_items": Limit("events of known items", "logit", "low", 1.0, 5.0),
     "known_keys": Limit("events of known keys", "logit", "low", 1.5, 6.0),
     # The one figure that a catalogue by halves moves: nearer limits than the others have.
-    "catalogue": Limit("usual catalogue shown", "log", "low", 0.15, 0.3, deviations=4.0),
+    "catalogue": Limit("usual catalogue shown", "log", "low", math.log(1.25), math.log(1.43), deviations=4.0),
     # A file that comes twice has nearly all pairs of key and item again; subscriptions come back by parts.
     "repeats": Limit("pairs of key and item of past days", "logit", "high", 2.0, 5.0),
     "echo": Limit("pairs of key and item of one past day", "logit", "high", 2.0, 5.0),
@@ -89,8 +85,8 @@ LIMITS: Mapping[str, Limit] = {
     "shapes_of_items": Limit("item ids of a usual shape", "plain", "low", 0.02, 0.02),
     "shapes_of_keys": Limit("key ids of a usual shape", "plain", "low", 0.02, 0.02),
     # Both never below what chance alone gives: where order carries nothing, no day is held for having none.
-    "order": Limit("order of a key's items", "log", "low", math.log(2), math.inf, shown="{:.3f}"),
-    "company": Limit("what items of a key have in common", "log", "low", math.log(2), math.inf, shown="{:.3f}"),
+    "order": Limit("order of a key's items", "log", "low", math.log(2), math.log(8), shown="{:.3f}"),
+    "company": Limit("what items of a key have in common", "log", "low", math.log(2), math.log(8), shown="{:.3f}"),
     DRIFT: Limit("Jensen-Shannon divergence of {}", "plain", "high", 0.15, 0.5, shown="{:.3f}"),
     # A column that slipped by a row no longer belongs to the row's item.
     FITS: Limit("values of {} that their items had before", "logit", "low", 1.5, 4.0),
@@ -148,7 +144,8 @@ class Judgement:
         limit = limit_of(self.figure)
         words = limit.words.format(self.figure.partition(" ")[2])
         shown = limit.shown.format
-        bounds = [f"{side} {shown(bound)}" for side, bound in (("below", self.low), ("above", self.high)) if bound is not None]
+        sides = (("below", self.low), ("above", self.high))
+        bounds = [f"{side} {shown(bound)}" for side, bound in sides if bound is not None]
         usual = " to ".join(dict.fromkeys(shown(value) for value in self.usual))
         return f"{words} {shown(self.value)}: usual {usual} ({self.days} days), held {' or '.join(bounds)}"
 
@@ -182,10 +179,13 @@ def judge(
 
 
 def reasons(figures: Mapping[str, float], judgements: Sequence[Judgement]) -> list[str]:
-    """Why the day is held, the worst reason first; empty where it is not."""
+    """Why the day is held, the worst reason first; empty where it is not. Without an event there is nothing to hold."""
+    if figures.get("events") == 0:
+        return []
     sentences = [judgement.sentence for judgement in judgements if judgement.excess > 1]
     if (share := figures.get(IMPLAUSIBLE, 0.0)) > _IMPLAUSIBLE_SHARE:
-        sentences.insert(0, f"times before 1980 or after 2100 {share:.1%}: held above {_IMPLAUSIBLE_SHARE:.1%} in any case")
+        of_times = f"times before 1980 or after 2100 {share:.1%}: held above {_IMPLAUSIBLE_SHARE:.1%} in any case"
+        sentences.insert(0, of_times)
     return sentences
 
 
@@ -210,6 +210,8 @@ def _judge(
     # second sees a past of two kinds of days, and neither an outlier in ten.
     nine_tenths = float(np.quantile(np.abs(rest), 0.9))
     spread = max(1.4826 * float(np.median(np.abs(rest))), nine_tenths / 1.645)
+    # A few days show less than there is.
+    spread *= 1 + 4 / len(values)
     allowed = min(max(limit.deviations * spread, limit.least), limit.most) / sensitivity
     away = float(there(np.array([value]))[0]) - center
     distance = {"low": -away, "high": away, "both": abs(away)}[limit.side]

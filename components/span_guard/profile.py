@@ -39,9 +39,13 @@ class Sketches:
     @classmethod
     def sum(cls, parts: Sequence[Sketches]) -> Sketches:
         names = {name for part in parts for name in part.columns}
+        columns = {name: Counts.sum(part.columns[name] for part in parts if name in part.columns) for name in names}
         return cls(
-            *(Counts.sum(getattr(part, name) for part in parts) for name in _COUNTED),
-            columns={name: Counts.sum(part.columns[name] for part in parts if name in part.columns) for name in names},
+            items=Counts.sum(part.items for part in parts),
+            keys=Counts.sum(part.keys for part in parts),
+            transitions=Counts.sum(part.transitions for part in parts),
+            pairs=Counts.sum(part.pairs for part in parts),
+            columns=columns,
         )
 
 
@@ -82,8 +86,8 @@ class Profile:
         about = json.loads((Path(folder) / PROFILE_FILE).read_text())
         with np.load(Path(folder) / SKETCHES_FILE) as arrays:
             names = [name.removesuffix(_PLACES) for name in arrays if name.endswith(_PLACES)]
-            counts = {
-                name: Counts(arrays[name + _PLACES].astype(np.int64), arrays[name + _COUNTS]) for name in names
-            }
+            counts = {name: Counts(arrays[name + _PLACES].astype(np.int64), arrays[name + _COUNTS]) for name in names}
         columns = {name.removeprefix(_COLUMN): counts.pop(name) for name in names if name.startswith(_COLUMN)}
-        return cls(**{name: about[name] for name in _ABOUT}, sketches=Sketches(**counts, columns=columns))
+        items, keys, transitions, pairs = (counts[name] for name in _COUNTED)
+        sketches = Sketches(items, keys, transitions, pairs, columns)
+        return cls(**{name: about[name] for name in _ABOUT}, sketches=sketches)
