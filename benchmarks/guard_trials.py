@@ -36,8 +36,9 @@ from components.span_example_gen.settings import Settings, make_settings
 from components.span_guard.figures import Day, measure
 from components.span_guard.limits import Judgement, Rules, judge, reasons
 from components.span_guard.profile import Profile
+from pipeline.config.guard import Guard
 
-RULES = Rules()
+RULES = Rules(**Guard().model_dump())
 SEED = 7
 _DAY = 86_400_000
 _DATA = {

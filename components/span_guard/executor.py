@@ -17,6 +17,7 @@ from components.span_guard.limits import Rules, judge, reasons
 from components.span_guard.profile import Profile
 
 _FINGERPRINT = "input_fingerprint"
+_MOST_SAID = 3
 
 
 class Executor(base_executor.BaseExecutor):
@@ -46,5 +47,11 @@ class Executor(base_executor.BaseExecutor):
         profile.write(output.uri, {"judged": [dataclasses.asdict(judgement) for judgement in judged], "reasons": why})
         output.set_int_custom_property("span", span)
         output.set_int_custom_property(HELD, int(bool(why) and rules.hold and not released))
-        output.set_string_custom_property("reason", "; ".join(why))
+        output.set_string_custom_property("reason", _in_short(why))
         output.set_string_custom_property(FILES, files)
+
+
+def _in_short(why: list[str]) -> str:
+    """The worst of them: the profile has all."""
+    left = len(why) - _MOST_SAID
+    return "; ".join([*why[:_MOST_SAID], *([f"and {left} more"] if left > 0 else [])])

@@ -36,7 +36,7 @@ class Limit:
       side: which distances count.
       least, most: on that scale.
       deviations: see above.
-      weekday: whether each weekday has a level of its own.
+      by_weekday: whether each weekday has a level of its own.
       shown: how a value is written.
     """
 
@@ -46,7 +46,7 @@ class Limit:
     least: float
     most: float
     deviations: float = 5.0
-    weekday: bool = False
+    by_weekday: bool = False
     shown: str = "{:.1%}"
 
 
@@ -54,9 +54,9 @@ class Limit:
 # is what no trade explains (benchmarks/guard_trials.py says on which days they were chosen).
 LIMITS: Mapping[str, Limit] = {
     # A holiday has a quarter of the events of a usual day; a tenth, or ten times as many, is a broken export.
-    "events": Limit("events", "log", "both", math.log(4), math.log(9), weekday=True, shown="{:,.0f}"),
+    "events": Limit("events", "log", "both", math.log(4), math.log(9), by_weekday=True, shown="{:,.0f}"),
     # A sample of rows, or a join that fans out, changes it, whatever the volume does.
-    "events_per_key": Limit("events a key", "log", "both", math.log(1.6), math.log(3), weekday=True, shown="{:.2f}"),
+    "events_per_key": Limit("events a key", "log", "both", math.log(1.6), math.log(3), by_weekday=True, shown="{:.2f}"),
     # Shares of rows that were no events: some trades have a third of them, so the past says what is much.
     "rejects": Limit("rejected rows", "logit", "high", 1.5, 5.0),
     "duplicates": Limit("repeated rows", "logit", "high", 1.5, 5.0),
@@ -68,11 +68,13 @@ LIMITS: Mapping[str, Limit] = {
         "ten-minute slots with events of one key", "log", "high", math.log(4), math.log(16), shown="{:.0f}"
     ),
     # Shops open late and close early by hours: these are for spans without hours of their own (weeks).
-    "first_hour": Limit("the first event's hour", "plain", "both", 4.5, 12.0, weekday=True, shown="{:.1f} h"),
-    "last_hour": Limit("the last event's hour", "plain", "both", 4.5, 12.0, weekday=True, shown="{:.1f} h"),
-    "missing_hours": Limit("usual hours without an event", "plain", "high", 0.35, 0.6, weekday=True),
+    "first_hour": Limit("the first event's hour", "plain", "both", 4.5, 12.0, by_weekday=True, shown="{:.1f} h"),
+    "last_hour": Limit("the last event's hour", "plain", "both", 4.5, 12.0, by_weekday=True, shown="{:.1f} h"),
+    "missing_hours": Limit("usual hours without an event", "plain", "high", 0.35, 0.6, by_weekday=True),
     # In nats an event: a shift by five hours gains 2, noise below 0.4.
-    "shifted_hours": Limit("gain when the hours are shifted", "plain", "high", 0.5, 1.5, weekday=True, shown="{:.2f}"),
+    "shifted_hours": Limit(
+        "gain when the hours are shifted", "plain", "high", 0.5, 1.5, by_weekday=True, shown="{:.2f}"
+    ),
     "known_items": Limit("events of known items", "logit", "low", 1.0, 5.0),
     "known_keys": Limit("events of known keys", "logit", "low", 1.5, 6.0),
     # The one figure that a catalogue by halves moves: nearer limits than the others have.
@@ -105,11 +107,11 @@ class Rules:
       ignore: figures that hold nothing.
     """
 
-    hold: bool = True
-    at_least: int = 7
-    spans: int = 28
-    sensitivity: float = 1.0
-    ignore: tuple[str, ...] = ()
+    hold: bool
+    at_least: int
+    spans: int
+    sensitivity: float
+    ignore: tuple[str, ...]
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -202,7 +204,7 @@ def _judge(
     scaled = there(values)
     center = float(np.median(scaled))
     rest = scaled - center
-    if limit.weekday:
+    if limit.by_weekday:
         level = {day: _level(rest[days % 7 == day]) for day in np.unique(days % 7)}
         rest = rest - np.array([level[day] for day in days % 7])
         center += level.get(span % 7, 0.0)

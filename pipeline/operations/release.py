@@ -5,16 +5,14 @@ from __future__ import annotations
 import datetime
 
 from pipeline.config import Config
-from pipeline.ledger.reader import LedgerReader, newest_of
-from pipeline.ledger.runs import HELD, RELEASED, SPAN_PROFILE, Run, read_ledger, read_run, run_id
+from pipeline.ledger.releases import mark_released
+from pipeline.ledger.runs import Run, read_ledger, read_run
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.differences import Differences
 from pipeline.planning.run_plan import named
 from pipeline.spans import Naming
-
-RELEASE_REASON, RELEASE_TIME = "released_reason", "released_at"
 
 
 class ReleaseError(ValueError):
@@ -42,23 +40,9 @@ def release(config: Config, name: str, reason: str) -> list[str]:
         if run is None or run.state != "held":
             raise ReleaseError(_not_held(name, run, config))
         if not run.released:
-            _mark(config, run, reason)
+            now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+            mark_released(open_store(config), config.name, run, reason, now)
     return [f"{name} is released: {run.doubts}.", _what_follows(config, span, naming)]
-
-
-def _mark(config: Config, run: Run, reason: str) -> None:
-    store = open_store(config)
-    reader = LedgerReader(store, config.name)
-    made = reader.artifacts(reader.run(run_id(config.name, run.name, run.revision)))
-    profile = newest_of(made, SPAN_PROFILE, run.span, HELD)
-    assert profile is not None, "a run that is held has a profile"
-    assert store is not None
-    (stored,) = store.get_artifacts_by_id([profile.id])
-    stored.custom_properties[RELEASED].int_value = 1
-    stored.custom_properties[RELEASE_REASON].string_value = reason
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    stored.custom_properties[RELEASE_TIME].string_value = now
-    store.put_artifacts([stored])
 
 
 def _what_follows(config: Config, span: int, naming: Naming) -> str:
@@ -69,7 +53,7 @@ def _what_follows(config: Config, span: int, naming: Naming) -> str:
     if not after:
         return "The next `warmspan run` takes it up."
     return (
-        f"{named(after, naming)} were run since, without it. To bring it in, they are run again after it: "
+        f"Run since, without it: {named(after, naming)}. To bring it in, they are run again after it: "
         f"`warmspan run --from {name} --redo`, or `warmspan run --plan`."
     )
 

@@ -18,7 +18,7 @@ from components.span_guard.profile import PROFILE_FILE, Profile
 from components.span_guard.sketch import PLACES, Counts, hashes_of, paired
 from tests.components.guard_days import FIRST, HOUR, make_day
 
-RULES = Rules()
+RULES = Rules(hold=True, at_least=7, spans=28, sensitivity=1.0, ignore=())
 
 
 def judged(profile: Profile, past: list[Profile], rules: Rules = RULES) -> list[Judgement]:
@@ -140,9 +140,16 @@ def test_with_few_past_days_only_what_is_certain_holds(past: list[Profile]) -> N
 def test_sensitivity_and_ignored_figures(past: list[Profile]) -> None:
     profile = measure(FIRST + 20, SICK["a tenth"][1](make_day(FIRST + 20)), past)
     (events,) = [judgement for judgement in judged(profile, past) if judgement.figure == "events"]
-    (nearer,) = [judgement for judgement in judged(profile, past, Rules(sensitivity=2)) if judgement.figure == "events"]
+    (nearer,) = [
+        judgement
+        for judgement in judged(profile, past, dataclasses.replace(RULES, sensitivity=2))
+        if judgement.figure == "events"
+    ]
     assert nearer.excess == pytest.approx(2 * events.excess)
-    names = {judgement.figure for judgement in judged(profile, past, Rules(ignore=("events", "drift price", "fits")))}
+    names = {
+        judgement.figure
+        for judgement in judged(profile, past, dataclasses.replace(RULES, ignore=("events", "drift price", "fits")))
+    }
     assert {"catalogue", "largest_key"} <= names
     assert not {"events", "drift price", "fits price"} & names
 
@@ -163,7 +170,7 @@ def test_a_past_of_two_kinds_of_days_and_an_outlier() -> None:
 @given(st.lists(st.floats(0, 1), min_size=7, max_size=28), st.sampled_from(sorted(LIMITS)))
 def test_the_median_of_the_past_is_never_held(values: list[float], figure: str) -> None:
     usual = [(span, {figure: value}) for span, value in enumerate(values)]
-    if LIMITS[figure].weekday:
+    if LIMITS[figure].by_weekday:
         usual = [(7 * span, of) for span, of in usual]
     middle = float(np.median(values)) if len(values) % 2 else sorted(values)[len(values) // 2]
     judgement = judge({figure: middle}, usual, 7 * 28, RULES)[0]
@@ -203,7 +210,7 @@ def test_counts_add_up(first: list[int], second: list[int]) -> None:
     assert both.total == len(first) + len(second)
     assert (both.places < PLACES).all()
     asked = np.array([*first, *second, 5], np.int64)
-    expected = [sum(other % PLACES == one % PLACES for other in [*first, *second]) for one in asked.tolist()]
+    expected = [sum(counted % PLACES == hash_ % PLACES for counted in [*first, *second]) for hash_ in asked.tolist()]
     assert both[asked].tolist() == expected
 
 

@@ -97,6 +97,15 @@ class MadeStore:
                 push(folder / BUNDLE_FOLDER, self.config.serving_path, version, extra)
         return version
 
+    def held(self, name: str, revision: int = 1, fingerprint: str = "") -> None:
+        """A day that the guard holds."""
+        span = DAYS.parse(name)
+        contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, revision))]
+        counts = {"span": span, "rows": 9, "events": 9, "rejects": 0, "input_fingerprint": fingerprint}
+        self._make_one("SpanExampleGen", contexts, [], "Examples", counts, "examples")
+        about = {"span": span, "held": 1, "reason": "events 9: usual 400 to 500", "files": fingerprint}
+        self._make_one("SpanGuard", contexts, [], "WarmspanSpanProfile", about, "profile")
+
     def chain(self, days: int, **given: Any) -> list[int]:
         """Days from 2024-05-01 on, each fine-tuned from the one before; returns their versions."""
         made: list[int] = []
