@@ -143,11 +143,11 @@ def _catalogue(n: int, today: Counts, recent: Counts) -> float:
     # Only what a day of this size surely has counts: a small day misses many by chance, with a whole catalogue or half.
     weight = share * chance**3
     expected = float((weight * chance).sum())
-    return float(weight[np.isin(recent.places, today.places)].sum()) / expected if expected else 1.0
+    return float(weight[today[recent.places] > 0].sum()) / expected if expected else 1.0
 
 
 def _overlap(today: Counts, past: Counts) -> float:
-    return float(np.isin(today.places, past.places).mean())
+    return float((past[today.places] > 0).mean())
 
 
 def _order(items: Codes, keys: Codes, before: Sketches) -> dict[str, float]:

@@ -214,6 +214,15 @@ def test_counts_add_up(first: list[int], second: list[int]) -> None:
     assert both[asked].tolist() == expected
 
 
+def test_many_and_few_are_counted_alike() -> None:
+    hashes = np.random.default_rng(1).integers(0, 2**62, PLACES // 16)
+    many = Counts.of(hashes, np.full(len(hashes), 3))
+    few = Counts.sum(Counts.of(part, np.full(len(part), 3)) for part in np.array_split(hashes, 8))
+    assert (many.places == few.places).all()
+    assert (many.counts == few.counts).all()
+    assert many.total == 3 * len(hashes)
+
+
 def test_pairs_are_ordered() -> None:
     hashes, codes = hashes_of(pa.array([b"a", b"b", b"a"]))
     assert codes.tolist() == [0, 1, 0]
