@@ -42,8 +42,9 @@ class CompiledGraph:
 
     def conditions(self, node: str) -> frozenset[str]:
         """Ids of the nodes that may say that `node` is passed over: the guard, and the decider."""
+        inputs = self._nodes[node].inputs
         # TFX's compiler gives a node what its conditions look at under names with a leading underscore.
-        looked_at = [spec for name, spec in self._nodes[node].inputs.inputs.items() if name.startswith("_")]
+        looked_at = [spec for name, spec in inputs.inputs.items() if inputs.conditionals and name.startswith("_")]
         return frozenset(channel.producer_node_query.id for spec in looked_at for channel in spec.channels)
 
     def metadata(self) -> metadata.Metadata:
