@@ -37,6 +37,15 @@ class NextSpanEvaluation(artifact.Artifact):
     TYPE_NAME = "WarmspanNextSpanEvaluation"
 
 
+class SpanProfile(artifact.Artifact):
+    """What a span looks like beside those before it, and whether it is held (`components/span_guard/profile.py`)."""
+
+    TYPE_NAME = "WarmspanSpanProfile"
+
+
+# Properties of a profile: whether its span is held (1), that a person has released it since (1), and the span's files.
+HELD, RELEASED, FILES = "held", "released", "files"
+
 # The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
 OLDER = "older"
 

@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 from tfx.types import artifact
 
-from components.artifacts import KeyHistory
+from components.artifacts import HELD, RELEASED, KeyHistory
 
 # The property of what `warmspan forget --span` has removed: the days before it are to be continued without it.
 FORGOTTEN = "forgotten"
@@ -116,6 +116,27 @@ class Champion(resolver.ResolverStrategy):
     ) -> list[artifact.Artifact]:
         before = newest_by_span(artifacts, below=self._span)
         return before[: len(before) - passed_over][-count:] if len(before) > passed_over else []
+
+
+class PastProfiles(resolver.ResolverStrategy):
+    """What a span is judged by.
+
+    `past`: the profiles of the last `most` spans before `span` that were let in, oldest first.
+    `released`: the newest profile of `span` itself that was held and that a person has released since, if any.
+    Both are given the same channel.
+    """
+
+    def __init__(self, span: int, most: int) -> None:
+        self._span, self._most = span, most
+
+    def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
+        before = newest_by_span(input_dict["past"], below=self._span)
+        own = [profile for profile in input_dict["released"] if span_of(profile) == self._span]
+        released = [profile for profile in own if profile.get_int_custom_property(RELEASED)]
+        return {
+            "past": [profile for profile in before if not profile.get_int_custom_property(HELD)][-self._most :],
+            "released": sorted(released, key=lambda profile: profile.id)[-1:],
+        }
 
 
 class RevokedError(RuntimeError):

@@ -11,12 +11,13 @@ from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from components.artifacts import KeyHistory, ReplayMemory, Vocabulary
+from components.artifacts import KeyHistory, ReplayMemory, SpanProfile, Vocabulary
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
 from components.next_span_evaluator import NextSpanEvaluator
-from components.resolvers import Champion, PreviousState
+from components.resolvers import Champion, PastProfiles, PreviousState
 from components.span_example_gen import SpanExampleGen
+from components.span_guard import SpanGuard
 from components.span_pusher import SpanPusher
 from components.span_transform import SpanTransform
 from components.update_decider import UpdateDecider
@@ -28,6 +29,8 @@ from pipeline.parameters.eval_config import eval_config
 from pipeline.parameters.event_schema import write_schema
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
+
+_DAY = 86_400_000  # milliseconds
 
 
 def create_pipeline(
@@ -50,22 +53,31 @@ def create_pipeline(
     schema = ImportSchemaGen(schema_file=str(write_schema(config)))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
 
-    # With yesterday's state they become training sequences, a grown vocabulary and today's state.
+    # A day that does not look like those before it is held: what follows is not run, until a person releases it.
+    profiles = Channel(type=SpanProfile, producer_component_id="SpanGuard", output_key="profile")
+    usual = Resolver(
+        strategy_class=PastProfiles,
+        config={"span": span, "most": config.guard.spans},
+        past=profiles,
+        released=profiles,
+    ).with_id("Usual")
+    guard = SpanGuard(
+        examples=events.outputs["examples"],
+        anomalies=validator.outputs["anomalies"],
+        past=usual.outputs["past"],
+        released=usual.outputs["released"],
+        span=span,
+        start=span * _DAY if config.data.dated else None,
+        rules=given.guard,
+    )
+
+    # What earlier days have left: their state, the model in service, and what it may owe.
     yesterday = Resolver(
         strategy_class=PreviousState,
         config={"span": span, "pipeline": config.name},
         vocabulary=Channel(type=Vocabulary, producer_component_id="SpanTransform", output_key="vocabulary"),
         history=Channel(type=KeyHistory, producer_component_id="SpanTransform", output_key="history"),
     ).with_id("Yesterday")
-    transform = SpanTransform(
-        events=events.outputs["examples"],
-        vocabulary=yesterday.outputs["vocabulary"],
-        history=yesterday.outputs["history"],
-        span=span,
-        settings=given.transform,
-    )
-
-    # The model in service is tested on what it has not seen, and what it owes is found.
     champion = Resolver(
         strategy_class=Champion,
         config={"span": span, "most": given.most_spans, "window": given.windows},
@@ -80,72 +92,84 @@ def create_pipeline(
         ),
         **policy_channels.channels(given.windows),
     ).with_id("Champion")
-    next_span = NextSpanEvaluator(
-        sequences=transform.outputs["sequences"],
-        held_out=transform.outputs["held_out"],
-        model=champion.outputs["model"],
-        span=span,
-        history_length=config.history.length,
-        older_held_out=champion.outputs.get("older_held_out"),
-        vocabulary=transform.outputs["vocabulary"],
-        cold_below=config.gate.cold_below,
-        weighted=given.weighted,
-    )
 
-    # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
-    decider = UpdateDecider(
-        sequences=transform.outputs["sequences"],
-        held_out=transform.outputs["held_out"],
-        past_sequences=champion.outputs["sequences"],
-        model=champion.outputs["model"],
-        span=span,
-        min_held_out=config.gate.min_events,
-        max_owed=config.update.max_owed_spans,
-        retrain_spans=config.update.retrain_spans,
-        rules=given.policy,
-        override=override,
-        **policy_channels.signals(
-            given.policy,
-            given.windows,
-            before=champion.outputs,
-            today={**next_span.outputs, **statistics.outputs, **transform.outputs},
-        ),
-    )
-    with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
-        trainer = IncrementalTrainer(
-            decision=decider.outputs["decision"],
+    with Cond(guard.outputs["profile"].future()[0].custom_property("held") != 1):
+        # With yesterday's state events become training sequences, a grown vocabulary and today's state.
+        transform = SpanTransform(
+            events=events.outputs["examples"],
+            vocabulary=yesterday.outputs["vocabulary"],
+            history=yesterday.outputs["history"],
+            span=span,
+            settings=given.transform,
+        )
+
+        # The model in service is tested on what it has not seen.
+        next_span = NextSpanEvaluator(
             sequences=transform.outputs["sequences"],
             held_out=transform.outputs["held_out"],
+            model=champion.outputs["model"],
+            span=span,
+            history_length=config.history.length,
+            older_held_out=champion.outputs.get("older_held_out"),
             vocabulary=transform.outputs["vocabulary"],
+            cold_below=config.gate.cold_below,
+            weighted=given.weighted,
+        )
+
+        # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
+        decider = UpdateDecider(
+            sequences=transform.outputs["sequences"],
+            held_out=transform.outputs["held_out"],
             past_sequences=champion.outputs["sequences"],
-            base_model=champion.outputs["model"],
-            base_memory=champion.outputs["memory"],
+            model=champion.outputs["model"],
             span=span,
-            version=version,
-            settings=given.trainer,
+            min_held_out=config.gate.min_events,
+            max_owed=config.update.max_owed_spans,
+            retrain_spans=config.update.retrain_spans,
+            rules=given.policy,
+            override=override,
+            **policy_channels.signals(
+                given.policy,
+                given.windows,
+                before=champion.outputs,
+                today={**next_span.outputs, **statistics.outputs, **transform.outputs},
+            ),
         )
-        gate = Gate(
-            examples=transform.outputs["held_out"],
-            model=trainer.outputs["model"],
-            baseline_model=champion.outputs["model"],
-            eval_config=eval_config(config, given.metrics, given.weighted),
-        ).with_id("Evaluator")
-        pusher = SpanPusher(
-            model=trainer.outputs["model"],
-            model_blessing=gate.outputs["blessing"],
-            evaluation=gate.outputs["evaluation"],
-            span=span,
-            served=str(config.serving_path),
-            keep_versions=config.push.keep_versions,
-            latency_budget_ms=config.serving.latency_budget_ms,
-        )
+        with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
+            trainer = IncrementalTrainer(
+                decision=decider.outputs["decision"],
+                sequences=transform.outputs["sequences"],
+                held_out=transform.outputs["held_out"],
+                vocabulary=transform.outputs["vocabulary"],
+                past_sequences=champion.outputs["sequences"],
+                base_model=champion.outputs["model"],
+                base_memory=champion.outputs["memory"],
+                span=span,
+                version=version,
+                settings=given.trainer,
+            )
+            gate = Gate(
+                examples=transform.outputs["held_out"],
+                model=trainer.outputs["model"],
+                baseline_model=champion.outputs["model"],
+                eval_config=eval_config(config, given.metrics, given.weighted),
+            ).with_id("Evaluator")
+            pusher = SpanPusher(
+                model=trainer.outputs["model"],
+                model_blessing=gate.outputs["blessing"],
+                evaluation=gate.outputs["evaluation"],
+                span=span,
+                served=str(config.serving_path),
+                keep_versions=config.push.keep_versions,
+                latency_budget_ms=config.serving.latency_budget_ms,
+            )
 
     return pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.artifacts_path),
         metadata_connection_config=connection.connection_config(config),
         components=[
-            events, statistics, schema, validator, yesterday, transform, champion, next_span, decider,
+            events, statistics, schema, validator, usual, guard, yesterday, champion, transform, next_span, decider,
             trainer, gate, pusher,
         ],
         enable_cache=config.cache,

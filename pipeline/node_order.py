@@ -8,10 +8,12 @@ NODES = (
     "Champion",
     "ImportSchemaGen",
     "SpanExampleGen",
+    "Usual",
     "Yesterday",
-    "SpanTransform",
     "StatisticsGen",
     "ExampleValidator",
+    "SpanGuard",
+    "SpanTransform",
     "NextSpanEvaluator",
     "UpdateDecider",
     "IncrementalTrainer",
@@ -19,6 +21,8 @@ NODES = (
     "SpanPusher",
 )
 
+# Says whether the span is held: then nothing after it runs.
+GUARD = "SpanGuard"
 # Takes the decision, and is told of another one by `--decide`.
 DECIDER = "UpdateDecider"
 

@@ -24,6 +24,7 @@ EVERY_FILE = [
 READS_PROTOS = {
     "pipeline/ledger/reader.py": "is the reader",
     "pipeline/ledger/models.py": "writes that a model is revoked",
+    "pipeline/ledger/releases.py": "writes that a held span is let in",
     "pipeline/operations/garbage_collection.py": "writes that files are removed",
     "pipeline/erasure/spans.py": "writes that a span is forgotten",
     "pipeline/erasure/users.py": "writes that a model has learned from somebody who is forgotten",

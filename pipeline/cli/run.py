@@ -66,11 +66,16 @@ def run(
         default_callbacks(settings).on_plan_error(error)
         stop(error)
     console = table_console()
-    waiting = reconciliation.waiting if reconciliation else ()
+    # A day that is held was told of when it came, and keeps no other from running.
+    waiting = [finding for finding in reconciliation.waiting if finding.kind != "held"] if reconciliation else []
     if not steps and not waiting:
         from pipeline.ledger.serving_state import owed_now
+        from pipeline.monitoring.status import held_lines
 
-        console.print("Every span asked for is done. Nothing to do.")
+        held = held_lines(read_ledger(settings))
+        console.print(f"Every span asked for is done{' or held' if held else ''}. Nothing to do.")
+        for line in held:
+            say(line)
         for line in owed_now(settings):
             say(line)
         return
@@ -94,14 +99,14 @@ def status(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the ledger: every span, what was decided, how good the model is, what is served."""
     settings = read_settings(config)
     from pipeline.ledger.runs import read_runs
-    from pipeline.monitoring.status import shown, status_lines, status_table
+    from pipeline.monitoring.status import held_lines, shown, status_lines, status_table
 
     runs = read_runs(settings)
     if not runs:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
     table_console().print(status_table(shown(runs)))
-    for line in ("", *status_lines(settings)):
+    for line in ("", *held_lines(shown(runs)), *status_lines(settings)):
         say(line)
 
 

@@ -10,19 +10,19 @@ import pydantic
 
 from pipeline.config.section import Section
 
-What = Literal["failure", "refused", "gap", "drift", "unusual"]
+What = Literal["failure", "refused", "held", "gap", "drift", "unusual"]
 
 
 class Alerts(Section):
     """`command` gets the alert as JSON on its standard input, `webhook` as the body of a POST; both if both are given.
 
-    `on`: a node failed, the gate refused a candidate, days without files, a drift limit was reached, a figure of the
-    span is far from the days before. `timeout`: seconds that a command or a webhook may take.
+    `on`: a node failed, the gate refused a candidate, the guard holds a span, days without files, a drift limit was
+    reached, a figure of the span is far from the days before. `timeout`: seconds that a command or a webhook may take.
     """
 
     command: str | tuple[str, ...] | None = None
     webhook: str | None = None
-    on: tuple[What, ...] = ("failure", "refused", "gap", "drift", "unusual")
+    on: tuple[What, ...] = ("failure", "refused", "held", "gap", "drift", "unusual")
     timeout: float = pydantic.Field(default=10.0, gt=0)
 
     @pydantic.field_validator("command")

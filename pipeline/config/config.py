@@ -14,6 +14,7 @@ import pydantic
 from pipeline.config.alerts import Alerts
 from pipeline.config.data import Data, Split
 from pipeline.config.gate import Gate, Push
+from pipeline.config.guard import Guard
 from pipeline.config.policy import Maintenance
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
@@ -75,6 +76,7 @@ class Config(Section):
     history: History = History()
     model: Model = Model()
     update: Update = pydantic.Field(default_factory=Update)
+    guard: Guard = Guard()
     gate: Gate = Gate()
     push: Push = Push()
     serving: Serving = Serving()

@@ -16,9 +16,12 @@ from pipeline.ledger.reader import LedgerReader, newest_of
 from pipeline.metadata_store.connection import open_store
 from pipeline.spans import Naming
 
-State = Literal["done", "failed", "unfinished"]
+# Of a profile (`components/artifacts.py`, which waits for TFX): what it is called, and its properties.
+SPAN_PROFILE, HELD, RELEASED = "WarmspanSpanProfile", "held", "released"
 
-_LAST_NODE = "SpanPusher"
+State = Literal["done", "held", "failed", "unfinished"]
+
+_LAST_NODE, _GUARD = "SpanPusher", "SpanGuard"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Run:
 
     Attributes:
       span, name, revision: which.
-      state: `done` when a verdict was reached or the span was skipped.
+      state: `done` when a verdict was reached or the span was skipped; `held` when it does not look like those before
+        it, and nothing was trained on it.
       delivery: version of the input that counted, None where the data has none.
       fingerprint: TFX's fingerprint of the input files; empty before they were read.
       events, rejects, duplicates, new_items, new_keys: counts of the span; None before they are known.
@@ -44,6 +48,8 @@ class Run:
       trained_on: spans that the decision was to train on, oldest first.
       base_version: version of the model that the training started from; None from fresh weights, or without training.
       revoked, revoked_reason: whether its model was taken back, and why.
+      doubts: why the guard holds it, or would have held it, had it not been let in; else empty.
+      released: whether a person has let it in since it was held: it is to be run.
       base_revoked: whether the champion that it began with was taken back since.
     """
 
@@ -76,11 +82,20 @@ class Run:
     revoked_reason: str = ""
     base_revoked: bool = False
     balance: Balance | None = None
+    doubts: str = ""
+    released: bool = False
 
     @property
     def void(self) -> bool:
         """Whether it was cut off and must not be taken up: it would go on with a model that was taken back."""
-        return self.state != "done" and (self.revoked or self.base_revoked)
+        return self.state in ("failed", "unfinished") and (self.revoked or self.base_revoked)
+
+
+def held_sentence(run: Run) -> str:
+    """Why a run is held, and what lets it in."""
+    if run.released:
+        return f"It was held ({run.doubts}), and is released: the next run takes it up."
+    return f"It is held: {run.doubts}. To let it in: `warmspan release {run.name}`."
 
 
 def run_id(pipeline: str, name: str, revision: int) -> str:
@@ -161,7 +176,10 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
     next_span = made("WarmspanNextSpanEvaluation", "events")
     pushed = made("PushedModel", "verdict")
     model = made("Model", "version")
-    last = executions.get(_LAST_NODE)
+    profile = made(SPAN_PROFILE, HELD)
+    last, guard = executions.get(_LAST_NODE), executions.get(_GUARD)
+    # A released profile is looked at by the next run, whose guard has yet to write its own.
+    held = guard is not None and guard.done and profile.get(HELD) == 1
     done = decision.get("action") == "skip" or (last is not None and last.done)
     failed = any(execution.failed for execution in executions.values())
 
@@ -172,7 +190,7 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         span=span,
         name=name,
         revision=revision,
-        state="done" if done else "failed" if failed else "unfinished",
+        state="done" if done else "held" if held else "failed" if failed else "unfinished",
         delivery=events.get("version"),
         fingerprint=events.get("input_fingerprint", ""),
         events=events.get("events"),
@@ -198,4 +216,6 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         revoked_reason=model.get(REASON, ""),
         base_revoked=bool(base and base[-1].get(REVOKED)),
         balance=Balance.of(events, sequences),
+        doubts=profile.get("reason", ""),
+        released=held and profile.get(RELEASED) == 1,
     )

@@ -1,6 +1,6 @@
-"""Tells a person what the night brought: a failure, a refused candidate, a gap, drift, a figure far from what it was.
+"""Tells a person what the night brought, once each.
 
-Once each.
+A failure, a refused candidate, a held span, a gap, drift, a figure far from what it was.
 
 What has been told is kept in ML Metadata, a context of type `WarmspanAlert` an event. Its name says what happened to
 which run, so that a retry or a rerun finds it there. It is written before the alert is sent, and the channels that have
@@ -26,7 +26,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.config import Config
 from pipeline.config.alerts import Alerts, What
-from pipeline.ledger.runs import Run, read_ledger
+from pipeline.ledger.runs import Run, held_sentence, read_ledger
 from pipeline.metadata_store.connection import connect
 from pipeline.monitoring.outliers import unusual
 
@@ -56,7 +56,9 @@ class DeliveryError(RuntimeError):
 
 
 def alerts_of(run: Run, before: Sequence[Run] = ()) -> list[Alert]:
-    """What of a run is worth an alert: a refusal, drift, a figure that is far from those of the runs `before`."""
+    """What of a run is worth an alert: a hold, a refusal, drift, a figure far from those of the runs `before`."""
+    if run.state == "held":
+        return [Alert("held", run.name, f"r{run.revision:02d}", held_sentence(run))]
     alerts = []
     if run.verdict and run.pushed is None:
         alerts.append(Alert("refused", run.name, f"r{run.revision:02d}", run.verdict))

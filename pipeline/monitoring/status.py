@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.erasure.pending import pending_lines, read_pending
-from pipeline.ledger.runs import Run
+from pipeline.ledger.runs import Run, held_sentence
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
 from pipeline.operations.disk_usage import disk_lines, disk_use
 
@@ -46,6 +46,11 @@ def status_table(ledger: Sequence[Run]) -> Table:
             f"{sum(run.seconds.values()):.1f}",
         )
     return table
+
+
+def held_lines(runs: Sequence[Run]) -> list[str]:
+    """The spans that the guard holds, and what lets them in."""
+    return [f"{run.name}: {held_sentence(run)}" for run in runs if run.state == "held"]
 
 
 def _verdict(run: Run) -> str:

@@ -14,13 +14,15 @@ from components.span_pusher.version_labels import read_labels
 from pipeline.config import Config
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts
 from pipeline.ledger.models import Model, ModelLineage
-from pipeline.ledger.runs import Run
+from pipeline.ledger.runs import HELD, Run
 from pipeline.parameters.graph_parameters import GraphParameters
 from serving.tfs_config.model_config import ModelConfigError
 
+PROFILES = "SpanGuard/profile"
 PAPERS = (
     "StatisticsGen/statistics",
     "ExampleValidator/anomalies",
+    PROFILES,
     "NextSpanEvaluator/evaluation",
     "UpdateDecider/decision",
     "Evaluator/blessing",
@@ -111,6 +113,8 @@ def needed(
     keep(_last(records.of("SpanTransform/sequences"), horizon, given.most_spans), "owed or retrained on")
     for name, (count, passed_over) in given.windows.items():
         keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
+    let_in = [record for record in records.of(PROFILES) if not record.properties.get(HELD)]
+    keep(_last(let_in, horizon, config.guard.spans), "usual days of the guard")
     for kind in PAPERS:
         shown = newest(records.of(kind))[-config.gc.keep_spans :]
         keep(

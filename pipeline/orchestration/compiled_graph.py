@@ -40,9 +40,12 @@ class CompiledGraph:
         """Ids of the nodes that `node` takes something from."""
         return list(self._nodes[node].upstream_nodes)
 
-    def conditional(self, node: str) -> bool:
-        """Whether `node` is passed over when the decision is to skip the span."""
-        return bool(self._nodes[node].inputs.conditionals)
+    def conditions(self, node: str) -> frozenset[str]:
+        """Ids of the nodes that may say that `node` is passed over: the guard, and the decider."""
+        inputs = self._nodes[node].inputs
+        # TFX's compiler gives a node what its conditions look at under names with a leading underscore.
+        looked_at = [spec for name, spec in inputs.inputs.items() if inputs.conditionals and name.startswith("_")]
+        return frozenset(channel.producer_node_query.id for spec in looked_at for channel in spec.channels)
 
     def metadata(self) -> metadata.Metadata:
         """A handle of ML Metadata, as TFX's launcher wants it."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from components.update_decider.decision import Override
@@ -71,8 +72,14 @@ def _run(run: SpanRun, console: Console) -> None:
 def summary(run: Run, naming: Naming) -> str:
     """A day in a few lines."""
     seconds = sum(run.seconds.values())
+    if run.state == "held":
+        held = escape(f"held: {run.doubts}")
+        let_in = f"to let it in: `warmspan release {run.name}`"
+        return f"[bold]{run.name}[/bold]  {run.balance}  ({seconds:.1f} s)\n  [yellow]{held}[/yellow]\n  {let_in}"
     counts = f"{run.balance}, {run.new_items:,} new items, {run.new_keys:,} new keys"
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
+    if run.doubts:
+        lines.append(f"  let in although {escape(run.doubts)}")
     if run.next_span:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))
         lines.append(f"  champion on the new span: {numbers}")

@@ -10,8 +10,8 @@ from typing import Literal
 
 from components.update_decider.decision import Override
 from pipeline.config import Config
-from pipeline.ledger.runs import Run, read_ledger, read_run, run_id
-from pipeline.node_order import DECIDER, NODES
+from pipeline.ledger.runs import Run, held_sentence, read_ledger, read_run, run_id
+from pipeline.node_order import DECIDER, GUARD, NODES
 from pipeline.orchestration.callbacks import Callback, default_callbacks
 from pipeline.orchestration.run_log import log_path, logged_to
 from pipeline.orchestration.span_run import RunError, SpanRun
@@ -30,7 +30,8 @@ class NodeResult:
 
     Attributes:
       node, name: which node of which span.
-      outcome: `passed over` when the span is skipped, the gate refused the push, or the whole day was done before.
+      outcome: `passed over` when the span is held or skipped, the gate refused the push, or the whole day was done
+        before.
       why: the reason for passing it over; else empty.
       seconds: how long the node took; 0 if it did not run.
     """
@@ -70,7 +71,7 @@ def run_nodes(
         result = run_node(config, node, name, allow_gaps, override if node == DECIDER else None)
         if skip_done and result.outcome == "done already":
             run = read_run(config, Naming(config.data.dated).parse(name))
-            if run is not None and run.state == "done":
+            if run is not None and run.state in ("done", "held"):
                 yield dataclasses.replace(result, outcome="passed over", why=_done_before(run))
                 return
         yield result
@@ -112,7 +113,8 @@ def run_node(
             callbacks.on_run_begin()
         try:
             result = _run(config, node, span, revision, override, callbacks)
-            if node in (DECIDER, _PUSHER):
+            # Of a day that goes on the guard has nothing to tell: its decision and its verdict are to come.
+            if node in (DECIDER, _PUSHER) or (node == GUARD and _read(config, span, revision).state == "held"):
                 callbacks.on_result(_read(config, span, revision))
             return result
         except RunError as error:
@@ -153,8 +155,7 @@ def _run(
 ) -> NodeResult:
     run = SpanRun(config, span, revision, override)
     before = read_run(config, span, revision)
-    skipped = before is not None and before.action == "skip"
-    if run.graph.conditional(node) and skipped:
+    if before is not None and _over(before) in run.graph.conditions(node):
         result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
     else:
         if waiting := [upstream for upstream in run.graph.upstream(node) if not run.progress.done(upstream)]:
@@ -172,7 +173,7 @@ def _run(
 def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
     of_node = run.run_node(node)
     outcome: Outcome = "ran" if of_node.ran else "done already" if run.progress.done(node) else "passed over"
-    why = ""
+    why = _why(_read(config, run.span, run.revision)) if node == GUARD else ""
     if node == _PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:
         # It ran, to write the verdict, but there was nothing to push.
         outcome, why = "passed over", _why(after)
@@ -189,11 +190,22 @@ def _read(config: Config, span: int, revision: int) -> Run:
     return run
 
 
+def _over(run: Run) -> str:
+    """The node after which a day has ended, by what it has said; empty for a day that goes on."""
+    return GUARD if run.state == "held" else DECIDER if run.action == "skip" else ""
+
+
 def _why(run: Run | None) -> str:
-    return "" if run is None else run.verdict or f"The decision is to {run.action} the span: {run.reason}"
+    if run is None or run.state == "held":
+        return "" if run is None else held_sentence(run)
+    if not run.action:
+        return f"Let in although {run.doubts}" if run.doubts else ""
+    return run.verdict or f"The decision is to {run.action} the span: {run.reason}"
 
 
 def _done_before(run: Run) -> str:
+    if run.state == "held":
+        return _why(run)
     came_to = f"pushed as {run.pushed}" if run.pushed else _why(run).rstrip(".")
     return (
         f"The whole day was done before ({came_to}), and nothing was run. To run it again, with all days after it: "

@@ -17,8 +17,9 @@ from components.resolvers import StateRemovedError, refuse_removed_state
 from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.erasure.recovery import end_erasures
+from pipeline.ledger.runs import read_run
 from pipeline.metadata_store.exclusive import LockedError, exclusive
-from pipeline.node_order import DECIDER
+from pipeline.node_order import DECIDER, GUARD
 from pipeline.operations.rollback import RollbackError, finish
 from pipeline.orchestration.compiled_graph import CompiledGraph
 from pipeline.orchestration.run_progress import RunProgress
@@ -109,8 +110,16 @@ class SpanRun:
         if on_node:
             on_node(node)
         started = time.perf_counter()
-        ran = not self.progress.done(node) and self._launch(node)
+        ran = not self.progress.done(node) and not self._held(node) and self._launch(node)
         return NodeRun(node, time.perf_counter() - started, ran)
+
+    def _held(self, node: str) -> bool:
+        """Whether the guard keeps a node from running."""
+        # TFX would ask a node's conditions in any order, also that of the decider, which was never run.
+        if GUARD not in self.graph.conditions(node):
+            return False
+        run = read_run(self._config, self.span, self.revision)
+        return run is not None and run.state == "held"
 
     def _launch(self, node: str) -> bool:
         self._clear(node)

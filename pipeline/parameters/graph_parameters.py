@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.incremental_trainer.settings import Settings as TrainerSettings
+from components.span_guard.limits import Rules
 from components.span_transform.settings import Settings as TransformSettings
 from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
@@ -32,7 +33,7 @@ class GraphParameters:
       data: for `SpanExampleGen`, the section `data` as plain values, under `forgotten` where it is written who must not
         come back, also where nobody is yet, since it is read when a span is, and may have been written since; and under
         `digests` where those of files are kept.
-      transform, trainer, policy: for `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
+      guard, transform, trainer, policy: for `SpanGuard`, `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
         many.
@@ -42,6 +43,7 @@ class GraphParameters:
     """
 
     data: Mapping[str, Any]
+    guard: Rules
     transform: TransformSettings
     trainer: TrainerSettings
     policy: UpdatePolicy
@@ -87,6 +89,7 @@ class GraphParameters:
                 "forgotten": str(config.suppression_list_path),
                 "digests": str(config.digests_path),
             },
+            guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
             trainer=_trainer(config),
             policy=policy,

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from pipeline.ledger.runs import Run
+from pipeline.ledger.runs import Run, held_sentence
 from pipeline.planning.differences import Delivery, Differences
 from pipeline.planning.run_plan import Step, named
 from pipeline.spans import Naming
 
-Kind = Literal["backfill", "retry", "late", "re-delivered", "changed", "outdated", "gap", "gone", "owed", "earlier"]
+Kind = Literal[
+    "backfill", "retry", "late", "re-delivered", "changed", "outdated", "gap", "gone", "owed", "earlier", "held"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Finding:
       kind: `backfill` was never run; `retry` failed or was cut off; `late` came after later spans were run;
         `re-delivered` and `changed` have other files than were run, with nothing or with later spans standing on them;
         `outdated` stands on an earlier span that was run again since; `gap` has no files; `gone` has none any more,
-        but would have to be run again; `owed` is not learned by the champion; `earlier` lies before the first run.
+        but would have to be run again; `owed` is not learned by the champion; `earlier` lies before the first run;
+        `held` does not look like those before it.
       sentence: why.
       run: what is run because of it, in order.
       waits: whether a person has to do something first.
@@ -118,6 +121,7 @@ class _Reconciler:
             *gone,
             *self._gaps(self._differences.done, past=True),
             *self._earlier(),
+            *self._held(),
             *gaps,
             *self._of_the_owed(),
             *(self._of_what_is_ahead(span, steps, stop) for span in ahead),
@@ -220,6 +224,13 @@ class _Reconciler:
         name = " to ".join(dict.fromkeys((first, self._naming.format(before[-1]))))
         return [Finding(before[0], name, "earlier", why)]
 
+    def _held(self) -> list[Finding]:
+        findings = []
+        for span in self._differences.held:
+            why = f"{held_sentence(self._differences.runs[span])} Other files are judged anew."
+            findings.append(Finding(span, self._naming.format(span), "held", why, waits=True))
+        return findings
+
     def _of_the_owed(self) -> list[Finding]:
         redo = min(self._past, default=None)
         findings = []
@@ -246,6 +257,8 @@ class _Reconciler:
 
     def _broken(self, span: int) -> str:
         run = self._differences.runs[span]
+        if run.state == "held":
+            return "It was held, and has been released" if run.released else "It was held, and has other files now"
         if run.void:
             return "Its run was killed, and the model that it began with was taken back since"
         return "Its run failed" if run.state == "failed" else "Its run was killed"

@@ -44,7 +44,8 @@ def make_plan(
     """Plans the spans from `first` to `last`, both included; without them every span that is not done.
 
     A span that is done and unchanged is left out. A run that was cut off is taken up under its own revision,
-    or, when a model that it goes on with was revoked since, begun anew under the next.
+    or, when a model that it goes on with was revoked since, begun anew under the next. One that is held is left out,
+    and run under the next revision once it is released or has other files.
 
     Args:
       ledger: the latest run of each span.
@@ -88,7 +89,9 @@ def make_plan(
 def _overtaken(spans: Sequence[int], differences: Differences, naming: Naming) -> str:
     lines = []
     for span in spans:
+        run = differences.runs.get(span)
         what = "was delivered again" if span in differences.changed else "was delivered"
+        what = "was released" if run is not None and run.released else what
         after = named(differences.after(span), naming)
         lines.append(f"{naming.format(span)} {what} after later spans were run: {after}.")
     lines.append(
@@ -115,7 +118,9 @@ def _refuse_gaps(
             "for them, or pass `--allow-gaps` if there is nothing to come.",
         )
     ahead = [span for span in wanted if span in differences.ahead]
-    passed = [span for span in differences.delivered if begin <= span < ahead[0]] if ahead else []
+    passed = [
+        span for span in differences.delivered if ahead and begin <= span < ahead[0] and span not in differences.held
+    ]
     if passed:
         raise PlanError(
             f"Spans must be run in order. Received: {naming.format(ahead[0])}, while {named(passed, naming)} have not "

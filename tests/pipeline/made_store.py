@@ -97,6 +97,18 @@ class MadeStore:
                 push(folder / BUNDLE_FOLDER, self.config.serving_path, version, extra)
         return version
 
+    def held(self, name: str, revision: int = 1, fingerprint: str = "") -> None:
+        """A day that the guard holds."""
+        span = DAYS.parse(name)
+        contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, revision))]
+        counts = {"span": span, "rows": 9, "events": 9, "rejects": 0, "input_fingerprint": fingerprint}
+        folder = str(self.config.artifacts_path)
+        events = self._artifact("Examples", counts, f"{folder}/SpanExampleGen/examples/{span}")
+        self._run("SpanExampleGen", contexts, [], [("examples", events)])
+        about = {"span": span, "held": 1, "reason": "events 9: usual 400 to 500", "files": fingerprint}
+        profile = self._artifact("WarmspanSpanProfile", about, f"{folder}/SpanGuard/profile/{span}")
+        self._run("SpanGuard", contexts, [], [("profile", profile)])
+
     def chain(self, days: int, **given: Any) -> list[int]:
         """Days from 2024-05-01 on, each fine-tuned from the one before; returns their versions."""
         made: list[int] = []

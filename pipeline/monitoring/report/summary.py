@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from pipeline.ledger.runs import Run
+from pipeline.ledger.runs import Run, held_sentence
 from pipeline.metrics import LOWER_IS_BETTER
 from pipeline.monitoring.outliers import unusual
 from pipeline.monitoring.report.report_data import ReportData
@@ -88,7 +88,8 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
 def _acts(data: ReportData) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
     actions = []
-    if latest.state != "done":
+    actions += [f"{run.name}: {held_sentence(run)}" for run in data.runs if run.state == "held"]
+    if latest.state not in ("done", "held"):
         still = " The champion is still in service." if data.served else ""
         actions.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
     if serving_state is not None and serving_state.left:

@@ -25,6 +25,7 @@ def card(run: Run, details: Details) -> str:
     }
     sentences = {
         "Balance": "" if run.balance is None else str(run.balance),
+        "Held" if run.state == "held" else "Let in although": run.doubts,
         "Why": run.reason,
         "The policy had decided to": run.overruled.replace("_", "-"),
         "Drift": run.drift,

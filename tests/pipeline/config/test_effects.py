@@ -91,7 +91,8 @@ model.type update.epochs update.cold_epochs update.batch_size update.optimizer u
 update.new_rows update.seed update.max_owed_spans update.retrain_spans update.stability.replay.budget
 update.stability.distillation.weight update.stability.proximal.strength update.stability.ewc.strength
 update.stability.partial.freeze update.stability.partial.rates update.stability.shrink.factor
-update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates gate.k
+update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates guard.hold
+guard.at_least guard.spans guard.sensitivity guard.ignore gate.k
 gate.min_events gate.cold_below gate.confidence_intervals push.keep_versions push.max_k push.exclude_seen
 serving.index.type serving.index.table serving.latency_budget_ms policy.rest_spans policy.max_age
 policy.next_span.fine_tune policy.next_span.retrain policy.retention.fine_tune policy.retention.retrain

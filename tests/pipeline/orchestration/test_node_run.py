@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pipeline.cli.app import app
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger, read_run
-from pipeline.node_order import NODES, PASSED_OVER
+from pipeline.node_order import DECIDER, GUARD, NODES, PASSED_OVER
 from pipeline.orchestration import node_run
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.orchestration.span_run import RunError, SpanRun
@@ -56,6 +56,27 @@ def in_a_process(config_path: Path, node: str, span: str) -> subprocess.Complete
 def test_the_constant_list_is_the_compiled_graphs_order(make_shop):
     run = SpanRun(make_shop(1), DAYS.parse("2024-05-01"), 1)
     assert run.graph.nodes == NODES
+
+
+def test_what_may_end_a_day_is_known_of_each_node(make_shop):
+    graph = SpanRun(make_shop(1), DAYS.parse("2024-05-01"), 1).graph
+    ends = {node: graph.conditions(node) for node in NODES}
+    guarded = ("SpanTransform", "NextSpanEvaluator", "UpdateDecider")
+    decided = ("IncrementalTrainer", "Evaluator", "SpanPusher")
+    expected = {node: {GUARD} for node in guarded} | {node: {GUARD, DECIDER} for node in decided}
+    assert ends == {node: frozenset(expected.get(node, ())) for node in NODES}
+
+
+def test_of_a_held_day_the_nodes_after_the_guard_are_passed_over_for_a_scheduler(made):
+    made.held("2024-05-01")
+    folder = made.config.data.path / "2024-05-01"
+    folder.mkdir(parents=True)
+    (folder / "events.csv").write_text("user_id,item_id,timestamp,quantity\n")
+    why = "It is held: events 9: usual 400 to 500. To let it in: `warmspan release 2024-05-01`."
+    for node in ("SpanTransform", "UpdateDecider", "SpanPusher"):
+        result = node_run.run_node(made.config, node, "2024-05-01")
+        assert (result.outcome, result.why) == ("passed over", why)
+    assert read_run(made.config, DAYS.parse("2024-05-01")).state == "held"
 
 
 def test_nodes_are_printed_in_order():
@@ -104,7 +125,7 @@ def test_several_nodes_are_run_in_one_call_and_a_bad_list_runs_none(make_shop):
 def test_a_node_that_comes_too_early_is_refused_and_leaves_no_execution(make_shop):
     config = make_shop(1)
     node_run.run_node(config, "Champion", "2024-05-01")
-    with pytest.raises(RunError, match=r"SpanTransform must come after SpanExampleGen, Yesterday"):
+    with pytest.raises(RunError, match=r"SpanTransform must come after SpanExampleGen, SpanGuard, Yesterday"):
         node_run.run_node(config, "SpanTransform", "2024-05-01")
     (run,) = read_ledger(config)
     assert run.state == "unfinished"
