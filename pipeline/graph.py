@@ -11,11 +11,12 @@ from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from components.artifacts import KeyHistory, ReplayMemory, Vocabulary
+from components.artifacts import KeyHistory, PairedDifferences, ReplayMemory, Vocabulary
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
 from components.next_span_evaluator import NextSpanEvaluator
-from components.resolvers import Champion, PreviousState
+from components.paired_comparison import PairedComparison
+from components.resolvers import Anchor, Champion, PreviousState
 from components.span_example_gen import SpanExampleGen
 from components.span_pusher import SpanPusher
 from components.span_transform import SpanTransform
@@ -24,10 +25,12 @@ from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.metadata_store import connection
 from pipeline.parameters import policy_channels
+from pipeline.parameters.comparison_rules import PAST_SPANS, comparison_rules
 from pipeline.parameters.eval_config import eval_config
 from pipeline.parameters.event_schema import write_schema
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
+from trainer.held_out_parts import VERDICT
 
 
 def create_pipeline(
@@ -92,6 +95,21 @@ def create_pipeline(
         weighted=given.weighted,
     )
 
+    # What slow losses and forgetting are measured on.
+    anchor = Resolver(
+        strategy_class=Anchor,
+        config={"span": span, "most": PAST_SPANS},
+        model=Channel(type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"),
+        model_blessing=Channel(
+            type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
+        ),
+        verdicts=Channel(type=standard_artifacts.PushedModel, producer_component_id="SpanPusher", output_key="pushed"),
+        comparisons=Channel(type=PairedDifferences, producer_component_id="PairedComparison", output_key="comparison"),
+        older_held_out=Channel(
+            type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="held_out"
+        ),
+    ).with_id("Anchor")
+
     # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
     decider = UpdateDecider(
         sequences=transform.outputs["sequences"],
@@ -124,16 +142,32 @@ def create_pipeline(
             version=version,
             settings=given.trainer,
         )
+        comparison = PairedComparison(
+            held_out=transform.outputs["held_out"],
+            model=trainer.outputs["model"],
+            champion=champion.outputs["model"],
+            anchor=anchor.outputs["model"],
+            comparisons=anchor.outputs["comparisons"],
+            older_held_out=anchor.outputs["older_held_out"],
+            span=span,
+            history_length=config.history.length,
+            oov_rows=config.vocabulary.oov_rows,
+            weighted=given.weighted,
+            rules=comparison_rules(config),
+        )
         gate = Gate(
             examples=transform.outputs["held_out"],
             model=trainer.outputs["model"],
             baseline_model=champion.outputs["model"],
+            comparison=comparison.outputs["comparison"],
             eval_config=eval_config(config, given.metrics, given.weighted),
+            example_splits=[VERDICT],
         ).with_id("Evaluator")
         pusher = SpanPusher(
             model=trainer.outputs["model"],
             model_blessing=gate.outputs["blessing"],
             evaluation=gate.outputs["evaluation"],
+            comparison=comparison.outputs["comparison"],
             span=span,
             served=str(config.serving_path),
             keep_versions=config.push.keep_versions,
@@ -145,8 +179,8 @@ def create_pipeline(
         pipeline_root=str(config.artifacts_path),
         metadata_connection_config=connection.connection_config(config),
         components=[
-            events, statistics, schema, validator, yesterday, transform, champion, next_span, decider,
-            trainer, gate, pusher,
+            events, statistics, schema, validator, yesterday, transform, champion, next_span, anchor,
+            decider, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),

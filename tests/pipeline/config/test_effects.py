@@ -92,7 +92,8 @@ update.new_rows update.seed update.max_owed_spans update.retrain_spans update.st
 update.stability.distillation.weight update.stability.proximal.strength update.stability.ewc.strength
 update.stability.partial.freeze update.stability.partial.rates update.stability.shrink.factor
 update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates gate.k
-gate.min_events gate.cold_below gate.confidence_intervals push.keep_versions push.max_k push.exclude_seen
+gate.min_events gate.verdict_share gate.cold_below gate.confidence_intervals push.keep_versions push.max_k
+push.exclude_seen
 serving.index.type serving.index.table serving.latency_budget_ms policy.rest_spans policy.max_age
 policy.next_span.fine_tune policy.next_span.retrain policy.retention.fine_tune policy.retention.retrain
 policy.new_items.fine_tune policy.new_items.retrain policy.new_keys.fine_tune policy.new_keys.retrain
