@@ -11,7 +11,15 @@ from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as evaluator_executor
 from tfx.components.evaluator.component import Evaluator
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts, standard_component_specs
+from tfx.types import (
+    artifact,
+    artifact_utils,
+    channel,
+    channel_utils,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
 from tfx.utils import json_utils
 
 from components.artifacts import PairedDifferences
@@ -29,7 +37,8 @@ class Executor(evaluator_executor.Executor):
         output_dict: dict[str, list[artifact.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        super().Do(input_dict, output_dict, exec_properties)
+        splits = _splits(input_dict["examples"][0], exec_properties["example_splits"])
+        super().Do(input_dict, output_dict, {**exec_properties, "example_splits": splits})
         (evaluation,), (blessing,) = output_dict["evaluation"], output_dict["blessing"]
         comparisons = [Comparison.read(comparison.uri) for comparison in input_dict.get("comparison") or []]
         fewest = comparisons[0].rules.min_slice_events if comparisons else 0
@@ -38,6 +47,12 @@ class Executor(evaluator_executor.Executor):
             validation, read_counts(evaluation.uri), fewest
         )
         _bless(blessing, blessed and not any(comparison.judgement.refused for comparison in comparisons))
+
+
+def _splits(examples: artifact.Artifact, asked: str) -> str:
+    """Those asked for, as JSON; all there are of a span that was transformed before there were such."""
+    names = artifact_utils.decode_split_names(examples.split_names)
+    return asked if set(json_utils.loads(asked) or ()) <= set(names) else json_utils.dumps(names)
 
 
 def _bless(blessing: artifact.Artifact, blessed: bool) -> None:

@@ -11,7 +11,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 from components.artifacts import PairedDifferences
 from components.paired_comparison.anchor import Anchor, carried, next_anchor
 from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
-from components.paired_comparison.differences import Differences, pooled
+from components.paired_comparison.differences import Differences
 from components.paired_comparison.judgement import OVERALL, Judgement, Rules, judge
 from components.paired_comparison.scoring import Events, signature_of
 from trainer.held_out_parts import VERDICT, held_out_files
@@ -66,16 +66,14 @@ def _compare(
         against_anchor.save(Path(output.uri) / ANCHOR_FILE)
     before = [night for night in nights if night.get_int_custom_property("anchor") == anchor.version]
     older = [] if rules.retention is None else input_dict.get("older_held_out") or []
-    retention = [
-        Events(held_out_files(held_out.uri), oov_rows, _RETENTION_EVENTS // len(older)).gains(ours, of_champion, *how)
-        for held_out in older
-    ]
+    files = [path for held_out in older for path in held_out_files(held_out.uri)]
+    retention = Events(files, oov_rows, _RETENTION_EVENTS).gains(ours, of_champion, *how) if files else None
     judgement = judge(
         rules,
         against_champion,
         [against_anchor, *map(_differences, reversed(before))],
         anchor.carried,
-        pooled(retention) if retention else None,
+        retention,
     )
     line = {name: finding.gain for name, finding in judgement.anchor.items()}
     metric = next(iter(rules.max_drop.get(OVERALL, {})), "")

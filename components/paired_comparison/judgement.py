@@ -42,7 +42,7 @@ class Rules:
     pool_events: int = 1000
     anchor_spans: int = 14
     budget: float | None = 2.0
-    retention: float | None = 2.0
+    retention: float | None = 1.5
     refuse_little: bool = False
 
     def to_json(self) -> str:
@@ -136,7 +136,8 @@ def judge(
 
 
 def pool(nights: Sequence[Differences], events: int) -> list[Differences]:
-    """The first of `nights`, which is tonight, and those after it until there are so many events."""
+    """The first of `nights`, which is tonight, and those after it until there are so many events; none without any."""
+    nights = [night for night in nights if len(night)]
     before = np.cumsum([0, *(len(night) for night in nights)])
     return [night for night, earlier in zip(nights, before, strict=False) if not earlier or earlier < events]
 

@@ -101,7 +101,9 @@ class _Numbers:
             for where, findings in comparison.judgement.champion.items()
         }
         named = {where: bounds for where, bounds in by_key.items() if bounds}
-        return dataclasses.replace(self, intervals=named or self.intervals, level=2 * comparison.rules.confidence - 1)
+        if not named:
+            return self
+        return dataclasses.replace(self, intervals=named, level=2 * comparison.rules.confidence - 1)
 
     def difference(self, name: str, where: str) -> str:
         """As `is 0.25 against the champion's 0.3 (-0.05, 95 % between -0.08 and -0.02)`."""
@@ -191,17 +193,15 @@ def _lost(comparison: Comparison, numbers: _Numbers) -> list[str]:
 def _remarks(comparison: Comparison, blessed: bool) -> list[str]:
     """What else a reader should know of a comparison: what was not refused, and how sure that is."""
     judgement, lower = comparison.judgement, comparison.rules.lower_is_better
-    little = [
-        name
-        for name, finding in judgement.champion.get(OVERALL, {}).items()
-        if finding.outcome == "not enough evidence" and blessed
-    ]
+    overall = judgement.champion.get(OVERALL, {})
+    little = [name for name, finding in overall.items() if finding.outcome == "not enough evidence" and blessed]
     remarks = [f"Too few events to be sure that {', '.join(little)} did not fall too far."] if little else []
     for findings, against in (
         (judgement.anchor, _of_anchor(comparison)),
         (judgement.retention, _of_retention(comparison)),
     ):
-        fine = {name: finding for name, finding in findings.items() if not finding.refused}
+        # Where the champion is the anchor, and no other span is pooled, its numbers stand there already.
+        fine = {name: of for name, of in findings.items() if not of.refused and of.gain != overall[name].gain}
         if fine:
             changes = [
                 f"{name} {_change(finding, name in lower, comparison.rules.confidence)}"

@@ -38,7 +38,7 @@ class Gate(Section):
     budget: float | None = pydantic.Field(default=2.0, ge=0)
     anchor_spans: int = pydantic.Field(default=14, ge=1)
     pool_events: int = pydantic.Field(default=1000, ge=1)
-    retention: float | None = pydantic.Field(default=2.0, ge=0)
+    retention: float | None = pydantic.Field(default=1.5, ge=0)
     confidence_intervals: bool = False
 
     @pydantic.field_validator("slice_thresholds")

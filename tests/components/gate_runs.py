@@ -104,7 +104,7 @@ def judge(
     metrics = (candidate.only,) if candidate.only else METRICS
     properties = {
         "eval_config": proto_utils.proto_to_json(eval_config(config, metrics, weighted)),
-        "example_splits": "null",
+        "example_splits": '["verdict"]',  # the events are of a span from before there were parts
         "fairness_indicator_thresholds": "null",
     }
     context = Executor.Context(beam_pipeline_args=list(LOCAL_BEAM), tmp_dir=str(folder / "tmp"), unique_id="1")

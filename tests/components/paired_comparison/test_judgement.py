@@ -75,6 +75,8 @@ def test_small_nights_are_pooled_for_the_anchor() -> None:
     assert judged.anchor["recall"].refused
     assert len(pool([differences(0.0, 600)] * 5, 1_000)) == 2
     assert len(pool([differences(0.0, 1_000)] * 5, 1_000)) == 1
+    nothing = Differences({}, np.zeros(0), np.zeros(0, int))
+    assert len(pool([differences(0.0, 100), nothing, differences(0.0, 100)], 1_000)) == 2
 
 
 def test_retention_has_a_limit_of_its_own() -> None:
