@@ -12,6 +12,7 @@ what choosing an epoch by the very events that judge it adds to a model's figure
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,17 @@ import numpy as np
 from components.paired_comparison.anchor import Anchor, next_anchor
 from components.paired_comparison.bounds import interval
 from components.paired_comparison.differences import Differences
-from components.paired_comparison.judgement import OVERALL, Rules, judge
+from components.paired_comparison.judgement import OVERALL, judge
+from pipeline.config import Config
+from pipeline.parameters.comparison_rules import comparison_rules
 
 RECALL, DISCORDANT, KEY_EFFECT, EVENTS_A_KEY = 0.3, 0.1, 0.9, 3.0
 SIZES = (50, 200, 1_000, 5_000)
 MAX_DROP, DAYS_BACK = 0.02, 7
-RULES = Rules(max_drop={OVERALL: {"recall": MAX_DROP}})
+_DATA = {"path": "events", "columns": {"key": "user", "item": "item", "timestamp": "time"}}
+RULES = dataclasses.replace(
+    comparison_rules(Config.model_validate({"name": "shop", "data": _DATA})), max_drop={OVERALL: {"recall": MAX_DROP}}
+)
 
 
 def keys_of(rng: np.random.Generator, events: int, each: float = EVENTS_A_KEY) -> np.ndarray:

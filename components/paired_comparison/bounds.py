@@ -71,7 +71,7 @@ def beyond(bounds: Interval, allowed: float) -> bool:
     return bounds.upper < 0 and bounds.mean < -allowed - _ROUNDING
 
 
-def outcome(bounds: Interval, max_drop: float, min_events: int = 0) -> Outcome:
+def outcome(bounds: Interval, max_drop: float, min_events: int) -> Outcome:
     """What the bounds say of a candidate that may lose `max_drop`.
 
     `worse`: it loses more than `max_drop`, and by the upper bound loses at all. `not worse`: by the lower bound it

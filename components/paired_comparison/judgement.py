@@ -35,15 +35,15 @@ class Rules:
     """
 
     max_drop: Mapping[str, Mapping[str, float]]
-    lower_is_better: tuple[str, ...] = ()
-    confidence: float = 0.975
-    min_events: int = 1
-    min_slice_events: int = 100
-    pool_events: int = 1000
-    anchor_spans: int = 14
-    budget: float | None = 2.0
-    retention: float | None = 1.5
-    refuse_little: bool = False
+    lower_is_better: tuple[str, ...]
+    confidence: float
+    min_events: int
+    min_slice_events: int
+    pool_events: int
+    anchor_spans: int
+    budget: float | None
+    retention: float | None
+    refuse_little: bool
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

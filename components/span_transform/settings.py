@@ -29,7 +29,7 @@ class Settings:
     key_min_count: int
     half_life_spans: float
     cold_below: int
-    verdict_share: float = 0.5
+    verdict_share: float
     rows_per_shard: int = 1_000_000
 
     def to_json(self) -> str:

@@ -65,7 +65,7 @@ def test_without_weight_or_with_a_single_key_nothing_is_sure() -> None:
     single = interval(np.full(9, -1.0), np.ones(9), np.zeros(9, int), CONFIDENCE)
     assert single.mean == -1
     assert (single.lower, single.upper) == (-math.inf, math.inf)
-    assert outcome(nothing, 0.02) == outcome(single, 0.02) == "not enough evidence"
+    assert outcome(nothing, 0.02, 1) == outcome(single, 0.02, 1) == "not enough evidence"
 
 
 def test_what_weighs_nothing_is_no_key() -> None:
@@ -89,7 +89,7 @@ def test_what_weighs_nothing_is_no_key() -> None:
 )
 def test_outcomes(mean: float, half: float, said: str) -> None:
     bounds = Interval(mean, mean - half, mean + half, 100, 50)
-    assert outcome(bounds, 0.02) == said
+    assert outcome(bounds, 0.02, min_events=100) == said
     assert beyond(bounds, 0.02) == (said == "worse")
     assert outcome(bounds, 0.02, min_events=101) == "not enough evidence"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, 
 from components.paired_comparison.component import Executor
 from components.paired_comparison.differences import Differences
 from components.paired_comparison.judgement import OVERALL, Rules
+from tests.components.plain_settings import gate_rules
 from tests.components.trained_days import _write, made
 from trainer.held_out_parts import SELECT, VERDICT
 from trainer.keras2 import tf
 
-RULES = Rules(max_drop={OVERALL: {"recall": 0.02}}, pool_events=150)
+RULES = gate_rules(max_drop={OVERALL: {"recall": 0.02}}, pool_events=150)
 OOV_ROWS = 1
 
 
@@ -53,7 +55,7 @@ def model(folder: Path, span: int, tenths: int) -> artifact.Artifact:
     return created
 
 
-def held_out(folder: Path, span: int, parts: dict[str, range]) -> artifact.Artifact:
+def held_out(folder: Path, span: int, parts: Mapping[str, Sequence[int]]) -> artifact.Artifact:
     """Event `n` of a part is of the item and of the key in row n; those of one row in four are without a row."""
     created = made(standard_artifacts.Examples, folder / f"held_out {span}", span=span)
     for part, rows in parts.items():
@@ -141,7 +143,7 @@ def test_the_anchor_stays_until_it_is_outdone_and_small_nights_are_pooled(tmp_pa
 
 def test_an_anchor_whose_files_are_gone_leaves_what_was_lost(tmp_path: Path) -> None:
     anchor, champion = model(tmp_path / "3", 3, 6), model(tmp_path / "4", 4, 5)
-    loose = Rules(max_drop={OVERALL: {"recall": 0.2}})
+    loose = gate_rules(max_drop={OVERALL: {"recall": 0.2}})
     before = compare(tmp_path, 4, 5, loose, champion=[anchor])
     assert before.get_int_custom_property("next_anchor") == 301
     shutil.rmtree(anchor.uri)
@@ -154,7 +156,7 @@ def test_an_anchor_whose_files_are_gone_leaves_what_was_lost(tmp_path: Path) -> 
 
 def test_a_slow_slide_is_refused_by_the_night_the_budget_says(tmp_path: Path) -> None:
     """Each night loses a hit in ten and may lose .15; the budget is twice that."""
-    rules = Rules(max_drop={OVERALL: {"recall": 0.15}}, pool_events=1)
+    rules = gate_rules(max_drop={OVERALL: {"recall": 0.15}}, pool_events=1)
     line, nights, models = [9, 8, 7, 6], [], [model(tmp_path / "1", 1, 9)]
     for span, tenths in enumerate(line[1:], start=2):
         inputs = {"champion": models[-1:], "anchor": models[:1], "comparisons": nights}
@@ -167,6 +169,18 @@ def test_a_slow_slide_is_refused_by_the_night_the_budget_says(tmp_path: Path) ->
     assert judgement.anchor["recall"].refused
 
 
+def test_a_slide_that_the_world_causes_is_no_loss(tmp_path: Path) -> None:
+    """Recall falls from 1 to 0, that of the anchor on the same events as well."""
+    models, nights = [model(tmp_path / "1", 1, 5)], []
+    for span, first in enumerate((0, 1, 3, 5), start=2):
+        events = [row for row in range(100, 1_000) if row % 10 in range(first, first + 5)]
+        tonight = held_out(tmp_path, span, {VERDICT: events})
+        inputs = {"champion": models[-1:], "anchor": models[:1], "comparisons": nights, "tonight": tonight}
+        nights.append(compare(tmp_path, span, 5, **inputs))
+        models.append(model(tmp_path / f"{span}", span, 5))
+    assert [night.get_int_custom_property("refused") for night in nights] == [0, 0, 0, 0]
+
+
 def test_what_both_have_learned_is_tested_again_whole(tmp_path: Path) -> None:
     older = [held_out(tmp_path, span, {SELECT: range(50), VERDICT: range(50, 100)}) for span in (1, 2)]
     # Tonight's events have no item on which they differ.
@@ -176,6 +190,6 @@ def test_what_both_have_learned_is_tested_again_whole(tmp_path: Path) -> None:
     assert judgement.retention["recall"].gain.events == 200
     assert judgement.retention["recall"].refused
     assert not judgement.champion[OVERALL]["recall"].refused
-    without = Rules(max_drop=RULES.max_drop, retention=None)
+    without = gate_rules(max_drop=RULES.max_drop, retention=None)
     (tmp_path / "without").mkdir()
     assert not Comparison.read(compare(tmp_path / "without", 4, 4, without, **inputs).uri).judgement.retention

@@ -11,8 +11,9 @@ from components.paired_comparison.anchor import Anchor, carried, next_anchor
 from components.paired_comparison.bounds import Interval
 from components.paired_comparison.differences import Differences, paired, pooled
 from components.paired_comparison.judgement import OVERALL, Judgement, Rules, judge, pool
+from tests.components.plain_settings import gate_rules
 
-RULES = Rules(max_drop={OVERALL: {"recall": 0.02}, "item_slice:new": {"recall": 0.02}})
+RULES = gate_rules(max_drop={OVERALL: {"recall": 0.02}, "item_slice:new": {"recall": 0.02}})
 
 
 def differences(gain: float, events: int = 1_000, slices: dict[str, np.ndarray] | None = None) -> Differences:
@@ -35,7 +36,7 @@ def test_few_events_bless_unless_the_setting_says_otherwise() -> None:
     judged = judge(RULES, few)
     assert not judged.refused
     assert judged.champion[OVERALL]["recall"].outcome == "not enough evidence"
-    strict = Rules(max_drop=RULES.max_drop, refuse_little=True)
+    strict = gate_rules(max_drop=RULES.max_drop, refuse_little=True)
     assert judge(strict, few).refused
     assert not judge(strict, differences(0.0, events=5_000)).refused
 
@@ -45,14 +46,14 @@ def test_a_slice_with_few_events_informs_and_does_not_decide() -> None:
         gains, labels = np.zeros(2_000), np.full(2_000, b"warm")
         labels[:events], gains[:events] = b"new", -1.0
         night = Differences({"recall": gains}, np.ones(2_000), np.arange(2_000), {"item_slice": labels})
-        rules = Rules(max_drop={"item_slice:new": {"recall": 0.02}})
+        rules = gate_rules(max_drop={"item_slice:new": {"recall": 0.02}})
         judged = judge(rules, night)
         assert judged.champion["item_slice:new"]["recall"].gain.mean == -1
         assert judged.refused == refused
 
 
 def test_a_metric_without_a_limit_is_shown_and_decides_nothing() -> None:
-    judged = judge(Rules(max_drop={}), differences(-0.2))
+    judged = judge(gate_rules(max_drop={}), differences(-0.2))
     assert judged.champion[OVERALL]["recall"].outcome == ""
     assert not judged.refused
 
@@ -64,7 +65,7 @@ def test_what_is_lost_against_the_anchor_is_bounded() -> None:
     # What was lost before is added to it.
     assert not judge(RULES, tonight, [differences(-0.03)]).refused
     assert judge(RULES, tonight, [differences(-0.03)], {"recall": -0.02}).anchor["recall"].refused
-    assert not judge(Rules(max_drop=RULES.max_drop, budget=None), tonight, [differences(-0.06)]).refused
+    assert not judge(gate_rules(max_drop=RULES.max_drop, budget=None), tonight, [differences(-0.06)]).refused
 
 
 def test_small_nights_are_pooled_for_the_anchor() -> None:
@@ -84,7 +85,7 @@ def test_retention_has_a_limit_of_its_own() -> None:
     assert judged.refused
     assert judged.retention["recall"].refused
     assert not judge(RULES, differences(0.0), retention=differences(-0.015)).refused
-    without = Rules(max_drop=RULES.max_drop, retention=None)
+    without = gate_rules(max_drop=RULES.max_drop, retention=None)
     assert not judge(without, differences(0.0), retention=differences(-0.08)).refused
 
 
