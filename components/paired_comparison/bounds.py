@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 Outcome = Literal["worse", "not worse", "not enough evidence"]
+_PSEUDO = 0.5  # half an event won and half an event lost, of a gain of 1 each, squared
 _ROUNDING = 1e-12  # a mean that is `max_drop` but for its last digits is not beyond it
 
 
@@ -42,8 +43,9 @@ def interval(gains: np.ndarray, weights: np.ndarray, keys: np.ndarray, confidenc
     Gelbach and Miller, "Bootstrap-based improvements for inference with clustered errors", 2008), so the quantile is
     Student's t with one degree of freedom less than the effective number of keys, (sum of w)^2 / sum of w_g^2 with w_g
     the weight of a key's events (Carter, Schnepel and Steigerwald, "Asymptotic behavior of a t-test robust to cluster
-    heterogeneity", 2017, equation 4 for keys of one correlation). `benchmarks/gate_trials.py` holds it against a
-    bootstrap by key: it covers as often or more often, for a thousandth of the time.
+    heterogeneity", 2017). Half an event won and half an event lost are added to the variance, as Agresti and Min do for
+    matched pairs ("Simple improved confidence intervals for comparing matched proportions", 2005): on thirty events
+    without any difference two models may yet differ. `benchmarks/gate_trials.py` holds it against a bootstrap by key.
 
     Args:
       gains: float [n], a pair's difference each.
@@ -61,8 +63,9 @@ def interval(gains: np.ndarray, weights: np.ndarray, keys: np.ndarray, confidenc
     count, effective = len(score), total**2 / float((size**2).sum())
     if count < 2:
         return Interval(mean, -math.inf, math.inf, len(gains), count)
-    error = math.sqrt(count / (count - 1) * float((score**2).sum())) / total
-    half = float(stats.t.ppf(confidence, effective - 1)) * error if error else 0.0
+    unseen = _PSEUDO * (total / len(gains)) ** 2
+    error = math.sqrt(count / (count - 1) * float((score**2).sum()) + unseen) / total
+    half = float(stats.t.ppf(confidence, effective - 1)) * error
     return Interval(mean, mean - half, mean + half, len(gains), count)
 
 

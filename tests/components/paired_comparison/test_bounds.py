@@ -16,10 +16,18 @@ from components.paired_comparison.bounds import Interval, beyond, interval, outc
 CONFIDENCE = 0.975
 
 
-def test_with_a_key_an_event_it_is_students_interval() -> None:
+def test_where_no_event_differs_the_models_may_yet_differ() -> None:
+    """Of so many events, by the rule of three (at 95 %): 3 / n; about as much here, and less with more events."""
+    few, many = (interval(np.zeros(n), np.ones(n), np.arange(n), 0.95).upper for n in (30, 3_000))
+    assert 1 / 30 < few < 3 / 30
+    assert many < 0.001
+    assert outcome(interval(np.zeros(30), np.ones(30), np.arange(30), CONFIDENCE), 0.02, 10) == "not enough evidence"
+
+
+def test_with_a_key_an_event_it_is_students_interval_and_half_an_event_either_way() -> None:
     gains = np.random.default_rng(0).normal(size=30)
     bounds = interval(gains, np.ones(30), np.arange(30), CONFIDENCE)
-    half = stats.t.ppf(CONFIDENCE, 29) * gains.std(ddof=1) / math.sqrt(30)
+    half = stats.t.ppf(CONFIDENCE, 29) * math.sqrt(30 * gains.var(ddof=1) + 0.5) / 30
     assert bounds.lower == pytest.approx(gains.mean() - half)
     assert bounds.upper == pytest.approx(gains.mean() + half)
     assert (bounds.events, bounds.keys) == (30, 30)
@@ -29,7 +37,7 @@ def test_events_that_repeat_each_other_are_worth_one() -> None:
     gains = np.random.default_rng(1).normal(size=20)
     once = interval(gains, np.ones(20), np.arange(20), CONFIDENCE)
     repeated = interval(np.repeat(gains, 5), np.ones(100), np.repeat(np.arange(20), 5), CONFIDENCE)
-    assert (repeated.lower, repeated.upper) == pytest.approx((once.lower, once.upper))
+    assert (repeated.lower, repeated.upper) == pytest.approx((once.lower, once.upper), abs=0.02)
 
 
 def test_a_key_with_most_events_widens_the_bounds() -> None:
@@ -45,16 +53,14 @@ def test_a_key_with_most_events_widens_the_bounds() -> None:
     scale=st.sampled_from([0.5, 2.0, 10.0]),
     keys=st.integers(1, 9),
 )
-def test_it_turns_with_its_sign_and_scales_with_its_unit_and_not_with_its_weights(
-    gains: np.ndarray, scale: float, keys: int
-) -> None:
+def test_it_turns_with_its_sign_and_does_not_scale_with_its_weights(gains: np.ndarray, scale: float, keys: int) -> None:
     of_key, alike = np.arange(len(gains)) % keys, np.ones(len(gains))
     bounds = interval(gains, alike, of_key, CONFIDENCE)
     turned = -interval(-gains, alike, of_key, CONFIDENCE)
-    scaled = interval(scale * gains, scale * alike, of_key, CONFIDENCE)
+    scaled = interval(gains, scale * alike, of_key, CONFIDENCE)
     for name in ("mean", "lower", "upper"):
         assert getattr(turned, name) == pytest.approx(getattr(bounds, name))
-        assert getattr(scaled, name) == pytest.approx(scale * getattr(bounds, name))
+        assert getattr(scaled, name) == pytest.approx(getattr(bounds, name))
     assert bounds.lower <= bounds.mean <= bounds.upper
 
 
