@@ -46,8 +46,25 @@ class SpanProfile(artifact.Artifact):
 # Properties of a profile: whether its span is held (1), that a person has released it since (1), and the span's files.
 HELD, RELEASED, FILES = "held", "released", "files"
 
+
+class PairedDifferences(artifact.Artifact):
+    """What the candidate gains on the champion and on the anchor, event by event, and the judgement on it."""
+
+    TYPE_NAME = "WarmspanPairedDifferences"
+
+
 # The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
 OLDER = "older"
+
+
+# The property of held-out positions that says how many are in the verdict part.
+VERDICT_EVENTS = "verdict_events"
+
+
+def verdict_events(held_out: artifact.Artifact) -> int:
+    """How many held-out positions judge a candidate: all of a span from before there were parts."""
+    name = VERDICT_EVENTS if held_out.has_custom_property(VERDICT_EVENTS) else "events"
+    return held_out.get_int_custom_property(name)
 
 
 def set_finite(target: artifact.Artifact, numbers: Mapping[str, float]) -> None:

@@ -87,21 +87,9 @@ class Champion(resolver.ResolverStrategy):
         self._span, self._most, self._window = span, most, dict(window or {})
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
-        judged = {
-            blessing.get_int_custom_property("current_model_id"): blessing
-            for blessing in sorted(input_dict["model_blessing"], key=lambda blessing: blessing.id)
-        }
         pushed = input_dict.get("verdicts", [])
-        blessed = {
-            model: blessing for model, blessing in judged.items() if blessing.get_int_custom_property("blessed") == 1
-        }
-        clean = [model for model in input_dict["model"] if not model.get_int_custom_property("revoked")]
-        # A span that was run again and refused has no model left: the earlier one learned what has been replaced.
-        champion = [
-            model
-            for model in newest_by_span(clean, below=self._span)
-            if model.id in blessed and not _refused(_of_version(model, pushed))
-        ][-1:]
+        blessed = _blessed(input_dict["model_blessing"])
+        champion = _in_service(input_dict, self._span)[-1:]
         return {
             "model": champion,
             "model_blessing": [blessed[model.id] for model in champion],
@@ -137,6 +125,59 @@ class PastProfiles(resolver.ResolverStrategy):
             "past": [profile for profile in before if not profile.get_int_custom_property(HELD)][-self._most :],
             "released": sorted(released, key=lambda profile: profile.id)[-1:],
         }
+
+
+class Anchor(resolver.ResolverStrategy):
+    """What a candidate is compared with besides the champion on its own span (see `PairedComparison`).
+
+    `model`: the anchor that the champion's comparison named; nothing where there is none, or its files are gone.
+    `comparisons`: of the models of the last `most` spans before `span` that went into service, and the champion's.
+    `older_held_out`: of the last `most` spans before that which the champion learned last. Those it has learned in
+      full, as the candidate has; what it held out itself the candidate alone has learned, and would shine on.
+    """
+
+    def __init__(self, span: int, most: int) -> None:
+        self._span, self._most = span, most
+
+    def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
+        models = _in_service(input_dict, self._span)
+        versions = {model.get_int_custom_property("version") for model in models}
+        comparisons = [
+            comparison
+            for comparison in newest_by_span(input_dict["comparisons"], below=self._span)
+            if comparison.get_int_custom_property("version") in versions
+        ]
+        champions = [own for model in models[-1:] for own in _of_version(model, comparisons)][-1:]
+        recent = [comparison for comparison in comparisons if span_of(comparison) >= self._span - self._most]
+        named = {comparison.get_int_custom_property("next_anchor") for comparison in champions}
+        learned = span_of(models[-1]) if models else 0
+        return {
+            **{name: [] for name in input_dict},
+            "model": [model for model in models if model.get_int_custom_property("version") in named][-1:],
+            "comparisons": recent if champions[-1:] == recent[-1:] else [*champions, *recent],
+            "older_held_out": newest_by_span(input_dict["older_held_out"], below=learned)[-self._most :],
+        }
+
+
+def _blessed(blessings: Iterable[artifact.Artifact]) -> dict[int, artifact.Artifact]:
+    """Model id to its blessing; of several the newest counts."""
+    judged = {
+        blessing.get_int_custom_property("current_model_id"): blessing
+        for blessing in sorted(blessings, key=lambda blessing: blessing.id)
+    }
+    return {model: blessing for model, blessing in judged.items() if blessing.get_int_custom_property("blessed") == 1}
+
+
+def _in_service(input_dict: Artifacts, span: int) -> list[artifact.Artifact]:
+    """The models before `span` that were blessed and not refused after that or taken back, oldest first."""
+    blessed, pushed = _blessed(input_dict["model_blessing"]), input_dict.get("verdicts", [])
+    clean = [model for model in input_dict["model"] if not model.get_int_custom_property("revoked")]
+    # A span that was run again and refused has no model left: the earlier one learned what has been replaced.
+    return [
+        model
+        for model in newest_by_span(clean, below=span)
+        if model.id in blessed and not _refused(_of_version(model, pushed))
+    ]
 
 
 class RevokedError(RuntimeError):

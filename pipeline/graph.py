@@ -9,13 +9,15 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals.conditional import Cond
 from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
+from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
-from components.artifacts import KeyHistory, ReplayMemory, SpanProfile, Vocabulary
+from components.artifacts import KeyHistory, PairedDifferences, ReplayMemory, SpanProfile, Vocabulary
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
 from components.next_span_evaluator import NextSpanEvaluator
-from components.resolvers import Champion, PastProfiles, PreviousState
+from components.paired_comparison import PairedComparison
+from components.resolvers import Anchor, Champion, PastProfiles, PreviousState
 from components.span_example_gen import SpanExampleGen
 from components.span_guard import SpanGuard
 from components.span_pusher import SpanPusher
@@ -25,10 +27,12 @@ from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.metadata_store import connection
 from pipeline.parameters import policy_channels
+from pipeline.parameters.comparison_rules import PAST_SPANS, comparison_rules
 from pipeline.parameters.eval_config import eval_config
 from pipeline.parameters.event_schema import write_schema
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
+from trainer.held_out_parts import VERDICT
 
 _DAY = 86_400_000  # milliseconds
 
@@ -54,7 +58,7 @@ def create_pipeline(
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
 
     # A day that does not look like those before it is held: what follows is not run, until a person releases it.
-    profiles = Channel(type=SpanProfile, producer_component_id="SpanGuard", output_key="profile")
+    profiles = _earlier(SpanProfile, "SpanGuard", "profile")
     usual = Resolver(
         strategy_class=PastProfiles,
         config={"span": span, "most": config.guard.spans},
@@ -71,27 +75,33 @@ def create_pipeline(
         rules=given.guard,
     )
 
-    # What earlier days have left: their state, the model in service, and what it may owe.
+    # What earlier days have left: their state, the model in service, what it may owe, and what it may not lose.
     yesterday = Resolver(
         strategy_class=PreviousState,
         config={"span": span, "pipeline": config.name},
-        vocabulary=Channel(type=Vocabulary, producer_component_id="SpanTransform", output_key="vocabulary"),
-        history=Channel(type=KeyHistory, producer_component_id="SpanTransform", output_key="history"),
+        vocabulary=_earlier(Vocabulary, "SpanTransform", "vocabulary"),
+        history=_earlier(KeyHistory, "SpanTransform", "history"),
     ).with_id("Yesterday")
+    models = {
+        "model": _earlier(standard_artifacts.Model, "IncrementalTrainer", "model"),
+        "model_blessing": _earlier(standard_artifacts.ModelBlessing, "Evaluator", "blessing"),
+        "verdicts": _earlier(standard_artifacts.PushedModel, "SpanPusher", "pushed"),
+    }
     champion = Resolver(
         strategy_class=Champion,
         config={"span": span, "most": given.most_spans, "window": given.windows},
-        model=Channel(type=standard_artifacts.Model, producer_component_id="IncrementalTrainer", output_key="model"),
-        model_blessing=Channel(
-            type=standard_artifacts.ModelBlessing, producer_component_id="Evaluator", output_key="blessing"
-        ),
-        verdicts=Channel(type=standard_artifacts.PushedModel, producer_component_id="SpanPusher", output_key="pushed"),
-        memory=Channel(type=ReplayMemory, producer_component_id="IncrementalTrainer", output_key="memory"),
-        sequences=Channel(
-            type=standard_artifacts.Examples, producer_component_id="SpanTransform", output_key="sequences"
-        ),
+        **models,
+        memory=_earlier(ReplayMemory, "IncrementalTrainer", "memory"),
+        sequences=_earlier(standard_artifacts.Examples, "SpanTransform", "sequences"),
         **policy_channels.channels(given.windows),
     ).with_id("Champion")
+    anchor = Resolver(
+        strategy_class=Anchor,
+        config={"span": span, "most": PAST_SPANS},
+        **models,
+        comparisons=_earlier(PairedDifferences, "PairedComparison", "comparison"),
+        older_held_out=_earlier(standard_artifacts.Examples, "SpanTransform", "held_out"),
+    ).with_id("Anchor")
 
     with Cond(guard.outputs["profile"].future()[0].custom_property("held") != 1):
         # With yesterday's state events become training sequences, a grown vocabulary and today's state.
@@ -116,7 +126,7 @@ def create_pipeline(
             weighted=given.weighted,
         )
 
-        # Skip, fine-tune or retrain; then train, compare with the champion, and push what is not worse.
+        # Skip, fine-tune or retrain; then train, compare with champion and anchor, and push what is not worse.
         decider = UpdateDecider(
             sequences=transform.outputs["sequences"],
             held_out=transform.outputs["held_out"],
@@ -148,16 +158,32 @@ def create_pipeline(
                 version=version,
                 settings=given.trainer,
             )
+            comparison = PairedComparison(
+                held_out=transform.outputs["held_out"],
+                model=trainer.outputs["model"],
+                champion=champion.outputs["model"],
+                anchor=anchor.outputs["model"],
+                comparisons=anchor.outputs["comparisons"],
+                older_held_out=anchor.outputs["older_held_out"],
+                span=span,
+                history_length=config.history.length,
+                oov_rows=config.vocabulary.oov_rows,
+                weighted=given.weighted,
+                rules=comparison_rules(config),
+            )
             gate = Gate(
                 examples=transform.outputs["held_out"],
                 model=trainer.outputs["model"],
                 baseline_model=champion.outputs["model"],
+                comparison=comparison.outputs["comparison"],
                 eval_config=eval_config(config, given.metrics, given.weighted),
+                example_splits=[VERDICT],
             ).with_id("Evaluator")
             pusher = SpanPusher(
                 model=trainer.outputs["model"],
                 model_blessing=gate.outputs["blessing"],
                 evaluation=gate.outputs["evaluation"],
+                comparison=comparison.outputs["comparison"],
                 span=span,
                 served=str(config.serving_path),
                 keep_versions=config.push.keep_versions,
@@ -169,9 +195,14 @@ def create_pipeline(
         pipeline_root=str(config.artifacts_path),
         metadata_connection_config=connection.connection_config(config),
         components=[
-            events, statistics, schema, validator, usual, guard, yesterday, champion, transform, next_span, decider,
-            trainer, gate, pusher,
+            events, statistics, schema, validator, usual, guard, yesterday, champion, anchor, transform, next_span,
+            decider, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),
     )  # fmt: skip
+
+
+def _earlier(kind: type[Artifact], producer: str, output: str) -> Channel:
+    """What earlier runs of a node have put out, for a resolver to choose from."""
+    return Channel(type=kind, producer_component_id=producer, output_key=output)

@@ -5,6 +5,7 @@ Standard library only. A test holds it against the compiled graph.
 
 # In the order in which they run; each stands after all that it takes something from.
 NODES = (
+    "Anchor",
     "Champion",
     "ImportSchemaGen",
     "SpanExampleGen",
@@ -17,6 +18,7 @@ NODES = (
     "NextSpanEvaluator",
     "UpdateDecider",
     "IncrementalTrainer",
+    "PairedComparison",
     "Evaluator",
     "SpanPusher",
 )
@@ -26,7 +28,7 @@ GUARD = "SpanGuard"
 # Takes the decision, and is told of another one by `--decide`.
 DECIDER = "UpdateDecider"
 
-_LEARN, _JUDGE = NODES.index("NextSpanEvaluator"), NODES.index("Evaluator")
+_LEARN, _JUDGE = NODES.index("NextSpanEvaluator"), NODES.index("PairedComparison")
 
 # How a scheduler may cut a day into tasks, each a process that imports TFX once; every task is nodes in a row.
 GROUPINGS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -21,6 +21,7 @@ ANOTHER_THING = {
     ("Signals", "next_span"),
     ("Signals", "drift"),
     ("Signals", "retention"),
+    ("Judgement", "retention"),
     ("Signals", "new_items"),
     ("Signals", "new_keys"),
     ("SuppressionList", "spans"),

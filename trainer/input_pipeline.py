@@ -198,6 +198,11 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
     return positions, {name: _dense(parsed[name], object) for name in ("item_slice", "key_slice")}
 
 
+def read_held_out_keys(files: Sequence[str]) -> np.ndarray:
+    """The id of each position's key, bytes [p], in the order of `read_held_out`."""
+    return _dense(_read(files, {"key": tf.io.FixedLenFeature([], tf.string)})["key"], object)
+
+
 def _read(files: Sequence[str], features: dict) -> dict[str, list]:
     names = tf.constant(list(files), tf.string)  # typed, because there may be none
     parsed: dict[str, list] = {name: [] for name in features}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,26 @@ import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as evaluator_executor
 from tfx.components.evaluator.component import Evaluator
-from tfx.dsl.components.base import executor_spec
-from tfx.types import artifact
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import (
+    artifact,
+    artifact_utils,
+    channel,
+    channel_utils,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
+from tfx.utils import json_utils
+
+from components.artifacts import PairedDifferences
+from components.paired_comparison.comparison import Comparison
+from components.paired_comparison.judgement import OVERALL
+from components.span_pusher.verdict import read_counts, slice_name_of
 
 
 class Executor(evaluator_executor.Executor):
-    """Evaluator's, which then blesses a model that only slices without any event have kept from it."""
+    """Evaluator's, which then blesses what only slices with few events have kept from it, and not what is worse."""
 
     def Do(
         self,
@@ -22,31 +37,89 @@ class Executor(evaluator_executor.Executor):
         output_dict: dict[str, list[artifact.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        super().Do(input_dict, output_dict, exec_properties)
+        splits = _splits(input_dict["examples"][0], exec_properties["example_splits"])
+        super().Do(input_dict, output_dict, {**exec_properties, "example_splits": splits})
         (evaluation,), (blessing,) = output_dict["evaluation"], output_dict["blessing"]
-        if refused_for_empty_slices_alone(tfma.load_validation_result(evaluation.uri)):
-            Path(blessing.uri, constants.NOT_BLESSED_FILE_NAME).unlink(missing_ok=True)
-            Path(blessing.uri, constants.BLESSED_FILE_NAME).touch()
-            blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.BLESSED_VALUE)
+        comparisons = [Comparison.read(comparison.uri) for comparison in input_dict.get("comparison") or []]
+        fewest = comparisons[0].rules.min_slice_events if comparisons else 0
+        validation = tfma.load_validation_result(evaluation.uri)
+        blessed = bool(validation.validation_ok) or refused_for_small_slices_alone(
+            validation, read_counts(evaluation.uri), fewest
+        )
+        _bless(blessing, blessed and not any(comparison.judgement.refused for comparison in comparisons))
 
 
-def refused_for_empty_slices_alone(validation: Any) -> bool:
-    """Whether every threshold that could be looked at was met.
+def _splits(examples: artifact.Artifact, asked: str) -> str:
+    """Those asked for, as JSON; all there are of a span that was transformed before there were such."""
+    names = artifact_utils.decode_split_names(examples.split_names)
+    return asked if set(json_utils.loads(asked) or ()) <= set(names) else json_utils.dumps(names)
 
-    An empty specification is the whole of the held-out part: that one must not be empty.
+
+def _bless(blessing: artifact.Artifact, blessed: bool) -> None:
+    files = {True: constants.BLESSED_FILE_NAME, False: constants.NOT_BLESSED_FILE_NAME}
+    Path(blessing.uri, files[not blessed]).unlink(missing_ok=True)
+    Path(blessing.uri, files[blessed]).touch()
+    value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+
+
+def refused_for_small_slices_alone(validation: Any, events: Mapping[str, int], fewest: int) -> bool:
+    """Whether every threshold that decides was met.
+
+    An empty specification is the whole of the held-out part: that one decides, and must not be empty.
+
+    Args:
+      validation: TFMA's.
+      events: slice to how many there were.
+      fewest: how many a slice must have to decide.
     """
-    failed = any(of_slice.failures for of_slice in validation.metric_validations_per_slice)
-    named = [
+    failed = [slice_name_of(of_slice) for of_slice in validation.metric_validations_per_slice if of_slice.failures]
+    empty = [
         bool(missing_slice.feature_keys or missing_slice.feature_values) for missing_slice in validation.missing_slices
     ]
-    return not (validation.validation_ok or validation.missing_thresholds or failed) and bool(named) and all(named)
+    forgiven = [
+        *empty,
+        *(where in events and where != OVERALL and events[where] < fewest for where in failed),
+    ]
+    return not (validation.validation_ok or validation.missing_thresholds) and bool(forgiven) and all(forgiven)
+
+
+class _Spec(standard_component_specs.EvaluatorSpec):
+    INPUTS = {
+        **standard_component_specs.EvaluatorSpec.INPUTS,
+        "comparison": component_spec.ChannelParameter(type=PairedDifferences, optional=True),
+    }
 
 
 class Gate(Evaluator):
-    """Compares the candidate with the champion on the held-out events, and blesses it or not.
+    """Looks at the candidate's floors, overall and by slice, and blesses it if the comparison does so too.
 
-    TFX's Evaluator refuses a model when a slice that has a threshold is empty. On a day without, say, any new item,
-    there is nothing that the candidate could be bad at.
+    TFX's Evaluator refuses a model when a slice that has a threshold is empty, or for a single event in it. On a day
+    without, say, any new item, there is nothing that the candidate could be bad at; and few events say little.
     """
 
+    SPEC_CLASS = _Spec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: channel.BaseChannel,
+        model: channel.BaseChannel,
+        eval_config: Any,
+        baseline_model: channel.BaseChannel | None = None,
+        comparison: channel.BaseChannel | None = None,
+        example_splits: list[str] | None = None,
+    ) -> None:
+        spec = _Spec(
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            comparison=comparison,
+            eval_config=eval_config,
+            example_splits=json_utils.dumps(example_splits),
+            fairness_indicator_thresholds=json_utils.dumps(None),
+            evaluation=channel_utils.as_channel([standard_artifacts.ModelEvaluation()]),
+            blessing=channel_utils.as_channel([standard_artifacts.ModelBlessing()]),
+        )
+        # Not Evaluator's own, which knows of no comparison.
+        base_beam_component.BaseBeamComponent.__init__(self, spec=spec)

@@ -25,6 +25,7 @@ from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
 from serving.bundle.protocols import Catalogue
 from trainer.diagnostics import measure
+from trainer.held_out_parts import SELECT, held_out_files
 from trainer.input_pipeline import read_held_out, read_sequences
 from trainer.models.base import TableSizes
 from trainer.stability.replay_memory import ReplayMemory
@@ -53,8 +54,9 @@ class Executor(base_executor.BaseExecutor):
         for model in champion:
             refuse_revoked(model, "the base of another")
         remembered = input_dict.get("base_memory") or []
-        held_out_files = split_files(input_dict["held_out"][0], "eval")
-        held_out, _ = read_held_out(held_out_files)
+        held_out_uri = input_dict["held_out"][0].uri
+        every_file = held_out_files(held_out_uri)
+        held_out, _ = read_held_out(every_file)
         # Before the training, which would be in vain where the items file is none.
         columns, available = item_columns(items.ids, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
@@ -67,7 +69,7 @@ class Executor(base_executor.BaseExecutor):
                 spec=settings.model,
                 sizes=TableSizes(items.size, keys.size, items.first_row),
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
-                held_out=held_out,
+                held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
                 policy=settings.policy,
                 base=start,
@@ -102,7 +104,7 @@ class Executor(base_executor.BaseExecutor):
             result.model,
             catalogue,
             held_out,
-            read_examples(held_out_files),
+            read_examples(every_file),
             settings,
             Path(model.uri) / SERVING_FOLDER,
             about,

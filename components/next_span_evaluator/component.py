@@ -15,6 +15,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 from components.artifacts import OLDER, NextSpanEvaluation, Vocabulary, set_finite, split_files
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.slices import by_slice, trained_before
+from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.metrics import ROOT_OF_MEAN
 
@@ -41,7 +42,7 @@ class Executor(base_executor.BaseExecutor):
         if champion:
             sequences = read_sequences(split_files(input_dict["sequences"][0], "train"))
             train = sequences.positions(today_only=True)
-            held_out, of_held_out = read_held_out(split_files(input_dict["held_out"][0], "eval"))
+            held_out, of_held_out = read_held_out(held_out_files(input_dict["held_out"][0].uri))
             saved = tf.saved_model.load(str(Path(champion[0].uri) / SERVING_FOLDER))
             signature, length = saved.signatures["evaluate_rows"], exec_properties["history_length"]
             weighted = bool(exec_properties.get("weighted"))
@@ -57,7 +58,7 @@ class Executor(base_executor.BaseExecutor):
                 )
             older = {
                 examples.get_int_custom_property("span"): evaluate(
-                    signature, (read_held_out(split_files(examples, "eval"))[0],), length, weighted
+                    signature, (read_held_out(held_out_files(examples.uri, VERDICT))[0],), length, weighted
                 )
                 for examples in input_dict.get("older_held_out") or []
             }
@@ -124,10 +125,10 @@ class NextSpanEvaluator(base_component.BaseComponent):
     """The champion's metrics on every event of a span that it has not seen.
 
     Not TFX's Evaluator: that one can't run without a model, which is the first day's case, and takes as long as the
-    rest of the day's evaluation; this one asks the served graph in batches. The champion is tested on the held-out
-    events of older spans as well, where they are given. With the span's `vocabulary` the figures come by slice too:
-    new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them. With `weighted`
-    its metrics are means by the events' weights, as the gate's are.
+    rest of the day's evaluation; this one asks the served graph in batches. Where older spans are given the champion is
+    tested on their verdict parts as well, as the gate tested then. With the span's `vocabulary` the figures come by
+    slice too: new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them. With
+    `weighted` its metrics are means by the events' weights, as the gate's are.
     """
 
     SPEC_CLASS = _Spec

@@ -10,8 +10,9 @@ from typing import Any
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.artifacts import set_finite
+from components.artifacts import PairedDifferences, set_finite
 from components.incremental_trainer.artifact_files import REFERENCE_FILE, SERVING_FOLDER
+from components.paired_comparison.comparison import Comparison
 from components.resolvers import refuse_revoked
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
 from components.span_pusher.version_folder import drop_old, push
@@ -33,7 +34,8 @@ class Executor(base_executor.BaseExecutor):
         blessed = input_dict["model_blessing"][0].get_int_custom_property("blessed") == 1
         if blessed:
             refuse_revoked(model, "pushed")
-        verdict = read_verdict(input_dict["evaluation"][0].uri, blessed)
+        comparisons = [Comparison.read(comparison.uri) for comparison in input_dict.get("comparison") or []]
+        verdict = read_verdict(input_dict["evaluation"][0].uri, blessed, *comparisons)
         version, served = model.get_int_custom_property("version"), Path(exec_properties["served"])
         (pushed,) = output_dict["pushed"]
         figures: dict[str, float] = {}
@@ -78,6 +80,7 @@ class _Spec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "comparison": component_spec.ChannelParameter(type=PairedDifferences, optional=True),
     }
     OUTPUTS = {"pushed": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
     PARAMETERS = {
@@ -106,12 +109,14 @@ class SpanPusher(base_component.BaseComponent):
         served: str,
         keep_versions: int,
         latency_budget_ms: float,
+        comparison: channel.BaseChannel | None = None,
     ) -> None:
         super().__init__(
             _Spec(
                 model=model,
                 model_blessing=model_blessing,
                 evaluation=evaluation,
+                comparison=comparison,
                 pushed=channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 span=span,
                 served=served,

@@ -37,7 +37,7 @@ class SpanTransform(base_beam_component.BaseBeamComponent):
 
     Outputs:
       sequences: Examples, split `train`: a key's last events, those trained on today marked.
-      held_out: Examples, split `eval`: one a held-out event, with what came before it.
+      held_out: Examples, one a held-out event, with what came before it; splits `select` and `verdict`, by key.
       vocabulary: Items and keys, grown by what is trained on today.
       history: Every key's last events.
     """

@@ -16,11 +16,13 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components.artifacts import VERDICT_EVENTS
 from components.span_transform import events as events_lib
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
 from components.span_transform.known_events import without_known
 from components.span_transform.settings import Settings
+from trainer.held_out_parts import SELECT, VERDICT
 from trainer.vocabulary import read_header
 
 TRAIN, EVAL = "train", "eval"
@@ -257,14 +259,14 @@ def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Fold
             "sequences": counts.sequences,
             **sizes,
         },
-        "held_out": {"events": counts.held_out},
+        "held_out": {"events": counts.held_out, VERDICT_EVENTS: counts.verdict},
         "vocabulary": sizes,
         "history": {"keys": counts.keys, "events": counts.events},
     }
     for name, artifact in outputs.items():
         for key, value in {"span": span, **properties[name]}.items():
             artifact.set_int_custom_property(key, value)
-    for name, split in (("sequences", TRAIN), ("held_out", EVAL)):
-        outputs[name].split_names = artifact_utils.encode_split_names([split])
+    for name, splits in (("sequences", [TRAIN]), ("held_out", [SELECT, VERDICT])):
+        outputs[name].split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(outputs[name], example_gen_pb2.FORMAT_TF_EXAMPLE)  # type: ignore[attr-defined]
         examples_utils.set_file_format(outputs[name], "tfrecords_gzip")

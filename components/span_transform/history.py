@@ -50,6 +50,7 @@ class Counts:
     Attributes:
       span: the day's.
       new_events, held_out, sequences: what is trained on, and held out.
+      verdict: how many of those held out judge a candidate.
       known: events of the day that an earlier span had brought.
       keys, events: what the history keeps.
       until: the latest time of these, in unix milliseconds.
@@ -58,6 +59,7 @@ class Counts:
     span: int
     new_events: int = 0
     held_out: int = 0
+    verdict: int = 0
     sequences: int = 0
     known: int = 0
     keys: int = 0
@@ -102,8 +104,8 @@ def counts_in(folder: str | Path) -> Counts:
 
 def counts_of(path: str | Path) -> Counts:
     """The counts of one shard file."""
-    # An earlier version did not say until when its events are.
-    kept = {b"known": b"0", b"until": str(-_NEVER).encode(), **pq.read_metadata(path).metadata}
+    # An earlier version did not say until when its events are, nor did it have parts.
+    kept = {b"known": b"0", b"verdict": b"0", b"until": str(-_NEVER).encode(), **pq.read_metadata(path).metadata}
     return Counts(**{field.name: int(kept[field.name.encode()]) for field in dataclasses.fields(Counts)})
 
 

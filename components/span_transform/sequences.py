@@ -61,6 +61,10 @@ class Cuts:
     first_new: Integers
     first_today: Integers
 
+    def take(self, index: npt.NDArray[np.generic]) -> Cuts:
+        """The slices at `index`."""
+        return Cuts(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
 
 def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timelines, pa.Table]:
     """Joins yesterday's history with today's events, both of one shard.

@@ -19,6 +19,7 @@ class Settings:
       key_min_count: Events a key needs for a row of its own.
       half_life_spans: Spans after which an event counts half in the vocabulary's `recent`.
       cold_below: An id trained on less often than this is in the slice `cold`.
+      verdict_share: Share of the held-out events that judge a candidate, by key; the others choose epochs.
       rows_per_shard: About how many events, those of the history included, one shard may hold.
     """
 
@@ -28,6 +29,7 @@ class Settings:
     key_min_count: int
     half_life_spans: float
     cold_below: int
+    verdict_share: float
     rows_per_shard: int = 1_000_000
 
     def to_json(self) -> str:

@@ -12,6 +12,7 @@ from components.span_transform import examples, sequences
 from components.span_transform import history as history_lib
 from components.span_transform.settings import Settings
 from components.span_transform.vocabulary_growth import Vocabularies
+from trainer.held_out_parts import SELECT, VERDICT, in_verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ def transform_shard(
     yesterday: Vocabularies,
     known: int = 0,
 ) -> history_lib.Counts:
-    """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its three files.
+    """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its files.
 
     `known` events of the shard were left out before.
     """
@@ -54,14 +55,18 @@ def transform_shard(
     written = examples.write_examples(Path(folders.sequences) / "Split-train" / name, batches)
 
     positions = sequences.cut_held_out(timelines, settings.length)
-    batches = examples.held_out_batches(timelines, positions, rows, yesterday, settings.cold_below)
-    examples.write_examples(Path(folders.held_out) / "Split-eval" / name, batches)
+    of_key = np.bincount(positions.key, minlength=len(timelines.keys))
+    judges = in_verdict(timelines.keys, of_key, settings.verdict_share)[positions.key]
+    for part, chosen in ((SELECT, ~judges), (VERDICT, judges)):
+        batches = examples.held_out_batches(timelines, positions.take(chosen), rows, yesterday, settings.cold_below)
+        examples.write_examples(Path(folders.held_out) / f"Split-{part}" / name, batches)
 
     kept = sequences.cut_history(timelines, settings.length)
     counts = history_lib.Counts(
         span=span,
         new_events=int(np.isin(timelines.phases, (sequences.RELEASED, sequences.TRAIN)).sum()),
         held_out=len(positions.key),
+        verdict=int(judges.sum()),
         sequences=written,
         known=known,
         keys=len(kept) + len(untouched),

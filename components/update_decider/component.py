@@ -33,7 +33,7 @@ class Executor(base_executor.BaseExecutor):
             champion_span=champion[0].get_int_custom_property("span") if champion else None,
             past=[past.get_int_custom_property("span") for past in input_dict.get("past_sequences") or []],
             new_events=sequences.get_int_custom_property("new_events"),
-            held_out=held_out.get_int_custom_property("events"),
+            held_out=artifacts.verdict_events(held_out),
             min_held_out=exec_properties["min_held_out"],
             max_owed=exec_properties["max_owed"],
             retrain_spans=exec_properties["retrain_spans"],

@@ -74,7 +74,7 @@ def decide(
       champion_span: the last span that the model in service learned, None without one.
       past: earlier spans whose sequences are at hand, oldest first.
       new_events: new positions in the span's sequences.
-      held_out: events that the gate can be decided on, which must be at least `min_held_out`.
+      held_out: events of the verdict part, that the gate can be decided on, which must be at least `min_held_out`.
       max_owed: how many earlier spans may be caught up before a full retrain is due.
       retrain_spans: how many spans, this one included, a training from fresh weights uses.
       rules: the maintenance policy.

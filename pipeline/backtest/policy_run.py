@@ -162,7 +162,7 @@ class PolicyRun:
 
     def _test_held_out(self, learned: _Learned, span: PreparedSpan) -> dict[str, float]:
         """What the pipeline's gate measures right after training, and its next-span evaluation on an older span."""
-        return self._evaluate(learned, (span.held_out,))
+        return self._evaluate(learned, (span.verdict,))
 
     def _evaluate(self, learned: _Learned, parts: tuple[Positions, ...]) -> dict[str, float]:
         return evaluate(self._signature(learned), parts, self._spec.history_length, self._given.weighted)
@@ -175,7 +175,7 @@ class PolicyRun:
         if champion is not None and self._policy.learn == "never":
             return Decision("skip", "The policy learns the first span alone.", ())
         decision = decide(
-            span.number, champion, past, span.sequences.new_events, len(span.held_out), config.gate.min_events,
+            span.number, champion, past, span.sequences.new_events, len(span.verdict), config.gate.min_events,
             config.update.max_owed_spans, config.update.retrain_spans, self._rules,
             self._measure(rows, learned, metrics),
         )  # fmt: skip
@@ -198,7 +198,7 @@ class PolicyRun:
             self._spec,
             span.sizes,
             [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
-            span.held_out,
+            span.select,
             span.popularity,
             self._training,
             base=learned.state if learned is not None and decision.action == "fine_tune" else None,

@@ -22,6 +22,7 @@ from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.differences import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
+from trainer.held_out_parts import SELECT, VERDICT, Part, held_out_files
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
 from trainer.models.base import TableSizes
 
@@ -47,7 +48,17 @@ class PreparedSpan:
 
     @property
     def held_out(self) -> Positions:
-        return _held_out(self.folder)
+        return _held_out(self.folder, None)
+
+    @property
+    def select(self) -> Positions:
+        """The held-out positions that choose epochs."""
+        return _held_out(self.folder, SELECT)
+
+    @property
+    def verdict(self) -> Positions:
+        """Those that judge."""
+        return _held_out(self.folder, VERDICT)
 
     @functools.cached_property
     def _vocabularies(self) -> vocabulary_growth.Vocabularies:
@@ -139,9 +150,9 @@ def _sequences(folder: Path) -> Sequences:
     return read_sequences(_files(folder / "sequences" / "Split-train"))
 
 
-@functools.lru_cache(_IN_MEMORY)
-def _held_out(folder: Path) -> Positions:
-    return read_held_out(_files(folder / "held_out" / "Split-eval"))[0]
+@functools.lru_cache(3 * _IN_MEMORY)
+def _held_out(folder: Path, part: Part | None) -> Positions:
+    return read_held_out(held_out_files(folder / "held_out", part))[0]
 
 
 def _files(folder: Path) -> list[str]:

@@ -27,8 +27,8 @@ class Row:
       just_learned: the first metric on a sample of the span, by the model that had just learned it; None untested.
       retained: the same by the model that has learned the last span; None for a span that was not tested again.
       reason: of the action.
-      held_out: the policy's metric on the held-out events, by the model that had just learned the rest; None where no
-        policy looks back at it.
+      held_out: the policy's metric on the verdict part, by the model that had just learned the rest of the span; None
+        where no policy looks back at it.
     """
 
     policy: str

@@ -84,6 +84,15 @@ def _each(thresholds: Any) -> bool:
     return all(threshold.floor is not None or threshold.max_drop is not None for threshold in thresholds)
 
 
+def _drops(config: Config) -> bool:
+    return any(threshold.max_drop is not None for threshold in config.gate.thresholds.values())
+
+
+def _slices_drop(config: Config) -> bool:
+    of_slices = config.gate.slice_thresholds.values()
+    return any(threshold.max_drop is not None for of_slice in of_slices for threshold in of_slice.values())
+
+
 def _remembers(config: Config) -> bool:
     return config.update.stability.replay.budget > 0
 
@@ -99,6 +108,7 @@ _REPLAY, _DISTILLATION, _SCHEDULE = (
 )
 _BUDGET, _WEIGHT = f"with a `{_REPLAY}.budget` above 0", f"with a `{_DISTILLATION}.weight` above 0"
 _COSINE, _PLATEAU = f"with `{_SCHEDULE}.within: cosine`", f"with `{_SCHEDULE}.within: plateau`"
+_DROP = "with a `max_drop` in `gate.thresholds`"
 _HELD_OUT, _TOLD = "with a `split.eval_fraction` above 0", "with `alerts.command` or `alerts.webhook`"
 
 EFFECTS = (
@@ -182,6 +192,14 @@ EFFECTS = (
         "with a `floor` or a `max_drop` for each metric",
         lambda c: all(of_slice and _each(of_slice.values()) for of_slice in c.gate.slice_thresholds.values()),
     ),
+    Effect("gate.on_little_evidence", "with a `max_drop`", lambda c: _drops(c) or _slices_drop(c)),
+    Effect("gate.min_slice_events", "with `gate.slice_thresholds`", lambda c: bool(c.gate.slice_thresholds)),
+    Effect("gate.budget", _DROP, _drops),
+    Effect("gate.retention", _DROP, _drops),
+    Effect(
+        "gate.anchor_spans", f"with a `gate.budget`, and {_DROP}", lambda c: _drops(c) and c.gate.budget is not None
+    ),
+    Effect("gate.pool_events", f"with a `gate.budget`, and {_DROP}", lambda c: _drops(c) and c.gate.budget is not None),
     Effect("policy.cooldown", "with `policy.max_age` or a `retrain` limit", _can_retrain),
     Effect(
         "policy.next_span.metric",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pydantic
 
 from pipeline.config.section import Section
@@ -10,7 +12,10 @@ _SLICES = tuple(f"{ids}_slice:{known}" for ids in ("item", "key") for known in (
 
 
 class Threshold(Section):
-    """`floor`: the metric must reach it. `max_drop`: it may fall this far below the champion's (absolute)."""
+    """`floor`: the metric must reach it. `max_drop`: it may fall this far below the champion's (absolute).
+
+    More than chance alone makes of so many events, that is: see `components.paired_comparison.bounds`.
+    """
 
     floor: float | None = None
     max_drop: float | None = pydantic.Field(default=None, ge=0)
@@ -20,12 +25,20 @@ class Gate(Section):
     """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
 
     k: int = pydantic.Field(default=20, ge=1)
-    min_events: int = pydantic.Field(default=20, ge=1)
+    min_events: int = pydantic.Field(default=10, ge=1)
+    verdict_share: float = pydantic.Field(default=0.5, gt=0, lt=1)
     cold_below: int = pydantic.Field(default=5, ge=1)
     thresholds: dict[str, Threshold] = pydantic.Field(
         default_factory=lambda: {"recall": Threshold(floor=0.0, max_drop=0.02)}
     )
     slice_thresholds: dict[str, dict[str, Threshold]] = pydantic.Field(default_factory=dict)
+    confidence: float = pydantic.Field(default=0.975, gt=0.5, lt=1)
+    on_little_evidence: Literal["bless", "refuse"] = "bless"
+    min_slice_events: int = pydantic.Field(default=100, ge=1)
+    budget: float | None = pydantic.Field(default=2.0, ge=0)
+    anchor_spans: int = pydantic.Field(default=14, ge=1)
+    pool_events: int = pydantic.Field(default=1000, ge=1)
+    retention: float | None = pydantic.Field(default=1.5, ge=0)
     confidence_intervals: bool = False
 
     @pydantic.field_validator("slice_thresholds")

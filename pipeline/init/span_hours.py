@@ -23,6 +23,7 @@ DAYS_IN_SPANS = (
     "update.max_owed_spans",
     "update.retrain_spans",
     "update.stability.replay.half_life",
+    "gate.anchor_spans",
     "policy.cooldown",
     "policy.next_span.spans",
     "policy.drift.spans",

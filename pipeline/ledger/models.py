@@ -37,6 +37,7 @@ class Model:
       revoked, reason: whether it was taken back, and why.
       bases: ids of the models that its training took something from.
       kept: whether its files are there: `warmspan gc` removes those that nothing needs.
+      anchor: version of the anchor of the candidate after it; 0 for one from before there were anchors.
     """
 
     id: int
@@ -49,6 +50,7 @@ class Model:
     reason: str
     bases: frozenset[int]
     kept: bool = True
+    anchor: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +114,8 @@ def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> Mode
     fit = {verdict.get("version"): verdict.get("pushed") == 1 for verdict in verdicts}
     # An attempt at training that was cut off has left an artifact that nothing is known of.
     trained = {model.id: model for model in by_type["Model"] if "version" in model.properties}
+    compared = [comparison.properties for comparison in by_type["WarmspanPairedDifferences"]]
+    anchors = {comparison["version"]: comparison["next_anchor"] for comparison in compared if "version" in comparison}
     bases = _bases(reader, trained, by_type["WarmspanReplayMemory"])
     models = [
         Model(
@@ -125,6 +129,7 @@ def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> Mode
             reason=model.properties.get(REASON, ""),
             bases=bases.get(model.id, frozenset()),
             kept=not model.gone,
+            anchor=anchors.get(model.properties["version"], 0),
         )
         for model in trained.values()
     ]

@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts
 from pipeline.ledger.models import Model, ModelLineage
 from pipeline.ledger.runs import HELD, Run
+from pipeline.parameters.comparison_rules import PAST_SPANS
 from pipeline.parameters.graph_parameters import GraphParameters
 from serving.tfs_config.model_config import ModelConfigError
 
@@ -25,6 +26,7 @@ PAPERS = (
     PROFILES,
     "NextSpanEvaluator/evaluation",
     "UpdateDecider/decision",
+    "PairedComparison/comparison",
     "Evaluator/blessing",
     "Evaluator/evaluation",
     "SpanPusher/pushed",
@@ -68,6 +70,9 @@ def needed_models(config: Config, lineage: ModelLineage) -> dict[int, str]:
         for model in lineage.of_version(version)[-1:]:
             keep(model, "served" if version == present[-1] else "in the served folder")
     keep(lineage.champion(), "champion")
+    if (champion := lineage.champion()) is not None:
+        for model in lineage.of_version(champion.anchor)[-1:]:
+            keep(model, "anchor")
     keep(lineage.served(), "served after a restore")
     # Whichever of these turns out to be bad: what is then served, and what the next day then starts from.
     for version in present:
@@ -115,6 +120,8 @@ def needed(
         keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
     let_in = [record for record in records.of(PROFILES) if not record.properties.get(HELD)]
     keep(_last(let_in, horizon, config.guard.spans), "usual days of the guard")
+    keep(_last(records.of("SpanTransform/held_out"), horizon, PAST_SPANS + 1), "tested again for retention")
+    keep(_last(records.of("PairedComparison/comparison"), horizon, PAST_SPANS), "pooled against the anchor")
     for kind in PAPERS:
         shown = newest(records.of(kind))[-config.gc.keep_spans :]
         keep(
@@ -171,7 +178,8 @@ def _belonging(
     keep((record for record in records.of(MEMORY) if record.version in kept), "memory of a model that is kept")
     verdict = "verdict on a model that is kept"
     keep((record for record in records.of("Evaluator/blessing") if _judged(record) in of_model), verdict)
-    keep((record for record in records.of("SpanPusher/pushed") if record.version in kept), verdict)
+    for of in ("SpanPusher/pushed", "PairedComparison/comparison"):
+        keep((record for record in records.of(of) if record.version in kept), verdict)
     taken = {artifact_id for model in of_model for artifact_id in records.taken.get(model, ())}
     keep((record for record in records.of(STATES[0]) if record.id in taken), "vocabulary of a model that is kept")
 

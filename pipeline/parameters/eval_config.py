@@ -92,11 +92,7 @@ def _metric(config: Config, name: str, outputs: list[str], counted: bool, weight
 def _threshold(threshold: Threshold, name: str) -> tfma.MetricThreshold:
     lower = name in LOWER_IS_BETTER
     result = tfma.MetricThreshold()
-    # Always a bound: without a champion TFX drops `max_drop`, and blesses nothing that has no threshold left.
+    # Always a bound: TFX blesses nothing that has no threshold. `max_drop` is the paired comparison's.
     bound = result.value_threshold.upper_bound if lower else result.value_threshold.lower_bound
     bound.value = threshold.floor if threshold.floor is not None else (math.inf if lower else -math.inf)
-    if threshold.max_drop is not None:
-        change = result.change_threshold
-        change.direction = tfma.LOWER_IS_BETTER if lower else tfma.HIGHER_IS_BETTER
-        change.absolute.value = threshold.max_drop if lower else -threshold.max_drop
     return result

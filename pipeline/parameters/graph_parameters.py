@@ -109,6 +109,7 @@ def _transform(config: Config) -> TransformSettings:
         key_min_count=config.vocabulary.key_min_count,
         half_life_spans=config.vocabulary.half_life_spans,
         cold_below=config.gate.cold_below,
+        verdict_share=config.gate.verdict_share,
     )
 
 

@@ -7,13 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tfx.types import artifact, artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.artifacts import PairedDifferences
 from components.gate.component import Executor
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
+from components.paired_comparison.anchor import Anchor
+from components.paired_comparison.comparison import Comparison
+from components.paired_comparison.differences import paired
+from components.paired_comparison.judgement import Judgement
+from components.paired_comparison.judgement import judge as judge_differences
 from components.span_pusher.verdict import Verdict, read_verdict
 from pipeline.config import Config
+from pipeline.parameters.comparison_rules import comparison_rules
 from pipeline.parameters.eval_config import eval_config
 from pipeline.parameters.graph_parameters import LOCAL_BEAM
 from trainer.keras2 import tf
@@ -53,6 +61,7 @@ class Outcome:
     verdict: Verdict
     evaluation: artifact.Artifact
     blessing: artifact.Artifact
+    comparison: artifact.Artifact
 
 
 def settings(**gate: Any) -> Config:
@@ -77,6 +86,7 @@ def judge(
         (folder / name).mkdir()
         return created
 
+    config = settings(**gate)
     examples = made(standard_artifacts.Examples, "held_out", 1)
     examples.split_names = artifact_utils.encode_split_names(["eval"])
     _write(Path(examples.uri) / "Split-eval", events)
@@ -85,18 +95,38 @@ def judge(
     if champion is not None:
         inputs["baseline_model"] = [made(standard_artifacts.Model, "champion", 3)]
         champion.save(folder / "champion" / SERVING_FOLDER)
+    comparison = _compared(config, candidate, champion, events, weighted)
+    compared = made(PairedDifferences, "comparison", 6)
+    comparison.write(compared.uri)
+    inputs["comparison"] = [compared]
     evaluation = made(standard_artifacts.ModelEvaluation, "evaluation", 4)
     blessing = made(standard_artifacts.ModelBlessing, "blessing", 5)
     metrics = (candidate.only,) if candidate.only else METRICS
     properties = {
-        "eval_config": proto_utils.proto_to_json(eval_config(settings(**gate), metrics, weighted)),
-        "example_splits": "null",
+        "eval_config": proto_utils.proto_to_json(eval_config(config, metrics, weighted)),
+        "example_splits": '["verdict"]',  # the events are of a span from before there were parts
         "fairness_indicator_thresholds": "null",
     }
     context = Executor.Context(beam_pipeline_args=list(LOCAL_BEAM), tmp_dir=str(folder / "tmp"), unique_id="1")
     Executor(context).Do(inputs, {"evaluation": [evaluation], "blessing": [blessing]}, properties)
     blessed = blessing.get_int_custom_property("blessed") == 1
-    return Outcome(blessed, read_verdict(evaluation.uri, blessed), evaluation, blessing)
+    return Outcome(blessed, read_verdict(evaluation.uri, blessed, comparison), evaluation, blessing, compared)
+
+
+def _compared(
+    config: Config, candidate: Scaled, champion: Scaled | None, events: Sequence[tuple[float, bytes]], weighted: bool
+) -> Comparison:
+    """What `PairedComparison` would say, every event of a key of its own."""
+    rules, anchor = comparison_rules(config), Anchor(1, 1)
+    if champion is None:
+        return Comparison(rules, Judgement(), None, anchor)
+    weights = np.array([weight for weight, _ in events])
+    labels = np.array([label for _, label in events], object)
+    recall = [weights * np.where(labels == b"new", model.on_new, model.factor) for model in (candidate, champion)]
+    values = [{"recall": of, "ndcg": of / 2} for of in recall]
+    counts = np.maximum(weights, 0) if weighted else np.ones(len(events))
+    gains = paired(values[0], values[1], counts, np.arange(len(events)), {"item_slice": labels}, ())
+    return Comparison(rules, judge_differences(rules, gains), anchor, anchor)
 
 
 def _write(split: Path, events: Sequence[tuple[float, bytes]]) -> None:

@@ -15,6 +15,7 @@ from components.span_transform import Settings, events, history, shard, vocabula
 from components.span_transform.executor import transform
 from components.span_transform.known_events import without_known
 from tests.components.span_transform_reference import Event, HeldOut, Sequence
+from trainer.held_out_parts import SELECT, VERDICT
 from trainer.keras2 import tf
 
 
@@ -108,7 +109,11 @@ def read_sequences(uri: str | Path) -> list[Sequence]:
 
 def read_held_out(uri: str | Path) -> list[HeldOut]:
     """The Examples of a `held_out` artifact, in order."""
-    return [_as(HeldOut, ("history",), example) for example in _examples(Path(uri) / "Split-eval")]
+    return [
+        _as(HeldOut, ("history",), example)
+        for part in (SELECT, VERDICT)
+        for example in _examples(Path(uri) / f"Split-{part}")
+    ]
 
 
 def read_history(uri: str | Path) -> dict[bytes, dict]:

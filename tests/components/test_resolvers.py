@@ -9,7 +9,7 @@ import pytest
 from tfx.types import artifact, standard_artifacts
 
 from components import artifacts
-from components.resolvers import Champion, PreviousState, newest_by_span
+from components.resolvers import Anchor, Champion, PreviousState, newest_by_span
 
 _ids = itertools.count(1)
 
@@ -163,3 +163,44 @@ def test_a_blessed_model_that_the_pusher_refused_is_no_champion() -> None:
     assert ids(champion([first, second], blessings, pushed=[*refused, push(second, 1)])["model"]) == [second.id]
     # A push from before there was such a property says nothing.
     assert ids(champion([first], [blessing(first, 1)], pushed=[made(standard_artifacts.PushedModel)])["model"])
+
+
+def anchor(
+    models: list[artifact.Artifact], comparisons: list[artifact.Artifact], held_out: list[artifact.Artifact], span: int
+) -> dict[str, list[artifact.Artifact]]:
+    inputs = {
+        "model": shuffled(models),
+        "model_blessing": [blessing(model, model.get_int_custom_property("good")) for model in models],
+        "verdicts": [],
+        "comparisons": shuffled(comparisons),
+        "older_held_out": shuffled(held_out),
+    }
+    return Anchor(span=span, most=3).resolve_artifacts(None, inputs)
+
+
+def test_the_anchor_is_what_the_champions_comparison_named() -> None:
+    models = [made(standard_artifacts.Model, span=span, version=10 * span, good=int(span != 8)) for span in range(2, 9)]
+    comparisons = [
+        made(artifacts.PairedDifferences, span=span, version=10 * span, next_anchor=anchor_of)
+        for span, anchor_of in ((5, 50), (6, 40), (7, 40), (8, 80))
+    ]
+    held_out = [made(span=span) for span in range(1, 9)]
+    resolved = anchor(models, comparisons, held_out, 9)
+    assert ids(resolved["model"]) == ids(models[2:3])
+    # The model of span 8 was refused; that of span 7 is the champion, and has not learned what span 7 held out.
+    assert ids(resolved["comparisons"]) == ids(comparisons[1:3])
+    assert ids(resolved["older_held_out"]) == ids(held_out[3:6])
+    assert resolved["model_blessing"] == resolved["verdicts"] == []
+
+
+def test_a_champion_from_long_ago_brings_its_comparison_and_one_from_before_has_none() -> None:
+    models = [made(standard_artifacts.Model, span=2, version=20, good=1)]
+    comparisons = [made(artifacts.PairedDifferences, span=2, version=20, next_anchor=20)]
+    resolved = anchor(models, comparisons, [], 9)
+    assert ids(resolved["comparisons"]) == ids(comparisons)
+    assert ids(resolved["model"]) == ids(models)
+    before = [made(span=1)]
+    resolved = anchor(models, [], before, 9)
+    assert resolved["model"] == resolved["comparisons"] == []
+    assert ids(resolved["older_held_out"]) == ids(before)
+    assert anchor([], [], [made(span=1)], 9)["older_held_out"] == []

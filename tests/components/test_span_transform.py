@@ -86,19 +86,20 @@ def test_what_the_artifacts_tell(tmp_path: Path) -> None:
     )
     expected = {
         "sequences": {"new_events": 5, "new_items": 1, "new_keys": 1, "sequences": 4, "item_rows": 7, "key_rows": 6},
-        "held_out": {"events": 0},
+        "held_out": {"events": 0, "verdict_events": 0},
         "vocabulary": {"item_rows": 7, "key_rows": 6},
         "history": {"keys": 4, "events": 14},
     }
     for name, properties in expected.items():
         for key, value in {"span": 15_001, **properties}.items():
             assert second[name].get_int_custom_property(key) == value, (name, key)
-    for name, split in (("sequences", "train"), ("held_out", "eval")):
-        assert artifact_utils.decode_split_names(second[name].split_names) == [split]
+    for name, splits in (("sequences", ["train"]), ("held_out", ["select", "verdict"])):
+        assert artifact_utils.decode_split_names(second[name].split_names) == splits
         assert examples_utils.get_payload_format(second[name]) == example_gen_pb2.FORMAT_TF_EXAMPLE
         assert examples_utils.get_file_format(second[name]) == "tfrecords_gzip"
     assert days.read_held_out(second["held_out"].uri) == []
-    assert len(list(Path(second["held_out"].uri, "Split-eval").iterdir())) == 1
+    for part in ("select", "verdict"):
+        assert len(list(Path(second["held_out"].uri, f"Split-{part}").iterdir())) == 1
 
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:

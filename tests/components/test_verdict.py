@@ -13,7 +13,7 @@ import pytest
 from tensorflow_model_analysis.proto import validation_result_pb2
 from tfx.types import standard_artifacts
 
-from components.gate.component import refused_for_empty_slices_alone
+from components.gate.component import refused_for_small_slices_alone
 from components.span_pusher.component import Executor as Pusher
 from components.span_pusher.verdict import slice_name
 from components.span_pusher.version_folder import versions
@@ -52,6 +52,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Below its floor, and worse than the champion on new items."""
     gate = {
         "thresholds": {"recall": {"floor": 0.46, "max_drop": 0.1}},
+        "min_slice_events": 40,
         "slice_thresholds": {"item_slice:new": {"recall": {"max_drop": 0.05}, "ndcg": {"floor": 0.5}}},
     }
     return judge(tmp_path_factory.mktemp("refused"), gate, Scaled(0.9, factor_on_new=0.8), Scaled(1.0))
@@ -82,9 +83,12 @@ def test_a_refusal_names_each_number_its_slice_and_by_how_much(refused: Outcome)
     assert not refused.blessed
     start, _, numbers = refused.verdict.sentence.removesuffix(".").partition(": ")
     assert start == "Refused on 120 held-out events"
+    low, high = refused.verdict.intervals["item_slice:new"]["recall"]
+    assert low < -0.125 < high < 0
     assert set(numbers.split("; ")) == {
         "recall on overall is 0.4292, at least 0.4600 is asked",
-        "recall on item_slice:new is 0.5000 against the champion's 0.6250 (-0.1250), allowed is -0.0500",
+        f"recall on item_slice:new is 0.5000 against the champion's 0.6250 (-0.1250, 95 % between {low:+.4f} and "
+        f"{high:+.4f}), allowed is -0.0500",
         "ndcg on item_slice:new is 0.2500, at least 0.5000 is asked",
     }
     assert refused.verdict.metrics["overall"]["recall"] == {
@@ -96,7 +100,7 @@ def test_a_refusal_names_each_number_its_slice_and_by_how_much(refused: Outcome)
 
 def test_a_slice_that_no_event_falls_into_cannot_refuse(blessed: Outcome) -> None:
     assert blessed.blessed
-    assert blessed.verdict.sentence == (
+    assert re.sub(r", 95 % between \S+ and [^)]+", "", blessed.verdict.sentence) == (
         "Blessed on 80 held-out events: recall 0.4331 against the champion's 0.4375 (-0.0044), ndcg 0.2166 against the "
         "champion's 0.2188 (-0.0022). No event fell into item_slice:new: that threshold was not looked at."
     )
@@ -152,9 +156,11 @@ def test_by_weight_a_candidate_is_refused_for_what_counts(tmp_path: Path) -> Non
     outcome = judge(tmp_path, gate, Scaled(1.0, factor_on_new=0.8), Scaled(1.0), weighted=True)
     numbers = mean_by_weight(EVENTS), 0.2 * (0.75**2 + 0.5**2) / 3
     assert not outcome.blessed
+    low, high = outcome.verdict.intervals["overall"]["recall"]
+    assert low < -numbers[1] < high < 0
     assert outcome.verdict.sentence == (
         f"Refused on 120 held-out events: recall on overall is {numbers[0] - numbers[1]:.4f} against the champion's "
-        f"{numbers[0]:.4f} ({-numbers[1]:+.4f}), allowed is -0.0200."
+        f"{numbers[0]:.4f} ({-numbers[1]:+.4f}, 95 % between {low:+.4f} and {high:+.4f}), allowed is -0.0200."
     )
 
 
@@ -212,7 +218,39 @@ def test_slices_have_names_a_person_can_read() -> None:
     ],
 )
 def test_only_empty_slices_are_forgiven(changed: dict[str, Any], blessed: bool) -> None:
-    assert refused_for_empty_slices_alone(validation_result_pb2.ValidationResult(**changed)) == blessed
+    validation = validation_result_pb2.ValidationResult(**changed)
+    assert refused_for_small_slices_alone(validation, {"overall": 9}, 10) == blessed
+
+
+def test_a_floor_that_few_events_of_a_slice_are_below_is_shown_and_does_not_refuse(tmp_path: Path) -> None:
+    gate = {**LOOSE, "slice_thresholds": {"item_slice:new": {"recall": {"floor": 0.9}}}}
+    outcome = judge(tmp_path, {**gate, "min_slice_events": 41}, Scaled(1.0), Scaled(1.0))
+    assert outcome.blessed
+    assert files_of(outcome) == ["BLESSED"]
+    shown = "On only 40 events, which decides nothing: recall on item_slice:new is 0.6250, at least 0.9000 is asked."
+    assert outcome.verdict.sentence.endswith(shown)
+    (tmp_path / "enough").mkdir()
+    assert not judge(tmp_path / "enough", {**gate, "min_slice_events": 40}, Scaled(1.0), Scaled(1.0)).blessed
+
+
+def test_what_is_worse_by_chance_is_blessed_and_said_to_be_unsure_unless_the_setting_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    few = [(1.0, b"warm"), (1.0, b"new"), (0.5, b"warm")] * 5
+    unsure = Scaled(1.0, factor_on_new=0.9)
+    (tmp_path / "bless").mkdir()
+    outcome = judge(tmp_path / "bless", LOOSE, unsure, Scaled(1.0), few)
+    assert not outcome.blessed, "chance does not take a tenth of every new item"
+    gate = {**LOOSE, "confidence": 0.9999}
+    (tmp_path / "sure").mkdir()
+    outcome = judge(tmp_path / "sure", gate, unsure, Scaled(1.0), few)
+    assert outcome.blessed
+    assert "Too few events to be sure that recall did not fall too far." in outcome.verdict.sentence
+    (tmp_path / "refuse").mkdir()
+    outcome = judge(tmp_path / "refuse", {**gate, "on_little_evidence": "refuse"}, unsure, Scaled(1.0), few)
+    assert not outcome.blessed
+    assert files_of(outcome) == ["NOT_BLESSED"]
+    assert outcome.verdict.sentence.endswith("gate.on_little_evidence is refuse: not sure to be no worse.")
 
 
 def test_a_metric_that_is_no_number_is_refused(broken: Outcome) -> None:
@@ -234,7 +272,12 @@ def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
     write_bundle(Doubling(), bundle, {"span": 9})
     served = tmp_path / "served"
 
-    inputs = {"model": [model], "model_blessing": [outcome.blessing], "evaluation": [outcome.evaluation]}
+    inputs = {
+        "model": [model],
+        "model_blessing": [outcome.blessing],
+        "evaluation": [outcome.evaluation],
+        "comparison": [outcome.comparison],
+    }
     properties = {"span": 9, "served": str(served), "keep_versions": 2, "latency_budget_ms": 10_000.0}
     Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, properties)
 
@@ -275,7 +318,12 @@ def test_a_blessed_model_whose_export_is_not_fit_is_refused_in_a_sentence(
         folder.mkdir(parents=True)
     write_bundle(Doubling(), tmp_path / "candidate" / "Format-Serving", {})
     damage(tmp_path / "candidate" / "Format-Serving")
-    inputs = {"model": [model], "model_blessing": [blessed.blessing], "evaluation": [blessed.evaluation]}
+    inputs = {
+        "model": [model],
+        "model_blessing": [blessed.blessing],
+        "evaluation": [blessed.evaluation],
+        "comparison": [blessed.comparison],
+    }
     properties = {"span": 9, "served": str(tmp_path / "served"), "keep_versions": 2, "latency_budget_ms": budget}
     Pusher(Pusher.Context()).Do(inputs, {"pushed": [pushed]}, properties)
 

@@ -14,11 +14,12 @@ DEFINITIONS = {
     "next-span": "The champion's metric on the whole new span, measured before anything was trained on that span.",
     "candidate": "The metric of the newly trained model on the span's held-out events, its last ones by time.",
     "champion": "The metric of the model in service on the same held-out events.",
-    "verdict": "Blessed: the candidate met every threshold of the gate and was pushed. Refused: it did not, and the "
-    "champion stays in service.",
+    "verdict": "Blessed: nothing that the gate looks at spoke against the candidate, and it was pushed. Refused: "
+    "something did, and the champion stays in service.",
     "revoked": "Blessed and pushed, and taken back since: no longer served, and never again a model to start from.",
-    "interval": "Bounds that the difference of candidate and champion lies between with a probability of 95 %, by a "
-    "jackknife over the held-out events (TFMA). Bounds on both sides of nought: the two may be equally good.",
+    "interval": "Bounds that the difference of candidate and champion lies between with a probability of 95 %, unless "
+    "the setting gate.confidence says otherwise; the events of a key count as one observation. Bounds on both sides of "
+    "nought: the two may be equally good.",
     "slice": "Part of the held-out events. An item or key is new if it was never trained on before the span, cold if "
     "fewer times than the setting gate.cold_below, else warm.",
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",

@@ -65,7 +65,6 @@ class ReportData:
       verdict: its verdict; None with it, or when its file is gone.
       rejects: by reason, the most frequent first.
       served: versions in TF Serving's folder, newest first.
-      intervals: whether the settings ask the gate for bounds.
       serving_state: what the next run starts from and owes; None without a run.
       lineage: the models of these spans and those that they come from, oldest first.
       costs: of each day that trained, beside a full retrain.
@@ -81,7 +80,6 @@ class ReportData:
     verdict: Verdict | None
     rejects: Sequence[Rejects]
     served: Sequence[Served]
-    intervals: bool = False
     serving_state: ServingState | None = None
     lineage: Sequence[Version] = ()
     costs: Sequence[Cost] = ()
@@ -120,7 +118,6 @@ def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
         verdict=_verdict(folder(judged, "PushedModel", "verdict")),
         rejects=count_rejects([folder(run, "Examples", "rejects") for run in runs]),
         served=[_served(config.serving_path / str(version)) for version in reversed(present)],
-        intervals=config.gate.confidence_intervals,
         serving_state=read_serving_state(config),
         lineage=read_lineage(lineage, present, runs[0].span),
         costs=estimate(runs, trainings, new_events),

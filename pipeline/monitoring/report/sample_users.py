@@ -14,6 +14,7 @@ from pipeline.explain.trained_model import Ids, TrainedModel, load_ids, load_tra
 from pipeline.ledger.models import Model, ModelLineage
 from pipeline.monitoring.report.model_lineage import learned_spans
 from serving.bundle.protocols import UNAVAILABLE
+from trainer.held_out_parts import held_out_files
 from trainer.input_pipeline import Positions, read_held_out
 from trainer.models import ModelError
 from trainer.train_state import StateError
@@ -86,8 +87,7 @@ def read_sample_users(
         ids = load_ids(config, vocabulary)
         new = load_trained_model(config, pushed[-1].uri, ids)
         old = None if before is None else _if_there(config, before, ids)
-        files = sorted(map(str, (held_out / "Split-eval").glob("*.gz")))
-        positions, _ = read_held_out(files)
+        positions, _ = read_held_out(held_out_files(held_out))
     except (StateError, ModelError, OSError, ValueError) as error:
         return SampleUsers(None, served, (), f"The models could not be asked: {error}")
     version, spans = pushed[-1].version, learned_spans(pushed[-1]) or ()

@@ -38,19 +38,18 @@ _COST = {
 }
 
 
-def make_layout(metric: str, intervals: bool) -> layout_pb2.Layout:
-    """The page, with `metric` for quality; with `intervals` the gate's are drawn too."""
+def make_layout(metric: str) -> layout_pb2.Layout:
+    """The page, with `metric` for quality."""
     quality: list[Any] = [
         _chart(f"next-span {metric}: the champion on a day that it has not seen", [f"next_span/{metric}"]),
         _chart(f"gate: {metric} of candidate and champion", [f"gate/{metric}"]),
+        _margin(f"gate: candidate less champion, {metric}, with its interval", metric),
         _chart("pushed (1) or not (0)", ["decision/pushed"]),
         _chart(f"next-span {metric} by item: new, cold, warm", [f"next_span_slices/{metric}/item_.*"]),
         _chart(f"next-span {metric} by key: new, cold, warm", [f"next_span_slices/{metric}/key_.*"]),
         _chart(f"gate: {metric} by item", [f"gate_slices/{metric}/item_.*"]),
         _chart(f"gate: {metric} by key", [f"gate_slices/{metric}/key_.*"]),
     ]
-    if intervals:
-        quality.insert(2, _margin(f"gate: candidate less champion, {metric}, with its interval", metric))
     groups = {"Data": _DATA, "Tables": _TABLES, "Health": _HEALTH, "Cost": _COST}
     return layout_pb2.Layout(
         category=[

@@ -50,7 +50,7 @@ def write_details(config: Config, run: Run, details: Details) -> Path:
             summaries += [histogram(f"histograms/{tag}", buckets) for tag, buckets in histograms.items() if buckets]
         write_events(folder / name / FILE.format(span=run.span), [event(run.span, wall, summaries)])
     if metrics := [*run.next_span, *run.candidate]:
-        page = make_layout(headline(metrics), config.gate.confidence_intervals)
+        page = make_layout(headline(metrics))
         # Of a day that no span can be of, so that its file comes first.
         write_events(folder / SPAN / LAYOUT_FILE, [event(0, wall, [layout(page)])])
     if details.model is not None and details.vocabulary is not None:

@@ -21,7 +21,7 @@ SETTINGS = (
 history: {length: 6}
 model: {type: tests.trainer.small_model.Small}
 update: {epochs: 1, batch_size: 64, retrain_spans: 2}
-gate: {min_events: 5, k: 5}
+gate: {min_events: 3, k: 5}
 """
 )
 

@@ -33,6 +33,7 @@ from pipeline.spans import Naming
 from tests.components import span_example_gen_ingest
 from tests.components.span_transform_days import folders, run_beam
 from tests.pipeline.backtest.backtest_shop import DAYS, SETTINGS, deliver_shop, facts, run
+from trainer.held_out_parts import held_out_files
 from trainer.input_pipeline import read_held_out, read_sequences
 
 
@@ -87,7 +88,7 @@ def test_the_spans_are_those_of_the_pipeline(shop, tmp_path):
 
 def _made(where):
     sequences = read_sequences(_files(where.sequences, "train"))
-    positions, slices = read_held_out(_files(where.held_out, "eval"))
+    positions, slices = read_held_out(held_out_files(where.held_out))
     vocabularies = vocabulary_growth.Vocabularies.load(where.vocabulary, 1)
     prints = (vocabularies.items.fingerprint, vocabularies.keys.fingerprint, vocabularies.items.recent.tolist())
     return sequences, {**dataclasses.asdict(positions), **slices}, prints

@@ -58,6 +58,12 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "update.schedule.probe_steps": (9, {"update.schedule.rates": [0.1, 0.2]}),
     "gate.thresholds": ({"recall": {"floor": 0.1}, "mrr": {"floor": 0.1}}, {}),
     "gate.slice_thresholds": ({"item_slice:new": {"recall": {"floor": 0.1}}}, {}),
+    "gate.on_little_evidence": ("refuse", {}),
+    "gate.min_slice_events": (9, {"gate.slice_thresholds": {"item_slice:new": {"recall": {"floor": 0.1}}}}),
+    "gate.budget": (3.0, {}),
+    "gate.retention": (3.0, {}),
+    "gate.anchor_spans": (9, {}),
+    "gate.pool_events": (9, {}),
     "policy.cooldown": (3, {"policy.max_age": 9}),
     "policy.next_span.metric": ("mrr", {"policy.retention.fine_tune": 0.1}),
     "policy.next_span.spans": (9, {"policy.next_span.retrain": 3}),
@@ -80,6 +86,11 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "update.schedule.within": {"split.eval_fraction": 0},
     "gate.thresholds": {"gate.thresholds": {"recall": {"floor": 0.1}, "mrr": {}}},
     "gate.slice_thresholds": {"gate.slice_thresholds": {"item_slice:new": {}}},
+    "gate.on_little_evidence": {"gate.thresholds": {"recall": {"floor": 0.1}}},
+    "gate.budget": {"gate.thresholds": {"recall": {"floor": 0.1}}},
+    "gate.retention": {"gate.thresholds": {"recall": {"floor": 0.1}}},
+    "gate.anchor_spans": {"gate.budget": None},
+    "gate.pool_events": {"gate.thresholds": {"recall": {"floor": 0.1}}},
     "policy.drift.columns": {"policy.drift.columns": {"item": {"measure": "infinity_norm"}}},
 }
 ALWAYS = """
@@ -93,7 +104,8 @@ update.stability.distillation.weight update.stability.proximal.strength update.s
 update.stability.partial.freeze update.stability.partial.rates update.stability.shrink.factor
 update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates guard.hold
 guard.at_least guard.spans guard.sensitivity guard.ignore gate.k
-gate.min_events gate.cold_below gate.confidence_intervals push.keep_versions push.max_k push.exclude_seen
+gate.min_events gate.verdict_share gate.cold_below gate.confidence gate.confidence_intervals push.keep_versions
+push.max_k push.exclude_seen
 serving.index.type serving.index.table serving.latency_budget_ms policy.rest_spans policy.max_age
 policy.next_span.fine_tune policy.next_span.retrain policy.retention.fine_tune policy.retention.retrain
 policy.new_items.fine_tune policy.new_items.retrain policy.new_keys.fine_tune policy.new_keys.retrain

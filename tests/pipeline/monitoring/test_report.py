@@ -246,7 +246,7 @@ def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(
     (lineage,) = (row for row in nightly.rows if row[0] == str(last) and row[-1] == "served")
     assert lineage[1:3] == [str(first), "2"]
     assert f"Version {first}" in nightly.text
-    assert "gate.confidence_intervals is off" in nightly.text
+    assert "The bounds" in nightly.text
     cost = nightly.row("2024-05-02", cells=6)
     assert int(cost[1].replace(",", "")) < int(cost[2].replace(",", ""))
 

@@ -75,7 +75,7 @@ DETAILS = Details(
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     data = {"path": "events", "columns": {"key": "user_id", "item": "item_id", "timestamp": "timestamp"}}
-    settings = {"name": "shop", "root": tmp_path / "run", "data": data, "gate": {"confidence_intervals": True}}
+    settings = {"name": "shop", "root": tmp_path / "run", "data": data}
     return Config.model_validate(settings)
 
 

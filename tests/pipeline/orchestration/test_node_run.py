@@ -174,7 +174,7 @@ def test_a_refused_push_and_a_skipped_day_are_passed_over(make_shop, tmp_path):
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
     config = settings(tmp_path / "one")
     outcomes = {node: node_run.run_node(config, node, "2024-05-02").outcome for node in NODES}
-    passed_over = ("IncrementalTrainer", "Evaluator", "SpanPusher")
+    passed_over = ("IncrementalTrainer", "PairedComparison", "Evaluator", "SpanPusher")
     assert outcomes == {**dict.fromkeys(NODES, "ran"), **dict.fromkeys(passed_over, "passed over")}
     skipped = read_run(config, DAYS.parse("2024-05-02"))
     assert skipped is not None
