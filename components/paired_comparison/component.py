@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from components.artifacts import PairedDifferences
 from components.paired_comparison.anchor import Anchor, carried, next_anchor
 from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
 from components.paired_comparison.differences import Differences
-from components.paired_comparison.judgement import OVERALL, Judgement, Rules, judge
+from components.paired_comparison.judgement import OVERALL, Finding, Judgement, Rules, judge
 from components.paired_comparison.scoring import Events, signature_of
 from trainer.held_out_parts import VERDICT, held_out_files
 
@@ -74,6 +75,7 @@ def _compare(
         [against_anchor, *map(_differences, reversed(before))],
         anchor.carried,
         retention,
+        [_gains(Comparison.read(night.uri).judgement.retention) for night in nights],
     )
     line = {name: finding.gain for name, finding in judgement.anchor.items()}
     metric = next(iter(rules.max_drop.get(OVERALL, {})), "")
@@ -97,6 +99,10 @@ def _anchor(
         if model.get_int_custom_property("version") == left.following.version:
             return left.following, model
     return Anchor(version, span, left.if_gone), champion
+
+
+def _gains(findings: Mapping[str, Finding]) -> dict[str, float]:
+    return {name: finding.gain.mean for name, finding in findings.items()}
 
 
 def _differences(night: artifact.Artifact) -> Differences:

@@ -30,7 +30,8 @@ class Rules:
       pool_events: nights before are pooled for the anchor until there are so many events.
       anchor_spans: how old the anchor may become.
       budget: how many times its `max_drop` a metric may lose against the anchor in all; None for no anchor.
-      retention: how many times its `max_drop` it may lose on the spans before; None for no such limit.
+      retention: how many times its `max_drop` it may lose on the spans before, beyond what such nights usually lose
+        there; None for no such limit.
       refuse_little: whether what is not supported enough to be told not worse is refused.
     """
 
@@ -105,6 +106,7 @@ def judge(
     anchor: Sequence[Differences] = (),
     carried: Mapping[str, float] | None = None,
     retention: Differences | None = None,
+    usual: Sequence[Mapping[str, float]] = (),
 ) -> Judgement:
     """Depends on its arguments alone.
 
@@ -114,6 +116,7 @@ def judge(
       anchor: those over the anchor, tonight's first, then those of the nights before that were pushed, newest first.
       carried: metric to what was lost against the anchors before, at most 0.
       retention: the gains over the champion on spans before.
+      usual: of nights before that were pushed, metric to this mean gain.
     """
     overall = rules.max_drop.get(OVERALL, {})
     against = {OVERALL: {name: _against_champion(rules, champion, name, overall.get(name)) for name in champion.gains}}
@@ -124,15 +127,27 @@ def judge(
             limits = rules.max_drop.get(where, {}) if len(inside) >= rules.min_slice_events else {}
             against[where] = {name: _against_champion(rules, inside, name, limits.get(name)) for name in inside.gains}
     nights = pool(anchor, rules.pool_events)
-    limited: dict[str, dict[str, Finding]] = {"anchor": {}, "retention": {}}
-    for kind, events, times, before in (
-        ("anchor", pooled(nights) if nights else None, rules.budget, carried or {}),
-        ("retention", retention, rules.retention, {}),
-    ):
-        for name, max_drop in overall.items():
-            if times is not None and events is not None and name in events.gains:
-                limited[kind][name] = _within(rules, events, name, times * max_drop + before.get(name, 0.0))
-    return Judgement(against, limited["anchor"], len(nights), limited["retention"])
+    to_anchor, before = {}, {}
+    for name, max_drop in overall.items():
+        if rules.budget is not None and nights and name in nights[0].gains:
+            to_anchor[name] = _within(
+                rules, pooled(nights), name, rules.budget * max_drop + (carried or {}).get(name, 0.0)
+            )
+        if rules.retention is not None and retention is not None and name in retention.gains:
+            allowed = rules.retention * max_drop
+            before[name] = _within(rules, retention, name, allowed + forgetting(name, usual, allowed))
+    return Judgement(against, to_anchor, len(nights), before)
+
+
+def forgetting(name: str, usual: Sequence[Mapping[str, float]], most: float) -> float:
+    """How much of a metric a night loses on the spans before without anything being wrong, at most `most`.
+
+    The champion has learned those spans a night less long ago than the candidate, and what a model knows by heart it
+    loses first: the younger the root and the more a model learns by heart, the more. So the median of what the nights
+    lost that went into service is no fault; before there is any, as much as may be.
+    """
+    lost = [-night[name] for night in usual if not math.isnan(night.get(name, math.nan))]
+    return min(max(0.0, float(np.median(lost))), most) if lost else most
 
 
 def pool(nights: Sequence[Differences], events: int) -> list[Differences]:

@@ -193,3 +193,17 @@ def test_what_both_have_learned_is_tested_again_whole(tmp_path: Path) -> None:
     without = gate_rules(max_drop=RULES.max_drop, retention=None)
     (tmp_path / "without").mkdir()
     assert not Comparison.read(compare(tmp_path / "without", 4, 4, without, **inputs).uri).judgement.retention
+
+
+def test_what_models_know_by_heart_they_may_forget_at_the_rate_of_the_nights_before(tmp_path: Path) -> None:
+    older = [held_out(tmp_path, span, {VERDICT: range(100)}) for span in (1, 2)]
+    tonight = held_out(tmp_path, 9, {VERDICT: range(100, 1_100, 10)})
+    rules, nights = gate_rules(max_drop={OVERALL: {"recall": 0.11}}, retention=0.5, budget=None), []
+    for span, tenths in ((4, 9), (5, 8), (6, 7)):  # each forgets a tenth, which is more than .055
+        inputs = {"champion": [model(tmp_path / str(span), span - 1, tenths + 1)], "comparisons": nights}
+        night = compare(tmp_path, span, tenths, rules, older_held_out=older, tonight=tonight, **inputs)
+        nights.append(night)
+        assert not Comparison.read(night.uri).judgement.refused
+    inputs = {"champion": [model(tmp_path / "6", 6, 7)], "comparisons": nights}
+    last = compare(tmp_path, 7, 5, rules, older_held_out=older, tonight=tonight, **inputs)
+    assert Comparison.read(last.uri).judgement.retention["recall"].refused

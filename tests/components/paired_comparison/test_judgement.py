@@ -89,6 +89,24 @@ def test_retention_has_a_limit_of_its_own() -> None:
     assert not judge(without, differences(0.0), retention=differences(-0.08)).refused
 
 
+def test_what_such_nights_usually_forget_is_no_fault_up_to_a_bound() -> None:
+    """Allowed are .03 beyond it, and it counts up to .03."""
+    for usual, lost, refused in (
+        ([], 0.055, False),
+        ([], 0.08, True),
+        ([0.0], 0.045, True),
+        ([0.0, -0.02, -0.03, 0.01, -0.02], 0.045, False),
+        ([0.0, -0.02, -0.03, 0.01, -0.02], 0.06, True),
+        ([-0.3], 0.055, False),
+        ([-0.3], 0.08, True),
+        ([0.3], 0.045, True),
+        ([float("nan"), 0.0], 0.045, True),
+    ):
+        nights = [{"recall": gain} for gain in usual]
+        judged = judge(RULES, differences(0.0), retention=differences(-lost), usual=nights)
+        assert judged.refused == refused, (usual, lost)
+
+
 def test_judgement_and_rules_survive_their_json() -> None:
     judged = judge(RULES, differences(-0.01), [differences(0.01)], retention=differences(0.0))
     assert Judgement.from_dict(judged.to_dict()) == judged
