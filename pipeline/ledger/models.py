@@ -145,7 +145,8 @@ def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> Mode
 
 def _last_verdict(pushes: Iterable[Artifact]) -> PastVerdict | None:
     """By the rule of `components.resolvers.Champion`, whose `past_verdicts` the decision is given."""
-    clean = [push.properties for push in pushes if push.live and not push.properties.get(REVOKED) and push.properties]
+    standing = [push.properties for push in pushes if push.live and not push.properties.get(REVOKED)]
+    clean = [verdict for verdict in standing if "span" in verdict]
     # Of a span the newest counts, which comes last.
     return PastVerdict.of(max(reversed(clean), key=lambda verdict: verdict["span"])) if clean else None
 
