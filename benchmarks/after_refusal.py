@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.update_decider.backoff import NONE, REFUSED, WORSE, PastVerdict, next_backoff
+from components.update_decider.backoff import REFUSED, WORSE, PastVerdict, next_backoff
 from pipeline.backtest.next_span import as_signature, evaluate_on
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare
 from pipeline.backtest.verdict import judged
@@ -52,18 +52,15 @@ RATE = AfterRefusal(rate=0.5, replay=1.0, epochs=1.0, max_refusals=2)
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """`at_once`: a success goes back to the settings' own rate whatever the level. `budget`: of the replay memory."""
+    """The settings, and the `budget` of the replay memory beside them."""
 
     settings: AfterRefusal
-    at_once: bool = False
     budget: int = 0
 
 
 RULES = {
     "off": Rule(OFF),
     "rate 0.5": Rule(RATE),
-    "rate 0.5, back at once": Rule(RATE, at_once=True),
-    "rate 0.5, up to 4": Rule(dataclasses.replace(RATE, max_refusals=4)),
     "rate 0.5, epochs 0.5": Rule(dataclasses.replace(RATE, epochs=0.5)),
     "with replay: off": Rule(OFF, budget=2000),
     "with replay: rate 0.5, replay 2": Rule(dataclasses.replace(RATE, replay=2.0), budget=2000),
@@ -137,8 +134,6 @@ def run(config: Config, spans: Sequence[PreparedSpan], rule: Rule, times: float,
     for index in range(1, len(spans)):
         signature = _signature(config, champion)
         backoff = next_backoff(verdict, rule.settings, config.data.dated)
-        if rule.at_once and verdict is not None and backoff.level < verdict.backoff.level:
-            backoff = NONE
         factors = backoff.factors(rule.settings)
         metrics, _ = evaluate_on(spans[index], signature, config.history.length, given.weighted)
         candidate = _learn(given, spans[at + 1 : index + 1], backed_off(policy, factors), champion)
@@ -193,14 +188,14 @@ def _data(out: Path, data: Path, days: int) -> dict[str, tuple[Config, list[Prep
         simulate(shop / "shop", SHOP_FROM, days, SHOP_SEED, events_per_day=1500)
         (shop / "warmspan.yaml").write_text(SHOP)
     first = Naming(True).parse(FILMS_FROM)
-    found = {}
+    prepared = {}
     for name, config in {"movietweetings": films, "simulated shop": load_config(shop / "warmspan.yaml")}.items():
         deliveries = read_deliveries(config)
         numbers = [span for span in sorted(deliveries) if name != "movietweetings" or span >= first][:days]
         folder = out / name / "spans"
         spans = prepare(config, {span: deliveries[span] for span in numbers}, folder, lambda name: None)
-        found[name] = config, spans
-    return found
+        prepared[name] = config, spans
+    return prepared
 
 
 if __name__ == "__main__":
