@@ -96,7 +96,10 @@ def main() -> None:
 
 
 def summary(seeds: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    """Over all nights of all seeds: pushes, refusals, the nights from a refusal to the push after it, and recall."""
+    """Over all nights of all seeds: pushes, refusals, the nights from a refusal to the push after it, and recall.
+
+    Where the line ends before a push came, the nights are those to its end: too few.
+    """
     waits = [wait for nights in seeds for wait in waits_of([night["pushed"] for night in nights])]
     recalls = [statistics.fmean(night["next_span"] for night in nights) for nights in seeds]
     return {
@@ -107,6 +110,7 @@ def summary(seeds: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
         "refusals_begun": len(waits),
         "nights_to_next_push": round(statistics.fmean(waits), 2) if waits else None,
         "longest": max(waits, default=None),
+        "ended_refused": sum(not nights[-1]["pushed"] for nights in seeds),
         "next_span_recall": round(statistics.fmean(recalls), 4),
         "spread_over_seeds": round(statistics.stdev(recalls), 4) if len(recalls) > 1 else None,
     }

@@ -27,5 +27,5 @@ def test_a_summary_is_over_all_seeds() -> None:
 
     counted = summary([line("prp", 0.2), line("rrr", 0.1)])
     assert (counted["nights"], counted["pushed"], counted["refused"], counted["refusals_begun"]) == (6, 2, 4, 2)
-    assert (counted["nights_to_next_push"], counted["longest"]) == (2.0, 3)
+    assert (counted["nights_to_next_push"], counted["longest"], counted["ended_refused"]) == (2.0, 3, 1)
     assert (counted["next_span_recall"], counted["spread_over_seeds"]) == (0.15, 0.0707)
