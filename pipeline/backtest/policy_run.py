@@ -74,9 +74,8 @@ class PolicyRun:
         policy_rules = dataclasses.asdict(self._rules)
         how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, policy_rules)
         by_weight = ("weighted",) if self._given.weighted else ()
-        if self._backs_off:
-            by_weight += (dataclasses.asdict(comparison_rules(config)),)
-        self._how = json.dumps((*how, *by_weight), sort_keys=True)
+        by_verdict = (dataclasses.asdict(comparison_rules(config)),) if self._backs_off else ()
+        self._how = json.dumps((*how, *by_weight, *by_verdict), sort_keys=True)
 
     def done(self) -> int:
         """How many spans need not be done again."""
