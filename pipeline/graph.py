@@ -91,6 +91,7 @@ def create_pipeline(
         strategy_class=Champion,
         config={"span": span, "most": given.most_spans, "window": given.windows},
         **models,
+        past_verdicts=models["verdicts"],
         memory=_earlier(ReplayMemory, "IncrementalTrainer", "memory"),
         sequences=_earlier(standard_artifacts.Examples, "SpanTransform", "sequences"),
         **policy_channels.channels(given.windows),
@@ -138,6 +139,7 @@ def create_pipeline(
             retrain_spans=config.update.retrain_spans,
             rules=given.policy,
             override=override,
+            past_verdicts=champion.outputs["past_verdicts"],
             **policy_channels.signals(
                 given.policy,
                 given.windows,

@@ -24,6 +24,7 @@ from components.incremental_trainer.settings import Settings
 from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
 from serving.bundle.protocols import Catalogue
+from trainer.backoff import backed_off
 from trainer.diagnostics import measure
 from trainer.held_out_parts import SELECT, held_out_files
 from trainer.input_pipeline import read_held_out, read_sequences
@@ -61,6 +62,7 @@ class Executor(base_executor.BaseExecutor):
         columns, available = item_columns(items.ids, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
+        policy = backed_off(settings.policy, decision.factors)
         start = ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None
         popularity = np.concatenate([np.zeros(items.first_row), items.recent])
 
@@ -71,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
-                policy=settings.policy,
+                policy=policy,
                 base=start,
                 on_step=log.step,
                 on_epoch=log.epoch,
@@ -147,5 +149,7 @@ def _describe(
     )
     model.set_string_custom_property("learned", json.dumps(about["learned"]))
     model.set_string_custom_property("action", decision.action)
+    model.set_int_custom_property("backoff", decision.backoff.level)
+    model.set_string_custom_property("backoff_reason", decision.backoff.reason)
     if notes := (*result.notes, *notes):
         model.set_string_custom_property("notes", " ".join(notes))

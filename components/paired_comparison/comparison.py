@@ -12,6 +12,7 @@ from components.paired_comparison.anchor import Anchor
 from components.paired_comparison.judgement import Judgement, Rules
 
 COMPARISON_FILE, CHAMPION_FILE, ANCHOR_FILE = "comparison.json", "champion.npz", "anchor.npz"
+RETENTION_EVENTS = 5_000  # of all spans before; more would add seconds and hardly any certainty
 
 
 @dataclasses.dataclass(frozen=True)

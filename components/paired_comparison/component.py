@@ -11,13 +11,11 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 
 from components.artifacts import PairedDifferences
 from components.paired_comparison.anchor import Anchor, carried, next_anchor
-from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
+from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, RETENTION_EVENTS, Comparison
 from components.paired_comparison.differences import Differences
 from components.paired_comparison.judgement import OVERALL, Finding, Judgement, Rules, judge
 from components.paired_comparison.scoring import Events, signature_of
 from trainer.held_out_parts import VERDICT, held_out_files
-
-_RETENTION_EVENTS = 5_000  # of all spans before; more would add seconds and hardly any certainty
 
 
 class Executor(base_executor.BaseExecutor):
@@ -68,7 +66,7 @@ def _compare(
     before = [night for night in nights if night.get_int_custom_property("anchor") == anchor.version]
     older = [] if rules.retention is None else input_dict.get("older_held_out") or []
     files = [path for held_out in older for path in held_out_files(held_out.uri)]
-    retention = Events(files, oov_rows, _RETENTION_EVENTS).gains(ours, of_champion, *how) if files else None
+    retention = Events(files, oov_rows, RETENTION_EVENTS).gains(ours, of_champion, *how) if files else None
     judgement = judge(
         rules,
         against_champion,

@@ -101,12 +101,22 @@ def _distils(config: Config) -> bool:
     return config.update.stability.distillation.weight > 0
 
 
+def _backs_off(config: Config) -> bool:
+    return config.update.after_refusal.max_refusals > 0
+
+
+def _has_factor(config: Config) -> bool:
+    changed = config.update.changed_after_refusal
+    return (changed.rate, changed.replay, changed.epochs) != (1, 1, 1)
+
+
 _REPLAY, _DISTILLATION, _SCHEDULE = (
     "update.stability.replay",
     "update.stability.distillation",
     "update.schedule",
 )
 _BUDGET, _WEIGHT = f"with a `{_REPLAY}.budget` above 0", f"with a `{_DISTILLATION}.weight` above 0"
+_BACKOFF = "with an `update.after_refusal.max_refusals` above 0"
 _COSINE, _PLATEAU = f"with `{_SCHEDULE}.within: cosine`", f"with `{_SCHEDULE}.within: plateau`"
 _DROP = "with a `max_drop` in `gate.thresholds`"
 _HELD_OUT, _TOLD = "with a `split.eval_fraction` above 0", "with `alerts.command` or `alerts.webhook`"
@@ -182,6 +192,14 @@ EFFECTS = (
         f"with `{_SCHEDULE}.rates` and {_HELD_OUT.removeprefix('with ')}",
         lambda c: bool(c.update.schedule.rates) and _watches(c),
     ),
+    Effect("update.after_refusal.rate", _BACKOFF, _backs_off),
+    Effect("update.after_refusal.replay", f"{_BACKOFF}, and {_BUDGET}", lambda c: _backs_off(c) and _remembers(c)),
+    Effect(
+        "update.after_refusal.epochs",
+        f"{_BACKOFF}, and an `update.epochs` above 1",
+        lambda c: _backs_off(c) and c.update.epochs > 1,
+    ),
+    Effect("update.after_refusal.max_refusals", "with a factor beside it that is not 1", _has_factor),
     Effect(
         "gate.thresholds",
         "with a `floor` or a `max_drop` for each metric",

@@ -49,6 +49,7 @@ class Run:
       base_version: version of the model that the training started from; None from fresh weights, or without training.
       revoked, revoked_reason: whether its model was taken back, and why.
       doubts: why the guard holds it, or would have held it, had it not been let in; else empty.
+      learning: how the training differs from the settings since a refusal: "learns at half the rate: …"; else empty.
       released: whether a person has let it in since it was held: it is to be run.
       base_revoked: whether the champion that it began with was taken back since.
     """
@@ -84,6 +85,7 @@ class Run:
     balance: Balance | None = None
     doubts: str = ""
     released: bool = False
+    learning: str = ""
 
     @property
     def void(self) -> bool:
@@ -217,5 +219,6 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         base_revoked=bool(base and base[-1].get(REVOKED)),
         balance=Balance.of(events, sequences),
         doubts=profile.get("reason", ""),
+        learning=decision.get("learning", ""),
         released=held and profile.get(RELEASED) == 1,
     )

@@ -268,6 +268,8 @@ def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
     model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
     model.uri, pushed.uri = str(tmp_path / "candidate"), str(tmp_path / "pushed")
     model.set_int_custom_property("version", 3)
+    model.set_int_custom_property("backoff", 2)
+    model.set_string_custom_property("action", "fine_tune")
     bundle = tmp_path / "candidate" / "Format-Serving"
     for folder in (tmp_path / "candidate", tmp_path / "pushed", tmp_path / "served" / "1", tmp_path / "served" / "2"):
         folder.mkdir(parents=True)
@@ -294,6 +296,15 @@ def test_a_blessed_model_is_pushed_and_another_leaves_its_reason(
     )
     assert pushed.has_custom_property("candidate_recall") == (name != "broken")  # ML Metadata can't store a NaN
     assert versions(served) == ([2, 3] if name == "blessed" else [1, 2])
+    # By which the next update learns.
+    lessons = {
+        "blessed": ("not worse", ""),
+        "refused": ("refused", "worse than the champion and below a floor"),
+        "broken": ("refused", "below a floor"),
+    }
+    assert tuple(pushed.get_string_custom_property(of) for of in ("lesson", "against")) == lessons[name]
+    assert pushed.get_int_custom_property("backoff") == 2
+    assert pushed.get_string_custom_property("action") == "fine_tune"
     if name == "blessed":
         metrics = {of: values["candidate"] for of, values in outcome.verdict.metrics["overall"].items()}
         about = Manifest.read(served / "3").about
@@ -337,6 +348,7 @@ def test_a_blessed_model_whose_export_is_not_fit_is_refused_in_a_sentence(
     assert pushed.get_int_custom_property("pushed") == 0
     assert pushed.get_int_custom_property("version") == 3
     assert pushed.get_string_custom_property("pushed_version") == ""
+    assert pushed.get_string_custom_property("lesson") == "not worse", "that is not the learning's fault"
     assert not json.loads((tmp_path / "pushed" / "verdict.json").read_text())["blessed"]
     assert versions(tmp_path / "served") == [2]
 

@@ -11,6 +11,8 @@ DEFINITIONS = {
     "rows": "Rows of the embedding tables after the span, padding and out-of-vocabulary rows included.",
     "decision": "What was done with the span: train from fresh weights (cold start, retrain), fine-tune the champion, "
     "or skip.",
+    "learning": "The factors that update.after_refusal has put on the training's rate, replay and epochs since a "
+    "refusal, or since a candidate that was worse by the bound.",
     "next-span": "The champion's metric on the whole new span, measured before anything was trained on that span.",
     "candidate": "The metric of the newly trained model on the span's held-out events, its last ones by time.",
     "champion": "The metric of the model in service on the same held-out events.",

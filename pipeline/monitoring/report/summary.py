@@ -120,6 +120,8 @@ def _looks(data: ReportData, naming: Naming) -> list[str]:
     if serving_state is not None and serving_state.owed and not (latest.verdict and refused and latest is refused[-1]):
         names = ", ".join(map(naming.format, serving_state.owed))
         remarks.append(f"The champion owes {names}: the next run learns what it has not seen.")
+    if serving_state is not None and serving_state.learning:
+        remarks.append(f"The next fine-tuning {serving_state.learning}.")
     if latest.drift:
         remarks.append(f"Drift: {latest.drift}")
     if data.anomalies:

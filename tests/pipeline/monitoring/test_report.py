@@ -98,6 +98,13 @@ def test_refused_skipped_and_failed_days_say_so():
     assert "Nothing is served yet. 2024-05-03 is failed" in report.text
 
 
+def test_a_day_that_was_learned_more_carefully_says_why():
+    learning = "learns at half the rate: 2024-05-02 was refused, retention"
+    shown = page([refused_run("2024-05-02"), make_run("2024-05-03", learning=learning)])
+    assert learning in shown.row("2024-05-03", 15)[8]
+    assert "learns" not in shown.row("2024-05-02", 15)[8]
+
+
 def test_a_model_that_was_taken_back_says_so_with_its_reason():
     bad = make_run("2024-05-01", revoked=True, revoked_reason="bots <b>")
     report = page([bad, make_run("2024-05-02", base_version=2024043001)])

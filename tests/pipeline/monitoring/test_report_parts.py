@@ -45,6 +45,7 @@ def days(count: int, **last) -> list:
         (data(*days(1, revoked=True, revoked_reason="bots")), "look", "was taken back: bots"),
         (data(*days(8, events=90)), "look", "The number of events is"),
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, owed=(19_843,))), "look", "owes 2024-04-30"),
+        (data(*days(1), serving_state=dataclasses.replace(NOTHING, learning="learns: Why")), "look", "learns: Why."),
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, left=(7,))), "act", "still in the folder: 7"),
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, problem="The labels.")), "act", "The labels."),
     ],
