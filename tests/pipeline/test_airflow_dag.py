@@ -275,7 +275,7 @@ def test_the_conf_says_span_and_decision_and_never_becomes_a_part_of_the_command
     calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
     assert {call[5] for call in calls} == {evil}
     # A span named by hand must not pass over gaps.
-    options = {"Champion": ["--skip-refused"], "UpdateDecider": ["--decide", f"skip{evil}"]}
+    options = {NODES[0]: ["--skip-refused"], "UpdateDecider": ["--decide", f"skip{evil}"]}
     expected = {node: ["--skip-done", *options.get(node, [])] for node in NODES}
     assert {call[1]: call[6:] for call in calls} == expected
     assert not (tmp_path / "evil").exists()
