@@ -179,6 +179,19 @@ def test_a_day_reaches_the_command_with_its_span_and_99_is_a_skip(airflow, tmp_p
 
 
 @pytest.mark.slow
+def test_of_a_held_day_all_after_the_guard_is_skipped_and_the_run_is_a_success(airflow, tmp_path):
+    command = stand_in(tmp_path)
+    command.write_text(command.read_text().replace("SpanPusher", "SpanTransform"))
+    given = {"WARMSPAN_CONFIG": str(settings(tmp_path, "shop")), "WARMSPAN_CLI": str(command)}
+    dag_run = airflow("run", "2024-05-01", **given)
+    assert dag_run["state"].endswith("success"), dag_run["output"]
+    after = NODES[NODES.index("SpanTransform") :]
+    states = {task: state.rsplit(".", 1)[-1].lower() for task, state in dag_run["tasks"].items()}
+    assert states == {**dict.fromkeys(NODES, "success"), **dict.fromkeys(after, "skipped")}
+    assert [line.split("|")[1] for line in (tmp_path / "calls").read_text().splitlines()][-1] == "SpanTransform"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("grouping", ["stages", "day"])
 def test_nodes_can_be_grouped_into_fewer_tasks(airflow, tmp_path, grouping):
     config = settings(tmp_path, "shop")
