@@ -89,6 +89,8 @@ LIMITS: Mapping[str, Limit] = {
     # Both never below what chance alone gives: where order carries nothing, no day is held for having none.
     "order": Limit("order of a key's items", "log", "low", math.log(2), math.log(8), shown="{:.3f}"),
     "company": Limit("what items of a key have in common", "log", "low", math.log(2), math.log(8), shown="{:.3f}"),
+    # Never below its own noise either. A shift by a row leaves a tenth of it, of which a small day shows a quarter.
+    "belongs": Limit("fit of items and rows", "log", "low", math.log(2), math.log(4), deviations=3.5, shown="{:.3f}"),
     DRIFT: Limit("Jensen-Shannon divergence of {}", "plain", "high", 0.15, 0.5, shown="{:.3f}"),
     # A column that slipped by a row no longer belongs to the row's item.
     FITS: Limit("values of {} that their items had before", "logit", "low", 1.5, 4.0),

@@ -25,7 +25,7 @@ COMMENTS = {
     "data.columns.item": "what",
     "data.columns.timestamp": "when",
     "data.columns.weight": "how much an event counts, optional. null: all events count the same",
-    "data.columns.context": "further columns that your own model needs",
+    "data.columns.context": "further columns that your own model needs, or, like a price, the guard (docs/guard.md)",
     "data.timestamp_unit": "s, ms, us or ns, where timestamps are numbers",
     "data.timestamp_format": "strptime's pattern, where timestamps are text other than ISO 8601",
     "data.span_hours": "a span's length. auto: a day where the pattern has dates, else any time; null: any time",

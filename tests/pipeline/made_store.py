@@ -109,6 +109,8 @@ class MadeStore:
         folder = str(self.config.artifacts_path)
         events = self._artifact("Examples", counts, f"{folder}/SpanExampleGen/examples/{span}")
         self._run("SpanExampleGen", contexts, [], [("examples", events)])
+        for kind in ("SpanExampleGen/examples", "SpanGuard/profile"):
+            (self.config.artifacts_path / kind / str(span)).mkdir(parents=True, exist_ok=True)
         about = {"span": span, "held": 1, "reason": "events 9: usual 400 to 500", "files": fingerprint}
         profile = self._artifact("WarmspanSpanProfile", about, f"{folder}/SpanGuard/profile/{span}")
         self._run("SpanGuard", contexts, [], [("profile", profile)])
