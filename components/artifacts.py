@@ -56,9 +56,6 @@ class PairedDifferences(artifact.Artifact):
 # The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
 OLDER = "older"
 
-# The property that holds, as JSON, what its metrics are to be seen beside (`next_span_evaluator/surroundings.py`).
-SURROUNDINGS = "surroundings"
-
 
 # The property of held-out positions that says how many are in the verdict part.
 VERDICT_EVENTS = "verdict_events"

@@ -13,10 +13,11 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.artifacts import OLDER, SURROUNDINGS, NextSpanEvaluation, Vocabulary, set_finite, split_files
+from components.artifacts import OLDER, NextSpanEvaluation, Vocabulary, set_finite, split_files
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.slices import by_slice, trained_before
-from components.next_span_evaluator.surroundings import Surroundings, surroundings_of
+from components.next_span_evaluator.surroundings import surroundings_of
+from components.surroundings import SURROUNDINGS, Surroundings
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.metrics import ROOT_OF_MEAN
@@ -71,9 +72,7 @@ class Executor(base_executor.BaseExecutor):
                     exec_properties["k"],
                     bool(exec_properties.get("exclude_seen")),
                 )
-            output.set_string_custom_property(
-                SURROUNDINGS, dataclasses.replace(surroundings, slices=slices).to_json()
-            )
+            output.set_string_custom_property(SURROUNDINGS, dataclasses.replace(surroundings, slices=slices).to_json())
             older = {
                 examples.get_int_custom_property("span"): evaluate(
                     signature, (read_held_out(held_out_files(examples.uri, VERDICT))[0],), length, weighted
@@ -148,9 +147,9 @@ class NextSpanEvaluator(base_component.BaseComponent):
     rest of the day's evaluation; this one asks the served graph in batches. Where older spans are given the champion is
     tested on their verdict parts as well, as the gate tested then. With the span's `vocabulary` the figures come by
     slice too: new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them. With
-    `weighted` its metrics are means by the events' weights, as the gate's are. With `k` as well, the length of a list, it
-    measures what was most popular before the span on the same events, bounds of both, and what is recommended to the
-    span's users (`surroundings.py`).
+    `weighted` its metrics are means by the events' weights, as the gate's are. With `k` as well, the length of a list,
+    it measures what was most popular before the span on the same events, bounds of both, and what is recommended to
+    the span's users (`surroundings.py`).
     """
 
     SPEC_CLASS = _Spec

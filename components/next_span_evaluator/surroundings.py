@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from components.surroundings import Bounds, Surroundings
 from trainer.diagnostics import beyond_accuracy, last_position_per_key
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
@@ -19,32 +18,6 @@ from trainer.vocabulary import Vocabulary
 CONFIDENCE = 0.975  # of each bound: 95 % lie between the two
 USERS = 1000  # whose lists are asked for
 _BATCH = 256
-
-Bounds = tuple[float, float, float]
-"""A mean and its lower and upper bound."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Surroundings:
-    """A property of a next-span evaluation, as JSON; roots from before it lack it, and all is empty.
-
-    Attributes:
-      champion, popularity: metric to its mean and bounds on the span's events: of the champion, and of the items that
-        were most popular before the span, the same for everybody.
-      gain: of the champion over them, event by event.
-      slices: as `slices.json`.
-      lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`, `recommended` and
-        `taken`, the last two mean popularity percentiles (see `trainer.diagnostics.beyond_accuracy`).
-    """
-
-    champion: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
-    popularity: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
-    gain: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
-    slices: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    lists: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
 def popular_before(sequences: Sequences, items: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +153,9 @@ def recommended(
             rows = np.minimum(batch["history"].numpy(), items.size - 1)
             history = _ids(items, rows.ravel()).reshape(rows.shape)
             user = _ids(keys, np.minimum(batch["key"].numpy(), keys.size - 1))
-            answer = recommend(user_id=tf.constant(user, tf.string), history=tf.constant(history, tf.string))["item_ids"].numpy()[:, :k]
+            answer = recommend(user_id=tf.constant(user, tf.string), history=tf.constant(history, tf.string))[
+                "item_ids"
+            ].numpy()[:, :k]
             known = items.lookup(answer.ravel()).reshape(answer.shape)
             lists.append(np.where((answer == b"") | (known < items.first_row), -1, known))
             targets.append(batch["item"].numpy())
@@ -188,14 +163,8 @@ def recommended(
         return {}
     first = items.first_row
     figures = beyond_accuracy(np.concatenate(lists), np.concatenate(targets), popularity, first, there[first:])
-    names = {"popularity_percentile": "recommended"}
-    lists_figures = {
-        names.get(name.rpartition("/")[2], name.rpartition("/")[2]): value
-        for name, value in figures.items()
-        if name.startswith("recommended/")
-    }
-    taken = figures.get("held_out/popularity_percentile")
-    return lists_figures if taken is None else {**lists_figures, "taken": taken}
+    names = {"recommended/popularity_percentile": "recommended", "held_out/popularity_percentile": "taken"}
+    return {names.get(name, name.removeprefix("recommended/")): value for name, value in figures.items()}
 
 
 def _ids(vocabulary: Vocabulary, rows: np.ndarray) -> np.ndarray:

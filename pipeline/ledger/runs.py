@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from components.surroundings import SURROUNDINGS, Surroundings
 from pipeline.config import Config
 from pipeline.ledger.balance import Balance
 from pipeline.ledger.models import REASON, REVOKED
@@ -38,6 +39,7 @@ class Run:
       balance: what became of each row that was read; None before it is known.
       action, reason: the decision; empty before it was taken.
       next_span: the champion's metrics before training; empty without a champion.
+      surroundings: what those are to be seen beside; of a span from before it was measured all is empty.
       candidate, champion: the gate's metrics; empty where it did not run.
       verdict: the gate's sentence.
       pushed: version in TF Serving's folder, None if not pushed.
@@ -82,6 +84,7 @@ class Run:
     revoked_reason: str = ""
     base_revoked: bool = False
     balance: Balance | None = None
+    surroundings: Surroundings = Surroundings()  # noqa: RUF009
     doubts: str = ""
     released: bool = False
 
@@ -216,6 +219,7 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         revoked_reason=model.get(REASON, ""),
         base_revoked=bool(base and base[-1].get(REVOKED)),
         balance=Balance.of(events, sequences),
+        surroundings=Surroundings.from_json(next_span.get(SURROUNDINGS, "")),
         doubts=profile.get("reason", ""),
         released=held and profile.get(RELEASED) == 1,
     )

@@ -11,14 +11,14 @@ import pytest
 from components import artifacts
 from components.next_span_evaluator.component import Executor
 from components.next_span_evaluator.surroundings import (
-    Surroundings,
     clusters,
     popular_before,
     popularity_ranks,
     ranked,
 )
+from components.surroundings import SURROUNDINGS, Surroundings
 from components.update_decider.decision import Decision
-from tests.components.trained_days import HISTORY, ITEMS, KEYS, make_day, made, train
+from tests.components.trained_days import HISTORY, ITEMS, KEYS, made, make_day, train
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics
@@ -93,7 +93,7 @@ def test_the_component_records_them_in_ml_metadata(tmp_path: Path) -> None:
         properties = {"span": 8, "history_length": HISTORY, "cold_below": 5, **asked}
         Executor(Executor.Context()).Do(inputs, {"evaluation": [output]}, properties)
         metrics = json.loads((folder / "metrics.json").read_text())
-        written = Surroundings(**json.loads(output.get_string_custom_property(artifacts.SURROUNDINGS)))
+        written = Surroundings.from_json(output.get_string_custom_property(SURROUNDINGS))
         assert written.slices == json.loads((folder / "slices.json").read_text())
         for name, (mean, lower, upper) in written.champion.items():
             assert lower < mean < upper
