@@ -36,12 +36,19 @@ def incident_of(run: Run) -> Incident | None:
     return None
 
 
+def rounded(text: str) -> str:
+    """A sentence whose numbers have three decimals at most."""
+    return re.sub(r"(?<![\d.])([+-]?)(\d+\.\d{4,})", lambda number: f"{number[1]}{float(number[2]):.3f}", text)
+
+
 def reason(text: str) -> str:
-    """The first reason of a guard's or gate's sentence, without its bounds and with three decimals."""
+    """The first reason of a guard's or gate's sentence, in plain words, without its bounds and with three decimals."""
     text = re.sub(r"^(Refused|Blessed) on [\d,]+ held-out events: ", "", text)
     text = re.split(r"(?<=[\w)%])\. (?=[A-Z])", text)[0].rstrip(".")
     first, *others = text.split("; ")
     more = re.search(r"and (\d+) more$", text)
     count = int(more[1]) + len(others) - 1 if more else len(others)
-    first = re.sub(r" \([^()]*\)", "", re.sub(r"\d+\.\d{4,}", lambda number: f"{float(number[0]):.3f}", first))
+    first = re.sub(r" \([^()]*\)", "", rounded(first)).replace(" on overall ", " ")
+    against = r"(\w+) (against the anchor.*?|on \d+ spans? before) ([+-][\d.]+), allowed is ([+-][\d.]+)"
+    first = re.sub(against, r"\1 changed by \3 \2, allowed is \4", first)
     return first + (f", and {count} more" if count > 0 else "")

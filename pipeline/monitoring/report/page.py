@@ -12,11 +12,10 @@ from rich.filesize import decimal
 from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config
 from pipeline.explain.explainer import METHODS
-from pipeline.explain.rendering import signed
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.metrics import LOWER_IS_BETTER, title
 from pipeline.monitoring.report.glossary import DEFINITIONS
-from pipeline.monitoring.report.incidents import incident_of
+from pipeline.monitoring.report.incidents import incident_of, rounded
 from pipeline.monitoring.report.lineage_plot import draw_lineage
 from pipeline.monitoring.report.model_lineage import FATES
 from pipeline.monitoring.report.plots import draw_costs, draw_data
@@ -74,7 +73,7 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
-    environment.filters.update(figure=_figure, bytes=decimal, signed=signed)
+    environment.filters.update(figure=_figure, bytes=decimal, signed=_signed, rounded=rounded)
     used: list[str] = []
 
     def note(word: str) -> int:
@@ -144,6 +143,10 @@ def _count(value: int | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _change(value: float, lower_is_better: bool) -> str:

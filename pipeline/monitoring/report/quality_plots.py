@@ -62,7 +62,8 @@ def draw_quality(data: ReportData, naming: Naming) -> Plot | None:
         span_axis(axes, runs, naming)
         legend(figure, axes, columns=5)
         words = series_words(runs, {"champion": champion, "most popular items": popular})
-        return finish(figure, f"{title(metric, data.k)} on each span before it is learned, with 95 % bounds", words)
+        bounds = ", with 95 % bounds" if any(run.surroundings.champion for run in runs) else ""
+        return finish(figure, f"{title(metric, data.k)} on each span before it is learned{bounds}", words)
 
 
 def draw_gate(data: ReportData, naming: Naming) -> Plot | None:
