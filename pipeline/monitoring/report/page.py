@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+import markupsafe
 from rich.filesize import decimal
 
 from components.span_pusher.verdict import BASELINE, CANDIDATE
@@ -73,7 +75,7 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
-    environment.filters.update(figure=_figure, bytes=decimal, signed=_signed, rounded=rounded)
+    environment.filters.update(figure=_figure, bytes=decimal, signed=_signed, rounded=rounded, code=_code)
     used: list[str] = []
 
     def note(word: str) -> int:
@@ -143,6 +145,11 @@ def _count(value: int | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _code(text: str) -> markupsafe.Markup:
+    """Text in which what stands between backticks is to be typed."""
+    return markupsafe.Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def _signed(value: float) -> str:

@@ -130,12 +130,14 @@ def _slices_over_time(data: ReportData, naming: Naming, column: str) -> Plot | N
         tops = [value for line in lines.values() for value, _ in line.values()]
         axes.set_ylim(0, 1.15 * max(tops) or 1.0)
         span_axis(axes, data.runs, naming)
-        legend(figure, axes, columns=3)
+        if any(few.values()):
+            (mark,) = axes.plot([], [], "o", color="black", alpha=FAINT, label=f"fewer than {data.few_events} events")
+            mark.set_markerfacecolor("none")
+        legend(figure, axes, columns=4)
         kind = "items" if column == "item_slice" else "keys"
-        faintly = f"; faint: of fewer than {data.few_events} events" if any(few.values()) else ""
         last = {label: line[max(line)] for label, line in lines.items()}
         words = ", ".join(f"{label} {value:.3g} on {events} events" for label, (value, events) in last.items())
-        return finish(figure, f"{title(data.metric, data.k)} by {kind}{faintly}", f"Last: {words}")
+        return finish(figure, f"{title(data.metric, data.k)} by {kind}", f"Last: {words}")
 
 
 def draw_slices(verdict: Verdict, metric: str, names: Mapping[str, str], few_events: int = 0) -> Plot | None:
@@ -203,24 +205,19 @@ def draw_losses(name: str, losses: Losses) -> Plot | None:
             if own is not axes:
                 own.spines["right"].set_visible(True)
                 own.grid(visible=False)
-                own.set_ylabel(f"held-out {watched}")
+                own.yaxis.set_major_locator(MaxNLocator(5))
                 axes.plot([], [], "s--", color=ORANGE, label=f"held-out {watched} (right)")
-                axes.set_position(_narrower(axes))
-                own.set_position(_narrower(axes, 0.0))
+                box = axes.get_position()
+                axes.set_position((box.x0, box.y0, box.width - 0.08, box.height))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel("optimizer step")
         legend(figure, axes)
-        if own_axes := figure.axes[1:]:
-            own_axes[0].set_position(axes.get_position())
+        for own in figure.axes[1:]:
+            own.set_position(axes.get_position())
         ends = f"training loss {losses.losses[0]:.3g} to {losses.losses[-1]:.3g}"
         spans = {span for _, span, _, _ in losses.epochs}
         over = f", {len(spans)} spans" if len(spans) > 1 else ""
         return finish(figure, f"The night's training, {name}{over}", f"{ends}, {len(losses.epochs)} epochs")
-
-
-def _narrower(axes: Axes, by: float = 0.1) -> tuple[float, float, float, float]:
-    box = axes.get_position()
-    return box.x0, box.y0, box.width - by, box.height
 
 
 def _line(

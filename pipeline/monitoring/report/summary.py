@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from pipeline.ledger.runs import Run, held_sentence
+from pipeline.ledger.runs import Run
 from pipeline.metrics import title
 from pipeline.monitoring.outliers import unusual
 from pipeline.monitoring.report.incidents import Incident, incidents
@@ -117,7 +117,7 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
 def _acts(data: ReportData) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
     actions = []
-    actions += [f"{run.name}: {held_sentence(run)}" for run in data.runs if run.state == "held"]
+    actions += [_held(run) for run in data.runs[-1:] if run.state == "held"]
     if latest.state not in ("done", "held"):
         still = " The champion is still in service." if data.served else ""
         actions.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
@@ -134,6 +134,7 @@ def _acts(data: ReportData) -> list[str]:
 def _looks(data: ReportData, naming: Naming) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
     remarks = []
+    remarks += [_held(run) for run in data.runs[:-1] if run.state == "held"]
     refused = [run for run in data.runs if run.verdict and run.pushed is None]
     if latest.verdict and latest.pushed is None:
         row = _in_a_row(data.runs)
@@ -156,6 +157,12 @@ def _looks(data: ReportData, naming: Naming) -> list[str]:
         remarks.append(f"The span does not fit its schema in {columns}: see the data below.")
     remarks += unusual(latest, data.runs[:-1])
     return remarks
+
+
+def _held(run: Run) -> str:
+    if run.released:
+        return f"{run.name} is released: the next run takes it up."
+    return f"{run.name} is held: look at its files, and put them right or let it in: `warmspan release {run.name}`."
 
 
 def _usual(values: Sequence[int | None]) -> float | None:
