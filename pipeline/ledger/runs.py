@@ -133,6 +133,14 @@ def run_contexts(config: Config, reader: LedgerReader) -> Iterator[tuple[int, in
             yield context, naming.parse(match[1]), match[1], int(match[2])
 
 
+def first_span(config: Config) -> int | None:
+    """The first span that was ever run; None if none was. Reads names alone."""
+    store = open_store(config)
+    if store is None:
+        return None
+    return min((span for _, span, _, _ in run_contexts(config, LedgerReader(store, config.name))), default=None)
+
+
 def read_run(config: Config, span: int, revision: int | None = None) -> Run | None:
     """One run of a span, by default the latest, without reading those of other spans; None if there is none."""
     store = open_store(config)
