@@ -17,7 +17,9 @@ from scipy.special import stdtrit
 from pipeline.ledger.runs import Run
 from pipeline.metrics import lower_is_better, title
 
-SPANS, FEWEST = 14, 7  # looked at: two weeks, so that weekdays stand on both sides alike; and that can tell
+# Looked at: two weeks, so that weekdays stand on both sides alike; where these show nothing four, for a slow slide.
+SPANS, LONG = 14, 28
+FEWEST = 7  # that can tell
 RECENT = 7  # of which the level is
 _SHARE = 0.99  # of steady spans on which no trend is seen: it is asked every night
 _TWO_SIDED_95 = 1.959964
@@ -93,13 +95,22 @@ def slope(spans: Sequence[int], values: Sequence[float], weights: Sequence[float
 def read_trend(runs: Sequence[Run], metric: str, k: int, unit: str = "day") -> Trend:
     """What the champion's next-span `metric` did over the last `SPANS` measured of `runs`, oldest first.
 
-    `unit`: what a span's number counts.
+    Where they show no change it is asked of the last `LONG`: a slow slide takes longer to be seen. `unit`: what a
+    span's number counts.
     """
-    name = title(metric, k)
-    measured = [run for run in runs if metric in run.next_span][-SPANS:]
+    every = [run for run in runs if metric in run.next_span]
+    trend = _trend(every[-SPANS:], metric, title(metric, k), unit)
+    if trend.direction != "steady" or len(every) <= SPANS:
+        return trend
+    longer = _trend(every[-LONG:], metric, title(metric, k), unit)
+    return trend if longer.direction == "unknown" else longer
+
+
+def _trend(measured: Sequence[Run], metric: str, name: str, unit: str) -> Trend:
     if len(measured) < FEWEST:
         often = f"{len(measured)} span{'s' * (len(measured) != 1)}"
-        return Trend("unknown", "", f"No telling yet: {name or 'quality'} is known of {often}, {FEWEST} are needed.")
+        known = f"{name or 'quality'} is known of {often}"
+        return Trend("unknown", "", f"No telling yet: {known}, {FEWEST} are needed.")
     beside = [run for run in measured if metric in run.surroundings.popularity]
     own = _slope(measured, [run.next_span[metric] for run in measured])
     popular = relative = None
@@ -113,10 +124,10 @@ def read_trend(runs: Sequence[Run], metric: str, k: int, unit: str = "day") -> T
     sign = own.sign * (-1 if lower_is_better(metric) else 1)
     over = f"over {len(measured)} spans, {measured[0].name} to {measured[-1].name},"
     moved = f"{over} {name} went from {own.begin:.3f} to {own.end:.3f}"
-    return _conclude(name, sign, moved, popular, relative, unit)
+    return _conclude(sign, moved, popular, relative, unit)
 
 
-def _conclude(name: str, sign: int, moved: str, popular: Slope | None, relative: Slope | None, unit: str) -> Trend:
+def _conclude(sign: int, moved: str, popular: Slope | None, relative: Slope | None, unit: str) -> Trend:
     """`sign`: whether quality falls or rises beyond chance; `moved`: that in words."""
     if popular is None or relative is None:
         if not sign:

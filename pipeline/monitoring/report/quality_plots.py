@@ -150,7 +150,7 @@ def draw_slices(verdict: Verdict, metric: str, names: Mapping[str, str], few_eve
     if not differences:
         return None
     with drawing(0.75 + 0.26 * max(len(differences), 3), left=1.35) as (figure, axes):
-        labels = []
+        labels, ends = [], [0.0]
         for place, (of_slice, value) in enumerate(reversed(differences.items())):
             events = verdict.events.get(of_slice)
             alpha = FAINT if events is not None and events < few_events else 1.0
@@ -158,10 +158,14 @@ def draw_slices(verdict: Verdict, metric: str, names: Mapping[str, str], few_eve
             if bounds:
                 axes.plot(bounds, [place, place], "-|", color=BLUE, markersize=8, alpha=alpha)
             axes.plot([value], [place], "o", color=BLUE, markersize=6, alpha=alpha)
+            # The bounds of a handful of events reach beyond any picture: they are cut off.
+            ends += [value, *(bounds if bounds and alpha == 1 else ())]
             labels.append(names.get(of_slice, of_slice) + ("" if events is None else f" ({events:,})"))
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(-0.6, max(len(labels), 3) - 0.4)
+        margin = 0.15 * (max(ends) - min(ends)) or 0.1
+        axes.set_xlim(min(ends) - margin, max(ends) + margin)
         axes.grid(axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"{metric}: candidate minus champion")

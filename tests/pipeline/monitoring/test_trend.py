@@ -8,8 +8,9 @@ import pytest
 from components.surroundings import Surroundings
 from pipeline.ledger.runs import Run
 from pipeline.monitoring.trend import FEWEST, read_level, read_trend, slope
-from tests.pipeline.hand_made_ledger import make_run
+from tests.pipeline.hand_made_ledger import DAYS, make_run
 
+FIRST = DAYS.parse("2024-05-01")
 NOISE = np.random.default_rng(3).normal(0, 0.004, (2, 14))
 
 
@@ -24,7 +25,7 @@ def spans(recall: list[float], popular: list[float] | None, half: float = 0.02) 
                 {"recall": (popular[day], popular[day] - half, popular[day] + half)},
                 {"recall": (gain, gain - half, gain + half)},
             )
-        runs.append(make_run(f"2024-05-{day + 1:02d}", next_span={"recall": value}, surroundings=surroundings))
+        runs.append(make_run(DAYS.format(FIRST + day), next_span={"recall": value}, surroundings=surroundings))
     return runs
 
 
@@ -58,11 +59,20 @@ def test_a_trend_and_its_cause(recall, popular, direction, cause, said):
     assert "recall@20" in trend.sentence
 
 
-def test_few_spans_say_nothing_and_only_the_last_fourteen_count():
+def test_few_spans_say_nothing_and_what_fell_long_ago_does_not_count():
     few = read_trend(spans(line(0.3, 0.1, days=FEWEST - 1), None), "recall", 20)
     assert (few.direction, few.sentence) == ("unknown", "No telling yet: recall@20 is known of 6 spans, 7 are needed.")
-    long = [*line(0.5, 0.2), *line(0.2, 0.2)]
-    assert read_trend(spans(long, None), "recall", 20).direction == "steady"
+    fell_long_ago = [*line(0.5, 0.4), *line(0.2, 0.2, 1), *line(0.2, 0.2)]
+    assert read_trend(spans(fell_long_ago, None), "recall", 20).direction == "steady"
+
+
+def test_a_slow_slide_is_seen_over_four_weeks():
+    random = np.random.default_rng(5)
+    slide = list(np.linspace(0.25, 0.19, 28) + random.normal(0, 0.015, 28))
+    assert read_trend(spans(slide[-14:], None), "recall", 20).direction == "steady"
+    trend = read_trend(spans(slide, None), "recall", 20)
+    assert trend.direction == "worse"
+    assert "over 28 spans" in trend.sentence
 
 
 def test_an_error_that_rises_is_worse():
