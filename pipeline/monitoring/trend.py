@@ -139,7 +139,7 @@ def _conclude(sign: int, moved: str, popular: Slope | None, relative: Slope | No
         f"{_percent(relative, unit)}."
     )
     if sign < 0 and relative.sign >= 0 and (popular.sign < 0 or relative.sign > 0):
-        reason = "The days became harder to foretell; the model is not the cause."
+        reason = "The days became harder to foretell; nothing shows a fault of the model."
         return Trend("worse", "days", f"Falling with the days: {moved} {reason}")
     if relative.sign:
         head = f"Getting {_word(relative.sign)}" if sign != -relative.sign else "Falling behind"

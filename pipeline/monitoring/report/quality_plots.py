@@ -125,8 +125,15 @@ def _slices_over_time(data: ReportData, naming: Naming, column: str) -> Plot | N
                 value, events = line[span]
                 axes.plot([span], [value], marker, color=colour, alpha=FAINT, markerfacecolor="none")
                 if at % -(-len(faint) // _COUNTED) == 0:
-                    spot = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 6.5}
-                    axes.annotate(str(events), (span, value), color=colour, **spot)
+                    axes.annotate(
+                        str(events),
+                        (span, value),
+                        (0, 4),
+                        textcoords="offset points",
+                        ha="center",
+                        fontsize=6.5,
+                        color=colour,
+                    )
         tops = [value for line in lines.values() for value, _ in line.values()]
         axes.set_ylim(0, 1.15 * max(tops) or 1.0)
         span_axis(axes, data.runs, naming)
