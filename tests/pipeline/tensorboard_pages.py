@@ -18,9 +18,9 @@ from components.span_pusher.verdict import Verdict
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.monitoring.report.report_data import read_report_data
-from pipeline.monitoring.tensorboard.axis import current_axis
+from pipeline.monitoring.tensorboard.axis import POPULARITY, current_axis
 
-RUNS = ("span", "candidate", "champion", "popularity", "new", "cold", "warm")
+RUNS = ("span", "candidate", "champion", POPULARITY, "new", "cold", "warm")
 
 
 class Pages:
@@ -77,7 +77,7 @@ def read_projector(folder: Path) -> tuple[Any, list[list[str]], list[list[str]]]
 def check_agreement(config: Config) -> None:
     """Holds every number of TensorBoard against the ledger, the verdict and the files beside the models."""
     folder, first = current_axis(config)
-    pages = {name: Pages(folder / name).scalars for name in RUNS}
+    pages = {name: Pages(folder / name).scalars if (folder / name).is_dir() else {} for name in RUNS}
     span, ledger = pages["span"], read_ledger(config)
     for run in ledger:
         step = run.span - first
@@ -110,7 +110,7 @@ def check_agreement(config: Config) -> None:
         assert by_run["champion"] == pytest.approx(
             next_span | {f"gate/{metric}": value for metric, value in run.champion.items()}
         )
-        assert by_run["popularity"] == pytest.approx(popular)
+        assert by_run[POPULARITY] == pytest.approx(popular)
         for label in ("new", "cold", "warm"):
             assert by_run[label] == pytest.approx(_of_slice(run, verdict, label))
     _check_health(config, span, first)

@@ -77,8 +77,8 @@ def _quality(level: Level, trend: Trend) -> list[str]:
             {
                 "model": "Quality falls, and the model is the cause: see below in which slices; "
                 "`warmspan run --decide retrain` begins with fresh weights, `warmspan backtest` compares policies.",
-                "days": "Quality falls with the days: look at what the data bring that is new; nothing shows a fault of "
-                "the model.",
+                "days": "Quality falls with the days: look at what the data bring that is new; nothing shows a fault "
+                "of the model.",
             }.get(trend.cause, "Quality falls: see below in which slices, and whether the data changed.")
         )
     return remarks

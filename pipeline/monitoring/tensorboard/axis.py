@@ -21,7 +21,8 @@ from pipeline.ledger.runs import first_span
 from pipeline.monitoring.tensorboard.event_files import FILE, scalar, write_events
 from pipeline.spans import Naming, SpanNameError
 
-CANDIDATE, CHAMPION, SPAN, POPULARITY = "candidate", "champion", "span", "popularity"
+# TensorBoard deals its seven colours in the order of the names, the last a pale grey: that is the baseline's.
+CANDIDATE, CHAMPION, SPAN, POPULARITY = "candidate", "champion", "span", "without a model"
 SLICES = ("new", "cold", "warm")
 FORMER = "spans"  # the folder of versions whose step was the span's number
 _SINCE, _NUMBERS = "days since ", "span numbers"

@@ -29,6 +29,7 @@ from pipeline.backtest.results import Row
 from pipeline.backtest.tensorboard import differences, write_events, write_experiment
 from pipeline.cli.app import app
 from pipeline.config import Config
+from pipeline.monitoring.tensorboard.axis import POPULARITY
 from pipeline.monitoring.tensorboard.decision_card import card
 from pipeline.monitoring.tensorboard.projector import ITEMS, write_projector
 from pipeline.monitoring.tensorboard.run_details import Details
@@ -112,7 +113,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
     assert new["gate_slices/recall/item/champion"] == {0: pytest.approx(0.1)}
     assert new["gate_slices/recall/item/difference"] == {0: pytest.approx(0.1)}
     assert set(cold) == {"gate_slices/recall/key/candidate"}
-    assert Pages(folder / "popularity").scalars == {"next_span/recall": {0: pytest.approx(0.15)}}
+    assert Pages(folder / POPULARITY).scalars == {"next_span/recall": {0: pytest.approx(0.15)}}
     ((step, buckets),) = Pages(folder / "span").of("histograms")["histograms/norms/items"]
     assert (step, buckets.tolist()) == (0, [[0.0, 1.0, 3.0], [1.0, 2.0, 5.0]])
     assert "histograms/held_out/log10_rank" not in Pages(folder / "span").of("histograms")
@@ -138,6 +139,7 @@ def test_lines_that_share_a_chart_are_runs_of_their_own(config):
     for column in ("item", "key"):
         tag = f"next_span_slices/recall/{column}"
         assert {path.name for path in folder.iterdir() if tag in Pages(path).scalars} == set(SLICES_OF)
+    assert max("candidate", "champion", "span", *SLICES_OF, POPULARITY) == POPULARITY, "the last is pale"
 
 
 def test_a_span_without_any_model_has_a_first_page_when_the_next_one_comes(config):
