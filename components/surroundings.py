@@ -24,7 +24,7 @@ class Surroundings:
         were most popular before the span, the same for everybody.
       gain: of the champion over them, event by event.
       slices: as `slices.json`.
-      lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`, `recommended` and
+      served_lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`, `recommended` and
         `taken`, the last two mean popularity percentiles (see `trainer.diagnostics.beyond_accuracy`).
     """
 
@@ -32,7 +32,7 @@ class Surroundings:
     popularity: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
     gain: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    lists: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    served_lists: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -167,7 +167,7 @@ class NextSpanEvaluator(base_component.BaseComponent):
         cold_below: int | None = None,
         weighted: bool = False,
         k: int | None = None,
-        exclude_seen: bool = False,
+        exclude_seen: bool | None = None,
     ) -> None:
         super().__init__(
             _Spec(

@@ -104,10 +104,10 @@ def test_the_component_records_them_in_ml_metadata(tmp_path: Path) -> None:
     # Of six events (four to train on, two held out) only row 2 was the most popular item.
     assert with_k.popularity["recall"][0] == pytest.approx(2 / 6)
     assert with_k.gain["recall"][0] == pytest.approx(with_k.champion["recall"][0] - 2 / 6)
-    assert set(with_k.lists) == {"coverage", "distinct_items", "gini", "users", "recommended", "taken"}
-    assert with_k.lists["users"] == 4
-    assert 0 < with_k.lists["coverage"] <= 1
-    assert 0 <= with_k.lists["recommended"] <= 1
+    assert set(with_k.served_lists) == {"coverage", "distinct_items", "gini", "users", "recommended", "taken"}
+    assert with_k.served_lists["users"] == 4
+    assert 0 < with_k.served_lists["coverage"] <= 1
+    assert 0 <= with_k.served_lists["recommended"] <= 1
     unseen = surroundings(tmp_path / "unseen", k=1, exclude_seen=1)
     # Of what is left the item that came was once not the first: another was as popular.
     assert unseen.popularity["recall"][0] == pytest.approx(5 / 6)

@@ -97,8 +97,8 @@ def check_agreement(config: Config) -> None:
         assert day["seconds/total"] == pytest.approx(sum(run.seconds.values()))
         nodes = {tag for tag in day if tag.startswith("bytes/")} - {"bytes/total"}
         assert day["bytes/total"] == sum(day[tag] for tag in nodes)
-        assert {tag: day[f"served_lists/{tag}"] for tag in run.surroundings.lists} == pytest.approx(
-            run.surroundings.lists
+        assert {tag: day[f"served_lists/{tag}"] for tag in run.surroundings.served_lists} == pytest.approx(
+            run.surroundings.served_lists
         )
         verdict = read_report_data(config, [run]).verdict
         assert (verdict is None) == (not run.verdict)

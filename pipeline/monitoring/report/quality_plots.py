@@ -188,7 +188,7 @@ def draw_lists(runs: Sequence[Run], naming: Naming) -> list[Plot]:
     }
     plots = []
     for heading, figures in percent.items():
-        series = {label: [run.surroundings.lists.get(name) for run in runs] for name, label in figures.items()}
+        series = {label: [run.surroundings.served_lists.get(name) for run in runs] for name, label in figures.items()}
         if any(value is not None for values in series.values() for value in values):
             with drawing() as (figure, axes):
                 for (label, values), look in zip(series.items(), (("o", "-", BLUE), ("^", "--", ORANGE)), strict=False):

@@ -109,7 +109,7 @@ def _runs(run: Run, details: Details) -> dict[str, dict[str, float]]:
     scalars |= _by_node("seconds", run.seconds)
     scalars |= _by_node("bytes", {node: float(size) for node, size in details.bytes.items()})
     scalars |= _differences(run, details)
-    scalars |= {f"served_lists/{name}": value for name, value in run.surroundings.lists.items()}
+    scalars |= {f"served_lists/{name}": value for name, value in run.surroundings.served_lists.items()}
     popular = run.surroundings.popularity
     runs = {
         SPAN: scalars,

@@ -87,7 +87,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_what_the_ledger_has_no_room_for_is_written_too(config):
-    surroundings = Surroundings(popularity={"recall": (0.15, 0.1, 0.2)}, lists={"coverage": 0.3})
+    surroundings = Surroundings(popularity={"recall": (0.15, 0.1, 0.2)}, served_lists={"coverage": 0.3})
     run = make_run("2024-05-03", candidate={"recall": 0.3}, champion={"recall": 0.25}, surroundings=surroundings)
     folder = write_details(config, run, DETAILS)
     span, new, warm, cold = (Pages(folder / name).scalars for name in ("span", "new", "warm", "cold"))
@@ -121,7 +121,7 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
 
 
 def test_every_chart_of_the_first_page_finds_a_curve(config):
-    surroundings = Surroundings(lists={"coverage": 0.3, "recommended": 0.9, "taken": 0.7})
+    surroundings = Surroundings(served_lists={"coverage": 0.3, "recommended": 0.9, "taken": 0.7})
     folder = write_details(config, make_run("2024-05-03", surroundings=surroundings), DETAILS)
     layout = Pages(folder / "span").layout
     titles = ["Quality: step 0 = 2024-05-03", "Data", "Tables", "Health", "Cost"]
