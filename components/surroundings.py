@@ -24,8 +24,8 @@ class Surroundings:
         were most popular before the span, the same for everybody.
       gain: of the champion over them, event by event.
       slices: as `slices.json`.
-      served_lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`, `recommended` and
-        `taken`, the last two mean popularity percentiles (see `trainer.diagnostics.beyond_accuracy`).
+      served_lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`,
+        `recommended` and `taken`, the last two mean popularity percentiles (`trainer.diagnostics.beyond_accuracy`).
     """
 
     champion: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)

@@ -136,7 +136,7 @@ def recommended(
     length: int,
     k: int,
 ) -> dict[str, float]:
-    """`served_lists` of `Surroundings`: what the champion's bundle answers to the span's users, at the last event of each.
+    """`served_lists` of `Surroundings`: what the bundle answers to the span's users, at the last event of each.
 
     Args:
       recommend: the bundle's signature `serving_default`.
