@@ -125,6 +125,8 @@ def create_pipeline(
             vocabulary=transform.outputs["vocabulary"],
             cold_below=config.gate.cold_below,
             weighted=given.weighted,
+            k=config.gate.k,
+            exclude_seen=config.push.exclude_seen,
         )
 
         # Skip, fine-tune or retrain; then train, compare with champion and anchor, and push what is not worse.

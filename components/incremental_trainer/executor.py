@@ -13,6 +13,7 @@ from tfx.types import artifact
 from components.artifacts import set_finite, split_files
 from components.incremental_trainer.artifact_files import (
     HEALTH_FILE,
+    LOSSES_FILE,
     MEMORY_FILE,
     REFERENCE_FILE,
     SERVING_FOLDER,
@@ -102,6 +103,7 @@ class Executor(base_executor.BaseExecutor):
             available,
         )
         health.save(Path(model.uri) / HEALTH_FILE)
+        log.losses(settings.policy.watch).save(Path(model.uri) / LOSSES_FILE)
         exported = export(
             result.model,
             catalogue,
