@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from components.incremental_trainer import executor
-from components.incremental_trainer.artifact_files import HEALTH_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.incremental_trainer.artifact_files import (
+    HEALTH_FILE,
+    LOSSES_FILE,
+    REFERENCE_FILE,
+    SERVING_FOLDER,
+    STATE_FOLDER,
+)
 from components.incremental_trainer.item_columns import ItemsFileError
 from components.incremental_trainer.settings import Settings
 from components.resolvers import RevokedError
@@ -26,6 +32,7 @@ from trainer.backoff import Factors
 from trainer.keras2 import tf
 from trainer.settings import ModelSpec, Schedule
 from trainer.train_state import ModelState, StateError
+from trainer.training_log import Losses
 from trainer.update import update
 from trainer.vocabulary import Vocabulary
 
@@ -78,8 +85,10 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     assert third.get_string_custom_property("action") == "fine_tune"
     for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
-    parts = {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE, HEALTH_FILE}
+    parts = {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE, HEALTH_FILE, LOSSES_FILE}
     assert {path.name for path in Path(third.uri).iterdir()} == parts
+    losses = Losses.load(Path(third.uri) / LOSSES_FILE)
+    assert losses.epochs[-1][0] == losses.steps[-1] > 0
 
 
 def test_a_revoked_model_is_no_base_although_it_was_found_before_it_was_revoked(
