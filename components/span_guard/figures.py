@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_guard.limits import DRIFT, FITS, IMPLAUSIBLE
+from components.span_guard.limits import CATALOGUE_DAYS, DRIFT, FITS, IMPLAUSIBLE, PAST
 from components.span_guard.profile import Profile, Sketches
 from components.span_guard.shuffles import bands_of, belongs, order, sample_of_keys
 from components.span_guard.sketch import Codes, Counts, hashes_of, paired
@@ -19,8 +19,6 @@ _HOUR, _SLOT, _DAY_HOURS = 3_600_000, 600_000, 24
 # Below this a share says nothing: its figure is left out, and nothing is held for it.
 _LEAST_EVENTS = 30
 _PLAUSIBLE = (315_532_800_000, 4_102_444_800_000)  # 1980 to 2100
-# What sells changes within weeks: the items that a day must show are those of the last days.
-_CATALOGUE_DAYS = 7
 _GROUPS = 64
 _MOST_SHAPES = 100
 
@@ -82,11 +80,11 @@ def measure(span: int, day: Day, past: Sequence[Profile]) -> Profile:
             columns={name: Counts.of(hashes) for name, hashes in fits.items()},
         ),
     )
-    figures = _counted(day)
+    figures = {PAST: float(len(past)), **_counted(day)}
     if n >= _LEAST_EVENTS:
         figures |= _alone(day, item_codes, key_codes)
     if n >= _LEAST_EVENTS and past:
-        recent = Counts.sum(profile.sketches.items for profile in past[-_CATALOGUE_DAYS:])
+        recent = Counts.sum(profile.sketches.items for profile in past[-CATALOGUE_DAYS:])
         figures |= _known(items, keys, pairs, before)
         figures["catalogue"] = _catalogue(n, today.sketches.items, recent)
         figures["echo"] = max(today.sketches.pairs.shares_with(profile.sketches.pairs) for profile in past)

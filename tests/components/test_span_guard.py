@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.span_guard.figures import Day, measure
-from components.span_guard.limits import IMPLAUSIBLE, LIMITS, Judgement, Rules, judge, reasons
+from components.span_guard.limits import CATALOGUE_DAYS, IMPLAUSIBLE, LIMITS, PAST, Judgement, Rules, judge, reasons
 from components.span_guard.profile import PROFILE_FILE, SKETCHES_FILE, Profile
 from components.span_guard.shuffles import BANDS, MOST_EVENTS, bands_of, sample_of_keys
 from components.span_guard.sketch import NOTHING, PLACES, Counts, hashes_of, paired
@@ -197,6 +197,46 @@ def test_with_few_past_days_only_what_is_certain_holds(past: list[Profile]) -> N
     absurd = measure(FIRST, _replaced(day, timestamps=day.timestamps // 1000), [])
     assert absurd.figures[IMPLAUSIBLE] == 1.0
     assert why(absurd, []) == ["times before 1980 or after 2100 100.0%: held above 10.0% in any case"]
+
+
+def test_as_many_past_days_as_asked_for_hold_a_day_though_the_first_had_nothing_beside_it(past: list[Profile]) -> None:
+    just = past[: RULES.at_least]
+    assert [profile.figures[PAST] for profile in just] == list(range(RULES.at_least))
+    assert "shapes_of_items" not in just[0].figures
+    day = make_day(FIRST + 7)
+    assert not why(measure(FIRST + 7, day, just), just)
+    assert why(measure(FIRST + 7, _renamed(day, "items", lambda text: b"x-" + text), just), just)
+
+
+# A young root: each day's past is longer by one than that of the day before it.
+GROWN = [0.115, 0.101, 0.176, 0.126, 0.173, 0.098, 0.266]
+
+
+def _young(figure: str, values: list[float], first: int = 1) -> list[tuple[int, dict[str, float]]]:
+    return [(length, {PAST: float(length), figure: value}) for length, value in enumerate(values, first)]
+
+
+def test_what_grows_with_the_past_is_judged_beside_a_past_of_the_same_length() -> None:
+    past = _young("belongs", GROWN)
+    assert reasons({}, judge({"belongs": 0.041}, past, 8, RULES))
+    assert not reasons({}, judge({"belongs": 0.257}, past, 8, RULES))
+    # A root of before: its profiles don't say how long their pasts were, and are taken as they are.
+    older = [(span, {"belongs": figures["belongs"]}) for span, figures in past]
+    assert not reasons({}, judge({"belongs": 0.041}, older, 8, RULES))
+
+
+@pytest.mark.parametrize(
+    ("figure", "values", "first"),
+    [
+        ("belongs", GROWN[::-1], 1),  # a trend downwards would only widen the limits
+        ("events_per_key", GROWN, 1),  # does not depend on the past
+        ("catalogue", GROWN, CATALOGUE_DAYS),  # never looks further back
+    ],
+)
+def test_no_other_trend_is_followed(figure: str, values: list[float], first: int) -> None:
+    past = _young(figure, values, first)
+    untold = [(span, {figure: figures[figure]}) for span, figures in past]
+    assert judge({figure: 0.1}, past, 20, RULES) == judge({figure: 0.1}, untold, 20, RULES)
 
 
 def test_sensitivity_and_ignored_figures(past: list[Profile]) -> None:
