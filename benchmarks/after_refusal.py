@@ -133,6 +133,7 @@ def run(config: Config, spans: Sequence[PreparedSpan], rule: Rule, times: float,
     cold = dataclasses.replace(given.trainer.policy, seed=seed)
     policy = dataclasses.replace(cold, learning_rate=times * cold.learning_rate)
     champion, at = _learn(given, spans[:1], cold, None), 0
+    levels = {spans[0].number: judged(config, _signature(config, champion), None, spans[0], [], given.weighted).levels}
     verdict: PastVerdict | None = None
     nights = []
     for index in range(1, len(spans)):
@@ -141,8 +142,9 @@ def run(config: Config, spans: Sequence[PreparedSpan], rule: Rule, times: float,
         factors = backoff.factors(rule.settings)
         metrics, _ = evaluate_on(spans[index], signature, config.history.length, given.weighted)
         candidate = _learn(given, spans[at + 1 : index + 1], backed_off(policy, factors), champion)
-        lesson, against = judged(
-            config, _signature(config, candidate), signature, spans[index], spans[:at], given.weighted
+        past = [(span, levels[span.number]) for span in spans[:at] if span.number in levels]
+        (lesson, against), own = judged(
+            config, _signature(config, candidate), signature, spans[index], past, given.weighted
         )
         verdict = PastVerdict(spans[index].number, False, lesson, against, backoff)
         pushed = lesson != REFUSED
@@ -157,7 +159,7 @@ def run(config: Config, spans: Sequence[PreparedSpan], rule: Rule, times: float,
             }
         )
         if pushed:
-            champion, at = candidate, index
+            champion, at, levels[spans[index].number] = candidate, index, own
     return nights
 
 

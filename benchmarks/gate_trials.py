@@ -99,7 +99,7 @@ def verdicts(rng: np.random.Generator, trials: int) -> list[dict[str, Any]]:
                     today = night(rng, events, fresh, discordant)
                     earlier = [night(rng, events, 0.0, discordant) for _ in range(DAYS_BACK)]
                     retention = night(rng, min(5_000, 2 * DAYS_BACK * events), before, discordant)
-                    judged = judge(RULES, today, [today, *earlier], retention=retention, usual=[{"recall": 0.0}])
+                    judged = judge(RULES, today, [today, *earlier], None, retention, _own(retention))
                     blessed["point"] += bool(today.gains["recall"].mean() >= -MAX_DROP)
                     blessed["tonight"] += not judged.champion[OVERALL]["recall"].refused
                     blessed["gate"] += not judged.refused
@@ -135,7 +135,7 @@ def slides(rng: np.random.Generator, trials: int, nights: int = 40) -> list[dict
 
 def _first_refused(rng: np.random.Generator, events: int, step: float, nights: int) -> int:
     """The first of `nights`, from 1, on which a line of models is refused that loses `step` a night; else one more."""
-    anchor, past, at_anchor, retained = Anchor(0, 0), [], 0, []
+    anchor, past, at_anchor = Anchor(0, 0), [], 0
     for number in range(1, nights + 1):
         lost = step * (number - at_anchor)
         against_anchor = night(rng, events, lost)
@@ -143,17 +143,20 @@ def _first_refused(rng: np.random.Generator, events: int, step: float, nights: i
         before = [differences for span, differences in reversed(past) if number - span <= DAYS_BACK]
         # A slide loses on the spans before what it loses tonight.
         retention = night(rng, min(5_000, 2 * DAYS_BACK * events), step)
-        usual = retained[-DAYS_BACK:]
-        judged = judge(RULES, against_champion, [against_anchor, *before], anchor.carried, retention, usual)
+        judged = judge(RULES, against_champion, [against_anchor, *before], anchor.carried, retention, _own(retention))
         if judged.refused:
             return number
         past.append((number, against_anchor))
-        retained.append({name: finding.gain.mean for name, finding in judged.retention.items()})
         line = {name: finding.gain for name, finding in judged.anchor.items()}
         following = next_anchor(anchor, number, number, line, "recall", RULES.anchor_spans)
         if following.version != anchor.version:
             anchor, past, at_anchor = following, [], number
     return nights + 1
+
+
+def _own(retention: Differences) -> dict[str, float]:
+    """Models that know nothing by heart: the champion has on those nights what their own models had."""
+    return {"recall": float(retention.gains["recall"].mean())}
 
 
 def selection(rng: np.random.Generator, trials: int, epochs: int = 10) -> list[dict[str, Any]]:

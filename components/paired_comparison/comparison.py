@@ -12,7 +12,6 @@ from components.paired_comparison.anchor import Anchor
 from components.paired_comparison.judgement import Judgement, Rules
 
 COMPARISON_FILE, CHAMPION_FILE, ANCHOR_FILE = "comparison.json", "champion.npz", "anchor.npz"
-RETENTION_EVENTS = 5_000  # of all spans before; more would add seconds and hardly any certainty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Comparison:
       following: the anchor of the night after, if the candidate is pushed.
       if_gone: metric to what is carried over where the files of `following` are there no more.
       retention_spans: how many spans before were tested.
+      levels: metric to the candidate's own on the verdict part, which it has not learned.
     """
 
     rules: Rules
@@ -34,6 +34,7 @@ class Comparison:
     following: Anchor
     if_gone: dict[str, float] = dataclasses.field(default_factory=dict)
     retention_spans: int = 0
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: str | Path) -> None:
         (Path(folder) / COMPARISON_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))

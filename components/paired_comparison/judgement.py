@@ -30,8 +30,7 @@ class Rules:
       pool_events: nights before are pooled for the anchor until there are so many events.
       anchor_spans: how old the anchor may become.
       budget: how many times its `max_drop` a metric may lose against the anchor in all; None for no anchor.
-      retention: how many times its `max_drop` it may lose on the spans before, beyond what such nights usually lose
-        there; None for no such limit.
+      retention: how many times its `max_drop` it may lose on the spans before; None for no such limit.
       refuse_little: whether what is not supported enough to be told not worse is refused.
     """
 
@@ -80,12 +79,14 @@ class Judgement:
       anchor: against the anchor, over the pooled nights; empty where the champion is the anchor and nothing was lost.
       nights: how many nights were pooled for it.
       retention: against the champion, on the spans before.
+      unlearned: metric to the gain on the spans before over the models of those nights, which had not learned them.
     """
 
     champion: Mapping[str, Mapping[str, Finding]] = dataclasses.field(default_factory=dict)
     anchor: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
     nights: int = 0
     retention: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
+    unlearned: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -106,7 +107,7 @@ def judge(
     anchor: Sequence[Differences] = (),
     carried: Mapping[str, float] | None = None,
     retention: Differences | None = None,
-    usual: Sequence[Mapping[str, float]] = (),
+    unlearned: Mapping[str, float] | None = None,
 ) -> Judgement:
     """Depends on its arguments alone.
 
@@ -115,8 +116,9 @@ def judge(
       champion: the candidate's gains over the champion on tonight's verdict part.
       anchor: those over the anchor, tonight's first, then those of the nights before that were pushed, newest first.
       carried: metric to what was lost against the anchors before, at most 0.
-      retention: the gains over the champion on spans before.
-      usual: of nights before that were pushed, metric to this mean gain.
+      retention: the gains over the champion on spans before, which both have learned.
+      unlearned: metric to the gain there over what the models of those nights had when they had not learned the
+        events. Both must speak against the candidate: what is known by heart is lost first, and on every good night.
     """
     overall = rules.max_drop.get(OVERALL, {})
     against = {OVERALL: {name: _against_champion(rules, champion, name, overall.get(name)) for name in champion.gains}}
@@ -134,20 +136,10 @@ def judge(
                 rules, pooled(nights), name, rules.budget * max_drop + (carried or {}).get(name, 0.0)
             )
         if rules.retention is not None and retention is not None and name in retention.gains:
-            allowed = rules.retention * max_drop
-            before[name] = _within(rules, retention, name, allowed + forgetting(name, usual, allowed))
-    return Judgement(against, to_anchor, len(nights), before)
-
-
-def forgetting(name: str, usual: Sequence[Mapping[str, float]], most: float) -> float:
-    """How much of a metric a night loses on the spans before without anything being wrong, at most `most`.
-
-    The champion has learned those spans a night less long ago than the candidate, and what a model knows by heart it
-    loses first: the younger the root and the more a model learns by heart, the more. So the median of what the nights
-    lost that went into service is no fault; before there is any, as much as may be.
-    """
-    lost = [-night[name] for night in usual if not math.isnan(night.get(name, math.nan))]
-    return min(max(0.0, float(np.median(lost))), most) if lost else most
+            finding = _within(rules, retention, name, rules.retention * max_drop)
+            beyond_heart = (unlearned or {}).get(name, 0.0) < -rules.retention * max_drop
+            before[name] = finding if beyond_heart or not finding.refused else _not_refused(finding)
+    return Judgement(against, to_anchor, len(nights), before, dict(unlearned or {}))
 
 
 def pool(nights: Sequence[Differences], events: int) -> list[Differences]:
@@ -172,3 +164,7 @@ def _within(rules: Rules, events: Differences, name: str, allowed: float) -> Fin
         return Finding(gain, left)
     refused = beyond(gain, left)
     return Finding(gain, left, "worse" if refused else "not worse", refused)
+
+
+def _not_refused(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, outcome="not worse", refused=False)

@@ -98,16 +98,17 @@ class PolicyRun:
             metrics, events = ({}, 0) if learned is None else self._test(learned, span)
             decision = self._decide(rows, learned, metrics)
             examples, epochs, seconds, held_out, verdict = 0, 0, 0.0, None, rows[-1].verdict if rows else None
+            levels: dict[str, float] = {}
             if decision.action != "skip":
                 champion = learned
                 learned, examples, epochs, seconds = self._learn(decision, span, learned)
-                verdict = self._judge(decision, index, learned, champion)
+                verdict, levels = self._judge(decision, rows, learned, champion)
                 held_out = self._test_held_out(learned, span).get(self._rules.metric) if self._looks_back else None
             rows.append(
                 Row(
                     self._policy.name, self._seed, span.name, decision.action, events, metrics,
                     examples, epochs, seconds, self._fingerprint(span), reason=decision.reason, held_out=held_out,
-                    learning=decision.learning, verdict=verdict,
+                    learning=decision.learning, verdict=verdict, levels=levels,
                 )
             )  # fmt: skip
             if learned is not None and self._retention_spans:
@@ -200,18 +201,20 @@ class PolicyRun:
         return self._policy.learn == "fine_tune" and Backoff(rules.max_refusals, "").factors(rules) != UNCHANGED
 
     def _judge(
-        self, decision: Decision, index: int, learned: _Learned, champion: _Learned | None
-    ) -> PastVerdict | None:
-        """What the gate would say of the candidate; in service it goes whatever that is."""
+        self, decision: Decision, rows: Sequence[Row], learned: _Learned, champion: _Learned | None
+    ) -> tuple[PastVerdict | None, dict[str, float]]:
+        """What the gate would say of the candidate for the span after `rows`, and its levels there.
+
+        In service it goes whatever that is.
+        """
         if not self._backs_off:
-            return None
-        last = champion.state.learned[-1] if champion is not None else 0
-        lesson, against = judged(
-            self._policy.config, self._signature(learned), champion and self._signature(champion), self._spans[index],
-            [span for span in self._spans[:index] if span.number < last], self._given.weighted,
-        )  # fmt: skip
-        number, from_nothing = self._spans[index].number, decision.action in FROM_NOTHING
-        return PastVerdict(number, from_nothing, lesson, against, decision.backoff)
+            return None, {}
+        span, last = self._spans[len(rows)], champion.state.learned[-1] if champion is not None else 0
+        past = [(of, row.levels) for of, row in zip(self._spans, rows, strict=False) if of.number < last and row.levels]
+        signatures = self._signature(learned), champion and self._signature(champion)
+        (lesson, against), levels = judged(self._policy.config, *signatures, span, past, self._given.weighted)
+        verdict = PastVerdict(span.number, decision.action in FROM_NOTHING, lesson, against, decision.backoff)
+        return verdict, dict(levels)
 
     def _measure(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Signals:
         if self._policy.learn != "fine_tune" or learned is None:

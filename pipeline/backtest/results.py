@@ -34,6 +34,7 @@ class Row:
         where no policy looks back at it.
       learning: how the training differs from the settings since a refusal, in words; else empty.
       verdict: on the last candidate up to here, by which the next is learned; None where nothing is changed by it.
+      levels: metric to what the candidate had on the verdict part, for the retention of later spans.
     """
 
     policy: str
@@ -52,6 +53,7 @@ class Row:
     held_out: float | None = None
     learning: str = ""
     verdict: PastVerdict | None = None
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Row:

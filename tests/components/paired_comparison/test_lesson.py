@@ -19,7 +19,11 @@ LAX = gate_rules(max_drop={OVERALL: {"recall": 0.5}})
     [
         (judge(RULES, differences(0.0)), False, (NOT_WORSE, "")),
         (judge(RULES, differences(-0.05)), False, (REFUSED, "worse than the champion")),
-        (judge(RULES, differences(0.0), retention=differences(-0.2)), False, (REFUSED, "retention")),
+        (
+            judge(RULES, differences(0.0), retention=differences(-0.2), unlearned={"recall": -0.1}),
+            False,
+            (REFUSED, "retention"),
+        ),
         (judge(RULES, differences(0.0), [differences(-0.2)]), False, (REFUSED, "worse than the anchor")),
         (judge(RULES, differences(-0.05)), True, (REFUSED, "worse than the champion and below a floor")),
         (judge(LAX, differences(-0.1)), False, (WORSE, "worse by the bound")),

@@ -22,7 +22,7 @@ from pipeline.backtest.policies import BUILT_IN
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare
 from pipeline.backtest.results import Row
 from pipeline.backtest.statistics import statistics_of
-from pipeline.backtest.verdict import judged
+from pipeline.backtest.verdict import Judged, judged
 from pipeline.config import Config, ConfigError, with_settings
 from pipeline.config.policy import Maintenance
 from pipeline.demo.simulator import simulate
@@ -217,7 +217,7 @@ def test_a_backtest_learns_more_carefully_after_a_verdict_and_goes_back(shop, sp
         rates.append(given[5].learning_rate)
         return update(*given, **named)
 
-    monkeypatch.setattr(policy_run, "judged", lambda *given: said[len(rates) - 1])
+    monkeypatch.setattr(policy_run, "judged", lambda *given: Judged(said[len(rates) - 1], {}))
     monkeypatch.setattr(policy_run, "update", spied)
     own = shop.update.learning_rate
     rows = run(shop, spans[:4], "settings", tmp_path / "whole")
@@ -237,7 +237,9 @@ def test_the_verdict_of_a_backtest_is_the_paired_comparison(shop, spans, candida
     def always(recall: float):
         return as_signature(lambda key, history, item, weight: {"recall": tf.fill(tf.shape(key), recall)})
 
-    said = judged(shop, always(candidate), always(1.0 - candidate), spans[3], spans[:2], False)
+    past = [(span, {"recall": 1.0}) for span in spans[:2]]
+    said, levels = judged(shop, always(candidate), always(1.0 - candidate), spans[3], past, False)
+    assert levels == {"recall": candidate}
     assert said.lesson == lesson
     assert ("worse than the champion" in said.against, "retention" in said.against) == (lesson == "refused",) * 2
-    assert judged(shop, always(candidate), None, spans[3], [], False) == ("not worse", "")
+    assert judged(shop, always(candidate), None, spans[3], [], False) == (("not worse", ""), {"recall": candidate})
