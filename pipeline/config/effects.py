@@ -1,7 +1,8 @@
 """Which settings have an effect only beside others: what would do nothing is refused by its name.
 
-A setting that stands at its default is never refused: `warmspan init` writes out every one. What has an effect with
-some models only is known once there is a model: `pipeline.parameters.graph_parameters` refuses it.
+A setting that stands at its default, or at that of an earlier version, is never refused: `warmspan init` writes out
+every one. What has an effect with some models only is known once there is a model:
+`pipeline.parameters.graph_parameters` refuses it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from pipeline.config.section import settings_in
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """A setting by its dotted name, when it has an effect, and the same in words: "… has an effect `when` only"."""
+    """A setting by its dotted name, when it has an effect, and the same in words: "… has an effect `when` only".
+
+    `earlier`: the defaults of earlier versions, whose `warmspan init` has written them out.
+    """
 
     setting: str
     when: str
     holds: Callable[[Config], bool]
+    earlier: tuple[Any, ...] = ()
 
     def value(self, config: Config) -> Any:
         value: Any = config
@@ -54,7 +59,7 @@ class Ineffective:
 def ineffective(config: Config) -> list[Ineffective]:
     """The settings of `config` that are not at their default and have no effect."""
     idle = ((effect, effect.value(config)) for effect in EFFECTS if not effect.holds(config))
-    return [Ineffective(effect, value) for effect, value in idle if value != effect.default]
+    return [Ineffective(effect, value) for effect, value in idle if value not in (effect.default, *effect.earlier)]
 
 
 def _watches(config: Config) -> bool:
@@ -230,6 +235,6 @@ EFFECTS = (
     Effect("policy.drift.columns", "with a limit, `fine_tune` or `retrain`, of a column", _drifts),
     Effect("policy.retention.spans", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
     Effect("policy.retention.age", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
-    Effect("alerts.on", _TOLD, _alerts),
+    Effect("alerts.on", _TOLD, _alerts, earlier=(("failure", "refused", "gap", "drift", "unusual"),)),
     Effect("alerts.timeout", _TOLD, _alerts),
 )

@@ -197,6 +197,11 @@ def test_what_init_writes_says_every_default_and_is_taken(tmp_path):
     assert not ineffective(load_config(tmp_path / "warmspan.yaml"))
 
 
+def test_what_init_of_an_earlier_version_wrote_is_taken(tmp_path):
+    (tmp_path / "warmspan.yaml").write_text(Path(__file__).with_name("recorded_settings.yaml").read_text())
+    assert not ineffective(load_config(tmp_path / "warmspan.yaml"))
+
+
 def test_all_that_have_none_are_named_at_once(tmp_path):
     with pytest.raises(ConfigError, match=r"(?s)`update.schedule.keep` has .*\n  `alerts.timeout` has an effect"):
         load(tmp_path, {"update.schedule.keep": 0.3, "alerts.timeout": 3})
