@@ -44,8 +44,8 @@ model: {params: {dimension: 32}}
 update: {epochs: 3}
 """
 )
-# Of the settings' own rate: so high that old days are forgotten. The shop, without replay, needs no more than its own.
-TIMES = {"movietweetings": 8.0, "simulated shop": 1.0}
+# Of the settings' own rate: so high that the gate refuses some nights. At the settings' own it refuses none.
+TIMES = {"movietweetings": 32.0, "simulated shop": 32.0}
 OFF = AfterRefusal(max_refusals=0)
 RATE = AfterRefusal(rate=0.5, replay=1.0, epochs=1.0, max_refusals=2)
 
