@@ -136,7 +136,7 @@ def create_pipeline(
             past_sequences=champion.outputs["sequences"],
             model=champion.outputs["model"],
             span=span,
-            min_held_out=config.gate.min_events,
+            min_held_out=config.gate.min_verdict_events,
             max_owed=config.update.max_owed_spans,
             retrain_spans=config.update.retrain_spans,
             rules=given.policy,
