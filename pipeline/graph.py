@@ -34,8 +34,6 @@ from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
 from trainer.held_out_parts import VERDICT
 
-_DAY = 86_400_000  # milliseconds
-
 
 def create_pipeline(
     config: Config, span: int, revision: int = 1, override: Override | None = None
@@ -71,7 +69,7 @@ def create_pipeline(
         past=usual.outputs["past"],
         released=usual.outputs["released"],
         span=span,
-        start=span * _DAY if config.data.dated else None,
+        dated=config.data.dated,
         rules=given.guard,
     )
 
