@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
-import pydantic
-
+from components.json_parameter import JsonParameter
 from serving.bundle.index_settings import IndexSettings
 from trainer.settings import ModelSpec, Policy
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(JsonParameter):
     """Model, update and export settings.
 
     Attributes:
@@ -40,10 +38,3 @@ class Settings:
     available_column: str | None
     index: IndexSettings
     log_folder: str | None
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        return pydantic.TypeAdapter(cls).validate_json(text)
