@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from components.span_example_gen.casts import cast_or_null, shortened, text_of
 from components.span_example_gen.ids import read_ids
+from components.span_example_gen.marks import Marks, Reject
 from components.span_example_gen.readers.raw_batch import NESTED, RawBatch
 from components.span_example_gen.settings import Rule, Settings
 from components.span_example_gen.span_window import SpanWindow
@@ -20,15 +20,6 @@ from components.suppression_list import FORGOTTEN, SuppressionList
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
 BAD_KEY, BAD_ITEM, BAD_WEIGHT, BAD_CONTEXT = "bad_key", "bad_item", "bad_weight", "bad_context"
 NO_COLUMN = "no_column"
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """A row that can't be used: its line or row, the reason and the value at fault."""
-
-    row: int
-    reason: str
-    value: str
 
 
 def check(
@@ -41,7 +32,7 @@ def check(
       columns as binary (numbers as text); and the rejects in the order of the file.
     """
     n = len(raw.rows)
-    marks = _Marks(n)
+    marks = Marks(n)
     ids = {name: read_ids(raw, name, settings.decimal_ids) for name in (settings.key, settings.item)}
     if forgotten is not None:
         # Before all other reasons, whose values may be the id.
@@ -91,39 +82,6 @@ def no_events(settings: Settings) -> pa.RecordBatch:
     fixed = [("key", pa.string()), ("item", pa.string()), ("timestamp", pa.int64()), ("weight", pa.float32())]
     schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context)])
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
-class _Marks:
-    """The first reason found for each row."""
-
-    def __init__(self, rows: int) -> None:
-        self._reason = np.full(rows, -1, dtype=np.int16)
-        self._found: list[tuple[str, str]] = []
-
-    def add(self, reason: str, column: str, mask: np.ndarray) -> None:
-        self._reason[mask & (self._reason < 0)] = len(self._found)
-        self._found.append((reason, column))
-
-    @property
-    def clean(self) -> np.ndarray:
-        return self._reason < 0
-
-    @property
-    def any(self) -> bool:
-        return bool((self._reason >= 0).any())
-
-    def rejects(self, raw: RawBatch) -> list[Reject]:
-        rejected = []
-        for number, (reason, column) in enumerate(self._found):
-            at = np.flatnonzero(self._reason == number)
-            if reason == FORGOTTEN:
-                rejected += [Reject(int(row), reason, "") for row in raw.rows[at]]
-                continue
-            values = text_of(raw.columns[column].take(pa.array(at))).to_pylist()
-            rejected += [
-                Reject(int(row), reason, shortened(value)) for row, value in zip(raw.rows[at], values, strict=True)
-            ]
-        return rejected
 
 
 def _matches(column: pa.Array, rule: Rule) -> np.ndarray:

@@ -12,7 +12,9 @@ from typing import Any
 import pydantic
 
 from pipeline.config.alerts import Alerts
+from pipeline.config.catalogue import Catalogue
 from pipeline.config.data import Data, Split
+from pipeline.config.features import Features
 from pipeline.config.gate import Gate, Push
 from pipeline.config.guard import Guard
 from pipeline.config.policy import Maintenance
@@ -71,6 +73,8 @@ class Config(Section):
     metadata: str | None = None
     cache: bool = True
     data: Data
+    catalogue: Catalogue | None = None
+    features: Features = Features()
     split: Split = Split()
     vocabulary: Vocabulary = Vocabulary()
     history: History = History()
@@ -89,6 +93,23 @@ class Config(Section):
     def _policy_fits(self) -> Config:
         columns = ("key", "item", "weight", *self.data.columns.context)
         self.policy.check_fits(self.data.dated, columns, self.update.max_owed_spans)
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _catalogue_fits(self) -> Config:
+        catalogue = self.catalogue
+        if catalogue is None or catalogue.pattern is None:
+            return self
+        if catalogue.dated != self.data.dated:
+            raise ValueError(
+                "`catalogue.pattern` must count spans as `data.pattern` does, by dates or by numbers. Received: "
+                f"{catalogue.pattern!r} beside {self.data.pattern!r}."
+            )
+        if catalogue.valid_from is not None and not catalogue.dated:
+            raise ValueError(
+                "`catalogue.valid_from` needs spans that are dates. Received: "
+                f"{catalogue.pattern!r}. Deliver each change in the span from which it holds."
+            )
         return self
 
     @property
