@@ -19,6 +19,12 @@ class KeyHistory(artifact.Artifact):
     TYPE_NAME = "WarmspanKeyHistory"
 
 
+class Catalogue(artifact.Artifact):
+    """All items that the catalogue has ever named, as Parquet part files (`components/catalogue_gen/state.py`)."""
+
+    TYPE_NAME = "WarmspanCatalogue"
+
+
 class ReplayMemory(artifact.Artifact):
     """The exemplars of older spans that are trained on again."""
 

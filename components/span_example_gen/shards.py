@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from components.span_example_gen.marks import Reject
 from components.span_example_gen.files import read_file, write_file
+from components.span_example_gen.marks import Reject
 from components.span_example_gen.readers.raw_batch import Kind
 
 SHARD_ROWS = 262_144
