@@ -12,7 +12,8 @@ from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
-from components.artifacts import KeyHistory, PairedDifferences, ReplayMemory, SpanProfile, Vocabulary
+from components.artifacts import Catalogue, KeyHistory, PairedDifferences, ReplayMemory, SpanProfile, Vocabulary
+from components.catalogue_gen import CatalogueGen
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
 from components.next_span_evaluator import NextSpanEvaluator
@@ -81,6 +82,7 @@ def create_pipeline(
         config={"span": span, "pipeline": config.name},
         vocabulary=_earlier(Vocabulary, "SpanTransform", "vocabulary"),
         history=_earlier(KeyHistory, "SpanTransform", "history"),
+        **({"catalogue": _earlier(Catalogue, "CatalogueGen", "catalogue")} if given.catalogue else {}),
     ).with_id("Yesterday")
     models = {
         "model": _earlier(standard_artifacts.Model, "IncrementalTrainer", "model"),
@@ -103,6 +105,10 @@ def create_pipeline(
         older_held_out=_earlier(standard_artifacts.Examples, "SpanTransform", "held_out"),
     ).with_id("Anchor")
 
+    # What the shop sells, where it says so: the state of the day before, and what was delivered since.
+    catalogue = [CatalogueGen(given.catalogue, span, yesterday.outputs["catalogue"])] if given.catalogue else []
+    sold = dict(catalogue[0].outputs) if catalogue else {}
+
     with Cond(guard.outputs["profile"].future()[0].custom_property("held") != 1):
         # With yesterday's state events become training sequences, a grown vocabulary and today's state.
         transform = SpanTransform(
@@ -111,6 +117,7 @@ def create_pipeline(
             history=yesterday.outputs["history"],
             span=span,
             settings=given.transform,
+            **sold,
         )
 
         # The model in service is tested on what it has not seen.
@@ -157,6 +164,7 @@ def create_pipeline(
                 span=span,
                 version=version,
                 settings=given.trainer,
+                **sold,
             )
             comparison = PairedComparison(
                 held_out=transform.outputs["held_out"],
@@ -195,8 +203,8 @@ def create_pipeline(
         pipeline_root=str(config.artifacts_path),
         metadata_connection_config=connection.connection_config(config),
         components=[
-            events, statistics, schema, validator, usual, guard, yesterday, champion, anchor, transform, next_span,
-            decider, trainer, comparison, gate, pusher,
+            events, statistics, schema, validator, usual, guard, yesterday, *catalogue, champion, anchor, transform,
+            next_span, decider, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.early_stopping import EarlyStopping, MonitoredMetric, OnEpoch, OnStep, TrainingError
+from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes, table_of
+from trainer.models.feature_tower import path_of
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -81,6 +83,7 @@ def update(
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
     memory: ReplayMemory | None = None,
+    features: ItemFeatures | None = None,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -95,6 +98,7 @@ def update(
       on_step: called with the global step and its loss.
       on_epoch: called with span, epoch (from 1) and what is watched, on `held_out`.
       memory: the replay memory that came with `base`; None starts an empty one.
+      features: what is known of items, where `spec` has features of them.
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
@@ -106,15 +110,17 @@ def update(
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
-    model = build_model(spec.type, sizes, spec.history_length, spec.params)
+    model = build_model(spec.type, sizes, spec.history_length, spec.params, spec.features)
     trainable = _trainable(model, policy)
     frozen_variables = frozen(trainable.variables, policy.stability.partial.freeze)
     initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
-        warm_start(trainable, base, sizes, policy.new_rows, sequences)
+        warm_start(trainable, base, sizes, policy.new_rows, sequences, None if features is None else features.learned)
     model.set_popularity(popularity)
+    if features is not None:
+        model.set_features(features)
     teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
@@ -251,7 +257,9 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     Raises:
       StateError: `state` is of another model.
     """
-    model = build_model(spec.type, state.sizes, spec.history_length, spec.params)
+    # A feature that was declared after the state was saved is none of it.
+    features = [of for of in spec.features or () if any(path.startswith(path_of(of)) for path in state.weights)]
+    model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {
         path: array.shape for path, array in state.weights.items()

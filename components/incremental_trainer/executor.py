@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from components.incremental_trainer.artifact_files import (
     SERVING_FOLDER,
     STATE_FOLDER,
 )
+from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.settings import Settings
@@ -59,6 +61,12 @@ class Executor(base_executor.BaseExecutor):
         held_out, _ = read_held_out(every_file)
         # Before the training, which would be in vain where the items file is none.
         columns, available = item_columns(items.ids, settings)
+        features = None
+        if listed := input_dict.get("catalogue"):
+            sold = read_catalogue(listed[0].uri)
+            served = served_items(sold, items.ids, settings)
+            available = served if available is None else available & served
+            features = told_features(sold, items, vocabulary_uri, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
         start = ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None
@@ -67,7 +75,7 @@ class Executor(base_executor.BaseExecutor):
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
                 spec=settings.model,
-                sizes=TableSizes(items.size, keys.size, items.first_row),
+                sizes=TableSizes(items.size, keys.size, items.first_row, () if features is None else features.sizes),
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
@@ -76,6 +84,7 @@ class Executor(base_executor.BaseExecutor):
                 on_step=log.step,
                 on_epoch=log.epoch,
                 memory=ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
+                features=features,
             )
         (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
@@ -88,6 +97,8 @@ class Executor(base_executor.BaseExecutor):
             "learned": list(result.state.learned),
             "vocabulary": {"items": items.fingerprint, "keys": keys.fingerprint},
         }
+        if settings.model.features:
+            about["features"] = {"item": [dataclasses.asdict(feature) for feature in settings.model.features]}
         before = start or _in_service(champion)
         health = measure(
             result.model,

@@ -26,6 +26,7 @@ class Settings:
       available_column: the one that says which items may be recommended; None where all may.
       index: how items are found, and in how many bits they are kept.
       log_folder: where TensorBoard's training curves go, or None.
+      hide_unlisted: whether items that the catalogue has never named are not served; None without a catalogue.
     """
 
     model: ModelSpec
@@ -40,9 +41,14 @@ class Settings:
     available_column: str | None
     index: IndexSettings
     log_folder: str | None
+    hide_unlisted: bool | None = None
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        given = dataclasses.asdict(self)
+        for section, name in ((given, "hide_unlisted"), (given["model"], "features")):
+            if section[name] is None:
+                del section[name]
+        return json.dumps(given, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:

@@ -51,6 +51,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             **{name: artifact.uri for name, artifact in outputs.items()},
             yesterday_vocabulary=_uri(input_dict, "yesterday_vocabulary"),
             yesterday_history=_uri(input_dict, "yesterday_history"),
+            catalogue=_uri(input_dict, "catalogue"),
         )
         files = {
             split: [str(path) for path in events_lib.files_of(artifact_utils.get_split_uri([events], split))]
@@ -157,7 +158,11 @@ class _Grow(beam.DoFn):
     def process(self, _: None, counted: list[dict[str, bytes]]) -> Iterator[bool]:
         yesterday = vocabulary_growth.Vocabularies.load(self._folders.yesterday_vocabulary, self._settings.oov_rows)
         today = vocabulary_growth.grow(yesterday, map(_unpack, counted), self._span, self._settings)
-        today.save(self._folders.vocabulary)
+        of = self._folders
+        today = vocabulary_growth.with_catalogue(
+            today, of.yesterday_vocabulary, of.catalogue, of.vocabulary, self._settings
+        )
+        today.save(of.vocabulary)
         yield True
 
 
@@ -249,6 +254,8 @@ def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Fold
         items_before, keys_before = (
             read_header(folders.yesterday_vocabulary, kind).size for kind in vocabulary_growth.KINDS
         )
+    if folders.catalogue is not None:  # which gives rows to items that nobody has met yet
+        items_before = items - vocabulary_growth.first_met(folders.vocabulary, "items", span)
     sizes = {"item_rows": items, "key_rows": keys}
     properties = {
         "sequences": {

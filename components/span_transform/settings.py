@@ -7,6 +7,8 @@ import json
 
 import pydantic
 
+from trainer.features.declaration import Feature
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -20,6 +22,7 @@ class Settings:
       half_life_spans: Spans after which an event counts half in the vocabulary's `recent`.
       cold_below: An id trained on less often than this is in the slice `cold`.
       verdict_share: Share of the held-out events that judge a candidate, by key; the others choose epochs.
+      features: Features of items; None for none.
       rows_per_shard: About how many events, those of the history included, one shard may hold.
     """
 
@@ -31,9 +34,11 @@ class Settings:
     cold_below: int
     verdict_share: float
     rows_per_shard: int = 1_000_000
+    features: tuple[Feature, ...] | None = None
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return json.dumps(given, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:

@@ -25,6 +25,7 @@ class Folders:
     history: str
     yesterday_vocabulary: str | None
     yesterday_history: str | None
+    catalogue: str | None = None
 
 
 def transform_shard(

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from components.catalogue_gen.state import load_table
 from components.span_transform import history as history_lib
 from components.span_transform.events import key_hashes
 from components.span_transform.settings import Settings
-from trainer.vocabulary import Vocabulary
+from trainer.features.declaration import ITEM, WITHDRAWN
+from trainer.features.feature_state import FeatureState
+from trainer.vocabulary import Vocabulary, read_header
 
 KINDS = ("items", "keys")
 
@@ -77,6 +81,35 @@ def grow(
         vocabulary = getattr(yesterday, kind)
         grown[kind] = vocabulary.grow(ids, span, least[kind], settings.half_life_spans, counts)
     return Vocabularies(**grown)
+
+
+def with_catalogue(
+    today: Vocabularies, yesterday: str | None, catalogue: str | None, folder: str, settings: Settings
+) -> Vocabularies:
+    """Gives every item that the catalogue sells a row, before its first event, and takes its features in.
+
+    Args:
+      today: grown by the day's events.
+      yesterday: the folder of yesterday's; None for none.
+      catalogue: the folder of the catalogue; None where there is none, and nothing to be done.
+      folder: of today's, where the state of features goes.
+      settings: the transform's.
+    """
+    if catalogue is None:
+        return today
+    table = load_table(catalogue)
+    assert table is not None
+    span, features = today.items.span, settings.features or ()
+    after = -1 if yesterday is None else read_header(yesterday, "items").span
+    FeatureState.load(yesterday, features).grown(table, features, span, after).save(folder, features)
+    sold = table[ITEM].filter(pc.invert(table[WITHDRAWN]))
+    return dataclasses.replace(today, items=today.items.admit(sold, span))
+
+
+def first_met(folder: str, kind: str, span: int) -> int:
+    """How many ids with a row were first seen in `span`."""
+    first_span = pq.read_table(Path(folder) / f"{kind}.parquet", columns=["first_span"])["first_span"]
+    return pc.sum(pc.equal(first_span, span)).as_py() or 0
 
 
 # Where an event stands among the day's new positions, most significant first.

@@ -7,7 +7,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from components.catalogue_gen.settings import Settings as CatalogueSettings
 from components.incremental_trainer.settings import Settings as TrainerSettings
+from components.span_example_gen.ids import WHOLE
 from components.span_guard.limits import Rules
 from components.span_transform.settings import Settings as TransformSettings
 from components.update_decider.policy import UpdatePolicy
@@ -33,6 +35,7 @@ class GraphParameters:
       data: for `SpanExampleGen`, the section `data` as plain values, under `forgotten` where it is written who must not
         come back, also where nobody is yet, since it is read when a span is, and may have been written since; and under
         `digests` where those of files are kept.
+      catalogue: for `CatalogueGen`; None where there is none.
       guard, transform, trainer, policy: for `SpanGuard`, `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
@@ -43,6 +46,7 @@ class GraphParameters:
     """
 
     data: Mapping[str, Any]
+    catalogue: CatalogueSettings | None
     guard: Rules
     transform: TransformSettings
     trainer: TrainerSettings
@@ -79,6 +83,13 @@ class GraphParameters:
                 "which makes no use of weights. Leave it out, or let the model's `weight_role` say what it does with "
                 "them (docs/own-model.md)."
             )
+        for feature in config.features.item:
+            if feature.kind not in model.item_feature_kinds:
+                kinds = ", ".join(sorted(model.item_feature_kinds)) or "no feature of items"
+                raise ConfigError(
+                    f"`features.item` must be of use to the model. Received: {feature.name!r} of kind {feature.kind} "
+                    f"for `{config.model.type}`, which learns from {kinds}. Take it out, or take another model."
+                )
         try:
             check_fits(config.serving.index, model.vectors, config.model.type)
         except IndexSettingsError as error:
@@ -89,6 +100,7 @@ class GraphParameters:
                 "forgotten": str(config.suppression_list_path),
                 "digests": str(config.digests_path),
             },
+            catalogue=_catalogue(config),
             guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
             trainer=_trainer(config),
@@ -101,6 +113,26 @@ class GraphParameters:
         )
 
 
+def _catalogue(config: Config) -> CatalogueSettings | None:
+    given = config.catalogue
+    if given is None:
+        return None
+    return CatalogueSettings(
+        path=str(given.path),
+        pattern=given.pattern,
+        format=given.format,
+        delivery=given.delivery,
+        item=given.item or config.data.columns.item,
+        withdrawn=given.withdrawn,
+        valid_from=given.valid_from,
+        decimal_ids=config.data.decimal_ids or WHOLE,
+        max_reject_fraction=given.max_reject_fraction,
+        max_withdrawn_fraction=given.max_withdrawn_fraction,
+        features=config.features.item,
+        digests=str(config.digests_path),
+    )
+
+
 def _transform(config: Config) -> TransformSettings:
     return TransformSettings(
         length=config.history.length,
@@ -110,12 +142,13 @@ def _transform(config: Config) -> TransformSettings:
         half_life_spans=config.vocabulary.half_life_spans,
         cold_below=config.gate.cold_below,
         verdict_share=config.gate.verdict_share,
+        features=config.features.item or None,
     )
 
 
 def _trainer(config: Config) -> TrainerSettings:
     return TrainerSettings(
-        model=ModelSpec(config.model.type, config.model.params, config.history.length),
+        model=ModelSpec(config.model.type, config.model.params, config.history.length, config.features.item or None),
         policy=Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)}),
         k=config.gate.k,
         max_k=config.push.max_k,
@@ -127,4 +160,5 @@ def _trainer(config: Config) -> TrainerSettings:
         available_column=config.serving.available,
         index=config.serving.index,
         log_folder=str(config.logs_path / "training"),
+        hide_unlisted=None if config.catalogue is None else config.catalogue.unlisted == "hide",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
+from trainer.features.declaration import Feature
 from trainer.models.base import Recommender, TableSizes
 
 BUILT_IN = {
@@ -37,15 +39,21 @@ def find_model(type_: str) -> type[Recommender]:
     return model_class
 
 
-def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict[str, Any]) -> Recommender:
-    """Builds the model `type_` with tables of the given sizes.
+def build_model(
+    type_: str,
+    sizes: TableSizes,
+    history_length: int,
+    params: dict[str, Any],
+    features: Sequence[Feature] | None = None,
+) -> Recommender:
+    """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items, if there are any.
 
     Raises:
       ModelError: there is no such model, or it does not take `params`.
     """
     model_class = find_model(type_)
     try:
-        return model_class(sizes, history_length, **params)
+        return model_class(sizes, history_length, **params, **({"features": tuple(features)} if features else {}))
     except TypeError as error:
         raise ModelError(
             f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error})."

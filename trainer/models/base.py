@@ -8,7 +8,8 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
    teacher of distillation, and by whoever reads a saved state.
 3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
    new rows; all other variables are copied whole.
-4. `set_popularity`: by `trainer.update`, once, before the first span is learned.
+4. `set_popularity`: by `trainer.update`, once, before the first span is learned; then `set_features`, where features of
+   items are declared.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
 6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
    `score_batch`, herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch
@@ -38,6 +39,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.features.declaration import Kind
+from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics, weighted_mean
@@ -52,12 +55,18 @@ WeightRole = Literal["loss", "label", "unused"]
 class TableSizes:
     """Rows of the tables, padding (row 0) and out-of-vocabulary rows included.
 
-    `first_row` is the row of the first id: below it nothing can be recommended.
+    `first_row` is the row of the first id: below it nothing can be recommended. `words` are rows by the names of the
+    vocabularies of features, where there are any.
     """
 
     items: int
     keys: int
     first_row: int
+    words: tuple[tuple[str, int], ...] = ()
+
+    def rows(self, vocabulary: str) -> int:
+        """Of a table for the ids or words of that vocabulary; none of one that there is not."""
+        return {"items": self.items, "keys": self.keys, **dict(self.words)}.get(vocabulary, 0)
 
 
 class Recommender(tfrs.Model, abc.ABC):
@@ -65,7 +74,8 @@ class Recommender(tfrs.Model, abc.ABC):
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
     which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
-    where it is not none, `dot_product` gives them once the model is frozen.
+    where it is not none, `dot_product` gives them once the model is frozen. `item_feature_kinds` says which kinds of
+    features of items it learns from: where there are any, it is built with those declared, as `features`.
 
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
@@ -79,6 +89,7 @@ class Recommender(tfrs.Model, abc.ABC):
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
     tables: ClassVar[dict[str, VocabularyName]] = {}
     vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
+    item_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
 
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()
@@ -134,6 +145,15 @@ class Recommender(tfrs.Model, abc.ABC):
         """Told before each span: float64 [sizes.items], how often each item row occurred, of late above all."""
         del recent
 
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        """As `tables`, of what is there for declared features: variables, by the vocabularies of their rows."""
+        return {}
+
+    def set_features(self, features: ItemFeatures) -> None:
+        """Told before each span what is known of each item, where features are declared."""
+        del features
+
     def observe(self, sequences: Sequences) -> None:
         """Told of each span once, before it is learned; a model that counts counts here."""
         del sequences
@@ -177,6 +197,7 @@ class Recommender(tfrs.Model, abc.ABC):
         return tf.where(rows < size, rows, tf.ones_like(rows))
 
 
-def table_of(model: Recommender, path: str) -> VocabularyName | None:
+def table_of(model: Recommender, path: str) -> str | None:
     """The vocabulary whose rows the variable at `path` holds, if any."""
-    return next((name for table, name in model.tables.items() if path == table or path.startswith(table + "/")), None)
+    tables = {**model.tables, **model.feature_tables}
+    return next((name for table, name in tables.items() if path == table or path.startswith(table + "/")), None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from trainer.features.declaration import OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models import sampled_softmax
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.stacking import Evidence, Stacking
@@ -41,10 +44,12 @@ class SasRec(Recommender):
       reverse: whether sequences are learned from the end to the start too. What was looked at together says much
         about each other in either order, and a short history has few pairs.
       neighbours: how many neighbours of each item are counted, 0 for none (see `Transitions`).
+      features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
     """
 
     form = "sequences"
     vectors = "part"
+    item_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "popularity/counts": "items",
@@ -68,6 +73,7 @@ class SasRec(Recommender):
         negatives: int = 2048,
         reverse: bool = True,
         neighbours: int = 64,
+        features: Sequence[Feature] | None = None,
     ) -> None:
         if head not in ("raw", "projected"):
             raise TypeError(f"head must be raw or projected, not {head!r}")
@@ -80,6 +86,7 @@ class SasRec(Recommender):
         super().__init__(sizes, history_length)
         self.negatives, self.reverse, self.item_dropout = negatives, reverse, item_dropout
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
+        self.item_features = FeatureTower(features, sizes, dimension) if features else None
         self.places = self.add_weight("places", [history_length, dimension], initializer=_noise(0.02))
         self.blocks = [CausalBlock(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
         self.log_scale = self.add_weight("log_scale", [], initializer=keras.initializers.Constant(-np.log(temperature)))
@@ -98,6 +105,21 @@ class SasRec(Recommender):
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
+
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        return {} if self.item_features is None else self.item_features.tables
+
+    def set_features(self, features: ItemFeatures) -> None:
+        if self.item_features is not None:
+            self.item_features.tell(features)
+
+    def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """v_item, not of unit length, float32 [..., dimension], for int64 rows of any shape."""
+        if self.served is not None:
+            return self.served.table(item)
+        own = self.item_embedding(item)
+        return own if self.item_features is None else self.item_features(item, own)
 
     def observe(self, sequences: Sequences) -> None:
         if self.transitions is not None:
@@ -119,7 +141,7 @@ class SasRec(Recommender):
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
         sessions = tf.gather_nd(self._sessions(batch["history"], training=False), steps)
-        return self._cosine(sessions, self.item_embedding(candidates))
+        return self._cosine(sessions, self.item_vectors(candidates))
 
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution | None:
         """With `head: raw` the session is a weighted mean of raw item vectors, and a product with it a sum over events.
@@ -135,8 +157,7 @@ class SasRec(Recommender):
         session = tf.matmul(attention[:, -1:], raw)[0, 0]
         length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(session)), 1e-12))  # as l2_normalize
         scale = self.mixture.weights_[0] * tf.exp(self.log_scale) / length
-        items = self.item_embedding if self.served is None else self.served.table
-        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], self._unit(items(item))[0])
+        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], self._unit(self.item_vectors(item))[0])
         present = tf.cast(history[0] > 0, tf.float32)
         slope = self.mixture.query(session[None], history)[0, -1]
         nothing = tf.zeros([1, self.sizes.items])
@@ -152,8 +173,10 @@ class SasRec(Recommender):
         return Attribution("attention", (events * present).numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:
-        """Computes the items' lengths and log popularity once. Training after it leaves them behind."""
-        embeddings = self.item_embedding.embeddings
+        """Computes log popularity and the items' vectors and lengths once. Training after it leaves them behind."""
+        embeddings = self._item_table()
+        if self.item_features is not None:
+            embeddings = tf.Variable(embeddings, trainable=False, name="items")
         scale = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(embeddings), axis=1), 1e-12))  # as l2_normalize
         self.served = FrozenItems(embeddings, self.popularity.log(tf.range(self.sizes.items)), scale)
 
@@ -185,7 +208,7 @@ class SasRec(Recommender):
         length = tf.shape(history)[1]
         history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
-        vectors = tf.nn.dropout(self._unit(self.item_embedding(candidates.rows)), self.item_dropout)
+        vectors = tf.nn.dropout(self._unit(self.item_vectors(candidates.rows)), self.item_dropout)
         losses = sampled_softmax.losses(
             self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
         )
@@ -199,7 +222,7 @@ class SasRec(Recommender):
     def _attended(self, history: tf.Tensor, training: bool) -> tuple[tf.Tensor | None, tf.Tensor]:
         """The weights [b, l, l] of the raw item vectors, and these; or None and the Transformer's own output."""
         present = history > 0
-        raw = self.item_embedding(history) if self.served is None else self.served.table(history)
+        raw = self.item_vectors(history)
         if training:
             raw = tf.nn.dropout(raw, self.item_dropout)
         place = tf.maximum(tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1, 0)
@@ -239,7 +262,12 @@ class SasRec(Recommender):
         return () if self.transitions is None else self.transitions(history)
 
     def _unit_items(self) -> tf.Tensor:
-        return self._unit(self.item_embedding.embeddings)
+        return self._unit(self._item_table())
+
+    def _item_table(self) -> tf.Variable | tf.Tensor:
+        if self.item_features is None:
+            return self.item_embedding.embeddings
+        return self.item_vectors(tf.range(self.sizes.items, dtype=tf.int64))
 
     @staticmethod
     def _unit(vectors: tf.Tensor) -> tf.Tensor:

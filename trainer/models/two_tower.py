@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.features.declaration import OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.item_features import ItemFeatures
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 
@@ -38,9 +41,11 @@ class TwoTower(Recommender):
       negatives: candidates drawn from the catalogue for each batch.
       key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
       dropout: of the wanted vector while training.
+      features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
     """
 
     vectors = "whole"
+    item_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",
@@ -55,6 +60,7 @@ class TwoTower(Recommender):
         negatives: int = 1000,
         key_embedding: bool = True,
         dropout: float = 0.0,
+        features: Sequence[Feature] | None = None,
     ) -> None:
         if negatives < 1:
             raise TypeError(f"negatives must be at least 1, not {negatives}")
@@ -62,6 +68,7 @@ class TwoTower(Recommender):
         self.negatives = negatives
         self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension) if key_embedding else None
+        self.item_features = FeatureTower(features, sizes, dimension) if features else None
         self.pooling = HistoryPooling(history_length)
         self.popularity = Popularity(sizes.items)
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")
@@ -79,10 +86,24 @@ class TwoTower(Recommender):
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
 
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        return {} if self.item_features is None else self.item_features.tables
+
+    def set_features(self, features: ItemFeatures) -> None:
+        if self.item_features is not None:
+            self.item_features.tell(features)
+
+    def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """v_item without popularity, float32 [..., dimension], for int64 rows of any shape."""
+        if self.served is not None:
+            return self.served.table(item)
+        own = self.item_embedding(item)
+        return own if self.item_features is None else self.item_features(item, own)
+
     def query(self, key: tf.Tensor, history: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, dimension + 1] for int64 [b] keys and [b, h] histories; the last meets log popularity."""
-        items = self.item_embedding if self.served is None else self.served.table
-        query_vector = self.history_scale * self.pooling(history, items(history))
+        query_vector = self.history_scale * self.pooling(history, self.item_vectors(history))
         if self.key_embedding is not None:
             query_vector += self.key_embedding(key)
         query_vector = self.dropout(query_vector, training=training)
@@ -90,7 +111,7 @@ class TwoTower(Recommender):
 
     def candidate(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
         """float32 [n, dimension + 1] for int64 [n] item rows, `without` so many events of each in its popularity."""
-        return tf.concat([self.item_embedding(item), self.popularity.log(item, without)[:, None]], axis=1)
+        return tf.concat([self.item_vectors(item), self.popularity.log(item, without)[:, None]], axis=1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is not None:
@@ -105,19 +126,21 @@ class TwoTower(Recommender):
 
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution:
         """An event's share is <its part of the pooled history, v_item>; beside it stand the key's and popularity."""
-        items = self.item_embedding if self.served is None else self.served.table
-        item_vector = items(item)[0]
+        item_vector = self.item_vectors(item)[0]
         weights = self.history_scale * self.pooling.length(history) * self.pooling.weights_of(history)
-        events = weights[0] * tf.linalg.matvec(items(history)[0], item_vector)
+        events = weights[0] * tf.linalg.matvec(self.item_vectors(history)[0], item_vector)
         rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
         if self.key_embedding is not None:
             rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * item_vector))
         return Attribution("linear", events.numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:
-        """Computes log popularity once. Training after it leaves that behind."""
+        """Computes log popularity, and what features add to items, once. Training after it leaves that behind."""
         offset = self.popularity.log(self._catalogue())
-        self.served = FrozenItems(self.item_embedding.embeddings, offset)
+        table = self.item_embedding.embeddings
+        if self.item_features is not None:
+            table = tf.Variable(self.item_vectors(self._catalogue()), trainable=False, name="items")
+        self.served = FrozenItems(table, offset)
 
     @property
     def dot_product(self) -> DotProduct | None:
