@@ -191,7 +191,8 @@ def _section(section: Any, prefix: str, values: Mapping[str, Any], observed: Map
         nested = is_section(field.annotation)
         if nested and not prefix:
             lines.append("")
-        lines += [f"{indent}# {text}" for text in (COMMENTS.get(setting), observed.get(setting)) if text]
+        comments = (COMMENTS.get(setting), observed.get(setting))
+        lines += [f"{indent}# {line}" for text in comments if text for line in text.splitlines()]
         if nested:
             lines += [f"{indent}{name}:", *_section(field.annotation, f"{setting}.", values, observed)]
         else:
