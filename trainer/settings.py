@@ -176,7 +176,7 @@ class Stability:
 class ModelSpec:
     """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments.
 
-    `features` are those of items that it learns from; None for none.
+    `features` are those of items that it learns from, perhaps none of a catalogue; None without a catalogue.
     """
 
     type: str

@@ -33,7 +33,7 @@ def served_items(catalogue: pa.Table, ids: pa.Array, settings: Settings) -> np.n
 def told_features(
     catalogue: pa.Table, items: Vocabulary, vocabulary: str | Path, settings: Settings
 ) -> ItemFeatures | None:
-    """What the model is told of its items; None where none of their features is declared.
+    """What the model is told of its items; None where it is a model that takes none.
 
     Args:
       catalogue: of the span.
@@ -42,6 +42,6 @@ def told_features(
       settings: of the trainer.
     """
     features = settings.model.features
-    if not features:
+    if features is None:
         return None
     return item_features(catalogue, items, FeatureState.load(vocabulary, features), features)

@@ -68,7 +68,8 @@ class PolicyRun:
         fine_tunes = policy.learn == "fine_tune"
         self._rules = self._given.policy if fine_tunes else self._given.policy.without_limits()
         policy_rules = dataclasses.asdict(self._rules)
-        how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, policy_rules)
+        spec = {name: value for name, value in dataclasses.asdict(self._spec).items() if value is not None}
+        how = (policy.learn, spec, dataclasses.asdict(self._training), bounds, policy_rules)
         by_weight = ("weighted",) if self._given.weighted else ()
         self._how = json.dumps((*how, *by_weight), sort_keys=True)
 
@@ -194,15 +195,17 @@ class PolicyRun:
         self, decision: Decision, span: PreparedSpan, learned: _Learned | None
     ) -> tuple[_Learned, int, int, float]:
         numbers = set(decision.train_on)
+        features = span.item_features(self._spec.features)
         result = update(
             self._spec,
-            span.sizes,
+            span.sizes if features is None else dataclasses.replace(span.sizes, words=features.sizes),
             [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
             span.select,
             span.popularity,
             self._training,
             base=learned.state if learned is not None and decision.action == "fine_tune" else None,
             memory=learned.memory if learned is not None else None,
+            features=features,
         )
         after = _Learned(result.model, result.state, result.memory)
         return after, result.examples, result.epochs, result.seconds

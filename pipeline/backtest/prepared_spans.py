@@ -11,22 +11,29 @@ from pathlib import Path
 
 import numpy as np
 
+from components.catalogue_gen.deliveries import fingerprint_of
+from components.catalogue_gen.settings import Settings as CatalogueSettings
+from components.catalogue_gen.state import load_table
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
 from components.span_transform.events import SCHEMA, partition
 from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
+from pipeline.backtest.catalogue import write_catalogue
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.differences import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
+from trainer.features.declaration import Feature
+from trainer.features.feature_state import FeatureState
+from trainer.features.item_features import ItemFeatures, item_features
 from trainer.held_out_parts import SELECT, VERDICT, Part, held_out_files
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
 from trainer.models.base import TableSizes
 
-_ABOUT = "about.json"
+_ABOUT, _CATALOGUE = "about.json", "catalogue"
 _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and again
 
 
@@ -69,6 +76,16 @@ class PreparedSpan:
         items, keys = self._vocabularies.items, self._vocabularies.keys
         return TableSizes(items.size, keys.size, items.first_row)
 
+    def item_features(self, features: Sequence[Feature] | None) -> ItemFeatures | None:
+        """What a model is told of items by the catalogue of the span; None for a model that takes none."""
+        if features is None:
+            return None
+        table = load_table(self.folder / _CATALOGUE)
+        assert table is not None
+        return item_features(
+            table, self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features), features
+        )
+
     @property
     def popularity(self) -> np.ndarray:
         """As the trainer is told, see `Recommender.set_popularity`."""
@@ -86,7 +103,8 @@ def prepare(
     """
     prepared: list[PreparedSpan] = []
     naming = Naming(config.data.dated)
-    settings = GraphParameters.of(config).transform
+    given = GraphParameters.of(config)
+    settings, catalogue = given.transform, given.catalogue
     forgotten = SuppressionList.load(config.suppression_list_path)
     how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
     if forgotten is not None:
@@ -95,21 +113,35 @@ def prepare(
         name = naming.format(number)
         on_span(name)
         before = prepared[-1].fingerprint if prepared else None
-        made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before])
+        listed = [] if catalogue is None else [fingerprint_of(catalogue, number), catalogue.to_json()]
+        made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before, *listed])
         span = PreparedSpan(number, name, folder / name, hashlib.sha256(made_from.encode()).hexdigest())
         if _fingerprint(span.folder) != span.fingerprint:
-            _write(span, ingest(config, number, folder.parent / "refused"), prepared[-1:], settings)
+            events = ingest(config, number, folder.parent / "refused")
+            _write(span, events, prepared[-1:], settings, catalogue)
         prepared.append(span)
     return prepared
 
 
-def _write(span: PreparedSpan, events: Events, yesterday: Sequence[PreparedSpan], settings: Settings) -> None:
+def _write(
+    span: PreparedSpan,
+    events: Events,
+    yesterday: Sequence[PreparedSpan],
+    settings: Settings,
+    catalogue: CatalogueSettings | None,
+) -> None:
     with atomic_folder(span.folder) as beside:
         made = [beside / name for name in ("sequences", "held_out", "vocabulary", "history")]
         for folder in made:
             folder.mkdir()
         state = [str(yesterday[0].folder / name) if yesterday else None for name in ("vocabulary", "history")]
-        transform(events, span.number, shard.Folders(*map(str, made), *state), settings)
+        folders = shard.Folders(*map(str, made), *state)
+        if catalogue is not None:
+            (beside / _CATALOGUE).mkdir()
+            old = yesterday[0].folder / _CATALOGUE if yesterday else None
+            write_catalogue(catalogue, span.number, old, beside / _CATALOGUE)
+            folders = dataclasses.replace(folders, catalogue=str(beside / _CATALOGUE))
+        transform(events, span.number, folders, settings)
         (beside / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
     _sequences.cache_clear()
     _held_out.cache_clear()
@@ -125,6 +157,9 @@ def transform(events: Events, span: int, folders: shard.Folders, settings: Setti
         counted += [vocabulary_growth.count_released(history_lib.read_held_out(path)) for path in paths]
         known = history_lib.counts_in(folders.yesterday_history).events
     today = vocabulary_growth.grow(yesterday, counted, span, settings)
+    today = vocabulary_growth.with_catalogue(
+        today, folders.yesterday_vocabulary, folders.catalogue, folders.vocabulary, settings
+    )
     today.save(folders.vocabulary)
     shards = 1
     while shards * settings.rows_per_shard < known + len(events.train) + len(events.held_out):

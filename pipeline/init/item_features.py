@@ -54,7 +54,7 @@ def propose_catalogue(layout: Layout, item: str, key: str, out: Path) -> list[Gu
         names = [column.name for column in columns]
         if item not in names or key in names:
             continue
-        catalogue = {"path": os.path.relpath(where.resolve(), out.resolve().parent)}
+        catalogue: dict[str, str | None] = {"path": os.path.relpath(where.resolve(), out.resolve().parent)}
         pattern = None if where.is_file() else of.pattern
         catalogue |= {"pattern": pattern} | ({} if of.format == "csv" else {"format": of.format})
         proposals = [proposal for column in columns if column.name != item for proposal in propose(column)]

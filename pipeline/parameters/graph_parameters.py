@@ -16,6 +16,7 @@ from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
 from pipeline.parameters.update_policy import Window, update_policy, windows
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
+from trainer.features.declaration import Feature
 from trainer.models import find_model
 from trainer.settings import ModelSpec, Policy
 
@@ -133,6 +134,12 @@ def _catalogue(config: Config) -> CatalogueSettings | None:
     )
 
 
+def _learned_features(config: Config) -> tuple[Feature, ...] | None:
+    """Those of a catalogue, perhaps none; None without one, and for a model that takes none."""
+    takes = find_model(config.model.type).item_feature_kinds
+    return config.features.item if config.catalogue is not None and takes else None
+
+
 def _transform(config: Config) -> TransformSettings:
     return TransformSettings(
         length=config.history.length,
@@ -148,7 +155,7 @@ def _transform(config: Config) -> TransformSettings:
 
 def _trainer(config: Config) -> TrainerSettings:
     return TrainerSettings(
-        model=ModelSpec(config.model.type, config.model.params, config.history.length, config.features.item or None),
+        model=ModelSpec(config.model.type, config.model.params, config.history.length, _learned_features(config)),
         policy=Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)}),
         k=config.gate.k,
         max_k=config.push.max_k,

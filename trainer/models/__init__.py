@@ -46,14 +46,16 @@ def build_model(
     params: dict[str, Any],
     features: Sequence[Feature] | None = None,
 ) -> Recommender:
-    """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items, if there are any.
+    """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items; None for no tower.
 
     Raises:
       ModelError: there is no such model, or it does not take `params`.
     """
     model_class = find_model(type_)
     try:
-        return model_class(sizes, history_length, **params, **({"features": tuple(features)} if features else {}))
+        return model_class(
+            sizes, history_length, **params, **({} if features is None else {"features": tuple(features)})
+        )
     except TypeError as error:
         raise ModelError(
             f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error})."

@@ -45,6 +45,7 @@ class SasRec(Recommender):
         about each other in either order, and a short history has few pairs.
       neighbours: how many neighbours of each item are counted, 0 for none (see `Transitions`).
       features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
+        With none of a catalogue, an empty list, it is zero before an item has events.
     """
 
     form = "sequences"
@@ -86,7 +87,7 @@ class SasRec(Recommender):
         super().__init__(sizes, history_length)
         self.negatives, self.reverse, self.item_dropout = negatives, reverse, item_dropout
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
-        self.item_features = FeatureTower(features, sizes, dimension) if features else None
+        self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
         self.places = self.add_weight("places", [history_length, dimension], initializer=_noise(0.02))
         self.blocks = [CausalBlock(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
         self.log_scale = self.add_weight("log_scale", [], initializer=keras.initializers.Constant(-np.log(temperature)))

@@ -42,6 +42,7 @@ class TwoTower(Recommender):
       key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
       dropout: of the wanted vector while training.
       features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
+        With none of a catalogue, an empty list, it is zero before an item has events.
     """
 
     vectors = "whole"
@@ -68,7 +69,7 @@ class TwoTower(Recommender):
         self.negatives = negatives
         self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension) if key_embedding else None
-        self.item_features = FeatureTower(features, sizes, dimension) if features else None
+        self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
         self.pooling = HistoryPooling(history_length)
         self.popularity = Popularity(sizes.items)
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")

@@ -214,3 +214,15 @@ def test_what_keeps_the_old_days_takes_towers_too(type_, first):
     plain = learn(type_, vocabulary([*RED, *BLUE]), None)
     begun = learn(type_, ITEMS, of_items(ITEMS, table(shop())), plain.state, policy=policy)
     assert np.isfinite(begun.train_loss)
+
+
+def test_with_a_catalogue_and_no_features_what_nobody_has_met_has_no_vector(type_):
+    features = of_items(ITEMS, table(shop()), ())
+    sizes = sizes_of(ITEMS, features)
+    learned = update(
+        spec(type_, ()), sizes, [Span(1, events(ITEMS))], nothing(), popularity_of(ITEMS), POLICY, features=features
+    )
+    vectors = learned.model.item_vectors(tf.constant(ITEMS.lookup(["red-new", "red0"]))).numpy()
+    assert (vectors[0] == 0).all()
+    assert (vectors[1] != 0).any()
+    assert rebuild(spec(type_, ()), learned.state).feature_tables == {"item_features/learned": "items"}
