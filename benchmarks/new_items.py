@@ -82,18 +82,18 @@ def next_spans(config: Config, spans: Sequence[PreparedSpan], features: Sequence
     spec = dataclasses.replace(given.model, features=tuple(features))
     base: ModelState | None = None
     for span, following in itertools.pairwise(spans):
-        told = span.item_features(spec.features)
-        assert told is not None
-        sizes = dataclasses.replace(span.sizes, words=told.sizes)
+        known = span.item_features(spec.features)
+        assert known is not None
+        sizes = dataclasses.replace(span.sizes, words=known.sizes)
         learn = [Span(span.number, span.sequences)]
         base = update(
-            spec, sizes, learn, span.select, span.popularity, given.policy, base, features=told
+            spec, sizes, learn, span.select, span.popularity, given.policy, base, features=known
         ).state  # fmt: skip
         # The next span's catalogue, before its events.
         newer = following.item_features(spec.features)
         assert newer is not None
-        more = following.sizes.items - len(told.learned)
-        newer = dataclasses.replace(newer, learned=np.pad(told.learned, (0, more)))
+        more = following.sizes.items - len(known.learned)
+        newer = dataclasses.replace(newer, learned=np.pad(known.learned, (0, more)))
         exported = update(
             spec,
             dataclasses.replace(following.sizes, words=newer.sizes),

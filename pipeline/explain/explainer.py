@@ -88,7 +88,8 @@ class Explanation:
       nearest: items with the likest vectors.
       learned: spans that the model and those it was trained from have learned.
       bases: versions that it was trained from, the nearest first.
-      first_span, count: when the item was first seen, and how often it was trained on, up to the newest span.
+      first_span, count: when the item was first seen, -1 for never, and how often it was trained on, up to the newest
+        span.
       note: what can't be said, and why; else empty.
     """
 

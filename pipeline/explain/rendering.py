@@ -44,11 +44,13 @@ def lineage(explanation: Explanation, naming: Naming) -> str:
     spans = ", ".join(span_ranges(explanation.learned, naming))
     bases = f" It was trained from {', '.join(map(str, explanation.bases))}." if explanation.bases else ""
     count = f"{len(explanation.learned)} span{'s' * (len(explanation.learned) != 1)}"
-    return (
-        f"Version {explanation.version} has learned {count}: {spans}.{bases} "
-        f"The item was first seen on {naming.format(explanation.first_span)} and trained on {explanation.count:,} "
-        f"time{'s' * (explanation.count != 1)} so far."
-    )
+    seen = "The item is in the catalogue and has no event so far: its features alone speak for it."
+    if explanation.first_span >= 0:
+        seen = (
+            f"The item was first seen on {naming.format(explanation.first_span)} and trained on {explanation.count:,} "
+            f"time{'s' * (explanation.count != 1)} so far."
+        )
+    return f"Version {explanation.version} has learned {count}: {spans}.{bases} {seen}"
 
 
 def event_table(explanation: Explanation) -> Table:
@@ -97,7 +99,7 @@ def as_dict(explanation: Explanation, naming: Naming) -> dict[str, Any]:
     """For a machine: spans by their names, the method in words beside its name."""
     raw = dataclasses.asdict(explanation)
     raw["learned"] = [naming.format(span) for span in explanation.learned]
-    raw["first_span"] = naming.format(explanation.first_span)
+    raw["first_span"] = naming.format(explanation.first_span) if explanation.first_span >= 0 else None
     raw["method_in_words"] = METHODS[explanation.method]
     return raw
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 from pathlib import Path
 
@@ -81,7 +80,8 @@ def test_a_root_goes_on_with_a_catalogue(make_shop):
     assert about["parent"] == ledger[1].pushed
     assert gone not in after
     assert NEW in after
-    with contextlib.closing(open_store(config)) as store:
-        balance = [record.properties for record in read_artifacts(config, store).of("CatalogueGen/catalogue")]
+    store = open_store(config)
+    assert store is not None
+    balance = [record.properties for record in read_artifacts(config, store).of("CatalogueGen/catalogue")]
     assert [(day["added"], day["absent"]) for day in balance] == [(len(listed), 0), (0, 1)]
     assert all(day["rows"] == day["kept"] + day["rejects"] + day["repeats"] for day in balance)

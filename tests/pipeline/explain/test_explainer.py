@@ -196,6 +196,9 @@ def test_the_sentences_say_the_numbers(folder):
     )
     assert f"by {abs(explanation.fall):.4f}" in carried(explanation) or explanation.named == 0
     assert "has learned 2 spans: 1970-01-04 to 1970-01-05." in lineage(explanation, DAYS)
+    unmet = dataclasses.replace(explanation, first_span=-1, count=0)
+    assert "is in the catalogue and has no event so far" in lineage(unmet, DAYS)
+    assert as_dict(unmet, DAYS)["first_span"] is None
     assert len(list(as_lines(explanation, DAYS))) > 5
     assert as_dict(explanation, DAYS)["learned"] == ["1970-01-04", "1970-01-05"]
     assert carried(explained(of, b"user 1", b"item 7", [])) == "The user has no event that the model looks at."
