@@ -129,17 +129,23 @@ def shares(model: Recommender, span: PreparedSpan, counts: np.ndarray, learned: 
             scores = model.score_all(batch["key"], batch["history"]).numpy()
             scores[:, :first] = -np.inf
             own = scores[np.arange(len(target)), target][:, None]
-            rank, among = (scores > own).sum(axis=1), (scores[:, shelf] > own).sum(axis=1)
+            listed, on_shelf = in_list(scores, own, k), in_list(scores[:, shelf], own, k)
             for place, row in enumerate(target):
                 if row < first:
                     continue
                 group = GROUPS[int(np.searchsorted([1, 5], counts[row], side="right"))]
-                hits[group, "everything"].append(rank[place] < k)
+                hits[group, "everything"].append(listed[place])
                 if shelf[row]:
-                    hits[group, "shelf"].append(among[place] < k)
+                    hits[group, "shelf"].append(on_shelf[place])
     events = {(group, "events"): float(len(hits[group, "everything"])) for group in GROUPS}
     chance = {("none", "chance"): min(1.0, k / max(1, shelf.sum()))}
     return {**{name: float(np.mean(hit)) for name, hit in hits.items() if hit}, **events, **chance}
+
+
+def in_list(scores: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
+    """How probable it is that each item is among the best k, float64 [b]: of equal scores any may come first."""
+    better, equal = (scores > own).sum(axis=1), (scores == own).sum(axis=1)
+    return np.clip((k - better) / np.maximum(equal, 1), 0.0, 1.0)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             after, differences = before.advanced(rows, settings, span, due[-1].span if due else None)
         finally:
             remove_tree(partial)
+        if fileio.exists(refused):
+            fileio.remove(refused)
         after.save(catalogue.uri)
         write_file(os.path.join(catalogue.uri, REJECTS_FILE), rejects)
         waited, waiting = len(before.waiting), len(after.waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pyarrow as pa
 import pytest
@@ -109,6 +110,9 @@ def test_too_many_rejects_stop_it_and_say_where_they_are(tmp_path):
         run(settings(tmp_path / "files"), ONE, tmp_path)
     (refused,) = (tmp_path / "CatalogueGen" / "refused").iterdir()
     assert len(refused.read_text().splitlines()) == 3
+    shutil.rmtree(tmp_path / "CatalogueGen" / "catalogue")
+    run(settings(tmp_path / "files", max_reject_fraction=0.9), ONE, tmp_path)
+    assert not refused.exists()
 
 
 def test_half_a_snapshot_withdraws_nothing(tmp_path):
