@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.config import Config
 from pipeline.ledger.balance import Balance
+from pipeline.ledger.catalogue_balance import CatalogueBalance
 from pipeline.ledger.models import REASON, REVOKED
 from pipeline.ledger.reader import LedgerReader, newest_of
 from pipeline.metadata_store.connection import open_store
@@ -51,6 +52,7 @@ class Run:
       doubts: why the guard holds it, or would have held it, had it not been let in; else empty.
       released: whether a person has let it in since it was held: it is to be run.
       base_revoked: whether the champion that it began with was taken back since.
+      catalogue: what became of the catalogue; None without one.
     """
 
     span: int
@@ -84,6 +86,7 @@ class Run:
     balance: Balance | None = None
     doubts: str = ""
     released: bool = False
+    catalogue: CatalogueBalance | None = None
 
     @property
     def void(self) -> bool:
@@ -218,4 +221,5 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         balance=Balance.of(events, sequences),
         doubts=profile.get("reason", ""),
         released=held and profile.get(RELEASED) == 1,
+        catalogue=CatalogueBalance.of(made("WarmspanCatalogue", "items")),
     )

@@ -78,6 +78,8 @@ def summary(run: Run, naming: Naming) -> str:
         return f"[bold]{run.name}[/bold]  {run.balance}  ({seconds:.1f} s)\n  [yellow]{held}[/yellow]\n  {let_in}"
     counts = f"{run.balance}, {run.new_items:,} new items, {run.new_keys:,} new keys"
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
+    if run.catalogue is not None:
+        lines.append(f"  catalogue: {run.catalogue}")
     if run.doubts:
         lines.append(f"  let in although {escape(run.doubts)}")
     if run.next_span:
