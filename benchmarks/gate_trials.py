@@ -99,7 +99,7 @@ def verdicts(rng: np.random.Generator, trials: int) -> list[dict[str, Any]]:
                     today = night(rng, events, fresh, discordant)
                     earlier = [night(rng, events, 0.0, discordant) for _ in range(DAYS_BACK)]
                     retention = night(rng, min(5_000, 2 * DAYS_BACK * events), before, discordant)
-                    judged = judge(RULES, today, [today, *earlier], retention=retention)
+                    judged = judge(RULES, today, [today, *earlier], None, retention, _own(retention))
                     blessed["point"] += bool(today.gains["recall"].mean() >= -MAX_DROP)
                     blessed["tonight"] += not judged.champion[OVERALL]["recall"].refused
                     blessed["gate"] += not judged.refused
@@ -143,7 +143,7 @@ def _first_refused(rng: np.random.Generator, events: int, step: float, nights: i
         before = [differences for span, differences in reversed(past) if number - span <= DAYS_BACK]
         # A slide loses on the spans before what it loses tonight.
         retention = night(rng, min(5_000, 2 * DAYS_BACK * events), step)
-        judged = judge(RULES, against_champion, [against_anchor, *before], anchor.carried, retention)
+        judged = judge(RULES, against_champion, [against_anchor, *before], anchor.carried, retention, _own(retention))
         if judged.refused:
             return number
         past.append((number, against_anchor))
@@ -152,6 +152,11 @@ def _first_refused(rng: np.random.Generator, events: int, step: float, nights: i
         if following.version != anchor.version:
             anchor, past, at_anchor = following, [], number
     return nights + 1
+
+
+def _own(retention: Differences) -> dict[str, float]:
+    """Models that know nothing by heart: the champion has on those nights what their own models had."""
+    return {"recall": float(retention.gains["recall"].mean())}
 
 
 def selection(rng: np.random.Generator, trials: int, epochs: int = 10) -> list[dict[str, Any]]:

@@ -79,6 +79,7 @@ class Champion(resolver.ResolverStrategy):
     `verdicts`: what the pusher made of it.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
+    `past_verdicts`: the last before `span` on a candidate that was not taken back since, by which learning is changed.
     Each input that `window` names, instead: how many spans, and how many of the last ones before `span` are passed
     over first.
     """
@@ -96,6 +97,10 @@ class Champion(resolver.ResolverStrategy):
             "verdicts": [verdict for model in champion for verdict in _of_version(model, pushed)[-1:]],
             "memory": [memory for model in champion for memory in _of_version(model, input_dict["memory"])[-1:]],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
+            "past_verdicts": newest_by_span(
+                (past for past in input_dict.get("past_verdicts", []) if not past.get_int_custom_property("revoked")),
+                below=self._span,
+            )[-1:],
             **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},
         }
 

@@ -93,6 +93,7 @@ def create_pipeline(
         strategy_class=Champion,
         config={"span": span, "most": given.most_spans, "window": given.windows},
         **models,
+        past_verdicts=models["verdicts"],
         memory=_earlier(ReplayMemory, "IncrementalTrainer", "memory"),
         sequences=_earlier(standard_artifacts.Examples, "SpanTransform", "sequences"),
         **policy_channels.channels(given.windows),
@@ -131,6 +132,8 @@ def create_pipeline(
             vocabulary=transform.outputs["vocabulary"],
             cold_below=config.gate.cold_below,
             weighted=given.weighted,
+            k=config.gate.k,
+            exclude_seen=config.push.exclude_seen,
         )
 
         # Skip, fine-tune or retrain; then train, compare with champion and anchor, and push what is not worse.
@@ -145,6 +148,7 @@ def create_pipeline(
             retrain_spans=config.update.retrain_spans,
             rules=given.policy,
             override=override,
+            past_verdicts=champion.outputs["past_verdicts"],
             **policy_channels.signals(
                 given.policy,
                 given.windows,

@@ -54,16 +54,19 @@ def documented() -> list[str]:
 
 @pytest.mark.filterwarnings("default")
 def test_every_tag_is_defined(tmp_path):
+    from components.surroundings import Surroundings
     from pipeline.config import Config
     from pipeline.monitoring.tensorboard.span_writer import write_details
     from tests.pipeline.hand_made_ledger import make_run
     from tests.pipeline.monitoring.test_tensorboard_pages import DETAILS
-    from tests.pipeline.tensorboard_pages import RUNS, Pages
+    from tests.pipeline.tensorboard_pages import Pages
 
     columns = {"key": "user_id", "item": "item_id", "timestamp": "timestamp"}
     config = Config.model_validate({"name": "shop", "root": tmp_path, "data": {"path": "x", "columns": columns}})
-    folder = write_details(config, make_run("2024-05-03"), DETAILS)
-    pages = [Pages(folder / name) for name in RUNS]
+    lists = dict.fromkeys(("coverage", "distinct_items", "gini", "users", "recommended", "taken"), 0.5)
+    surroundings = Surroundings(popularity={"recall": (0.1, 0.0, 0.2)}, served_lists=lists)
+    folder = write_details(config, make_run("2024-05-03", surroundings=surroundings), DETAILS)
+    pages = [Pages(path) for path in folder.iterdir()]
     tags = {tag for page in pages for plugin in ("scalars", "histograms", "text") for tag in page.of(plugin)}
     assert len(tags) > 40
     assert [tag for tag in tags if not any(re.fullmatch(expression, tag) for expression in documented())] == []

@@ -173,6 +173,21 @@ class Stability:
 
 
 @dataclass(frozen=True, config=_KNOWN)
+class AfterRefusal:
+    """How the next update learns after a candidate that was refused, or that was worse by the bound.
+
+    For each of them that is not made good yet, of which at most `max_refusals` count (0: none), every learning rate is
+    multiplied by `rate`, the old positions of a step by `replay`, each of them counting as before, and the epochs by
+    `epochs`, rounded up. So nothing goes beyond its factor to the power of `max_refusals`.
+    """
+
+    rate: float = pydantic.Field(default=0.5, gt=0, le=1)
+    replay: float = pydantic.Field(default=2.0, ge=1)
+    epochs: float = pydantic.Field(default=1.0, gt=0, le=1)
+    max_refusals: int = pydantic.Field(default=2, ge=0)
+
+
+@dataclass(frozen=True, config=_KNOWN)
 class ModelSpec:
     """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments.
 

@@ -6,4 +6,5 @@ STATE_FOLDER = "state"
 SERVING_FOLDER = "Format-Serving"  # where TFX's own parts look for a model
 REFERENCE_FILE = "reference.json"  # what the bundle must answer, see `serving.bundle.reference_answers`
 HEALTH_FILE = "health.json"  # figures of the model that need no label, see `trainer.diagnostics`
+LOSSES_FILE = "losses.json"  # of the training, see `trainer.training_log`
 MEMORY_FILE = "memory.npz"

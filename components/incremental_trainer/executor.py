@@ -14,6 +14,7 @@ from tfx.types import artifact
 from components.artifacts import set_finite, split_files
 from components.incremental_trainer.artifact_files import (
     HEALTH_FILE,
+    LOSSES_FILE,
     MEMORY_FILE,
     REFERENCE_FILE,
     SERVING_FOLDER,
@@ -26,6 +27,7 @@ from components.incremental_trainer.settings import Settings
 from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
 from serving.bundle.protocols import Catalogue
+from trainer.backoff import backed_off
 from trainer.diagnostics import measure
 from trainer.held_out_parts import SELECT, held_out_files
 from trainer.input_pipeline import read_held_out, read_sequences
@@ -69,6 +71,7 @@ class Executor(base_executor.BaseExecutor):
             features = told_features(sold, items, vocabulary_uri, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
+        policy = backed_off(settings.policy, decision.factors)
         start = ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None
         popularity = np.concatenate([np.zeros(items.first_row), items.recent])
 
@@ -79,7 +82,7 @@ class Executor(base_executor.BaseExecutor):
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
-                policy=settings.policy,
+                policy=policy,
                 base=start,
                 on_step=log.step,
                 on_epoch=log.epoch,
@@ -111,6 +114,7 @@ class Executor(base_executor.BaseExecutor):
             available,
         )
         health.save(Path(model.uri) / HEALTH_FILE)
+        log.losses(settings.policy.watch).save(Path(model.uri) / LOSSES_FILE)
         exported = export(
             result.model,
             catalogue,
@@ -158,5 +162,7 @@ def _describe(
     )
     model.set_string_custom_property("learned", json.dumps(about["learned"]))
     model.set_string_custom_property("action", decision.action)
+    model.set_int_custom_property("backoff", decision.backoff.level)
+    model.set_string_custom_property("backoff_reason", decision.backoff.reason)
     if notes := (*result.notes, *notes):
         model.set_string_custom_property("notes", " ".join(notes))

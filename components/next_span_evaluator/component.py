@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -15,6 +16,8 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 from components.artifacts import OLDER, NextSpanEvaluation, Vocabulary, set_finite, split_files
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.slices import by_slice, trained_before
+from components.next_span_evaluator.surroundings import surroundings_of
+from components.surroundings import SURROUNDINGS, Surroundings
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.metrics import ROOT_OF_MEAN
@@ -26,7 +29,7 @@ _BATCH = 1024
 class Executor(base_executor.BaseExecutor):
     """Writes `metrics.json`: metric to mean over all of the span's events, and `events`. Empty without a champion.
 
-    `slices.json` holds the same by slice.
+    `slices.json` holds the same by slice; the property `surroundings` what else they are to be seen beside.
     """
 
     def Do(
@@ -56,6 +59,20 @@ class Executor(base_executor.BaseExecutor):
                     labels,
                     lambda here: means({name: values_of[here] for name, values_of in values.items()}, weights[here]),
                 )
+            surroundings = Surroundings()
+            if vocabulary and exec_properties.get("k") and len(weights):
+                surroundings = surroundings_of(
+                    values,
+                    (train, held_out),
+                    sequences,
+                    vocabulary[0].uri,
+                    weights,
+                    saved.signatures.get("serving_default"),
+                    length,
+                    exec_properties["k"],
+                    bool(exec_properties.get("exclude_seen")),
+                )
+            output.set_string_custom_property(SURROUNDINGS, dataclasses.replace(surroundings, slices=slices).to_json())
             older = {
                 examples.get_int_custom_property("span"): evaluate(
                     signature, (read_held_out(held_out_files(examples.uri, VERDICT))[0],), length, weighted
@@ -118,6 +135,8 @@ class _Spec(component_spec.ComponentSpec):
         "history_length": component_spec.ExecutionParameter(type=int),
         "cold_below": component_spec.ExecutionParameter(type=int, optional=True),
         "weighted": component_spec.ExecutionParameter(type=int, optional=True),
+        "k": component_spec.ExecutionParameter(type=int, optional=True),
+        "exclude_seen": component_spec.ExecutionParameter(type=int, optional=True),
     }
 
 
@@ -128,7 +147,9 @@ class NextSpanEvaluator(base_component.BaseComponent):
     rest of the day's evaluation; this one asks the served graph in batches. Where older spans are given the champion is
     tested on their verdict parts as well, as the gate tested then. With the span's `vocabulary` the figures come by
     slice too: new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them. With
-    `weighted` its metrics are means by the events' weights, as the gate's are.
+    `weighted` its metrics are means by the events' weights, as the gate's are. With `k` as well, the length of a list,
+    it measures what was most popular before the span on the same events, bounds of both, and what is recommended to
+    the span's users (`surroundings.py`).
     """
 
     SPEC_CLASS = _Spec
@@ -145,6 +166,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
         vocabulary: channel.BaseChannel | None = None,
         cold_below: int | None = None,
         weighted: bool = False,
+        k: int | None = None,
+        exclude_seen: bool | None = None,
     ) -> None:
         super().__init__(
             _Spec(
@@ -158,5 +181,7 @@ class NextSpanEvaluator(base_component.BaseComponent):
                 history_length=history_length,
                 cold_below=cold_below,
                 weighted=1 if weighted else None,  # of what was asked before there were weights nothing changes
+                k=k,
+                exclude_seen=1 if exclude_seen else None,
             )
         )

@@ -25,6 +25,7 @@ class Comparison:
       following: the anchor of the night after, if the candidate is pushed.
       if_gone: metric to what is carried over where the files of `following` are there no more.
       retention_spans: how many spans before were tested.
+      levels: metric to the candidate's own on the verdict part, which it has not learned.
     """
 
     rules: Rules
@@ -33,6 +34,7 @@ class Comparison:
     following: Anchor
     if_gone: dict[str, float] = dataclasses.field(default_factory=dict)
     retention_spans: int = 0
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: str | Path) -> None:
         (Path(folder) / COMPARISON_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))

@@ -11,12 +11,11 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 from components.artifacts import PairedDifferences
 from components.paired_comparison.anchor import Anchor, carried, next_anchor
 from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
-from components.paired_comparison.differences import Differences
+from components.paired_comparison.differences import Differences, levels
 from components.paired_comparison.judgement import OVERALL, Judgement, Rules, judge
+from components.paired_comparison.retention import OlderSpan, retention_on
 from components.paired_comparison.scoring import Events, signature_of
 from trainer.held_out_parts import VERDICT, held_out_files
-
-_RETENTION_EVENTS = 5_000  # of all spans before; more would add seconds and hardly any certainty
 
 
 class Executor(base_executor.BaseExecutor):
@@ -31,11 +30,7 @@ class Executor(base_executor.BaseExecutor):
         ((candidate,), (output,)) = input_dict["model"], output_dict["comparison"]
         rules, span = Rules.from_json(exec_properties["rules"]), exec_properties["span"]
         version = candidate.get_int_custom_property("version")
-        champion = input_dict.get("champion") or []
-        if champion:
-            comparison = _compare(rules, span, version, input_dict, output, exec_properties)
-        else:
-            comparison = Comparison(rules, Judgement(), None, Anchor(version, span))
+        comparison = _compare(rules, span, version, input_dict, output, exec_properties)
         comparison.write(output.uri)
         output.set_int_custom_property("span", span)
         output.set_int_custom_property("version", version)
@@ -52,33 +47,44 @@ def _compare(
     output: artifact.Artifact,
     exec_properties: dict[str, Any],
 ) -> Comparison:
-    champion, nights = input_dict["champion"][0], input_dict.get("comparisons") or []
+    how = exec_properties["oov_rows"], exec_properties["history_length"], bool(exec_properties.get("weighted"))
+    tonight = Events(held_out_files(input_dict["held_out"][0].uri, VERDICT), *how)
+    candidate = signature_of(input_dict["model"][0].uri)
+    ours = tonight.score(candidate)
+    own = levels(ours, tonight.weights)
+    if not input_dict.get("champion"):
+        return Comparison(rules, Judgement(), None, Anchor(version, span), levels=own)
+    (champion, *_), nights = input_dict["champion"], input_dict.get("comparisons") or []
     anchor, model = _anchor(champion, input_dict.get("anchor") or [], nights)
-    how = exec_properties["history_length"], bool(exec_properties.get("weighted")), rules.lower_is_better
-    oov_rows = exec_properties["oov_rows"]
-    tonight = Events(held_out_files(input_dict["held_out"][0].uri, VERDICT), oov_rows)
-    ours, of_champion = signature_of(input_dict["model"][0].uri), signature_of(champion.uri)
-    against_champion = tonight.gains(ours, of_champion, *how)
+    of_champion = signature_of(champion.uri)
+    against_champion = tonight.gains(ours, tonight.score(of_champion), rules.lower_is_better)
     against_champion.save(Path(output.uri) / CHAMPION_FILE)
     against_anchor = against_champion
     if model is not champion and rules.budget is not None:
-        against_anchor = tonight.gains(ours, signature_of(model.uri), *how)
+        against_anchor = tonight.gains(ours, tonight.score(signature_of(model.uri)), rules.lower_is_better)
         against_anchor.save(Path(output.uri) / ANCHOR_FILE)
     before = [night for night in nights if night.get_int_custom_property("anchor") == anchor.version]
-    older = [] if rules.retention is None else input_dict.get("older_held_out") or []
-    files = [path for held_out in older for path in held_out_files(held_out.uri)]
-    retention = Events(files, oov_rows, _RETENTION_EVENTS).gains(ours, of_champion, *how) if files else None
+    older = [] if rules.retention is None else _older(input_dict.get("older_held_out") or [], nights)
+    retention = retention_on(older, candidate, of_champion, *how, rules.lower_is_better)
     judgement = judge(
         rules,
         against_champion,
         [against_anchor, *map(_differences, reversed(before))],
         anchor.carried,
-        retention,
+        retention.gains,
+        retention.unlearned,
     )
     line = {name: finding.gain for name, finding in judgement.anchor.items()}
     metric = next(iter(rules.max_drop.get(OVERALL, {})), "")
     following = next_anchor(anchor, version, span, line, metric, rules.anchor_spans)
-    return Comparison(rules, judgement, anchor, following, carried(anchor, line), len(older))
+    return Comparison(rules, judgement, anchor, following, carried(anchor, line), retention.spans, own)
+
+
+def _older(held_out: list[artifact.Artifact], nights: list[artifact.Artifact]) -> list[OlderSpan]:
+    """The spans before whose nights have left what their model had on them; those of earlier versions have not."""
+    left = {night.get_int_custom_property("span"): Comparison.read(night.uri).levels for night in nights}
+    spans = [(of, left.get(of.get_int_custom_property("span"))) for of in held_out]
+    return [OlderSpan(held_out_files(of.uri, VERDICT), own) for of, own in spans if own]
 
 
 def _anchor(

@@ -83,6 +83,14 @@ def paired(
     return Differences(gains, weights, keys, slices)
 
 
+def levels(scores: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, float]:
+    """Metric to its value over some events, float64 [n] each; nothing where no event counts."""
+    if not weights.any():
+        return {}
+    means = {name: float(np.average(values, weights=weights)) for name, values in scores.items()}
+    return {name: mean**0.5 if name in ROOT_OF_MEAN else mean for name, mean in means.items()}
+
+
 def pooled(nights: Sequence[Differences]) -> Differences:
     """All events of some nights, of the metrics that each of them has; without slices.
 

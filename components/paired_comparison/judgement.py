@@ -79,12 +79,14 @@ class Judgement:
       anchor: against the anchor, over the pooled nights; empty where the champion is the anchor and nothing was lost.
       nights: how many nights were pooled for it.
       retention: against the champion, on the spans before.
+      unlearned: metric to the gain on the spans before over the models of those nights, which had not learned them.
     """
 
     champion: Mapping[str, Mapping[str, Finding]] = dataclasses.field(default_factory=dict)
     anchor: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
     nights: int = 0
     retention: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
+    unlearned: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -105,6 +107,7 @@ def judge(
     anchor: Sequence[Differences] = (),
     carried: Mapping[str, float] | None = None,
     retention: Differences | None = None,
+    unlearned: Mapping[str, float] | None = None,
 ) -> Judgement:
     """Depends on its arguments alone.
 
@@ -113,7 +116,9 @@ def judge(
       champion: the candidate's gains over the champion on tonight's verdict part.
       anchor: those over the anchor, tonight's first, then those of the nights before that were pushed, newest first.
       carried: metric to what was lost against the anchors before, at most 0.
-      retention: the gains over the champion on spans before.
+      retention: the gains over the champion on spans before, which both have learned.
+      unlearned: metric to the gain there over what the models of those nights had when they had not learned the
+        events. Both must speak against the candidate: what is known by heart is lost first, and on every good night.
     """
     overall = rules.max_drop.get(OVERALL, {})
     against = {OVERALL: {name: _against_champion(rules, champion, name, overall.get(name)) for name in champion.gains}}
@@ -124,15 +129,17 @@ def judge(
             limits = rules.max_drop.get(where, {}) if len(inside) >= rules.min_slice_events else {}
             against[where] = {name: _against_champion(rules, inside, name, limits.get(name)) for name in inside.gains}
     nights = pool(anchor, rules.pool_events)
-    limited: dict[str, dict[str, Finding]] = {"anchor": {}, "retention": {}}
-    for kind, events, times, before in (
-        ("anchor", pooled(nights) if nights else None, rules.budget, carried or {}),
-        ("retention", retention, rules.retention, {}),
-    ):
-        for name, max_drop in overall.items():
-            if times is not None and events is not None and name in events.gains:
-                limited[kind][name] = _within(rules, events, name, times * max_drop + before.get(name, 0.0))
-    return Judgement(against, limited["anchor"], len(nights), limited["retention"])
+    to_anchor, before = {}, {}
+    for name, max_drop in overall.items():
+        if rules.budget is not None and nights and name in nights[0].gains:
+            to_anchor[name] = _within(
+                rules, pooled(nights), name, rules.budget * max_drop + (carried or {}).get(name, 0.0)
+            )
+        if rules.retention is not None and retention is not None and name in retention.gains:
+            finding = _within(rules, retention, name, rules.retention * max_drop)
+            beyond_heart = (unlearned or {}).get(name, 0.0) < -rules.retention * max_drop
+            before[name] = finding if beyond_heart or not finding.refused else _not_refused(finding)
+    return Judgement(against, to_anchor, len(nights), before, dict(unlearned or {}))
 
 
 def pool(nights: Sequence[Differences], events: int) -> list[Differences]:
@@ -157,3 +164,7 @@ def _within(rules: Rules, events: Differences, name: str, allowed: float) -> Fin
         return Finding(gain, left)
     refused = beyond(gain, left)
     return Finding(gain, left, "worse" if refused else "not worse", refused)
+
+
+def _not_refused(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, outcome="not worse", refused=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ class Events:
 
     Attributes:
       positions: [p].
+      weights: float64 [p], how much each counts.
       keys: int64 [p], see `Differences.keys`.
       slices: column to bytes [p].
     """
 
-    def __init__(self, files: Sequence[str], oov_rows: int, most: int | None = None) -> None:
+    def __init__(
+        self, files: Sequence[str], oov_rows: int, history_length: int, weighted: bool, most: int | None = None
+    ) -> None:
         """Reads `files`; of more than `most` positions as many are taken, evenly spread."""
+        self._history_length = history_length
         self.positions, self.slices = read_held_out(files)
         _, number = np.unique(read_held_out_keys(files), return_inverse=True)
         # Rows below are shared: a key without a row of its own is told from others by its id, which is not kept.
@@ -35,13 +39,18 @@ class Events:
             self.positions, self.keys = self.positions.take(chosen), self.keys[chosen]
             self.slices = {name: labels[chosen] for name, labels in self.slices.items()}
 
-    def gains(
-        self, candidate: Any, other: Any, history_length: int, weighted: bool, lower_is_better: Iterable[str]
-    ) -> Differences:
-        """What `candidate` gains on `other`, both `evaluate_rows` signatures."""
+        self.weights = event_weights((self.positions,), weighted)
+
+    def score(self, signature: Any) -> dict[str, np.ndarray]:
+        """Metric to what a bundle's `evaluate_rows` makes of each, float64 [p]."""
         parts: tuple[Positions, ...] = (self.positions,)
-        ours, of_other = (per_position(signature, parts, history_length) for signature in (candidate, other))
-        return paired(ours, of_other, event_weights(parts, weighted), self.keys, self.slices, lower_is_better)
+        return per_position(signature, parts, self._history_length)
+
+    def gains(
+        self, ours: Mapping[str, np.ndarray], of_other: Mapping[str, np.ndarray], lower_is_better: Iterable[str]
+    ) -> Differences:
+        """What one model's scores gain on another's."""
+        return paired(ours, of_other, self.weights, self.keys, self.slices, lower_is_better)
 
 
 def signature_of(model_uri: str) -> Any:

@@ -10,18 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_guard.limits import DRIFT, FITS, IMPLAUSIBLE
+from components.span_guard.limits import CATALOGUE_DAYS, DRIFT, FITS, IMPLAUSIBLE, PAST
 from components.span_guard.profile import Profile, Sketches
+from components.span_guard.shuffles import bands_of, belongs, order, sample_of_keys
 from components.span_guard.sketch import Codes, Counts, hashes_of, paired
 
 _HOUR, _SLOT, _DAY_HOURS = 3_600_000, 600_000, 24
-_SEED = 13
-_SHUFFLES = 4
-# Below these a share says nothing: its figure is left out, and nothing is held for it.
-_LEAST_EVENTS, _LEAST_PAIRS = 30, 50
+# Below this a share says nothing: its figure is left out, and nothing is held for it.
+_LEAST_EVENTS = 30
 _PLAUSIBLE = (315_532_800_000, 4_102_444_800_000)  # 1980 to 2100
-# What sells changes within weeks: the items that a day must show are those of the last days.
-_CATALOGUE_DAYS = 7
 _GROUPS = 64
 _MOST_SHAPES = 100
 
@@ -61,10 +58,13 @@ def measure(span: int, day: Day, past: Sequence[Profile]) -> Profile:
     n = len(day.timestamps)
     (item_hashes, item_codes), (key_hashes, key_codes) = hashes_of(day.items), hashes_of(day.keys)
     items, keys = item_hashes[item_codes], key_hashes[key_codes]
-    order = np.lexsort([day.timestamps, key_codes])
-    ordered, follows = items[order], key_codes[order][1:] == key_codes[order][:-1]
+    by_key = np.lexsort([day.timestamps, key_codes])
+    ordered, follows = items[by_key], key_codes[by_key][1:] == key_codes[by_key][:-1]
     pairs = paired(keys, items)
-    fits = {name: paired(items, _value_hashes(column)) for name, column in day.columns.items()}
+    values = {name: _value_hashes(column) for name, column in day.columns.items()}
+    fits = {name: paired(items, column) for name, column in values.items()}
+    before = Sketches.sum([profile.sketches for profile in past])
+    bands = bands_of(item_hashes, before.items)[item_codes]
     today = Profile(
         span=span,
         figures={},
@@ -76,22 +76,26 @@ def measure(span: int, day: Day, past: Sequence[Profile]) -> Profile:
             keys=Counts.of(key_hashes, np.bincount(key_codes, minlength=len(key_hashes))),
             transitions=Counts.of(paired(ordered[:-1], ordered[1:])[follows]),
             pairs=Counts.of(pairs),
+            tastes=Counts.of(paired(keys, bands)),
             columns={name: Counts.of(hashes) for name, hashes in fits.items()},
         ),
     )
-    figures = _counted(day)
+    figures = {PAST: float(len(past)), **_counted(day)}
     if n >= _LEAST_EVENTS:
         figures |= _alone(day, item_codes, key_codes)
     if n >= _LEAST_EVENTS and past:
-        before = Sketches.sum([profile.sketches for profile in past])
-        recent = Counts.sum(profile.sketches.items for profile in past[-_CATALOGUE_DAYS:])
+        recent = Counts.sum(profile.sketches.items for profile in past[-CATALOGUE_DAYS:])
         figures |= _known(items, keys, pairs, before)
         figures["catalogue"] = _catalogue(n, today.sketches.items, recent)
-        figures["echo"] = max(_overlap(today.sketches.pairs, profile.sketches.pairs) for profile in past)
+        figures["echo"] = max(today.sketches.pairs.shares_with(profile.sketches.pairs) for profile in past)
         for kind, shapes in today.shapes.items():
             figures[f"shapes_of_{kind}"] = _usual_shape(shapes, [profile.shapes[kind] for profile in past])
         figures |= _hours(np.array(today.hours), np.mean([profile.hours for profile in past], axis=0))
-        figures |= _order(ordered, key_codes[order], before)
+        sample = sample_of_keys(keys)
+        here = by_key[sample[by_key]]
+        figures |= order(items[here], key_codes[here], before)
+        columns = {name: column[sample] for name, column in values.items()}
+        figures |= belongs(items[sample], keys[sample], bands[sample], columns, before)
         figures |= _columns(today, fits, before.items[items] > 0, before, past)
     return dataclasses.replace(today, figures=figures)
 
@@ -144,40 +148,6 @@ def _catalogue(n: int, today: Counts, recent: Counts) -> float:
     weight = share * chance**3
     expected = float((weight * chance).sum())
     return float(weight[today[recent.places] > 0].sum()) / expected if expected else 1.0
-
-
-def _overlap(today: Counts, past: Counts) -> float:
-    return float((past[today.places] > 0).mean())
-
-
-def _order(items: Codes, keys: Codes, before: Sketches) -> dict[str, float]:
-    """How well past transitions foretell a key's next item, against its items shuffled, and against anybody's.
-
-    A pair scores by how much more often it was seen than chance says; items of one key that go together score above
-    those of different keys (`company`), in their order above out of it (`order`). Neither is given as less than twice
-    the standard error of the score: below that it can't be told from nothing.
-    """
-    follows = keys[1:] == keys[:-1]
-    if follows.sum() < _LEAST_PAIRS:
-        return {}
-    random = np.random.default_rng(_SEED)
-    within, across = [], []
-    for _ in range(_SHUFFLES):
-        within.append(_scores(items[np.lexsort([random.random(len(items)), keys])], follows, before).mean())
-        across.append(_scores(random.permutation(items), follows, before).mean())
-    real, own, anybody = _scores(items, follows, before), float(np.mean(within)), float(np.mean(across))
-    noise = 2 * float(real.std()) / len(real) ** 0.5
-    return {"order": max(float(real.mean()) - own, noise), "company": max(own - anybody, noise)}
-
-
-def _scores(items: Codes, follows: npt.NDArray[np.bool_], before: Sketches) -> Floats:
-    """One for each pair of neighbours, `[m]`; 0 where an item is not known, or follows itself."""
-    first, second = items[:-1][follows], items[1:][follows]
-    total = max(before.items.total, 1)
-    chance = before.items[first] * before.items[second] / total / total * before.transitions.total
-    judged = (chance > 0) & (first != second)
-    # 0.05: a pair seen once that chance gives next to nothing is worth 3, not infinitely much.
-    return np.where(judged, np.log1p(before.transitions[paired(first, second)] / (chance + 0.05)), 0.0)
 
 
 def _hours(today: Floats, usual: Floats) -> dict[str, float]:

@@ -17,6 +17,9 @@ Side = Literal["low", "high", "both"]
 
 DRIFT, FITS = "drift", "fits"  # of a column, whose name follows
 IMPLAUSIBLE = "implausible_times"
+PAST = "past_days"  # how many days a day was measured against: what its other figures are to be read by
+# What sells changes within weeks: the items that a day must show are those of the last days.
+CATALOGUE_DAYS = 7
 # Shares below a hundredth, or within one of the whole, are not told apart: nothing that small is worth a day.
 _SMALL_SHARE, _SMALL = 1e-2, 1e-3
 # From here on times are no times, whatever the past was like.
@@ -37,6 +40,7 @@ class Limit:
       least, most: on that scale.
       deviations: see above.
       by_weekday: whether each weekday has a level of its own.
+      grows: up to how many past days it grows with their number, like the share of what is known; 1 if it does not.
       shown: how a value is written.
     """
 
@@ -47,6 +51,7 @@ class Limit:
     most: float
     deviations: float = 5.0
     by_weekday: bool = False
+    grows: float = 1
     shown: str = "{:.1%}"
 
 
@@ -75,23 +80,31 @@ LIMITS: Mapping[str, Limit] = {
     "shifted_hours": Limit(
         "gain when the hours are shifted", "plain", "high", 0.5, 1.5, by_weekday=True, shown="{:.2f}"
     ),
-    "known_items": Limit("events of known items", "logit", "low", 1.0, 5.0),
-    "known_keys": Limit("events of known keys", "logit", "low", 1.5, 6.0),
+    "known_items": Limit("events of known items", "logit", "low", 1.0, 5.0, grows=math.inf),
+    "known_keys": Limit("events of known keys", "logit", "low", 1.5, 6.0, grows=math.inf),
     # The one figure that a catalogue by halves moves: nearer limits than the others have.
-    "catalogue": Limit("usual catalogue shown", "log", "low", math.log(1.25), math.log(1.43), deviations=4.0),
+    "catalogue": Limit(
+        "usual catalogue shown", "log", "low", math.log(1.25), math.log(1.43), deviations=4.0, grows=CATALOGUE_DAYS
+    ),
     # A file that comes twice has nearly all pairs of key and item again; subscriptions come back by parts.
-    "repeats": Limit("pairs of key and item of past days", "logit", "high", 2.0, 5.0),
+    "repeats": Limit("pairs of key and item of past days", "logit", "high", 2.0, 5.0, grows=math.inf),
     "echo": Limit("pairs of key and item of one past day", "logit", "high", 2.0, 5.0),
-    "popularity": Limit("popularity of the items", "plain", "low", 0.6, 1.0, shown="{:.2f}"),
+    "popularity": Limit("popularity of the items", "plain", "low", 0.6, 1.0, grows=math.inf, shown="{:.2f}"),
     # Ids have a scheme, which does not change by degrees.
     "shapes_of_items": Limit("item ids of a usual shape", "plain", "low", 0.02, 0.02),
     "shapes_of_keys": Limit("key ids of a usual shape", "plain", "low", 0.02, 0.02),
     # Both never below what chance alone gives: where order carries nothing, no day is held for having none.
-    "order": Limit("order of a key's items", "log", "low", math.log(2), math.log(8), shown="{:.3f}"),
-    "company": Limit("what items of a key have in common", "log", "low", math.log(2), math.log(8), shown="{:.3f}"),
+    "order": Limit("order of a key's items", "log", "low", math.log(2), math.log(8), grows=math.inf, shown="{:.3f}"),
+    "company": Limit(
+        "what items of a key have in common", "log", "low", math.log(2), math.log(8), grows=math.inf, shown="{:.3f}"
+    ),
+    # Never below its own noise either. A shift by a row leaves a tenth of it, of which a small day shows a quarter.
+    "belongs": Limit(
+        "fit of items and rows", "log", "low", math.log(2), math.log(4), deviations=3.5, grows=math.inf, shown="{:.3f}"
+    ),
     DRIFT: Limit("Jensen-Shannon divergence of {}", "plain", "high", 0.15, 0.5, shown="{:.3f}"),
     # A column that slipped by a row no longer belongs to the row's item.
-    FITS: Limit("values of {} that their items had before", "logit", "low", 1.5, 4.0),
+    FITS: Limit("values of {} that their items had before", "logit", "low", 1.5, 4.0, grows=math.inf),
 }
 
 
@@ -128,7 +141,7 @@ class Judgement:
     Attributes:
       figure, value: which, and today's.
       days: how many past days it was compared with.
-      usual: what nine of ten past days showed.
+      usual: what nine of ten past days showed, or would have beside as many days as today.
       low, high: the limits; None where that side has none.
       excess: by how many times the allowed distance it is off; above 1 holds the day.
     """
@@ -166,17 +179,23 @@ def judge(
       figures: of the day.
       past: span and figures of the last days that were let in.
       span: the day's own number: spans that are a multiple of 7 apart are of one weekday.
-      rules: see `Rules`. A figure that fewer than `at_least` of the past days have is passed over.
+      rules: see `Rules`. A figure that more than one of `at_least` past days lack is passed over: the first day of a
+        root lacks all that compares.
     """
-    judged = []
+    judged: list[Judgement] = []
+    if len(past) < rules.at_least:
+        return judged
     for figure, value in figures.items():
         kind = figure.partition(" ")[0]
-        if kind == IMPLAUSIBLE or {kind, figure} & {*rules.ignore}:
+        if kind in (IMPLAUSIBLE, PAST) or {kind, figure} & {*rules.ignore}:
             continue
-        known = [(day, values[figure]) for day, values in past if figure in values]
-        if len(known) >= rules.at_least:
-            days, values = (np.array(column) for column in zip(*known, strict=True))
-            judged.append(_judge(figure, value, days, values, span, rules.sensitivity))
+        # Profiles of before do not say beside how many days they are: as many as today.
+        known = [(day, values[figure], values.get(PAST, len(past))) for day, values in past if figure in values]
+        if len(known) >= rules.at_least - 1:
+            days, values, lengths = (np.array(column) for column in zip(*known, strict=True))
+            most = limit_of(figure).grows
+            further = math.log(min(len(past), most)) - np.log(np.clip(lengths, 1, most))
+            judged.append(_judge(figure, value, days, values, further, span, rules.sensitivity))
     return sorted(judged, key=lambda judgement: -judgement.excess)
 
 
@@ -196,12 +215,15 @@ def _judge(
     value: float,
     days: npt.NDArray[np.int64],
     values: npt.NDArray[np.float64],
+    further: npt.NDArray[np.float64],
     span: int,
     sensitivity: float,
 ) -> Judgement:
     limit = limit_of(figure)
     there, back = _SCALES[limit.scale]
     scaled = there(values)
+    # What past days would have shown beside as many days as today: growth would count as spread, and hide what is sick.
+    scaled = scaled + _growth(-further, scaled) * further
     center = float(np.median(scaled))
     rest = scaled - center
     if limit.by_weekday:
@@ -230,6 +252,17 @@ def _judge(
         high=at(allowed) if limit.side != "low" else None,
         excess=distance / allowed,
     )
+
+
+def _growth(at: npt.NDArray[np.float64], scaled: npt.NDArray[np.float64]) -> float:
+    """How steeply `scaled` [n] grows with `at` [n]: Theil and Sen's median of the slopes between any two days.
+
+    Never below 0: a past that is longer knows no less, and what falls in a few days is chance.
+    """
+    first, second = np.triu_indices(len(at), 1)
+    apart = at[second] - at[first]
+    slopes = (scaled[second] - scaled[first])[apart != 0] / apart[apart != 0]
+    return max(float(np.median(slopes)), 0.0) if len(slopes) else 0.0
 
 
 def _level(rest: npt.NDArray[np.float64]) -> float:

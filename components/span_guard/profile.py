@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from components.span_guard.sketch import Counts
+from components.span_guard.sketch import NOTHING, Counts
 from trainer.atomic_write import atomic_write
 
 PROFILE_FILE, SKETCHES_FILE = "profile.json", "sketches.npz"
-_COUNTED = ("items", "keys", "transitions", "pairs")
+_COUNTED = ("items", "keys", "transitions", "pairs", "tastes")
 _COLUMN, _PLACES, _COUNTS = "column ", " places", " counts"
 _ABOUT = ("span", "figures", "shapes", "hours", "values")
 
@@ -27,6 +27,7 @@ class Sketches:
       items, keys: of ids.
       transitions: of an item and the next one of the same key.
       pairs: of key and item.
+      tastes: of key and the band of popularity (`shuffles.bands_of`) of its event's item.
       columns: of item and value, by column.
     """
 
@@ -34,6 +35,7 @@ class Sketches:
     keys: Counts
     transitions: Counts
     pairs: Counts
+    tastes: Counts
     columns: Mapping[str, Counts]
 
     @classmethod
@@ -45,6 +47,7 @@ class Sketches:
             keys=Counts.sum(part.keys for part in parts),
             transitions=Counts.sum(part.transitions for part in parts),
             pairs=Counts.sum(part.pairs for part in parts),
+            tastes=Counts.sum(part.tastes for part in parts),
             columns=columns,
         )
 
@@ -88,6 +91,6 @@ class Profile:
             names = [name.removesuffix(_PLACES) for name in arrays if name.endswith(_PLACES)]
             counts = {name: Counts(arrays[name + _PLACES].astype(np.int64), arrays[name + _COUNTS]) for name in names}
         columns = {name.removeprefix(_COLUMN): counts.pop(name) for name in names if name.startswith(_COLUMN)}
-        items, keys, transitions, pairs = (counts[name] for name in _COUNTED)
-        sketches = Sketches(items, keys, transitions, pairs, columns)
+        # What profiles of before did not count yet is nothing.
+        sketches = Sketches(**{name: counts.get(name, NOTHING) for name in _COUNTED}, columns=columns)
         return cls(**{name: about[name] for name in _ABOUT}, sketches=sketches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,6 +17,7 @@ Codes = npt.NDArray[np.int64]
 # A count has 2**22 places: at most 48 MB a count and day, and at 100,000 different pairs 2 % of them share a place.
 PLACES = 2**22
 _HASH_RANGE = 2**62
+_MANY = PLACES // 32  # from here on a table of all places is cheaper than to sort and to search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Counts:
     @classmethod
     def of(cls, hashes: Codes, counts: Codes | None = None) -> Counts:
         """Counts `hashes` int64 [n], once each or as often as `counts` [n] says."""
-        if len(hashes) > PLACES // 32:  # a table of all places is cheaper than a sort
+        if len(hashes) > _MANY:
             table = np.bincount(hashes % PLACES, counts, PLACES)
             places = np.flatnonzero(table)
             return cls(places, table[places].astype(np.int64))
@@ -40,7 +42,13 @@ class Counts:
     @classmethod
     def sum(cls, parts: Iterable[Counts]) -> Counts:
         """All of `parts` together."""
-        parts = [_NOTHING, *parts]
+        parts = [NOTHING, *parts]
+        if sum(len(part.places) for part in parts) > _MANY:
+            table = np.zeros(PLACES, np.int32)
+            for part in parts:
+                table[part.places] += part.counts.astype(np.int32)
+            places = np.flatnonzero(table)
+            return cls(places, table[places].astype(np.int64))
         return cls.of(np.concatenate([part.places for part in parts]), np.concatenate([part.counts for part in parts]))
 
     def __getitem__(self, hashes: Codes) -> Codes:
@@ -48,15 +56,27 @@ class Counts:
         if not len(self.places):
             return np.zeros(len(hashes), np.int64)
         wanted = hashes % PLACES
+        if len(self.places) > _MANY:
+            return self._table[wanted].astype(np.int64)
         at = np.minimum(np.searchsorted(self.places, wanted), len(self.places) - 1)
         return np.where(self.places[at] == wanted, self.counts[at], 0)
+
+    def shares_with(self, other: Counts) -> float:
+        """The share of the places that `other` has too."""
+        return float(np.isin(self.places, other.places, assume_unique=True).mean())
+
+    @functools.cached_property
+    def _table(self) -> npt.NDArray[np.int32]:
+        table = np.zeros(PLACES, np.int32)
+        table[self.places] = self.counts
+        return table
 
     @property
     def total(self) -> int:
         return int(self.counts.sum())
 
 
-_NOTHING = Counts(np.zeros(0, np.int64), np.zeros(0, np.int64))
+NOTHING = Counts(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def hashes_of(values: pa.Array) -> tuple[Codes, Codes]:

@@ -56,6 +56,12 @@ class Executor(base_executor.BaseExecutor):
         pushed.set_int_custom_property("pushed", int(blessed))
         pushed.set_string_custom_property("pushed_version", str(version) if blessed else "")
         pushed.set_string_custom_property("verdict", verdict.sentence)
+        # What the next update learns by: the verdict, and how this candidate was learned.
+        pushed.set_string_custom_property("lesson", verdict.lesson)
+        pushed.set_string_custom_property("against", verdict.against)
+        pushed.set_int_custom_property("backoff", model.get_int_custom_property("backoff"))
+        for name in ("action", "backoff_reason"):
+            pushed.set_string_custom_property(name, model.get_string_custom_property(name))
         set_finite(pushed, figures)
         for of in (CANDIDATE, BASELINE):
             set_finite(pushed, {f"{of}_{name}": value for name, value in _overall(verdict, of).items()})

@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from components.paired_comparison.comparison import Comparison
-from components.paired_comparison.judgement import OVERALL, Finding
+from components.paired_comparison.judgement import OVERALL, Finding, Judgement
+from components.paired_comparison.lesson import lesson_of
 
 CANDIDATE, BASELINE = "candidate", "baseline"
 _AVERAGES, _COUNT = ("mean_prediction", "root_mean"), "example_count"
@@ -27,6 +28,7 @@ class Verdict:
       events: slice to the number of held-out events.
       intervals: slice to metric to the bounds that the difference of candidate and champion lies between.
       comparison: `Comparison` as it was written; empty for a verdict from before there was any.
+      lesson, against: what it says of how the candidate was learned, see `lesson_of`; empty: nothing.
     """
 
     blessed: bool
@@ -35,6 +37,8 @@ class Verdict:
     events: dict[str, int]
     intervals: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=dict)
     comparison: dict[str, Any] = dataclasses.field(default_factory=dict)
+    lesson: str = ""
+    against: str = ""
 
 
 def read_verdict(evaluation_uri: str, blessed: bool, comparison: Comparison | None = None) -> Verdict:
@@ -67,7 +71,9 @@ def read_verdict(evaluation_uri: str, blessed: bool, comparison: Comparison | No
     remarks = [*shown, *_not_looked_at(validation), *(_remarks(comparison, blessed) if comparison is not None else [])]
     sentence = " ".join([_sentence(blessed, failures, numbers), *remarks])
     about = {} if comparison is None else dataclasses.asdict(comparison)
-    return Verdict(blessed, sentence, metrics, events, numbers.intervals, about)
+    judgement, least = (Judgement(), 0) if comparison is None else (comparison.judgement, comparison.rules.min_events)
+    lesson = lesson_of(judgement, blessed, bool(below), least)
+    return Verdict(blessed, sentence, metrics, events, numbers.intervals, about, *lesson)
 
 
 def read_counts(evaluation_uri: str) -> dict[str, int]:

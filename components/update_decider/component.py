@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
 from components import artifacts
+from components.update_decider.backoff import VERDICT_TEXTS, Backoff, PastVerdict, next_backoff
 from components.update_decider.decision import decide
 from components.update_decider.policy import UpdatePolicy
 from components.update_decider.signals import read_signals
@@ -40,6 +41,7 @@ class Executor(base_executor.BaseExecutor):
             rules=rules,
             signals=signals,
             override=exec_properties.get("overrule") or None,
+            backoff=_backoff(rules, input_dict.get("past_verdicts") or []),
         )
         (output,) = output_dict["decision"]
         decision.write(output.uri)
@@ -48,9 +50,22 @@ class Executor(base_executor.BaseExecutor):
         output.set_string_custom_property("action", decision.action)
         output.set_string_custom_property("reason", decision.reason)
         output.set_string_custom_property("train_on", json.dumps(decision.train_on))
-        for name in ("overruled", "drift"):
+        for name in ("overruled", "drift", "learning"):
             if text := getattr(decision, name):
                 output.set_string_custom_property(name, text)
+
+
+def _backoff(rules: UpdatePolicy, verdicts: list[artifact.Artifact]) -> Backoff:
+    past = [
+        PastVerdict.of(
+            {
+                **{name: verdict.get_int_custom_property(name) for name in ("span", "backoff")},
+                **{name: verdict.get_string_custom_property(name) for name in VERDICT_TEXTS},
+            }
+        )
+        for verdict in verdicts
+    ]
+    return next_backoff(past[-1] if past else None, rules.after_refusal, rules.unit == "day")
 
 
 _OF_TODAY = {
@@ -65,6 +80,7 @@ _OF_BEFORE = {
     "past_statistics": standard_artifacts.ExampleStatistics,
     "verdicts": standard_artifacts.PushedModel,
     "decisions": artifacts.Decision,
+    "past_verdicts": standard_artifacts.PushedModel,
 }
 
 
@@ -98,7 +114,8 @@ class UpdateDecider(base_component.BaseComponent):
       span: the span's number.
       min_held_out, max_owed, retrain_spans, rules: see `decide`.
       override: what the user wants instead of what the policy decides.
-      signals: what the policy looks at, by the names in `read_signals`; may resolve to nothing.
+      signals: `past_verdicts`, by which the learning is changed; and what the policy looks at, by the names in
+        `read_signals`. All may resolve to nothing.
     """
 
     SPEC_CLASS = _Spec

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import pydantic
+
+from components.update_decider.backoff import NONE, Backoff, in_words
 from components.update_decider.limit_checks import Finding, findings
 from components.update_decider.policy import Signals, UpdatePolicy
 from components.update_decider.triggers import Trigger, as_sentence, drift_found, may_rest, retrain_due, waiting
+from trainer.backoff import UNCHANGED, Factors
 
 Action = Literal["skip", "fine_tune", "cold_start", "retrain"]
 Override = Literal["skip", "fine_tune", "retrain"]
 
-FROM_NOTHING = ("cold_start", "retrain")
 _NO_SIGNALS = Signals()
 
 
@@ -33,6 +36,9 @@ class Decision:
       train_on: spans to train on, oldest first; the last is the span itself.
       overruled: the action that the policy had decided on where the user wanted another; else empty.
       drift: what drifted beyond a limit, in a sentence; else empty.
+      backoff: how far learning is turned down since what was refused before.
+      factors: of the training, by that; training from fresh weights is not changed.
+      learning: both in words; empty where nothing is changed.
     """
 
     action: Action
@@ -40,14 +46,16 @@ class Decision:
     train_on: tuple[int, ...]
     overruled: str = ""
     drift: str = ""
+    backoff: Backoff = NONE
+    factors: Factors = UNCHANGED
+    learning: str = ""
 
     def write(self, folder: str) -> None:
         (Path(folder) / "decision.json").write_text(json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def read(cls, folder: str) -> Decision:
-        raw = json.loads((Path(folder) / "decision.json").read_text())
-        return cls(**{**raw, "train_on": tuple(raw["train_on"])})
+        return pydantic.TypeAdapter(cls).validate_json((Path(folder) / "decision.json").read_text())
 
 
 def decide(
@@ -62,6 +70,7 @@ def decide(
     rules: UpdatePolicy,
     signals: Signals = _NO_SIGNALS,
     override: Override | None = None,
+    backoff: Backoff = NONE,
 ) -> Decision:
     """Decides on one span. Depends on its arguments alone.
 
@@ -80,6 +89,7 @@ def decide(
       rules: the maintenance policy.
       signals: what was measured.
       override: what the user wants instead, None for nothing.
+      backoff: how far learning is turned down.
 
     Raises:
       DecisionError: `override` asks to fine-tune without a model in service, or to train without a held-out event.
@@ -106,7 +116,10 @@ def decide(
         decision = Decision("fine_tune", why, (*owed, span))
     if override is not None:
         decision = _overruled(decision, override, champion_span is not None, bool(held_out), recent, (*owed, span))
-    return dataclasses.replace(decision, drift=drift_found(reached))
+    factors = backoff.factors(rules.after_refusal) if decision.action == "fine_tune" else UNCHANGED
+    return dataclasses.replace(
+        decision, drift=drift_found(reached), backoff=backoff, factors=factors, learning=in_words(backoff, factors)
+    )
 
 
 def _why_fine_tune(owed: int, limits_reached: Sequence[Finding], cooldown: Trigger | None) -> str:

@@ -9,6 +9,8 @@ from typing import Literal
 
 import pydantic
 
+from trainer.settings import AfterRefusal
+
 SIGNALS_FILE = "signals.json"
 Measure = Literal["jensen_shannon", "infinity_norm"]
 
@@ -67,6 +69,7 @@ class UpdatePolicy:
       new_items, new_keys: the share of a span's ids that no earlier span had.
       schedule: see `RetrainCalendar`.
       unit: what a span number counts, for sentences: "day" or "span".
+      after_refusal: what of the learning changes after a refusal; 1 where the settings leave nothing to change.
     """
 
     metric: str
@@ -84,6 +87,7 @@ class UpdatePolicy:
     new_keys: Limit
     schedule: RetrainCalendar | None
     unit: str
+    after_refusal: AfterRefusal
 
     def without_limits(self) -> UpdatePolicy:
         """The policy that fine-tunes on every span, whatever is measured."""

@@ -11,7 +11,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.artifacts import OLDER
 from components.resolvers import retrained
-from components.update_decider.decision import FROM_NOTHING
+from components.update_decider.backoff import FROM_NOTHING
 from components.update_decider.policy import Measure, Signals, UpdatePolicy
 from trainer.vocabulary import share_new
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.next_span_evaluator.component import evaluate
+from components.update_decider.backoff import FROM_NOTHING, Backoff, PastVerdict, next_backoff
 from components.update_decider.decision import Decision, decide
 from components.update_decider.policy import Signals
 from pipeline.backtest import retention
@@ -20,9 +21,12 @@ from pipeline.backtest.policies import Policy
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.backtest.results import Row
 from pipeline.backtest.signals import signals
+from pipeline.backtest.verdict import judged
 from pipeline.metrics import headline
+from pipeline.parameters.comparison_rules import comparison_rules
 from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.atomic_write import atomic_folder, atomic_write
+from trainer.backoff import UNCHANGED, backed_off
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
@@ -71,7 +75,8 @@ class PolicyRun:
         spec = {name: value for name, value in dataclasses.asdict(self._spec).items() if value is not None}
         how = (policy.learn, spec, dataclasses.asdict(self._training), bounds, policy_rules)
         by_weight = ("weighted",) if self._given.weighted else ()
-        self._how = json.dumps((*how, *by_weight), sort_keys=True)
+        by_verdict = (dataclasses.asdict(comparison_rules(config)),) if self._backs_off else ()
+        self._how = json.dumps((*how, *by_weight, *by_verdict), sort_keys=True)
 
     def done(self) -> int:
         """How many spans need not be done again."""
@@ -93,14 +98,18 @@ class PolicyRun:
                 on_span(span)
             metrics, events = ({}, 0) if learned is None else self._test(learned, span)
             decision = self._decide(rows, learned, metrics)
-            examples, epochs, seconds, held_out = 0, 0, 0.0, None
+            examples, epochs, seconds, held_out, verdict = 0, 0, 0.0, None, rows[-1].verdict if rows else None
+            levels: dict[str, float] = {}
             if decision.action != "skip":
+                champion = learned
                 learned, examples, epochs, seconds = self._learn(decision, span, learned)
+                verdict, levels = self._judge(decision, rows, learned, champion)
                 held_out = self._test_held_out(learned, span).get(self._rules.metric) if self._looks_back else None
             rows.append(
                 Row(
                     self._policy.name, self._seed, span.name, decision.action, events, metrics,
                     examples, epochs, seconds, self._fingerprint(span), reason=decision.reason, held_out=held_out,
+                    learning=decision.learning, verdict=verdict, levels=levels,
                 )
             )  # fmt: skip
             if learned is not None and self._retention_spans:
@@ -179,11 +188,34 @@ class PolicyRun:
             span.number, champion, past, span.sequences.new_events, len(span.verdict), config.gate.min_events,
             config.update.max_owed_spans, config.update.retrain_spans, self._rules,
             self._measure(rows, learned, metrics),
+            backoff=next_backoff(rows[-1].verdict if rows else None, self._rules.after_refusal, config.data.dated),
         )  # fmt: skip
         if decision.action == "fine_tune" and self._policy.learn == "retrain":
             recent = (*past, span.number)[-config.update.retrain_spans :]
             return Decision("retrain", "The policy learns every span with those before it.", recent)
         return decision
+
+    @property
+    def _backs_off(self) -> bool:
+        """Whether a verdict changes the learning at all."""
+        rules = self._rules.after_refusal
+        return self._policy.learn == "fine_tune" and Backoff(rules.max_refusals, "").factors(rules) != UNCHANGED
+
+    def _judge(
+        self, decision: Decision, rows: Sequence[Row], learned: _Learned, champion: _Learned | None
+    ) -> tuple[PastVerdict | None, dict[str, float]]:
+        """What the gate would say of the candidate for the span after `rows`, and its levels there.
+
+        In service it goes whatever that is.
+        """
+        if not self._backs_off:
+            return None, {}
+        span, last = self._spans[len(rows)], champion.state.learned[-1] if champion is not None else 0
+        past = [(of, row.levels) for of, row in zip(self._spans, rows, strict=False) if of.number < last and row.levels]
+        signatures = self._signature(learned), champion and self._signature(champion)
+        (lesson, against), levels = judged(self._policy.config, *signatures, span, past, self._given.weighted)
+        verdict = PastVerdict(span.number, decision.action in FROM_NOTHING, lesson, against, decision.backoff)
+        return verdict, dict(levels)
 
     def _measure(self, rows: Sequence[Row], learned: _Learned | None, metrics: dict[str, float]) -> Signals:
         if self._policy.learn != "fine_tune" or learned is None:
@@ -202,7 +234,7 @@ class PolicyRun:
             [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
             span.select,
             span.popularity,
-            self._training,
+            backed_off(self._training, decision.factors),
             base=learned.state if learned is not None and decision.action == "fine_tune" else None,
             memory=learned.memory if learned is not None else None,
             features=features,

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
+from components.update_decider.backoff import PastVerdict
 from trainer.atomic_write import atomic_write
 
 
@@ -29,6 +32,9 @@ class Row:
       reason: of the action.
       held_out: the policy's metric on the verdict part, by the model that had just learned the rest of the span; None
         where no policy looks back at it.
+      learning: how the training differs from the settings since a refusal, in words; else empty.
+      verdict: on the last candidate up to here, by which the next is learned; None where nothing is changed by it.
+      levels: metric to what the candidate had on the verdict part, for the retention of later spans.
     """
 
     policy: str
@@ -45,10 +51,13 @@ class Row:
     retained: float | None = None
     reason: str = ""
     held_out: float | None = None
+    learning: str = ""
+    verdict: PastVerdict | None = None
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Row:
-        return cls(**raw)
+        return pydantic.TypeAdapter(cls).validate_python(raw)
 
 
 def write_rows(path: Path, rows: Sequence[Row], metrics: Sequence[str]) -> None:
@@ -58,10 +67,10 @@ def write_rows(path: Path, rows: Sequence[Row], metrics: Sequence[str]) -> None:
         [row.span, row.policy, row.seed, row.action, row.events]
         + [figure(row.metrics.get(name)) for name in metrics]
         + [figure(row.just_learned), figure(row.retained), row.examples, row.epochs, f"{row.seconds:.3f}"]
-        + [row.reason]
+        + [row.reason, row.learning]
         for row in rows
     ]
-    write_csv(path, [[*head, "examples", "epochs", "seconds", "reason"], *lines])
+    write_csv(path, [[*head, "examples", "epochs", "seconds", "reason", "learning"], *lines])
 
 
 def figure(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from components.update_decider.decision import FROM_NOTHING
+from components.update_decider.backoff import FROM_NOTHING
 from components.update_decider.policy import DriftRule, Measure, Signals
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.backtest.results import Row

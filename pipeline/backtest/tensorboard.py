@@ -1,7 +1,8 @@
-"""For TensorBoard: the curves, a run a policy and seed, its step the span's number; and the policies as HParams."""
+"""For TensorBoard: the curves, a run a policy and seed, its step the days since the first; the policies as HParams."""
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,21 +41,29 @@ def write_events(
     mean over the tested spans, `result/retention`, `result/backward_transfer`, `result/seconds`, `result/examples`.
     """
     policy, so_far, events = rows[0].policy, 0.0, []
+    origin, run = _axis(rows[0], naming)
     # Seeds of a policy are one trial: TensorBoard shows their mean.
     about = api.hparams_pb({"policy": policy, **(differences or {}).get(policy, {})}, policy, start_time_secs=0)
     for row in rows:
         so_far += row.seconds
-        step = naming.parse(row.span)
+        span = naming.parse(row.span)
         scalars = _scalars(row, headline(metrics), so_far)
         if row is rows[-1]:
             scalars |= {f"result/{name}": value for name, value in _results(rows, metrics).items()}
         events.append(
-            event(step, wall_time(step, naming.dated), [scalar(tag, value) for tag, value in scalars.items()])
+            event(span - origin, wall_time(span, naming.dated), [scalar(tag, value) for tag, value in scalars.items()])
         )
     end = session_end_pb(api_pb2.STATUS_SUCCESS, end_time_secs=so_far)
-    write_file(
-        folder / policy / f"seed-{rows[0].seed}" / _FILE, [event(0, 0.0, [about]), *events, event(0, 0.0, [end])]
-    )
+    for former in [*(folder / policy).glob(f"seed-{rows[0].seed}"), *(folder / policy).glob(f"seed-{rows[0].seed},*")]:
+        shutil.rmtree(former)
+    write_file(folder / policy / run / _FILE, [event(0, 0.0, [about]), *events, event(0, 0.0, [end])])
+
+
+def _axis(first: Row, naming: Naming) -> tuple[int, str]:
+    """The span whose step is 0, and the run's name, which says its date."""
+    if not naming.dated:
+        return 0, f"seed-{first.seed}"
+    return naming.parse(first.span), f"seed-{first.seed}, days since {first.span}"
 
 
 def write_experiment(folder: Path, policies: Sequence[Policy], metrics: Sequence[str]) -> Differences:

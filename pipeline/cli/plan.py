@@ -31,12 +31,14 @@ def plan(
 ) -> None:
     """Show what is not as it should be, span by span, and what `warmspan run --plan` would run. Changes nothing."""
     settings = read_settings(config)
+    from pipeline.ledger.serving_state import learning_lines, read_serving_state
     from pipeline.spans import Naming
 
-    reconciliation = read_reconciliation(settings, allow_gaps)
+    reconciliation, serving_state = read_reconciliation(settings, allow_gaps), read_serving_state(settings)
     naming = Naming(settings.data.dated)
     if as_json:
-        typer.echo(json.dumps(reconciliation.as_dict(naming), indent=1))
+        learning = {"learning": serving_state.learning} if serving_state.learning else {}
+        typer.echo(json.dumps(reconciliation.as_dict(naming) | learning, indent=1))
         return
     from pipeline.erasure.pending import pending_lines, read_pending
 
@@ -44,6 +46,8 @@ def plan(
         say(line)
     if not reconciliation.findings:
         say("Every span is as it should be. Nothing to do.")
+        for line in learning_lines(serving_state):
+            say(line)
         return
     table_console().print(findings_table(reconciliation.findings, naming))
     say("")
@@ -51,6 +55,8 @@ def plan(
         say(f"`warmspan run --plan` runs, in this order: {', '.join(step_names(reconciliation.steps, naming))}.")
     else:
         say("`warmspan run --plan` has nothing to run.")
+    for line in learning_lines(serving_state):
+        say(line)
     say_waiting(reconciliation.waiting)
 
 

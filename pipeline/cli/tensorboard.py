@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import os
+import signal
 import socket
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import DEFAULT_CONFIG, ConfigPath, read_settings, say, stop
 
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
 app = typer.Typer()
 
 _HOST = "127.0.0.1"
-_FIRST_PAGE = "#custom_scalars&_smoothingWeight=0"  # a day is no step of noise to be smoothed away
-# TensorBoard keeps 10 texts and 1,000 scalars of each tag, and throws the others away: here each is a day.
-_SAMPLES = "text=1000,scalars=100000,histograms=1000"
 
 
 @app.command()
@@ -31,16 +31,31 @@ def tensorboard(
     ] = None,
 ) -> None:
     """Open TensorBoard on all days: quality, data, tables, health, cost. Ends with Ctrl-C."""
-    folder = logs or read_settings(config).logs_path
+    settings = None if logs else read_settings(config)
+    folder = logs if settings is None else settings.logs_path
+    assert folder is not None
     try:
         _check(folder, port)
+        from pipeline.monitoring.tensorboard.server import launch
+
+        if settings is not None:
+            _prepare(settings)
+        link = launch(folder, _HOST, port)
     except ValueError as error:
         stop(error)
-    say(f"http://{_HOST}:{port}/{_FIRST_PAGE} shows {folder}. Ctrl-C ends it.")
-    asked = {"--logdir": str(folder), "--host": _HOST, "--port": str(port), "--samples_per_plugin": _SAMPLES}
-    options = [part for option in asked.items() for part in option]
-    # Takes the place of this process: what ends this one ends TensorBoard.
-    os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", "tensorboard.main", *options])
+    say(f"{link} shows {folder}. Ctrl-C ends it.")
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+
+
+def _prepare(settings: Config) -> None:
+    """What an earlier version wrote goes on today's axis; where it can't, it is shown as it is."""
+    from pipeline.monitoring.tensorboard.span_writer import prepare
+
+    try:
+        prepare(settings)
+    except OSError as error:
+        say(f"The steps of the days are numbers still, since the logs can't be written ({error.strerror}).")
 
 
 def _check(folder: Path, port: int) -> None:

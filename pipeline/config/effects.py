@@ -1,7 +1,8 @@
 """Which settings have an effect only beside others: what would do nothing is refused by its name.
 
-A setting that stands at its default is never refused: `warmspan init` writes out every one. What has an effect with
-some models only is known once there is a model: `pipeline.parameters.graph_parameters` refuses it.
+A setting that stands at its default, or at that of an earlier version, is never refused: `warmspan init` writes out
+every one. What has an effect with some models only is known once there is a model:
+`pipeline.parameters.graph_parameters` refuses it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from pipeline.config.section import settings_in
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """A setting by its dotted name, when it has an effect, and the same in words: "… has an effect `when` only"."""
+    """A setting by its dotted name, when it has an effect, and the same in words: "… has an effect `when` only".
+
+    `earlier`: the defaults of earlier versions, whose `warmspan init` has written them out.
+    """
 
     setting: str
     when: str
     holds: Callable[[Config], bool]
+    earlier: tuple[Any, ...] = ()
 
     def value(self, config: Config) -> Any:
         value: Any = config
@@ -54,7 +59,7 @@ class Ineffective:
 def ineffective(config: Config) -> list[Ineffective]:
     """The settings of `config` that are not at their default and have no effect."""
     idle = ((effect, effect.value(config)) for effect in EFFECTS if not effect.holds(config))
-    return [Ineffective(effect, value) for effect, value in idle if value != effect.default]
+    return [Ineffective(effect, value) for effect, value in idle if value not in (effect.default, *effect.earlier)]
 
 
 def _watches(config: Config) -> bool:
@@ -101,12 +106,22 @@ def _distils(config: Config) -> bool:
     return config.update.stability.distillation.weight > 0
 
 
+def _backs_off(config: Config) -> bool:
+    return config.update.after_refusal.max_refusals > 0
+
+
+def _has_factor(config: Config) -> bool:
+    changed = config.update.changed_after_refusal
+    return (changed.rate, changed.replay, changed.epochs) != (1, 1, 1)
+
+
 _REPLAY, _DISTILLATION, _SCHEDULE = (
     "update.stability.replay",
     "update.stability.distillation",
     "update.schedule",
 )
 _BUDGET, _WEIGHT = f"with a `{_REPLAY}.budget` above 0", f"with a `{_DISTILLATION}.weight` above 0"
+_BACKOFF = "with an `update.after_refusal.max_refusals` above 0"
 _COSINE, _PLATEAU = f"with `{_SCHEDULE}.within: cosine`", f"with `{_SCHEDULE}.within: plateau`"
 _DROP = "with a `max_drop` in `gate.thresholds`"
 _HELD_OUT, _TOLD = "with a `split.eval_fraction` above 0", "with `alerts.command` or `alerts.webhook`"
@@ -183,6 +198,14 @@ EFFECTS = (
         f"with `{_SCHEDULE}.rates` and {_HELD_OUT.removeprefix('with ')}",
         lambda c: bool(c.update.schedule.rates) and _watches(c),
     ),
+    Effect("update.after_refusal.rate", _BACKOFF, _backs_off),
+    Effect("update.after_refusal.replay", f"{_BACKOFF}, and {_BUDGET}", lambda c: _backs_off(c) and _remembers(c)),
+    Effect(
+        "update.after_refusal.epochs",
+        f"{_BACKOFF}, and an `update.epochs` above 1",
+        lambda c: _backs_off(c) and c.update.epochs > 1,
+    ),
+    Effect("update.after_refusal.max_refusals", "with a factor beside it that is not 1", _has_factor),
     Effect(
         "gate.thresholds",
         "with a `floor` or a `max_drop` for each metric",
@@ -213,6 +236,6 @@ EFFECTS = (
     Effect("policy.drift.columns", "with a limit, `fine_tune` or `retrain`, of a column", _drifts),
     Effect("policy.retention.spans", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
     Effect("policy.retention.age", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
-    Effect("alerts.on", _TOLD, _alerts),
+    Effect("alerts.on", _TOLD, _alerts, earlier=(("failure", "refused", "gap", "drift", "unusual"),)),
     Effect("alerts.timeout", _TOLD, _alerts),
 )

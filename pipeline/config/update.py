@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from trainer.settings import Policy
+from trainer.settings import AfterRefusal, Policy
 
 
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
@@ -14,3 +16,14 @@ class Update(Policy):
 
     max_owed_spans: int = pydantic.Field(default=14, ge=0)
     retrain_spans: int = pydantic.Field(default=28, ge=1)
+    after_refusal: AfterRefusal = dataclasses.field(default_factory=AfterRefusal)
+
+    @property
+    def changed_after_refusal(self) -> AfterRefusal:
+        """`after_refusal` with a factor of 1 where there is nothing that it could change."""
+        replayed, several = self.stability.replay.budget > 0, self.epochs > 1
+        return dataclasses.replace(
+            self.after_refusal,
+            replay=self.after_refusal.replay if replayed else 1.0,
+            epochs=self.after_refusal.epochs if several else 1.0,
+        )

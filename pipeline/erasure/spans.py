@@ -129,7 +129,7 @@ def _rollback(config: Config, store: metadata_store.MetadataStore, span: int) ->
 def _papers(config: Config, span: int) -> Iterable[Path]:
     name = Naming(config.data.dated).format(span)
     yield from (config.logs_path / "runs").glob(f"{run_id(config.name, name, 1)[:-2]}*.log")
-    yield from (config.logs_path / "spans").glob(f"*/events.out.tfevents.{span:010d}")
+    yield from config.logs_path.glob(f"*/*/events.out.tfevents.{span:010d}")
     yield config.artifacts_path / "SpanExampleGen" / "refused" / f"{name}.csv"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
 
+from components.update_decider.backoff import PastVerdict
 from pipeline.config import Config
 from pipeline.ledger.reader import Artifact, LedgerReader
 from pipeline.metadata_store.connection import open_store
@@ -55,10 +56,14 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class ModelLineage:
-    """The models of one pipeline, oldest first, and the spans whose training sequences are at hand."""
+    """The models of one pipeline, oldest first, and the spans whose training sequences are at hand.
+
+    `last_verdict`: that by which the learning of the next span is changed; None before there is any.
+    """
 
     models: tuple[Model, ...]
     spans: tuple[int, ...]
+    last_verdict: PastVerdict | None = None
 
     def champion(self, without: Collection[int] = ()) -> Model | None:
         """The model that the next span starts from; by the rule of `components.resolvers.Champion`.
@@ -135,11 +140,19 @@ def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> Mode
     ]
     made = [examples.properties for examples in by_type["Examples"] if not examples.gone]
     spans = {examples["span"] for examples in made if "new_events" in examples}
-    return ModelLineage(tuple(models), tuple(sorted(spans)))
+    return ModelLineage(tuple(models), tuple(sorted(spans)), _last_verdict(by_type["PushedModel"]))
+
+
+def _last_verdict(pushes: Iterable[Artifact]) -> PastVerdict | None:
+    """By the rule of `components.resolvers.Champion`, whose `past_verdicts` the decision is given."""
+    standing = [push.properties for push in pushes if push.live and not push.properties.get(REVOKED)]
+    clean = [verdict for verdict in standing if "span" in verdict]
+    # Of a span the newest counts, which comes last.
+    return PastVerdict.of(max(reversed(clean), key=lambda verdict: verdict["span"])) if clean else None
 
 
 def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when: str) -> None:
-    """Marks models as revoked, all of them or, if this is cut off, none.
+    """Marks models as revoked, and the verdicts on them, all or, if this is cut off, none.
 
     Args:
       store: ML Metadata.
@@ -148,11 +161,21 @@ def revoke(store: metadata_store.MetadataStore, reasons: Mapping[int, str], when
     """
     artifacts = store.get_artifacts_by_id(list(reasons))
     for artifact in artifacts:
-        artifact.custom_properties[REVOKED].int_value = 1
         artifact.custom_properties[REASON].string_value = reasons[artifact.id]
         artifact.custom_properties[TIME].string_value = when
+    # A verdict is asked also when `warmspan gc` has removed its model.
+    verdicts = store.get_artifacts_by_id(_verdicts(LedgerReader(store, ""), reasons))
+    artifacts += [artifact for artifact in verdicts if artifact.type == "PushedModel"]
+    for artifact in artifacts:
+        artifact.custom_properties[REVOKED].int_value = 1
     # One call is one transaction.
     store.put_artifacts(artifacts)
+
+
+def _verdicts(reader: LedgerReader, models: Collection[int]) -> list[int]:
+    """Ids of what was made out of `models`, by their ids: verdicts among it."""
+    took = {event.execution for event in reader.events_of_artifacts(list(models)) if not event.made}
+    return [event.artifact for event in reader.events_of_executions(sorted(took)) if event.made]
 
 
 def _bases(reader: LedgerReader, models: Mapping[int, Artifact], memories: list[Artifact]) -> dict[int, frozenset[int]]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from components.surroundings import SURROUNDINGS, Surroundings
 from pipeline.config import Config
 from pipeline.ledger.balance import Balance
 from pipeline.ledger.catalogue_balance import CatalogueBalance
@@ -39,6 +40,7 @@ class Run:
       balance: what became of each row that was read; None before it is known.
       action, reason: the decision; empty before it was taken.
       next_span: the champion's metrics before training; empty without a champion.
+      surroundings: what those are to be seen beside; of a span from before it was measured all is empty.
       candidate, champion: the gate's metrics; empty where it did not run.
       verdict: the gate's sentence.
       pushed: version in TF Serving's folder, None if not pushed.
@@ -50,6 +52,7 @@ class Run:
       base_version: version of the model that the training started from; None from fresh weights, or without training.
       revoked, revoked_reason: whether its model was taken back, and why.
       doubts: why the guard holds it, or would have held it, had it not been let in; else empty.
+      learning: how the training differs from the settings since a refusal: "learns at half the rate: …"; else empty.
       released: whether a person has let it in since it was held: it is to be run.
       base_revoked: whether the champion that it began with was taken back since.
       catalogue: what became of the catalogue; None without one.
@@ -84,8 +87,10 @@ class Run:
     revoked_reason: str = ""
     base_revoked: bool = False
     balance: Balance | None = None
+    surroundings: Surroundings = Surroundings()  # noqa: RUF009
     doubts: str = ""
     released: bool = False
+    learning: str = ""
     catalogue: CatalogueBalance | None = None
 
     @property
@@ -131,6 +136,14 @@ def run_contexts(config: Config, reader: LedgerReader) -> Iterator[tuple[int, in
     for name, context in reader.runs().items():
         if match := expression.fullmatch(name):
             yield context, naming.parse(match[1]), match[1], int(match[2])
+
+
+def first_span(config: Config) -> int | None:
+    """The first span that was ever run; None if none was. Reads names alone."""
+    store = open_store(config)
+    if store is None:
+        return None
+    return min((span for _, span, _, _ in run_contexts(config, LedgerReader(store, config.name))), default=None)
 
 
 def read_run(config: Config, span: int, revision: int | None = None) -> Run | None:
@@ -219,7 +232,9 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         revoked_reason=model.get(REASON, ""),
         base_revoked=bool(base and base[-1].get(REVOKED)),
         balance=Balance.of(events, sequences),
+        surroundings=Surroundings.from_json(next_span.get(SURROUNDINGS, "")),
         doubts=profile.get("reason", ""),
+        learning=decision.get("learning", ""),
         released=held and profile.get(RELEASED) == 1,
         catalogue=CatalogueBalance.of(made("WarmspanCatalogue", "items")),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from components.span_pusher.version_folder import versions
 from components.span_pusher.version_labels import read_labels
+from components.update_decider.backoff import in_words, next_backoff
 from pipeline.config import Config
 from pipeline.ledger.models import Model, read_model_lineage
 from pipeline.spans import Naming
@@ -25,6 +26,7 @@ class ServingState:
       revoked: reason to the versions that were taken back for it, in order.
       left: versions in the folder that were revoked: a rollback was cut off.
       problem: why the labels can't be read; empty if they can.
+      learning: how the next update differs from the settings, and why: "learns at half the rate: …"; else empty.
     """
 
     served: int | None
@@ -34,6 +36,7 @@ class ServingState:
     revoked: Mapping[str, tuple[int, ...]]
     left: tuple[int, ...]
     problem: str = ""
+    learning: str = ""
 
 
 def read_serving_state(config: Config) -> ServingState:
@@ -41,6 +44,8 @@ def read_serving_state(config: Config) -> ServingState:
     present, lineage = versions(config.serving_path), read_model_lineage(config)
     champion = lineage.champion()
     pushed = [model for model in lineage.models if model.revoked and model.pushed is not None]
+    rules = config.update.changed_after_refusal
+    backoff = next_backoff(lineage.last_verdict, rules, config.data.dated)
     labels, problem = {}, ""
     try:
         labels = read_labels(config.models_config_path, config.name)
@@ -57,6 +62,7 @@ def read_serving_state(config: Config) -> ServingState:
         },
         left=tuple(version for version in present if version in lineage.revoked_versions),
         problem=problem,
+        learning="" if champion is None else in_words(backoff, backoff.factors(rules)),
     )
 
 
@@ -71,6 +77,7 @@ def serving_state_lines(serving_state: ServingState, config: Config) -> list[str
     if serving_state.champion is not None:
         lines.append(f"{'champion':10}{serving_state.champion.version}")
         lines += owed_lines(serving_state.champion, serving_state.owed, config)
+        lines += learning_lines(serving_state)
     lines += [
         f"{'revoked':10}{', '.join(map(str, versions_of))}: {why}" for why, versions_of in serving_state.revoked.items()
     ]
@@ -83,9 +90,16 @@ def serving_state_lines(serving_state: ServingState, config: Config) -> list[str
 
 
 def owed_now(config: Config) -> list[str]:
-    """What the champion owes, and how it is caught up; nothing if it owes nothing."""
+    """What the champion owes, and how it is caught up; nothing if it owes nothing and learns as the settings say."""
     serving_state = read_serving_state(config)
-    return [] if serving_state.champion is None else owed_lines(serving_state.champion, serving_state.owed, config)
+    if serving_state.champion is None:
+        return []
+    return [*owed_lines(serving_state.champion, serving_state.owed, config), *learning_lines(serving_state)]
+
+
+def learning_lines(serving_state: ServingState) -> list[str]:
+    """How the next update differs from the settings; nothing if it does not."""
+    return [f"{'next':10}Fine-tuning {serving_state.learning}."] if serving_state.learning else []
 
 
 def owed_lines(champion: Model, owed: tuple[int, ...], config: Config) -> list[str]:

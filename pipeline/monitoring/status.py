@@ -53,6 +53,11 @@ def held_lines(runs: Sequence[Run]) -> list[str]:
     return [f"{run.name}: {held_sentence(run)}" for run in runs if run.state == "held"]
 
 
+def learning_lines(runs: Sequence[Run]) -> list[str]:
+    """The spans that were learned otherwise than the settings say, and why."""
+    return [f"{run.name}: {run.learning}" for run in runs if run.learning]
+
+
 def _verdict(run: Run) -> str:
     if not run.verdict:
         return "-"

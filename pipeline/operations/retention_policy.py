@@ -13,7 +13,7 @@ from components.span_pusher.version_folder import versions
 from components.span_pusher.version_labels import read_labels
 from pipeline.config import Config
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts
-from pipeline.ledger.models import Model, ModelLineage
+from pipeline.ledger.models import REVOKED, Model, ModelLineage
 from pipeline.ledger.runs import HELD, Run
 from pipeline.parameters.comparison_rules import PAST_SPANS
 from pipeline.parameters.graph_parameters import GraphParameters
@@ -120,6 +120,8 @@ def needed(
         keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
     let_in = [record for record in records.of(PROFILES) if not record.properties.get(HELD)]
     keep(_last(let_in, horizon, config.guard.spans), "usual days of the guard")
+    standing = [record for record in records.of("SpanPusher/pushed") if not record.properties.get(REVOKED)]
+    keep(_last(standing, horizon, 1), "says how the next update learns")
     keep(_last(records.of("SpanTransform/held_out"), horizon, PAST_SPANS + 1), "tested again for retention")
     keep(_last(records.of("PairedComparison/comparison"), horizon, PAST_SPANS), "pooled against the anchor")
     for kind in PAPERS:

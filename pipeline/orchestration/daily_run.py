@@ -87,6 +87,8 @@ def summary(run: Run, naming: Naming) -> str:
         lines.append(f"  champion on the new span: {numbers}")
     start = f" from {run.base_version}" if run.base_version else ""
     lines.append(f"  {run.action.replace('_', '-')}{start}: {run.reason}")
+    if run.learning:
+        lines.append(f"  {run.learning}")
     if len(run.trained_on) > 1:
         lines.append(f"  trained on {', '.join(map(naming.format, run.trained_on))}")
     if run.verdict:

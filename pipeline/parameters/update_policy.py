@@ -55,6 +55,7 @@ def update_policy(config: Config, metrics: Sequence[str]) -> UpdatePolicy:
         new_keys=Limit(policy.new_keys.fine_tune, policy.new_keys.retrain),
         schedule=_calendar(policy.schedule, config.data.dated),
         unit="day" if config.data.dated else "span",
+        after_refusal=config.update.changed_after_refusal,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.guard_trials import _REST, SHOPS, assess, ingest
+from benchmarks.guard_trials import _REST, SHOPS, SICK, DataSet, assess, ingest, young
 from benchmarks.sick_deliveries import sick
 from components.span_example_gen.settings import Settings, make_settings
 from components.span_guard.limits import reasons
@@ -50,6 +50,22 @@ def test_every_kind_is_held_or_refused(settings: Settings) -> None:
     assert not let_in
     assert len(said) == 15
     assert said["times in another unit"] == "refused"
+
+
+def test_young_roots_begin_so_many_days_before_the_sick_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SICK, "movietweetings", (5, 8, DAYS - 1))
+    spans = range(FIRST, FIRST + DAYS)
+    dates = [f"day {place}" for place in range(DAYS)]
+    data = DataSet("movietweetings", SHOP, settings, dates, spans, [_file(span) for span in spans])
+    result = young(data, [7])["7"]
+    assert list(result["sick"]) == ["day 8", f"day {DAYS - 1}"]
+    assert (result["judged"], result["false_alarms"]) == (2, [])
+    held = [why for said in result["sick"].values() for why in said.values() if " days)" in why]
+    # The first day of a root has no figures that compare: others have seven.
+    assert held
+    assert all("(7 days)" in why or "(6 days)" in why for why in held)
 
 
 def test_shuffling_within_keys_keeps_each_keys_items() -> None:

@@ -9,10 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.incremental_trainer.artifact_files import HEALTH_FILE, REFERENCE_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.incremental_trainer import executor
+from components.incremental_trainer.artifact_files import (
+    HEALTH_FILE,
+    LOSSES_FILE,
+    REFERENCE_FILE,
+    SERVING_FOLDER,
+    STATE_FOLDER,
+)
 from components.incremental_trainer.item_columns import ItemsFileError
 from components.incremental_trainer.settings import Settings
 from components.resolvers import RevokedError
+from components.update_decider.backoff import Backoff
 from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
 from serving.bundle.index_settings import IndexSettings
@@ -20,9 +28,12 @@ from serving.bundle.reference_answers import Reference
 from serving.bundle.retrieval_index import IndexSettingsError
 from serving.bundle.validation import validate
 from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
+from trainer.backoff import Factors
 from trainer.keras2 import tf
 from trainer.settings import ModelSpec, Schedule
 from trainer.train_state import ModelState, StateError
+from trainer.training_log import Losses
+from trainer.update import update
 from trainer.vocabulary import Vocabulary
 
 
@@ -74,8 +85,10 @@ def test_the_days_follow_one_another(tmp_path: Path, days: list[Day]) -> None:
     assert third.get_string_custom_property("action") == "fine_tune"
     for name in ("train_loss", "watched", "training_seconds"):
         assert third.get_float_custom_property(name) > 0
-    parts = {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE, HEALTH_FILE}
+    parts = {SERVING_FOLDER, STATE_FOLDER, REFERENCE_FILE, HEALTH_FILE, LOSSES_FILE}
     assert {path.name for path in Path(third.uri).iterdir()} == parts
+    losses = Losses.load(Path(third.uri) / LOSSES_FILE)
+    assert losses.epochs[-1][0] == losses.steps[-1] > 0
 
 
 def test_a_revoked_model_is_no_base_although_it_was_found_before_it_was_revoked(
@@ -246,3 +259,22 @@ def test_settings_survive_the_way_through_ml_metadata() -> None:
     policy = dataclasses.replace(SETTINGS.policy, clip_norm=None, optimizer="adam")
     settings = dataclasses.replace(SETTINGS, policy=policy, items_file='a, "b" 🎬.csv', columns=("a", "b"))
     assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_a_fine_tuning_learns_under_the_factors_of_its_decision(tmp_path: Path, days: list[Day], monkeypatch) -> None:
+    policies = []
+
+    def spied(**given):
+        policies.append(given["policy"])
+        return update(**given)
+
+    monkeypatch.setattr(executor, "update", spied)
+    first = train(tmp_path / "first", days[0], cold(days[0]))
+    backoff = Backoff(2, "2024-05-03 was refused, retention")
+    careful = Decision("fine_tune", "Why.", (8,), backoff=backoff, factors=Factors(0.25, 1.0, 0.5))
+    second = train(tmp_path / "second", days[1], careful, past=days[:1], base=first)
+    assert policies[0] == SETTINGS.policy
+    assert policies[1].learning_rate == SETTINGS.policy.learning_rate / 4
+    assert policies[1].epochs == second.get_int_custom_property("epochs") == 1
+    assert second.get_int_custom_property("backoff") == 2
+    assert second.get_string_custom_property("backoff_reason") == backoff.reason

@@ -204,3 +204,20 @@ def test_a_champion_from_long_ago_brings_its_comparison_and_one_from_before_has_
     assert resolved["model"] == resolved["comparisons"] == []
     assert ids(resolved["older_held_out"]) == ids(before)
     assert anchor([], [], [made(span=1)], 9)["older_held_out"] == []
+
+
+def test_the_last_verdict_before_the_span_that_was_not_taken_back_changes_the_learning() -> None:
+    def verdict(span: int, **properties: int) -> artifact.Artifact:
+        return made(standard_artifacts.PushedModel, span=span, **properties)
+
+    first, refused, again = verdict(6), verdict(7), verdict(7)
+    later, revoked = verdict(10), verdict(8, revoked=1)
+    inputs = {"model": [], "model_blessing": [], "memory": [], "sequences": []}
+    inputs["past_verdicts"] = shuffled([first, refused, again, later, revoked])
+
+    def resolved(span: int) -> list[int]:
+        return ids(Champion(span=span, most=3).resolve_artifacts(None, inputs)["past_verdicts"])
+
+    assert resolved(10) == [again.id], "spans without a verdict, skipped or held, say nothing"
+    assert resolved(7) == [first.id], "a span that is run again sees what it saw the first time"
+    assert resolved(6) == []

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.span_guard.figures import Day, measure
-from components.span_guard.limits import IMPLAUSIBLE, LIMITS, Judgement, Rules, judge, reasons
-from components.span_guard.profile import PROFILE_FILE, Profile
-from components.span_guard.sketch import PLACES, Counts, hashes_of, paired
+from components.span_guard.limits import CATALOGUE_DAYS, IMPLAUSIBLE, LIMITS, PAST, Judgement, Rules, judge, reasons
+from components.span_guard.profile import PROFILE_FILE, SKETCHES_FILE, Profile
+from components.span_guard.shuffles import BANDS, MOST_EVENTS, bands_of, sample_of_keys
+from components.span_guard.sketch import NOTHING, PLACES, Counts, hashes_of, paired
 from tests.components.guard_days import FIRST, HOUR, make_day
 
 RULES = Rules(hold=True, at_least=7, spans=28, sensitivity=1.0, ignore=())
@@ -94,6 +95,10 @@ SICK: dict[str, tuple[str, Callable[[Day], Day]]] = {
         "fits price",
         lambda day: _replaced(day, columns={"price": pa.array(np.roll(day.columns["price"].to_numpy(), 1))}),
     ),
+    "items shifted by a row": (
+        "belongs",
+        lambda day: _replaced(day, items=pa.array(np.roll(np.array(day.items.to_pylist(), object), 1), pa.binary())),
+    ),
     "many rejects": ("rejects", lambda day: _replaced(day, rejects=day.rows // 2)),
     "many repeats": ("duplicates", lambda day: _replaced(day, duplicates=day.rows // 2)),
     "one key is half": (
@@ -113,6 +118,63 @@ def test_each_kind_of_sick_day_is_held_by_the_figure_that_is_for_it(kind: str, p
     assert not why(measure(span, day, past), past)
     over = {judgement.figure for judgement in judged(measure(span, spoil(day), past), past) if judgement.excess > 1}
     assert figure in over
+
+
+def _taste_day(span: int, taste: bool) -> Day:
+    """Events without a column and mostly one a key; half of the keys take what sells, the others the long tail."""
+    random = np.random.default_rng([span, 5])
+    keys = random.integers(0, 600, 500)
+    common = keys % 2 == 0 if taste else random.random(500) < 0.5
+    items = np.where(common, random.integers(0, 10, 500), random.integers(10, 300, 500))
+    return Day(
+        keys=pa.array([b"K%04d" % key for key in keys.tolist()], pa.binary()),
+        items=pa.array([b"I%04d" % item for item in items.tolist()], pa.binary()),
+        timestamps=np.sort(random.integers(0, 24 * HOUR, 500)) + span * 24 * HOUR,
+        columns={},
+        rows=500,
+        rejects=0,
+        duplicates=0,
+        start=span * 24 * HOUR,
+    )
+
+
+@pytest.mark.parametrize("taste", [True, False])
+def test_items_that_go_with_their_keys_are_told_from_shuffled_ones_and_others_hold_no_day(taste: bool) -> None:
+    days: list[Profile] = []
+    for span in range(FIRST, FIRST + 28):
+        days.append(measure(span, _taste_day(span, taste), days))
+    for span in range(FIRST + 28, FIRST + 34):
+        day = _taste_day(span, taste)
+        rolled = _replaced(day, items=pa.array([*day.items.to_pylist()[1:], day.items[0].as_py()], pa.binary()))
+        held = [
+            any(judgement.figure == "belongs" and judgement.excess > 1 for judgement in judged(profile, days))
+            for profile in (measure(span, day, days), measure(span, rolled, days))
+        ]
+        assert held == [False, taste]
+
+
+def test_bands_share_out_the_events_and_new_items_have_their_own() -> None:
+    before = Counts.of(np.arange(5), np.array([25, 25, 25, 15, 10]))
+    assert bands_of(np.array([0, 1, 2, 3, 4, 9]), before).tolist() == [0, 1, 2, 3, 3, BANDS]
+    assert bands_of(np.array([0, 9]), NOTHING).tolist() == [BANDS, BANDS]
+
+
+def test_of_a_large_day_all_events_of_some_keys_are_looked_at() -> None:
+    keys = np.random.default_rng(0).integers(0, 2**62, 150_000)[np.arange(600_000) // 4]
+    chosen = sample_of_keys(keys)
+    assert 0.9 * MOST_EVENTS < chosen.sum() < 1.1 * MOST_EVENTS
+    assert not set(keys[chosen]) & set(keys[~chosen])
+    assert sample_of_keys(keys[:MOST_EVENTS]).all()
+
+
+def test_a_profile_from_before_tastes_were_counted_is_read(tmp_path, past: list[Profile]) -> None:
+    past[-1].write(str(tmp_path), {})
+    with np.load(tmp_path / SKETCHES_FILE) as arrays:
+        older = {name: array for name, array in arrays.items() if not name.startswith("tastes")}
+    np.savez(tmp_path / SKETCHES_FILE, **older)
+    profile = Profile.read(str(tmp_path))
+    assert profile.sketches.tastes.total == 0
+    assert measure(FIRST + 20, make_day(FIRST + 20), [profile]).figures["belongs"] > 0
 
 
 def test_yesterdays_file_with_moved_times_is_known_again(past: list[Profile]) -> None:
@@ -135,6 +197,46 @@ def test_with_few_past_days_only_what_is_certain_holds(past: list[Profile]) -> N
     absurd = measure(FIRST, _replaced(day, timestamps=day.timestamps // 1000), [])
     assert absurd.figures[IMPLAUSIBLE] == 1.0
     assert why(absurd, []) == ["times before 1980 or after 2100 100.0%: held above 10.0% in any case"]
+
+
+def test_as_many_past_days_as_asked_for_hold_a_day_though_the_first_had_nothing_beside_it(past: list[Profile]) -> None:
+    just = past[: RULES.at_least]
+    assert [profile.figures[PAST] for profile in just] == list(range(RULES.at_least))
+    assert "shapes_of_items" not in just[0].figures
+    day = make_day(FIRST + 7)
+    assert not why(measure(FIRST + 7, day, just), just)
+    assert why(measure(FIRST + 7, _renamed(day, "items", lambda text: b"x-" + text), just), just)
+
+
+# A young root: each day's past is longer by one than that of the day before it.
+GROWN = [0.115, 0.101, 0.176, 0.126, 0.173, 0.098, 0.266]
+
+
+def _young(figure: str, values: list[float], first: int = 1) -> list[tuple[int, dict[str, float]]]:
+    return [(length, {PAST: float(length), figure: value}) for length, value in enumerate(values, first)]
+
+
+def test_what_grows_with_the_past_is_judged_beside_a_past_of_the_same_length() -> None:
+    past = _young("belongs", GROWN)
+    assert reasons({}, judge({"belongs": 0.041}, past, 8, RULES))
+    assert not reasons({}, judge({"belongs": 0.257}, past, 8, RULES))
+    # A root of before: its profiles don't say how long their pasts were, and are taken as they are.
+    older = [(span, {"belongs": figures["belongs"]}) for span, figures in past]
+    assert not reasons({}, judge({"belongs": 0.041}, older, 8, RULES))
+
+
+@pytest.mark.parametrize(
+    ("figure", "values", "first"),
+    [
+        ("belongs", GROWN[::-1], 1),  # a trend downwards would only widen the limits
+        ("events_per_key", GROWN, 1),  # does not depend on the past
+        ("catalogue", GROWN, CATALOGUE_DAYS),  # never looks further back
+    ],
+)
+def test_no_other_trend_is_followed(figure: str, values: list[float], first: int) -> None:
+    past = _young(figure, values, first)
+    untold = [(span, {figure: figures[figure]}) for span, figures in past]
+    assert judge({figure: 0.1}, past, 20, RULES) == judge({figure: 0.1}, untold, 20, RULES)
 
 
 def test_sensitivity_and_ignored_figures(past: list[Profile]) -> None:

@@ -13,6 +13,7 @@ from components.update_decider.decision import DecisionError, decide
 from components.update_decider.limit_checks import findings
 from components.update_decider.policy import DriftRule, Limit, RetrainCalendar, Signals, UpdatePolicy
 from tests.components.plain_settings import update_policy
+from trainer.settings import AfterRefusal
 
 CALM = {
     "span": 100,
@@ -263,6 +264,7 @@ all_rules = st.builds(
     new_items=limits,
     new_keys=limits,
     schedule=st.none() | st.builds(RetrainCalendar, st.integers(0, 30), st.integers(1, 40), st.just("now and then")),
+    after_refusal=st.builds(AfterRefusal, max_refusals=st.integers(0, 3)),
 )
 situations = st.fixed_dictionaries(
     {

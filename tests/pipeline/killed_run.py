@@ -29,7 +29,7 @@ def main(settings: str, span: str, revision: str, victim: str = "") -> None:
         return output
 
     def die_at_start(node: str) -> None:
-        if node == victim and node in {"Champion", "Yesterday", "ImportSchemaGen"}:
+        if node == victim and node in {"Anchor", "Champion", "Usual", "Yesterday", "ImportSchemaGen"}:
             os.kill(os.getpid(), signal.SIGKILL)
 
     launcher.Launcher._run_executor = execute_and_die

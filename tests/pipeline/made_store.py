@@ -47,6 +47,8 @@ class MadeStore:
         exemplars: int = 0,
         train_on: Sequence[int] = (),
         champion: int | None = None,
+        lesson: str = "",
+        backoff: int = 0,
     ) -> int:
         """One day of which a model came; returns its version.
 
@@ -61,6 +63,7 @@ class MadeStore:
           exemplars: size of the replay memory that was made with the model.
           train_on: spans of the decision.
           champion: not used up by the training but resolved, for a day that was cut off before its training.
+          lesson: what the verdict says of the learning, of a candidate learned under so much `backoff`.
         """
         span = DAYS.parse(name)
         version = DAYS.version(span, revision)
@@ -90,7 +93,8 @@ class MadeStore:
                 "pushed": int(out),
                 "pushed_version": str(version) if out else "",
             }
-            properties = {**outcome, "verdict": f"Verdict on {version}.", "candidate_recall": 0.5}
+            learned = {"lesson": lesson, "against": "retention", "action": action, "backoff": backoff}
+            properties = {**outcome, **learned, "verdict": f"Verdict on {version}.", "candidate_recall": 0.5}
             self._make_one("SpanPusher", contexts, [("model", model)], "PushedModel", properties, "pushed")
             if out:
                 extra = {"verdict": f"Verdict on {version}.", "metrics": {"recall": 0.5}}
@@ -105,6 +109,8 @@ class MadeStore:
         folder = str(self.config.artifacts_path)
         events = self._artifact("Examples", counts, f"{folder}/SpanExampleGen/examples/{span}")
         self._run("SpanExampleGen", contexts, [], [("examples", events)])
+        for kind in ("SpanExampleGen/examples", "SpanGuard/profile"):
+            (self.config.artifacts_path / kind / str(span)).mkdir(parents=True, exist_ok=True)
         about = {"span": span, "held": 1, "reason": "events 9: usual 400 to 500", "files": fingerprint}
         profile = self._artifact("WarmspanSpanProfile", about, f"{folder}/SpanGuard/profile/{span}")
         self._run("SpanGuard", contexts, [], [("profile", profile)])

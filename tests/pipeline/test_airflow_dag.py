@@ -179,6 +179,19 @@ def test_a_day_reaches_the_command_with_its_span_and_99_is_a_skip(airflow, tmp_p
 
 
 @pytest.mark.slow
+def test_of_a_held_day_all_after_the_guard_is_skipped_and_the_run_is_a_success(airflow, tmp_path):
+    command = stand_in(tmp_path)
+    command.write_text(command.read_text().replace("SpanPusher", "SpanTransform"))
+    given = {"WARMSPAN_CONFIG": str(settings(tmp_path, "shop")), "WARMSPAN_CLI": str(command)}
+    dag_run = airflow("run", "2024-05-01", **given)
+    assert dag_run["state"].endswith("success"), dag_run["output"]
+    after = NODES[NODES.index("SpanTransform") :]
+    states = {task: state.rsplit(".", 1)[-1].lower() for task, state in dag_run["tasks"].items()}
+    assert states == {**dict.fromkeys(NODES, "success"), **dict.fromkeys(after, "skipped")}
+    assert [line.split("|")[1] for line in (tmp_path / "calls").read_text().splitlines()][-1] == "SpanTransform"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("grouping", ["stages", "day"])
 def test_nodes_can_be_grouped_into_fewer_tasks(airflow, tmp_path, grouping):
     config = settings(tmp_path, "shop")
@@ -275,7 +288,7 @@ def test_the_conf_says_span_and_decision_and_never_becomes_a_part_of_the_command
     calls = [line.split("|")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
     assert {call[5] for call in calls} == {evil}
     # A span named by hand must not pass over gaps.
-    options = {"Champion": ["--skip-refused"], "UpdateDecider": ["--decide", f"skip{evil}"]}
+    options = {NODES[0]: ["--skip-refused"], "UpdateDecider": ["--decide", f"skip{evil}"]}
     expected = {node: ["--skip-done", *options.get(node, [])] for node in NODES}
     assert {call[1]: call[6:] for call in calls} == expected
     assert not (tmp_path / "evil").exists()

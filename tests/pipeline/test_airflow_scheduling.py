@@ -28,7 +28,9 @@ SHOPS = {
     "no_files": (DAYS[0], DAYS[:1]),
     "cleared": (LAST, DAYS),
     "at_once": (LAST, DAYS),
+    "held": (DAYS[0], DAYS),
 }
+HELD = DAYS[1]  # of the shop of that name
 # $3 nodes ... --config FILE --span DAY OPTIONS
 _STAND_IN = """\
 #!/bin/sh
@@ -48,6 +50,7 @@ case "$*" in
 esac
 sleep 1
 touch "$shop/done/$day"
+[ ! -e "$shop/held/$day" ] || { echo "It is held."; exit 99; }
 """
 
 
@@ -71,6 +74,8 @@ def nights(tmp_path_factory: pytest.TempPathFactory, database: Path):
             (folder / shop / name).mkdir(parents=True)
         for day in delivered:
             (folder / shop / "events" / day).touch()
+    (folder / "held" / "held").mkdir()
+    (folder / "held" / "held" / HELD).touch()
     scheduler = Scheduler(os.environ["WARMSPAN_AIRFLOW_PYTHON"], folder, DAG_FILE, database, given)
     with scheduler.running():
         scheduler.wait(lambda: len(scheduler.dags()) == len(SHOPS))
@@ -117,6 +122,15 @@ def test_a_run_of_an_older_day_changes_nothing_for_the_days_on_schedule(nights):
     on_schedule = [f"{day} --skip-done --allow-gaps" for day in DAYS[:3]]
     assert sorted(calls(nights, "older")) == sorted([*on_schedule, f"{DAYS[0]} --skip-done --skip-refused"])
     assert not nights.dags()[dag]
+
+
+def test_a_held_day_is_skipped_and_the_day_after_it_comes_on_schedule(nights):
+    dag = "warmspan_held"
+    nights.wait(lambda: nights.settled(dag, *DAYS[:3]))
+    assert nights.runs(dag) == dict.fromkeys(DAYS[:3], "success")
+    assert [nights.tasks(dag, day) for day in DAYS[:3]] == [["success"], ["skipped"], ["success"]]
+    assert calls(nights, "held") == [f"{day} --skip-done --allow-gaps" for day in DAYS[:3]]
+    assert not nights.dags()[dag], "the nights go on"
 
 
 def test_a_day_without_files_fails_and_goes_on_when_it_is_cleared(nights):

@@ -11,6 +11,11 @@ DEFINITIONS = {
     "rows": "Rows of the embedding tables after the span, padding and out-of-vocabulary rows included.",
     "decision": "What was done with the span: train from fresh weights (cold start, retrain), fine-tune the champion, "
     "or skip.",
+    "learning": "The factors that update.after_refusal has put on the training's rate, replay and epochs since a "
+    "refusal, or since a candidate that was worse by the bound.",
+    "most popular": "The same metric of a list that is the same for everybody: the items with the most events before "
+    "the span, each event counting half after vocabulary.half_life_spans. No training changes it: where it falls too, "
+    "the days became harder to foretell.",
     "next-span": "The champion's metric on the whole new span, measured before anything was trained on that span.",
     "candidate": "The metric of the newly trained model on the span's held-out events, its last ones by time.",
     "champion": "The metric of the model in service on the same held-out events.",
@@ -20,6 +25,12 @@ DEFINITIONS = {
     "interval": "Bounds that the difference of candidate and champion lies between with a probability of 95 %, unless "
     "the setting gate.confidence says otherwise; the events of a key count as one observation. Bounds on both sides of "
     "nought: the two may be equally good.",
+    "why": "Of a span that was held, refused, taken back or not ended the first reason, else the reason of what was "
+    "decided.",
+    "coverage": "Share of the catalogue in at least one of the lists of up to 1,000 of the span's users, asked of the "
+    "champion's bundle.",
+    "popularity percentile": "Mean place of an item by events before the span, from 0 % for the least to 100 % for the "
+    "most popular: of what those lists hold, and of what the users took. Far above it the lists favour the popular.",
     "slice": "Part of the held-out events. An item or key is new if it was never trained on before the span, cold if "
     "fewer times than the setting gate.cold_below, else warm.",
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+import markupsafe
 from rich.filesize import decimal
 
 from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config
 from pipeline.explain.explainer import METHODS
-from pipeline.explain.rendering import signed
 from pipeline.ledger.runs import Run, read_ledger
-from pipeline.metrics import LOWER_IS_BETTER
+from pipeline.metrics import LOWER_IS_BETTER, title
 from pipeline.monitoring.report.glossary import DEFINITIONS
+from pipeline.monitoring.report.incidents import incident_of, rounded
 from pipeline.monitoring.report.lineage_plot import draw_lineage
 from pipeline.monitoring.report.model_lineage import FATES
-from pipeline.monitoring.report.plots import draw_plots, draw_slices
+from pipeline.monitoring.report.plots import draw_costs, draw_data
+from pipeline.monitoring.report.quality_plots import (
+    draw_gate,
+    draw_lists,
+    draw_losses,
+    draw_quality,
+    draw_slices,
+    draw_slices_over_time,
+)
 from pipeline.monitoring.report.report_data import ReportData, read_report_data
 from pipeline.monitoring.report.summary import summarize, what_changed
+from pipeline.monitoring.report.svg import Plot
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_write
 
@@ -64,7 +75,7 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, number=_number, change=_change, action=_action, span=naming.format)
-    environment.filters.update(figure=_figure, bytes=decimal, signed=signed)
+    environment.filters.update(figure=_figure, bytes=decimal, signed=_signed, rounded=rounded, code=_code)
     used: list[str] = []
 
     def note(word: str) -> int:
@@ -80,9 +91,15 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         latest=data.runs[-1],
         summary=summarize(data, naming),
         changes=what_changed(data, naming),
-        plots=draw_plots(data, naming),
+        trend_plot=draw_quality(data, naming),
+        quality_plots=_quality(data, naming),
+        data_plots=draw_data(data, naming),
+        cost_plots=draw_costs(data, naming),
+        incident_of=incident_of,
+        headline=title(data.metric, data.k),
+        title=lambda metric: title(metric, data.k),
         slices=slices,
-        slice_plot=None if data.verdict is None else draw_slices(data.verdict, data.metric, slices),
+        slice_plot=None if data.verdict is None else draw_slices(data.verdict, data.metric, slices, data.few_events),
         lineage_plot=draw_lineage(data.lineage, naming),
         fates=FATES,
         methods=METHODS,
@@ -98,6 +115,16 @@ def render(data: ReportData, naming: Naming, written: datetime.datetime) -> str:
         used=used,
         definitions=DEFINITIONS,
     )
+
+
+def _quality(data: ReportData, naming: Naming) -> list[Plot]:
+    plots = (
+        draw_gate(data, naming),
+        *draw_slices_over_time(data, naming),
+        *draw_lists(data.runs, naming),
+        None if data.losses is None else draw_losses(*data.losses),
+    )
+    return [plot for plot in plots if plot is not None]
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
@@ -117,15 +144,24 @@ def _count(value: int | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _code(text: str) -> markupsafe.Markup:
+    """Text in which what stands between backticks is to be typed."""
+    return markupsafe.Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text))))
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _change(value: float, lower_is_better: bool) -> str:
     """A difference with a word for its sense, for those who do not see a colour."""
-    if abs(value) < 0.00005:
+    if abs(value) < 0.0005:
         return "same"
     better = (value < 0) == lower_is_better
-    return f"{value:+.4f} {'better' if better else 'worse'}"
+    return f"{value:+.3f} {'better' if better else 'worse'}"
 
 
 def _figure(value: float | str | None) -> str:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from components.incremental_trainer.artifact_files import LOSSES_FILE
+from components.next_span_evaluator.component import SLICES_FILE
 from components.span_pusher.verdict import OVERALL, Verdict
 from components.span_pusher.version_folder import versions
 from pipeline.config import Config
@@ -25,6 +27,9 @@ from pipeline.monitoring.report.sample_users import SampleUsers, read_sample_use
 from pipeline.monitoring.report.training_cost import Cost, Training, estimate
 from pipeline.operations.disk_usage import DiskUse, disk_use
 from serving.bundle import BundleError, Manifest
+from trainer.training_log import Losses
+
+BySlice = Mapping[str, Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +77,11 @@ class ReportData:
       drift_watched: whether the policy measures drift at all.
       sample_users: what some users are recommended, before the last push and after.
       disk: what lies under the pipeline root.
+      k: of `recall@k`.
+      few_events: a slice of fewer decides nothing.
+      slices: by span the champion's next-span metrics by slice, with `events`.
+      losses: of the last training whose files are there, and the span's name; None without one.
+      unit: what a span's number counts.
     """
 
     name: str
@@ -88,6 +98,11 @@ class ReportData:
     drift_watched: bool = False
     sample_users: SampleUsers | None = None
     disk: DiskUse | None = None
+    k: int = 20
+    few_events: int = 100
+    slices: Mapping[int, BySlice] = dataclasses.field(default_factory=dict)
+    losses: tuple[str, Losses] | None = None
+    unit: str = "day"
 
     @property
     def metric(self) -> str:
@@ -132,6 +147,11 @@ def read_report_data(config: Config, runs: Sequence[Run]) -> ReportData:
             folder(latest, "WarmspanVocabulary", "item_rows") or newest_folder(config, "WarmspanVocabulary"),
         ),
         disk=disk_use(config),
+        k=config.gate.k,
+        few_events=config.gate.min_slice_events,
+        slices={run.span: _slices(run, folder(run, "WarmspanNextSpanEvaluation", "events")) for run in runs},
+        losses=_losses({run.name: folder(run, "Model", "version") for run in runs}),
+        unit="day" if config.data.dated else "span",
     )
 
 
@@ -161,6 +181,21 @@ def _trainings(artifacts: Sequence[Artifact]) -> tuple[dict[int, Training], dict
         elif artifact.type == "Examples" and "new_events" in properties:
             new_events[properties["span"]] = properties["new_events"]
     return trainings, new_events
+
+
+def _slices(run: Run, folder: Path | None) -> BySlice:
+    """From the ledger, or, of a span from before it had them, from the file."""
+    path = None if folder is None else folder / SLICES_FILE
+    if run.surroundings.slices or path is None or not path.exists():
+        return run.surroundings.slices
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _losses(models: Mapping[str, Path | None]) -> tuple[str, Losses] | None:
+    """Of the last model, by span, that kept them."""
+    kept = {name: folder / LOSSES_FILE for name, folder in models.items() if folder is not None}
+    last = next((name for name in reversed(kept) if kept[name].exists()), None)
+    return None if last is None else (last, Losses.load(kept[last]))
 
 
 def _verdict(folder: Path | None) -> Verdict | None:

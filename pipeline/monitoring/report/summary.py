@@ -1,4 +1,4 @@
-"""What a person reads first: how it stands, what to do, what is new today."""
+"""What a person reads first: is it good, where is it going, what was held or refused, what to do; what is new today."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from pipeline.ledger.runs import Run, held_sentence
-from pipeline.metrics import LOWER_IS_BETTER
+from pipeline.ledger.runs import Run
+from pipeline.metrics import title
 from pipeline.monitoring.outliers import unusual
+from pipeline.monitoring.report.incidents import Incident, incidents
 from pipeline.monitoring.report.report_data import ReportData
+from pipeline.monitoring.trend import Level, Trend, read_level, read_trend
 from pipeline.spans import Naming
 
 Mood = Literal["well", "look", "act"]
@@ -26,11 +28,16 @@ class Summary:
     Attributes:
       mood: how urgent it is.
       state: what is served and what came of the last span.
+      level, trend: is what is served good, and is it getting better or worse.
+      incidents: what was held or refused, the newest first.
       todo: what to do about it, a sentence each; empty for nothing.
     """
 
     mood: Mood
     state: str
+    level: Level
+    trend: Trend
+    incidents: tuple[Incident, ...]
     todo: tuple[str, ...]
 
     @property
@@ -41,17 +48,40 @@ class Summary:
 def summarize(data: ReportData, naming: Naming) -> Summary:
     """How the recommender is doing."""
     latest = data.runs[-1]
-    act, look = _acts(data), _looks(data, naming)
+    level = read_level(data.runs, data.metric, data.k)
+    trend = read_trend(data.runs, data.metric, data.k, data.unit)
+    act, look = _acts(data), [*_quality(level, trend), *_looks(data, naming)]
     mood: Mood = "act" if act else "look" if look else "well"
     # The ledger says what was pushed; what is served may have been rolled back since.
     serving = f"Version {data.served[0].version} is served." if data.served else "Nothing is served yet."
     if latest.state != "done":
-        state = f"{serving} {latest.name} is {latest.state}."
+        came = f"is {latest.state}"
     elif latest.action == "skip":
-        state = f"{serving} {latest.name} was skipped: {latest.reason}"
+        came = f"was skipped: {latest.reason.rstrip('.')}"
     else:
-        state = f"{serving} {latest.name}: {latest.verdict}"
-    return Summary(mood, state, (*act, *look))
+        came = "was learned, and its model pushed" if latest.pushed else "was learned, and its model refused"
+    state = f"{serving} {latest.name} {came}."
+    return Summary(mood, state, level, trend, tuple(incidents(data.runs)), (*act, *look))
+
+
+def _quality(level: Level, trend: Trend) -> list[str]:
+    """What to do about quality: a curve that falls is never well, whatever the reason."""
+    remarks = []
+    if level.good is False:
+        remarks.append(
+            "What is served does worse than the most popular items: retrain it (`warmspan run --decide retrain`), or "
+            "take it back (`warmspan rollback`)."
+        )
+    if trend.direction == "worse":
+        remarks.append(
+            {
+                "model": "Quality falls, and the model is the cause: see below in which slices; "
+                "`warmspan run --decide retrain` begins with fresh weights, `warmspan backtest` compares policies.",
+                "days": "Quality falls with the days: look at what the data bring that is new; nothing shows a fault "
+                "of the model.",
+            }.get(trend.cause, "Quality falls: see below in which slices, and whether the data changed.")
+        )
+    return remarks
 
 
 def what_changed(data: ReportData, naming: Naming) -> list[str]:
@@ -78,9 +108,8 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
     name, quality = data.metric, latest.next_span.get(data.metric)
     past = [value for run in before if (value := run.next_span.get(name)) is not None]
     if quality is not None and past:
-        sense = "worse" if (quality > past[-1]) == (name in LOWER_IS_BETTER) else "better"
         lines.append(
-            f"The champion's next-span {name} was {quality:.4f}, {sense} than the {past[-1]:.4f} of the span before."
+            f"The champion's next-span {title(name, data.k)} was {quality:.3f}, {past[-1]:.3f} on the span before."
         )
     return lines
 
@@ -88,7 +117,7 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
 def _acts(data: ReportData) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
     actions = []
-    actions += [f"{run.name}: {held_sentence(run)}" for run in data.runs if run.state == "held"]
+    actions += [_held(run) for run in data.runs[-1:] if run.state == "held"]
     if latest.state not in ("done", "held"):
         still = " The champion is still in service." if data.served else ""
         actions.append(f"{latest.name} is {latest.state}: see its log, then run it again.{still}")
@@ -105,6 +134,7 @@ def _acts(data: ReportData) -> list[str]:
 def _looks(data: ReportData, naming: Naming) -> list[str]:
     latest, serving_state = data.runs[-1], data.serving_state
     remarks = []
+    remarks += [_held(run) for run in data.runs[:-1] if run.state == "held"]
     refused = [run for run in data.runs if run.verdict and run.pushed is None]
     if latest.verdict and latest.pushed is None:
         row = _in_a_row(data.runs)
@@ -120,6 +150,8 @@ def _looks(data: ReportData, naming: Naming) -> list[str]:
     if serving_state is not None and serving_state.owed and not (latest.verdict and refused and latest is refused[-1]):
         names = ", ".join(map(naming.format, serving_state.owed))
         remarks.append(f"The champion owes {names}: the next run learns what it has not seen.")
+    if serving_state is not None and serving_state.learning:
+        remarks.append(f"The next fine-tuning {serving_state.learning}.")
     if latest.drift:
         remarks.append(f"Drift: {latest.drift}")
     if data.anomalies:
@@ -127,6 +159,12 @@ def _looks(data: ReportData, naming: Naming) -> list[str]:
         remarks.append(f"The span does not fit its schema in {columns}: see the data below.")
     remarks += unusual(latest, data.runs[:-1])
     return remarks
+
+
+def _held(run: Run) -> str:
+    if run.released:
+        return f"{run.name} is released: the next run takes it up."
+    return f"{run.name} is held: look at its files, and put them right or let it in: `warmspan release {run.name}`."
 
 
 def _usual(values: Sequence[int | None]) -> float | None:

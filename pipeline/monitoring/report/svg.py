@@ -6,12 +6,13 @@ import base64
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pipeline.ledger.runs import Run
 from pipeline.spans import Naming
@@ -22,6 +23,14 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 WIDTH, HEIGHT = 4.6, 2.7
 _MOST_TICKS = 6
 _LEGEND_ROW = 0.19  # inches
+# A slice, line or span on fewer events says little: it is drawn faintly.
+FAINT = 0.35
+_RING = 9  # the largest marker that a row of a legend has room for
+# Where the reader's screen is dark: what is drawn in the one is shown in the other.
+_IN_THE_DARK = {
+    "#000000": "#e6e6e6", "#ffffff": "#16181c", "#dddddd": "#3a3d44", "#555555": "#b0b4bc",
+    BLUE.lower(): "#56b4e9", ORANGE.lower(): "#f08c4a", GREEN.lower(): "#2fc79a",
+}  # fmt: skip
 _NOTHING: dict[str, str | None] = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _STYLE = {
     "font.family": "sans-serif",
@@ -37,7 +46,19 @@ _STYLE = {
     "lines.markersize": 5,
     "svg.fonttype": "none",
     "svg.hashsalt": "warmspan",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
 }
+
+
+def _style() -> str:
+    rules = "".join(
+        f'[style*="{what}: {light}"]{{{what}:{dark} !important}}'
+        for light, dark in _IN_THE_DARK.items()
+        for what in ("fill", "stroke")
+    )
+    return f"<style>@media screen and (prefers-color-scheme: dark){{text{{fill:#e6e6e6}}{rules}}}</style>"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +85,12 @@ def drawing(height: float = HEIGHT, width: float = WIDTH, left: float = 0.62) ->
 def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
     """A legend above the axes, which make room for it."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
+    shown = figure.legend(
         handles, labels, loc="upper left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, borderaxespad=0.1
     )
+    for handle in shown.legend_handles:
+        if isinstance(handle, Line2D) and handle.get_markersize() > _RING:
+            handle.set_markersize(_RING)  # or the row cuts it off
     height, box = figure.get_size_inches()[1], axes.get_position()
     rows = -(-len(labels) // columns)
     axes.set_position((box.x0, box.y0, box.width, 1 - box.y0 - (rows * _LEGEND_ROW + 0.12) / height))
@@ -86,4 +110,14 @@ def finish(figure: Figure, title: str, words: str) -> Plot:
     """The picture, drawn once."""
     buffer = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata=_NOTHING)
-    return Plot(title, "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(), words)
+    drawn = buffer.getvalue().decode().replace("</svg>", f"{_style()}</svg>")
+    return Plot(title, "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode(), words)
+
+
+def series_words(runs: Sequence[Run], series: Mapping[str, Sequence[float | None]]) -> str:
+    """The last value of each line, for whoever can't see the plot; the table has the others."""
+    latest = [(label, values[-1]) for label, values in series.items() if values[-1] is not None]
+    numbers = ", ".join(
+        f"{label} {value:,.4g}" if isinstance(value, float) else f"{label} {value:,}" for label, value in latest
+    )
+    return f"{len(runs)} spans to {runs[-1].name}, where: {numbers or 'no number yet'}"

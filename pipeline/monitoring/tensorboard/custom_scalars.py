@@ -6,6 +6,8 @@ from typing import Any
 
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from pipeline.metrics import title
+
 # Titles are read on their own: each says what a line is.
 _DATA = {
     "rows that were read, and events": ["data/(rows|events)"],
@@ -24,9 +26,13 @@ _TABLES = {
 }
 _HEALTH = {
     "neighbours that changed since yesterday's model (share)": ["neighbours/churn"],
-    "catalogue coverage (share)": ["recommended/coverage"],
+    "catalogue coverage (share): the new model on held-out users, the champion on the day's": [
+        "recommended/coverage",
+        "served_lists/coverage",
+    ],
     "unevenness of the recommendations (Gini)": ["recommended/gini"],
     "popularity percentile: recommended, and what came": ["(recommended|held_out)/popularity_percentile"],
+    "popularity percentile on the day: the champion's lists, and what was taken": ["served_lists/(recommended|taken)"],
     "median rank of what came": ["held_out/median_rank"],
     "loss: training, and held out": ["update/(loss|held_out)"],
 }
@@ -38,38 +44,44 @@ _COST = {
 }
 
 
-def make_layout(metric: str) -> layout_pb2.Layout:
-    """The page, with `metric` for quality."""
+def make_layout(metric: str, k: int, dates: str) -> layout_pb2.Layout:
+    """The page, with `metric` for quality; `dates` says what the steps are."""
+    name = title(metric, k)
     quality: list[Any] = [
-        _chart(f"next-span {metric}: the champion on a day that it has not seen", [f"next_span/{metric}"]),
-        _chart(f"gate: {metric} of candidate and champion", [f"gate/{metric}"]),
-        _margin(f"gate: candidate less champion, {metric}, with its interval", metric),
+        _chart(
+            f"next-span {name}: the champion on a day that it has not seen, and the most popular items",
+            [f"next_span/{metric}"],
+        ),
+        _chart(f"gate: {name} of candidate and champion", [f"gate/{metric}"]),
+        _margin(f"gate: candidate less champion, {name}, with its interval", metric),
         _chart("pushed (1) or not (0)", ["decision/pushed"]),
-        _chart(f"next-span {metric} by item: new, cold, warm", [f"next_span_slices/{metric}/item_.*"]),
-        _chart(f"next-span {metric} by key: new, cold, warm", [f"next_span_slices/{metric}/key_.*"]),
-        _chart(f"gate: {metric} by item", [f"gate_slices/{metric}/item_.*"]),
-        _chart(f"gate: {metric} by key", [f"gate_slices/{metric}/key_.*"]),
+        _chart(f"next-span {name} by item: new, cold, warm", [f"next_span_slices/{metric}/item"]),
+        _chart(f"next-span {name} by key: new, cold, warm", [f"next_span_slices/{metric}/key"]),
+        _chart("events by item: new, cold, warm", ["next_span_slices/events/item"]),
+        _chart("events by key: new, cold, warm", ["next_span_slices/events/key"]),
+        _chart(f"gate: candidate less champion by item, {name}", [f"gate_slices/{metric}/item/difference"]),
+        _chart(f"gate: candidate less champion by key, {name}", [f"gate_slices/{metric}/key/difference"]),
     ]
     groups = {"Data": _DATA, "Tables": _TABLES, "Health": _HEALTH, "Cost": _COST}
     return layout_pb2.Layout(
         category=[
-            layout_pb2.Category(title="Quality", chart=quality),
+            layout_pb2.Category(title=f"Quality: {dates}", chart=quality),
             *(
-                layout_pb2.Category(title=title, chart=[_chart(name, tags) for name, tags in charts.items()])
-                for title, charts in groups.items()
+                layout_pb2.Category(title=group, chart=[_chart(heading, tags) for heading, tags in charts.items()])
+                for group, charts in groups.items()
             ),
         ]
     )
 
 
-def _chart(title: str, tags: list[str]) -> layout_pb2.Chart:
+def _chart(heading: str, tags: list[str]) -> layout_pb2.Chart:
     # TensorBoard takes a tag for an expression that must match from the beginning, not to the end.
     lines = layout_pb2.MultilineChartContent(tag=[f"^{tag}$" for tag in tags])
-    return layout_pb2.Chart(title=title, multiline=lines)
+    return layout_pb2.Chart(title=heading, multiline=lines)
 
 
-def _margin(title: str, metric: str) -> layout_pb2.Chart:
+def _margin(heading: str, metric: str) -> layout_pb2.Chart:
     series = layout_pb2.MarginChartContent.Series(
         **{name: f"gate_difference/{metric}/{name}" for name in ("value", "lower", "upper")}
     )
-    return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=[series]))
+    return layout_pb2.Chart(title=heading, margin=layout_pb2.MarginChartContent(series=[series]))

@@ -28,6 +28,7 @@ def card(run: Run, details: Details) -> str:
         "Held" if run.state == "held" else "Let in although": run.doubts,
         "Why": run.reason,
         "The policy had decided to": run.overruled.replace("_", "-"),
+        "Learning": run.learning,
         "Drift": run.drift,
         "Verdict": run.verdict,
         "Revoked": run.revoked_reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -181,15 +182,32 @@ def test_a_slide_that_the_world_causes_is_no_loss(tmp_path: Path) -> None:
     assert [night.get_int_custom_property("refused") for night in nights] == [0, 0, 0, 0]
 
 
-def test_what_both_have_learned_is_tested_again_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unlearned", "refused"), [(5, True), (4, False)])
+def test_what_both_have_learned_is_tested_again(tmp_path: Path, unlearned: int, refused: bool) -> None:
+    """The champion has .5 there, the candidate .4; what the models of those nights had decides whether that is bad."""
     older = [held_out(tmp_path, span, {SELECT: range(50), VERDICT: range(50, 100)}) for span in (1, 2)]
+    nights = [compare(tmp_path / "then", span, unlearned, tonight=older[span - 1]) for span in (1, 2)]
     # Tonight's events have no item on which they differ.
     tonight = held_out(tmp_path, 4, {VERDICT: range(100, 1_100, 10)})
-    inputs = {"champion": [model(tmp_path, 3, 5)], "older_held_out": older, "tonight": tonight}
-    judgement = Comparison.read(compare(tmp_path, 4, 4, **inputs).uri).judgement
-    assert judgement.retention["recall"].gain.events == 200
-    assert judgement.retention["recall"].refused
+    inputs = {"champion": [model(tmp_path, 3, 5)], "older_held_out": older, "comparisons": nights, "tonight": tonight}
+    comparison = Comparison.read(compare(tmp_path, 4, 4, **inputs).uri)
+    judgement = comparison.judgement
+    assert comparison.retention_spans == 2
+    assert judgement.retention["recall"].gain.events == 100
+    assert judgement.retention["recall"].gain.mean == pytest.approx(-0.1)
+    assert judgement.unlearned["recall"] == pytest.approx(0.4 - unlearned / 10)
+    assert judgement.retention["recall"].refused == refused
     assert not judgement.champion[OVERALL]["recall"].refused
     without = gate_rules(max_drop=RULES.max_drop, retention=None)
     (tmp_path / "without").mkdir()
     assert not Comparison.read(compare(tmp_path / "without", 4, 4, without, **inputs).uri).judgement.retention
+
+
+def test_spans_whose_nights_left_no_level_are_not_tested_again(tmp_path: Path) -> None:
+    older = [held_out(tmp_path, span, {VERDICT: range(50, 100)}) for span in (1, 2)]
+    night = compare(tmp_path / "then", 2, 5, tonight=older[1])
+    inputs = {"champion": [model(tmp_path, 3, 5)], "older_held_out": older}
+    assert Comparison.read(compare(tmp_path / "with", 4, 4, **inputs, comparisons=[night]).uri).retention_spans == 1
+    comparison = Comparison.read(night.uri)
+    dataclasses.replace(comparison, levels={}).write(night.uri)
+    assert not Comparison.read(compare(tmp_path, 4, 4, **inputs, comparisons=[night]).uri).judgement.retention

@@ -81,12 +81,28 @@ def test_small_nights_are_pooled_for_the_anchor() -> None:
 
 
 def test_retention_has_a_limit_of_its_own() -> None:
-    judged = judge(RULES, differences(0.0), retention=differences(-0.08))
+    unlearned = {"recall": -0.05}
+    judged = judge(RULES, differences(0.0), retention=differences(-0.08), unlearned=unlearned)
     assert judged.refused
     assert judged.retention["recall"].refused
-    assert not judge(RULES, differences(0.0), retention=differences(-0.015)).refused
+    assert not judge(RULES, differences(0.0), retention=differences(-0.015), unlearned=unlearned).refused
     without = gate_rules(max_drop=RULES.max_drop, retention=None)
-    assert not judge(without, differences(0.0), retention=differences(-0.08)).refused
+    assert not judge(without, differences(0.0), retention=differences(-0.08), unlearned=unlearned).refused
+
+
+def test_forgetting_what_was_known_by_heart_is_no_fault() -> None:
+    """Refused is what is below the champion, and below what the nights' own models had without having learned it."""
+    for lost, unlearned, refused in (
+        (0.08, 0.1, False),
+        (0.08, -0.02, False),
+        (0.08, -0.04, True),
+        (0.02, -0.2, False),
+    ):
+        judged = judge(RULES, differences(0.0), retention=differences(-lost), unlearned={"recall": unlearned})
+        assert judged.refused == refused, (lost, unlearned)
+        assert judged.retention["recall"].gain.mean == pytest.approx(-lost)
+    of_an_earlier_version = judge(RULES, differences(0.0), retention=differences(-0.08))
+    assert not of_an_earlier_version.refused
 
 
 def test_judgement_and_rules_survive_their_json() -> None:

@@ -90,29 +90,34 @@ def test_the_lines_of_all_spans_hold_what_was_tested_again(shop, result):
 
 
 def test_tensorboard_finds_the_curves_of_each_policy_and_seed(shop, result):
-    folder = shop.root / "backtest" / "tensorboard"
+    folder, first = shop.root / "backtest" / "tensorboard", result.rows[0].span
     assert sorted(str(path.parent.relative_to(folder)) for path in folder.rglob("events*")) == [
         ".",  # what the columns of HParams are
-        "fine-tune/seed-1",
-        "most popular, 7 spans/seed-0",
-        "retrain/seed-1",
+        f"fine-tune/seed-1, days since {first}",
+        f"most popular, 7 spans/seed-0, days since {first}",
+        f"retrain/seed-1, days since {first}",
     ]
     for policy, seed in (("fine-tune", 1), ("most popular, 7 spans", 0)):
         rows = [row for row in result.rows if row.policy == policy]
-        curves = scalars(folder / policy / f"seed-{seed}")
+        curves = scalars(folder / policy / f"seed-{seed}, days since {first}")
         for metric in ("recall", "mrr", "ndcg"):
-            expected = [(NAMING.parse(row.span), pytest.approx(row.metrics[metric])) for row in rows[1:]]
+            expected = [
+                (NAMING.parse(row.span) - NAMING.parse(first), pytest.approx(row.metrics[metric])) for row in rows[1:]
+            ]
             assert curves[f"next_span/{metric}"] == expected
-    curves = scalars(folder / "fine-tune" / "seed-1")
+    curves = scalars(folder / "fine-tune" / f"seed-1, days since {first}")
     rows = [row for row in result.rows if row.policy == "fine-tune"]
     assert curves["training/seconds_so_far"][-1][1] == pytest.approx(sum(row.seconds for row in rows), rel=1e-5)
-    assert curves["retained/recall"] == [(NAMING.parse(rows[1].span), pytest.approx(rows[1].retained))]
+    assert curves["retained/recall"] == [
+        (NAMING.parse(rows[1].span) - NAMING.parse(first), pytest.approx(rows[1].retained))
+    ]
 
 
 def test_a_second_writing_replaces_the_curves(tmp_path):
     for recalls in ([0.0, 0.1, 0.2], [0.0, 0.3]):
         write_events(tmp_path / "tensorboard", make_rows("a", 1, recalls), ["recall", "mrr"], NAMING)
-    (_, value), = scalars(tmp_path / "tensorboard" / "a" / "seed-1")["next_span/recall"]  # fmt: skip
+    (run,) = (tmp_path / "tensorboard" / "a").iterdir()
+    (_, value), = scalars(run)["next_span/recall"]  # fmt: skip
     assert value == pytest.approx(0.3)
     assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
 

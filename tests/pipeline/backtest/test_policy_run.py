@@ -12,14 +12,17 @@ from rich.console import Console
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.types import standard_artifacts
 
+from components.paired_comparison.lesson import Lesson
 from components.update_decider import decision
 from components.update_decider.drift import distances
 from components.update_decider.policy import DriftRule
-from pipeline.backtest import backtest, find_policies
+from pipeline.backtest import backtest, find_policies, policy_run
+from pipeline.backtest.next_span import as_signature
 from pipeline.backtest.policies import BUILT_IN
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare
 from pipeline.backtest.results import Row
 from pipeline.backtest.statistics import statistics_of
+from pipeline.backtest.verdict import Judged, judged
 from pipeline.config import Config, ConfigError, with_settings
 from pipeline.config.policy import Maintenance
 from pipeline.demo.simulator import simulate
@@ -28,6 +31,8 @@ from pipeline.planning.deliveries import read_deliveries
 from tests.components import span_example_gen_ingest
 from tests.components.plain_settings import NO_LIMIT
 from tests.pipeline.backtest.backtest_shop import DAYS, FIRST_DAY, SETTINGS, deliver_shop, facts, run
+from trainer.keras2 import tf
+from trainer.update import update
 
 TURNOVER = 3
 
@@ -202,3 +207,39 @@ def test_a_row_from_an_earlier_version_is_read(shop):
     old = {name: value for name, value in dataclasses.asdict(Row("a", 1, "b", "skip", 0, {}, 0, 0, 0.0)).items()
            if name not in ("reason", "held_out")}  # fmt: skip
     assert Row.from_dict(old).reason == ""
+
+
+def test_a_backtest_learns_more_carefully_after_a_verdict_and_goes_back(shop, spans, tmp_path, monkeypatch):
+    said = [Lesson("not worse", ""), Lesson("refused", "retention"), *[Lesson("not worse", "")] * 3]
+    rates: list[float] = []
+
+    def spied(*given, **named):
+        rates.append(given[5].learning_rate)
+        return update(*given, **named)
+
+    monkeypatch.setattr(policy_run, "judged", lambda *given: Judged(said[len(rates) - 1], {}))
+    monkeypatch.setattr(policy_run, "update", spied)
+    own = shop.update.learning_rate
+    rows = run(shop, spans[:4], "settings", tmp_path / "whole")
+    assert rates == [own, own, own / 2, own]
+    assert [row.learning for row in rows] == ["", "", f"learns at half the rate: {DAYS[1]} was refused, retention", ""]
+    rates.clear()
+    run(shop, spans[:2], "settings", tmp_path / "parts")
+    assert facts(run(shop, spans[:4], "settings", tmp_path / "parts")) == facts(rows), "cut off after the refusal"
+    rates.clear()
+    off = with_settings(shop, {"update": {"after_refusal": {"max_refusals": 0}}}, "It")
+    assert not any(row.learning or row.verdict for row in run(off, spans[:4], "settings", tmp_path / "off"))
+    assert rates == [own] * 4
+
+
+@pytest.mark.parametrize(("candidate", "lesson"), [(0.0, "refused"), (1.0, "not worse")])
+def test_the_verdict_of_a_backtest_is_the_paired_comparison(shop, spans, candidate, lesson):
+    def always(recall: float):
+        return as_signature(lambda key, history, item, weight: {"recall": tf.fill(tf.shape(key), recall)})
+
+    past = [(span, {"recall": 1.0}) for span in spans[:2]]
+    said, levels = judged(shop, always(candidate), always(1.0 - candidate), spans[3], past, False)
+    assert levels == {"recall": candidate}
+    assert said.lesson == lesson
+    assert ("worse than the champion" in said.against, "retention" in said.against) == (lesson == "refused",) * 2
+    assert judged(shop, always(candidate), None, spans[3], [], False) == (("not worse", ""), {"recall": candidate})

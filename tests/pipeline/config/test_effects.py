@@ -57,6 +57,10 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "update.schedule.factor": (0.3, {"update.schedule.within": "plateau"}),
     "update.schedule.patience": (2, {"update.schedule.within": "plateau", "update.patience": 2}),
     "update.schedule.probe_steps": (9, {"update.schedule.rates": [0.1, 0.2]}),
+    "update.after_refusal.rate": (0.3, {}),
+    "update.after_refusal.replay": (3.0, {"update.stability.replay.budget": 9}),
+    "update.after_refusal.epochs": (0.3, {}),
+    "update.after_refusal.max_refusals": (1, {}),
     "gate.thresholds": ({"recall": {"floor": 0.1}, "mrr": {"floor": 0.1}}, {}),
     "gate.slice_thresholds": ({"item_slice:new": {"recall": {"floor": 0.1}}}, {}),
     "gate.on_little_evidence": ("refuse", {}),
@@ -85,6 +89,9 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "update.patience": {"split.eval_fraction": 0},
     "update.watch": {"split.eval_fraction": 0},
     "update.schedule.within": {"split.eval_fraction": 0},
+    "update.after_refusal.rate": {"update.after_refusal.max_refusals": 0},
+    "update.after_refusal.epochs": {"update.epochs": 1},
+    "update.after_refusal.max_refusals": {"update.after_refusal.rate": 1.0},
     "gate.thresholds": {"gate.thresholds": {"recall": {"floor": 0.1}, "mrr": {}}},
     "gate.slice_thresholds": {"gate.slice_thresholds": {"item_slice:new": {}}},
     "gate.on_little_evidence": {"gate.thresholds": {"recall": {"floor": 0.1}}},
@@ -189,6 +196,11 @@ def test_what_init_writes_says_every_default_and_is_taken(tmp_path):
     values = {"name": "shop", "data.path": "events"}
     values |= {f"data.columns.{part}": name for part, name in REQUIRED["data"]["columns"].items()}
     (tmp_path / "warmspan.yaml").write_text(render(values, {}, ""))
+    assert not ineffective(load_config(tmp_path / "warmspan.yaml"))
+
+
+def test_what_init_of_an_earlier_version_wrote_is_taken(tmp_path):
+    (tmp_path / "warmspan.yaml").write_text(Path(__file__).with_name("recorded_settings.yaml").read_text())
     assert not ineffective(load_config(tmp_path / "warmspan.yaml"))
 
 

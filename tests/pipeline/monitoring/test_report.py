@@ -20,6 +20,7 @@ from components.span_pusher.verdict import Verdict
 from pipeline.cli.app import app
 from pipeline.ledger.runs import Run, read_ledger
 from pipeline.monitoring.report import NIGHTLY, ReportError, write_report
+from pipeline.monitoring.report.incidents import rounded
 from pipeline.monitoring.report.page import render
 from pipeline.monitoring.report.report_data import Rejects, ReportData, Served, count_rejects
 from pipeline.operations.rollback import carry_out, make_rollback
@@ -64,6 +65,10 @@ class Page(HTMLParser):
         if self._in_cell:
             self.rows[-1][-1] += data.strip()
 
+    def spans(self, name: str) -> list[str]:
+        """A day's row in the table of spans, which is the first."""
+        return next(row for row in self.rows if row[0] == name and len(row) == 9)
+
     def row(self, first: str, cells: int | None = None) -> list[str]:
         """The one row that begins so, of those with so many cells."""
         (texts,) = (row for row in self.rows if row[0] == first and len(row) == (cells or len(row)))
@@ -79,32 +84,48 @@ def page(*args: object) -> Page:
     return Page(render(data(*args), DAYS, WRITTEN))
 
 
-def test_every_day_of_the_ledger_stands_in_the_table_as_it_is():
+def test_every_day_of_the_ledger_stands_in_the_tables_as_it_is():
     run = make_run("2024-05-03", events=12_345, rejects=6, new_items=7, new_keys=8, revision=2, pushed=2024050302)
     report = page([make_run("2024-05-02"), run])
     assert report.row("2024-05-03 r2") == [
-        *("2024-05-03 r2", f"{12_345 + 6 + run.duplicates:,}", "12,345", "6", str(run.duplicates), "0", "7", "8"),
-        "fine-tune",
-        *(f"{of['recall']:.4f}" for of in (run.next_span, run.candidate, run.champion)),
-        *("blessed", "2024050302", f"{sum(run.seconds.values()):.1f}"),
+        *("2024-05-03 r2", "fine-tune", f"{run.next_span['recall']:.3f}", "-"),
+        *(f"{of['recall']:.3f}" for of in (run.candidate, run.champion)),
+        *("blessed", "2024050302", run.reason),
+    ]
+    assert report.row("2024-05-03") == [
+        *("2024-05-03", f"{12_345 + 6 + run.duplicates:,}", "12,345", "6", str(run.duplicates), "0", "7", "8"),
+        f"{sum(run.seconds.values()):.1f}",
     ]
 
 
-def test_refused_skipped_and_failed_days_say_so():
-    report = page([refused_run("2024-05-01"), skipped_run("2024-05-02"), failed_run("2024-05-03")])
-    assert report.row("2024-05-01")[-3:-1] == ["refused", "-"]
-    assert report.row("2024-05-02")[8:] == ["skip", report.row("2024-05-02")[9], "-", "-", "-", "-", "1.0"]
-    assert report.row("2024-05-03") == ["2024-05-03", *["-"] * 7, "failed", *["-"] * 5, "0.4"]
-    assert "Nothing is served yet. 2024-05-03 is failed" in report.text
+def test_refused_skipped_held_and_failed_days_say_so_and_why():
+    held = make_run(
+        "2024-05-04", state="held", doubts="item ids 0.0%: usual 100.0%; and 4 more", verdict="", pushed=None
+    )
+    report = page([refused_run("2024-05-01"), skipped_run("2024-05-02"), failed_run("2024-05-03"), held])
+    assert report.spans("2024-05-01")[-3:] == ["refused", "-", "recall is 0.100"]
+    assert report.spans("2024-05-02")[1] == "skip"
+    assert report.spans("2024-05-02")[4:] == [*["-"] * 4, "3 held-out events, 5 are asked."]
+    assert report.spans("2024-05-03") == ["2024-05-03", "failed", *["-"] * 6, "its log says why"]
+    assert report.spans("2024-05-04")[1] == "held"
+    assert report.spans("2024-05-04")[-1] == "item ids 0.0%: usual 100.0%, and 4 more"
+    assert "2024-05-04 is held" in report.text
+
+
+def test_a_day_that_was_learned_more_carefully_says_why():
+    learning = "learns at half the rate: 2024-05-02 was refused, retention"
+    shown = page([refused_run("2024-05-02"), make_run("2024-05-03", learning=learning)])
+    assert learning in shown.spans("2024-05-03")[1]
+    assert "learns" not in shown.spans("2024-05-02")[1]
 
 
 def test_a_model_that_was_taken_back_says_so_with_its_reason():
     bad = make_run("2024-05-01", revoked=True, revoked_reason="bots <b>")
     report = page([bad, make_run("2024-05-02", base_version=2024043001)])
-    assert report.row("2024-05-01")[-3].startswith("revoked")
-    assert report.row("2024-05-01")[-3].endswith("bots <b>")
-    assert report.row("2024-05-02")[-3] == "blessed"
-    assert report.row("2024-05-02")[8] == "fine-tunefrom 2024043001"
+    assert report.spans("2024-05-01")[-3].startswith("revoked")
+    assert report.spans("2024-05-01")[-1] == "bots <b>"
+    assert report.spans("2024-05-02")[-3] == "blessed"
+    assert report.spans("2024-05-02")[1] == "fine-tunefrom 2024043001"
     assert "revoked: Blessed and pushed, and taken back since" in report.text
 
 
@@ -120,9 +141,13 @@ def test_the_verdict_is_shown_by_slice_with_the_sense_of_each_change():
     }
     verdict = Verdict(True, "Blessed on 300 held-out events.", metrics, {"overall": 300, "item_slice:new": 20})
     report = page([make_run("2024-05-03")], (), verdict)
-    better, worse = "champion 0.2000+0.1000 better", "champion 1.0000+0.5000 worse"
-    assert report.row("overall") == ["overall", "300", f"0.3000{better}", f"1.5000{worse}"]
-    assert report.row("item: new") == ["item: new", "20", "0.1000", "1.0000champion 1.0000same"]
+    assert report.row("overall", 5) == ["overall", "300", "0.300", "0.200", "+0.100 better"]
+    assert report.row("item: new", 5) == ["item: new", "20", "0.100", "-", "-"]
+    better, worse = "champion 0.200+0.100 better", "champion 1.000+0.500 worse"
+    assert report.row("overall", 4) == ["overall", "300", f"0.300{better}", f"1.500{worse}"]
+    assert report.row("item: new", 4) == ["item: new", "20", "0.100", "1.000champion 1.000same"]
+    few = [attributes.get("class") for tag, attributes in report.tags if tag == "tr" and attributes.get("class")]
+    assert few[:4] == ["mark", "faint"] * 2
 
 
 def test_what_comes_from_the_data_is_text_and_never_markup():
@@ -148,13 +173,13 @@ def test_the_page_asks_for_nothing_from_outside():
 def test_the_plots_are_whole_pictures_with_their_numbers_in_words():
     run = make_run("2024-05-03", events=12_345)
     images = [attributes for tag, attributes in page([make_run("2024-05-02"), run]).tags if tag == "img"]
-    assert len(images) == 6
+    assert len(images) == 7
     for image in images:
         source = str(image["src"]).removeprefix("data:image/svg+xml;base64,")
         assert ET.fromstring(base64.b64decode(source)).tag.endswith("svg")
     words = " ".join(str(image["alt"]) for image in images)
     assert "events 12,345" in words
-    assert f"candidate at the gate {run.candidate['recall']:.4g}" in words
+    assert f"candidate {run.candidate['recall']:.4g}" in words
 
 
 def test_every_footnote_that_is_named_is_there():
@@ -214,16 +239,16 @@ def agrees(report: Page, ledger: Sequence[Run]) -> None:
         balance = (run.balance.rows, run.events, run.rejects, run.duplicates, run.balance.late + run.balance.early)
         counts = [f"{count:,}" for count in (*balance, run.new_items, run.new_keys)]
         start = f"from {run.base_version}" if run.base_version else ""
-        measured = [of.get("recall") for of in (run.next_span, run.candidate, run.champion)]
-        row = report.row(run.name, cells=15)
-        assert row[:8] == [run.name, *counts]
-        assert row[8] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
-        assert row[9:12] == ["-" if value is None else f"{value:.4f}" for value in measured]
-        assert row[12].startswith("revoked" if run.revoked else "blessed")
-        assert run.revoked_reason in row[12]
-        assert row[13:] == [str(run.pushed), f"{sum(run.seconds.values()):.1f}"]
+        popular = run.surroundings.popularity.get("recall", [None])[0]
+        measured = [run.next_span.get("recall"), popular, run.candidate.get("recall"), run.champion.get("recall")]
+        row, rows = [of_day for of_day in report.rows if of_day[0] == run.name and len(of_day) == 9]
+        assert row[1] == run.action.replace("_", "-" if run.action == "fine_tune" else " ") + start
+        assert row[2:6] == ["-" if value is None else f"{value:.3f}" for value in measured]
+        assert row[6].startswith("revoked" if run.revoked else "blessed")
+        assert row[7:] == [str(run.pushed), run.revoked_reason if run.revoked else run.reason]
+        assert rows == [run.name, *counts, f"{sum(run.seconds.values()):.1f}"]
     last = ledger[-1]
-    assert last.verdict in report.text
+    assert rounded(last.verdict) in report.text
     assert last.reason in report.text
 
 
@@ -240,7 +265,10 @@ def test_a_real_run_its_report_and_the_ledger_agree_before_a_rollback_and_after(
     nightly, ledger = Page((config.root / NIGHTLY).read_text()), read_ledger(config)
     agrees(nightly, ledger)
     first, last = (run.pushed for run in ledger)
-    assert f"Version {last} is served. 2024-05-02: {ledger[-1].verdict}" in nightly.text
+    assert f"Version {last} is served. 2024-05-02 was learned, and its model pushed." in nightly.text
+    assert "The night's training, 2024-05-02" in nightly.text
+    assert "Coverage of the catalogue" in nightly.text
+    assert ledger[-1].surroundings.popularity["recall"][0] < ledger[-1].next_span["recall"]
     assert nightly.row("no_item")[1:3] == ["1", "1"]
     assert nightly.row(f"{last} (served)")[1:4] == ["2024-05-02", str(first), "2"]
     (lineage,) = (row for row in nightly.rows if row[0] == str(last) and row[-1] == "served")

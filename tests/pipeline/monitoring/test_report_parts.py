@@ -13,7 +13,7 @@ from pipeline.ledger.serving_state import ServingState
 from pipeline.monitoring.report.data_quality import Anomaly, Figure, read_anomalies, read_figures
 from pipeline.monitoring.report.lineage_plot import draw_lineage
 from pipeline.monitoring.report.model_lineage import read_lineage
-from pipeline.monitoring.report.plots import draw_slices
+from pipeline.monitoring.report.quality_plots import draw_slices
 from pipeline.monitoring.report.report_data import ReportData
 from pipeline.monitoring.report.summary import summarize, what_changed
 from pipeline.monitoring.report.training_cost import Cost, Training, estimate
@@ -45,6 +45,7 @@ def days(count: int, **last) -> list:
         (data(*days(1, revoked=True, revoked_reason="bots")), "look", "was taken back: bots"),
         (data(*days(8, events=90)), "look", "The number of events is"),
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, owed=(19_843,))), "look", "owes 2024-04-30"),
+        (data(*days(1), serving_state=dataclasses.replace(NOTHING, learning="learns: Why")), "look", "learns: Why."),
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, left=(7,))), "act", "still in the folder: 7"),
         (data(*days(1), serving_state=dataclasses.replace(NOTHING, problem="The labels.")), "act", "The labels."),
     ],
@@ -62,7 +63,7 @@ def test_what_is_new_today_is_told_beside_the_days_before():
     said = " ".join(what_changed(data(before, today), DAYS))
     assert f"Version {today.pushed} went into service, fine-tuned from {before.pushed}." in said
     assert "3,000 events, 150% of the median day" in said
-    assert "next-span recall was 0.1000, worse than the 0.2000" in said
+    assert "next-span recall@20 was 0.100, 0.200 on the span before" in said
     assert "Decided: fine-tune. The champion has learned" in said
     assert "was refused, and nothing changed" in " ".join(what_changed(data(refused_run("2024-05-01")), DAYS))
 

@@ -23,11 +23,13 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 from typer.testing import CliRunner
 
+from components.surroundings import Surroundings
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.results import Row
 from pipeline.backtest.tensorboard import differences, write_events, write_experiment
 from pipeline.cli.app import app
 from pipeline.config import Config
+from pipeline.monitoring.tensorboard.axis import POPULARITY
 from pipeline.monitoring.tensorboard.decision_card import card
 from pipeline.monitoring.tensorboard.projector import ITEMS, write_projector
 from pipeline.monitoring.tensorboard.run_details import Details
@@ -39,7 +41,11 @@ from trainer.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-SLICES = {"item_slice:new": {"recall": 0.1, "events": 7.0}, "key_slice:warm": {"recall": 0.4, "events": 9.0}}
+SLICES_OF = ("new", "cold", "warm")
+SLICES = {
+    "item_slice:new": {"recall": 0.1, "events": 7.0},
+    "key_slice:warm": {"recall": 0.4, "events": 9.0},
+}
 HEALTH = Diagnostics(
     {
         "neighbours/churn": 0.125,
@@ -58,6 +64,7 @@ DETAILS = Details(
             "overall": {"recall": {"candidate": 0.3, "baseline": 0.25}},
             "item_slice:new": {"recall": {"candidate": 0.2, "baseline": 0.1}},
             "key_slice:cold": {"recall": {"candidate": 0.4}},
+            "key_slice:warm": {"recall": {"candidate": 0.4, "baseline": 0.3}},
         },
         "events": {"overall": 300, "item_slice:new": 20, "key_slice:cold": 8},
         "intervals": {"overall": {"recall": [-0.01, 0.11]}},
@@ -80,13 +87,12 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_what_the_ledger_has_no_room_for_is_written_too(config):
-    run = make_run("2024-05-03", candidate={"recall": 0.3}, champion={"recall": 0.25})
+    surroundings = Surroundings(popularity={"recall": (0.15, 0.1, 0.2)}, served_lists={"coverage": 0.3})
+    run = make_run("2024-05-03", candidate={"recall": 0.3}, champion={"recall": 0.25}, surroundings=surroundings)
     folder = write_details(config, run, DETAILS)
-    span, candidate, champion = (Pages(folder / name).scalars for name in ("span", "candidate", "champion"))
-    scalars = {tag: values[run.span] for tag, values in span.items()}
+    span, new, warm, cold = (Pages(folder / name).scalars for name in ("span", "new", "warm", "cold"))
+    scalars = {tag: values[0] for tag, values in span.items()}
     wanted = {
-        "next_span_slices/recall/item_new": 0.1,
-        "next_span_slices/events/key_warm": 9,
         "drift/item_jensen_shannon": 0.25,
         "data/anomalies": 1,
         "tables/owed_spans": 2,
@@ -97,26 +103,43 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
         "gate_difference/recall/value": 0.05,
         "gate_difference/recall/lower": -0.01,
         "gate_difference/recall/upper": 0.11,
+        "served_lists/coverage": 0.3,
         **HEALTH.numbers,
     }
     assert {tag: scalars[tag] for tag in wanted} == pytest.approx(wanted)
-    assert candidate["gate_slices/recall/item_new"] == {run.span: pytest.approx(0.2)}
-    assert champion["gate_slices/recall/item_new"] == {run.span: pytest.approx(0.1)}
-    assert "gate_slices/recall/key_cold" not in champion
+    assert new["next_span_slices/recall/item"] == {0: pytest.approx(0.1)}
+    assert warm["next_span_slices/events/key"] == {0: 9}
+    assert new["gate_slices/recall/item/candidate"] == {0: pytest.approx(0.2)}
+    assert new["gate_slices/recall/item/champion"] == {0: pytest.approx(0.1)}
+    assert new["gate_slices/recall/item/difference"] == {0: pytest.approx(0.1)}
+    assert set(cold) == {"gate_slices/recall/key/candidate"}
+    assert Pages(folder / POPULARITY).scalars == {"next_span/recall": {0: pytest.approx(0.15)}}
     ((step, buckets),) = Pages(folder / "span").of("histograms")["histograms/norms/items"]
-    assert (step, buckets.tolist()) == (run.span, [[0.0, 1.0, 3.0], [1.0, 2.0, 5.0]])
+    assert (step, buckets.tolist()) == (0, [[0.0, 1.0, 3.0], [1.0, 2.0, 5.0]])
     assert "histograms/held_out/log10_rank" not in Pages(folder / "span").of("histograms")
     assert Pages(folder / "span").days == [(run.span + 0.5) * 86_400]
 
 
 def test_every_chart_of_the_first_page_finds_a_curve(config):
-    folder = write_details(config, make_run("2024-05-03"), DETAILS)
+    surroundings = Surroundings(served_lists={"coverage": 0.3, "recommended": 0.9, "taken": 0.7})
+    folder = write_details(config, make_run("2024-05-03", surroundings=surroundings), DETAILS)
     layout = Pages(folder / "span").layout
-    assert [category.title for category in layout.category] == ["Quality", "Data", "Tables", "Health", "Cost"]
-    tags = [tag for name in ("span", "candidate", "champion") for tag in Pages(folder / name).scalars]
+    titles = ["Quality: step 0 = 2024-05-03", "Data", "Tables", "Health", "Cost"]
+    assert [category.title for category in layout.category] == titles
+    tags = [tag for path in folder.iterdir() for tag in Pages(path).scalars]
     for expression in tags_of(layout):
         assert any(re.match(expression, tag) for tag in tags), expression
     assert sorted(path.name for path in (folder / "span").iterdir())[0] == "events.out.tfevents.-layout"
+
+
+def test_lines_that_share_a_chart_are_runs_of_their_own(config):
+    """TensorBoard gives a colour to a run, not to a tag."""
+    slices = {f"{column}_slice:{label}": {"recall": 0.1} for column in ("item", "key") for label in SLICES_OF}
+    folder = write_details(config, make_run("2024-05-03", surroundings=Surroundings(slices=slices)), Details())
+    for column in ("item", "key"):
+        tag = f"next_span_slices/recall/{column}"
+        assert {path.name for path in folder.iterdir() if tag in Pages(path).scalars} == set(SLICES_OF)
+    assert max("candidate", "champion", "span", *SLICES_OF, POPULARITY) == POPULARITY, "the last is pale"
 
 
 def test_a_span_without_any_model_has_a_first_page_when_the_next_one_comes(config):
@@ -267,20 +290,28 @@ def test_the_command_serves_the_first_page_and_goes_when_it_is_ended(config, tmp
     command = "import sys; from pipeline.cli import main; main()"
     arguments = ["tensorboard", "--logs", str(config.logs_path), "--port", str(port)]
     root = Path(__file__).resolve().parents[3]
-    server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *arguments], cwd=root)
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", command, *arguments], cwd=root, stdout=subprocess.PIPE, text=True
+    )
     try:
         layout = ask(port, "custom_scalars/layout", lambda reply: "category" in reply)
-        assert layout["category"][0]["title"] == "Quality"
-        curve = ask(port, "custom_scalars/scalars?run=spans%2Fspan&tag=%5Enext_span%2Frecall%24", lambda reply: reply)
-        steps = [point[1] for point in curve["tag_to_events"]["next_span/recall"]]
-        assert steps == [make_run(f"2024-05-0{day}").span for day in (1, 2)]
-        assert ask(port, "text/tags", lambda reply: reply) == {"spans/span": ["decision"]}
-        assert ask(port, "projector/runs", lambda reply: reply) == ["spans/span"]
-        info = ask(port, "projector/info?run=spans%2Fspan", lambda reply: reply)
+        assert layout["category"][0]["title"] == "Quality: step 0 = 2024-05-01, step 1 = 2024-05-02"
+        link = server.stdout.readline()
+        assert link.startswith(f"http://127.0.0.1:{port}/start shows ")
+        with urllib.request.urlopen(link.split()[0], timeout=30) as response:
+            start = response.read().decode()
+        assert 'location.replace("/#custom_scalars&_smoothingWeight=0")' in start
+        assert '"_ignoreYOutliers": "false"' in start
+        asked = "custom_scalars/scalars?run=days%20since%202024-05-01%2Fchampion&tag=%5Enext_span%2Frecall%24"
+        curve = ask(port, asked, lambda reply: reply)
+        assert [point[1] for point in curve["tag_to_events"]["next_span/recall"]] == [0, 1]
+        assert ask(port, "text/tags", lambda reply: reply) == {"days since 2024-05-01/span": ["decision"]}
+        assert ask(port, "projector/runs", lambda reply: reply) == ["days since 2024-05-01/span"]
+        info = ask(port, "projector/info?run=days%20since%202024-05-01%2Fspan", lambda reply: reply)
         assert info["embeddings"][0]["tensorShape"] == [3, 2]
     finally:
         server.terminate()
-        server.wait(30)
+        server.communicate(timeout=30)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 

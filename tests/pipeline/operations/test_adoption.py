@@ -43,6 +43,7 @@ ARGUMENTS = {
     "tensorboard": [],
     "gc": ["--yes"],
     "forget": ["--user", "u00062", "--yes"],
+    "release": ["2024-05-02"],
     "explain": ["--user", "u00062", "--item", "i00050"],
 }
 WITHOUT_A_ROOT = {"init", "demo", "nodes", "adopt", "recommend"}

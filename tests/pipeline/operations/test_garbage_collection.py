@@ -15,14 +15,15 @@ from pipeline.explain.trained_model import newest_folder
 from pipeline.ledger.artifacts import MODEL, read_artifacts
 from pipeline.ledger.models import read_model_lineage
 from pipeline.ledger.reader import DELETED, MARKED
-from pipeline.ledger.runs import read_runs
+from pipeline.ledger.runs import read_ledger, read_runs
 from pipeline.ledger.serving_state import read_serving_state
 from pipeline.metadata_store.exclusive import LockedError, exclusive
 from pipeline.operations.garbage_collection import GcError, carry_out, describe, make_cleanup
+from pipeline.operations.release import release
 from pipeline.operations.retention_policy import newest
 from pipeline.operations.rollback import RollbackError, make_rollback
 from pipeline.operations.rollback import carry_out as roll_back
-from tests.pipeline.made_store import MadeStore
+from tests.pipeline.made_store import DAYS, MadeStore
 
 ONE, TWO, THREE, FOUR, FIVE = (2024050001 + 100 * day for day in range(1, 6))
 
@@ -93,6 +94,24 @@ def test_nothing_goes_of_a_run_that_is_not_done(made: MadeStore) -> None:
     cut_off = made.day("2024-05-04", THREE, blessed=None)
     assert clean(made.config) == [ONE]
     assert made.model(cut_off).state not in (MARKED, DELETED)
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_what_is_held_stays_however_old_until_it_was_run(made: MadeStore, released: bool) -> None:
+    config = with_settings(made.config, {"gc": {"keep_spans": 1}, "guard": {"spans": 3, "at_least": 3}}, "few")
+    made.held("2024-05-01")
+    versions_after = [made.day("2024-05-02")]
+    versions_after += [made.day(f"2024-05-{day:02d}", versions_after[-1]) for day in range(3, 31)]
+    drop_old(config.serving_path, 1)
+    if released:
+        release(config, "2024-05-01", "Easter")
+    planned = make_cleanup(config)
+    assert not planned.empty
+    assert not [record for record in planned.going if record.span == DAYS.parse("2024-05-01")]
+    carry_out(config, planned)
+    for kind in ("SpanExampleGen/examples", "SpanGuard/profile"):
+        assert [path.name for path in (config.artifacts_path / kind).iterdir()] == [str(DAYS.parse("2024-05-01"))]
+    assert read_ledger(config)[0].state == "held"
 
 
 def test_what_was_cut_off_is_ended_by_the_next(made: MadeStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.ledger.balance import Balance
+from pipeline.monitoring.status import learning_lines
 from pipeline.orchestration.daily_run import summary
 from pipeline.spans import Naming
 from tests.pipeline.hand_made_ledger import make_run
@@ -25,3 +26,12 @@ def test_a_day_of_an_earlier_version_had_the_rows_that_it_counted():
     assert balance is not None
     assert (balance.rows, balance.missing) == (8, 0)
     assert Balance.of({}, {}) is None
+
+
+def test_what_a_refusal_has_changed_is_said_with_its_reason():
+    learning = "learns at half the rate: 2024-05-03 was refused, retention"
+    assert f"  {learning}" in summary(make_run("2024-05-04", learning=learning), Naming(dated=True)).splitlines()
+    assert "learns" not in summary(make_run("2024-05-04"), Naming(dated=True))
+    assert learning_lines([make_run("2024-05-03"), make_run("2024-05-04", learning=learning)]) == [
+        f"2024-05-04: {learning}"
+    ]

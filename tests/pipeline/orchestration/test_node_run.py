@@ -28,6 +28,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 DAYS = Naming(dated=True)
 ROOT = Path(__file__).resolve().parents[3]
+FIRST, SECOND = NODES[:2]
 
 
 def run_days(config: Config) -> list[Run]:
@@ -62,7 +63,7 @@ def test_what_may_end_a_day_is_known_of_each_node(make_shop):
     graph = SpanRun(make_shop(1), DAYS.parse("2024-05-01"), 1).graph
     ends = {node: graph.conditions(node) for node in NODES}
     guarded = ("SpanTransform", "NextSpanEvaluator", "UpdateDecider")
-    decided = ("IncrementalTrainer", "Evaluator", "SpanPusher")
+    decided = ("IncrementalTrainer", "PairedComparison", "Evaluator", "SpanPusher")
     expected = {node: {GUARD} for node in guarded} | {node: {GUARD, DECIDER} for node in decided}
     assert ends == {node: frozenset(expected.get(node, ())) for node in NODES}
 
@@ -85,22 +86,22 @@ def test_nodes_are_printed_in_order():
 
 def test_bad_requests_are_refused_with_a_sentence(make_shop):
     config = make_shop(2)
-    with pytest.raises(RunError, match=r"`node` must be one of Champion, .* Received: 'Trainer'"):
+    with pytest.raises(RunError, match=rf"`node` must be one of {FIRST}, .* Received: 'Trainer'"):
         node_run.run_node(config, "Trainer", "2024-05-01")
     with pytest.raises(SpanNameError, match=r"must be a date like 2024-05-03"):
-        node_run.run_node(config, "Champion", "1 May")
+        node_run.run_node(config, FIRST, "1 May")
     with pytest.raises(PlanError, match="none for 2024-06-01"):
-        node_run.run_node(config, "Champion", "2024-06-01")
-    with pytest.raises(RunError, match="must begin with Champion"):
+        node_run.run_node(config, FIRST, "2024-06-01")
+    with pytest.raises(RunError, match=f"must begin with {FIRST}"):
         node_run.run_node(config, "SpanTransform", "2024-05-01")
-    with pytest.raises(RunError, match=r"in the order that `warmspan nodes` prints. Received: Yesterday, Champion"):
-        list(node_run.run_nodes(config, ["Yesterday", "Champion"], "2024-05-01"))
+    with pytest.raises(RunError, match=rf"in the order that `warmspan nodes` prints. Received: Yesterday, {FIRST}"):
+        list(node_run.run_nodes(config, ["Yesterday", FIRST], "2024-05-01"))
     with pytest.raises(RunError, match=r"Received: 'Trainer'"):
-        list(node_run.run_nodes(config, ["Champion", "Trainer"], "2024-05-01"))
+        list(node_run.run_nodes(config, [FIRST, "Trainer"], "2024-05-01"))
     path = str(config.root.parent / "warmspan.yaml")
     for span in ("2024-06-01", "1 May"):
         for options, code in (((), 1), (("--skip-refused",), PASSED_OVER)):
-            refused = CliRunner().invoke(app, ["run-node", "Champion", "--span", span, "--config", path, *options])
+            refused = CliRunner().invoke(app, ["run-node", FIRST, "--span", span, "--config", path, *options])
             assert (refused.exit_code, "Received: " in refused.output) == (code, True)
     assert read_ledger(config) == []
 
@@ -109,22 +110,22 @@ def test_several_nodes_are_run_in_one_call_and_a_bad_list_runs_none(make_shop):
     config = make_shop(1)
     path = str(config.root.parent / "warmspan.yaml")
     command = ["run-node", "--span", "2024-05-01", "--config", path]
-    done = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
+    done = CliRunner().invoke(app, [*command, FIRST, SECOND])
     assert done.exit_code == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
-        "2024-05-01 Champion", "2024-05-01 ImportSchemaGen",
+        f"2024-05-01 {FIRST}", f"2024-05-01 {SECOND}",
     ]  # fmt: skip
-    again = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen"])
+    again = CliRunner().invoke(app, [*command, FIRST, SECOND])
     assert again.stdout.count("done already") == 2
-    begun = CliRunner().invoke(app, [*command, "Champion", "ImportSchemaGen", "--skip-done"])
+    begun = CliRunner().invoke(app, [*command, FIRST, SECOND, "--skip-done"])
     assert (begun.exit_code, begun.stdout.count("done already")) == (0, 2), "the day is not done yet"
-    refused = CliRunner().invoke(app, [*command, "Champion", "Champion"])
+    refused = CliRunner().invoke(app, [*command, FIRST, FIRST])
     assert refused.exit_code == 1
 
 
 def test_a_node_that_comes_too_early_is_refused_and_leaves_no_execution(make_shop):
     config = make_shop(1)
-    node_run.run_node(config, "Champion", "2024-05-01")
+    node_run.run_node(config, FIRST, "2024-05-01")
     with pytest.raises(RunError, match=r"SpanTransform must come after SpanExampleGen, SpanGuard, Yesterday"):
         node_run.run_node(config, "SpanTransform", "2024-05-01")
     (run,) = read_ledger(config)
@@ -154,7 +155,10 @@ def test_two_days_node_by_node_each_in_a_process_give_the_ledger_of_a_run(make_s
     assert (
         sorted(os.listdir(parts.serving_path)) == sorted(os.listdir(whole.serving_path)) == ["2024050101", "2024050201"]
     )
-    assert sorted(os.listdir(parts.logs_path / "spans")) == sorted(os.listdir(whole.logs_path / "spans"))
+    curves = [
+        sorted(path.name for path in config.logs_path.glob("days since 2024-05-01/*")) for config in (parts, whole)
+    ]
+    assert curves[0] == curves[1] != []
 
 
 @pytest.mark.slow
@@ -169,7 +173,7 @@ def test_a_refused_push_and_a_skipped_day_are_passed_over(make_shop, tmp_path):
     assert (run.state, run.pushed) == ("done", None)
 
     with pytest.raises(PlanError, match="Spans must be run in order"):
-        node_run.run_node(config, "Champion", "2024-05-03")
+        node_run.run_node(config, FIRST, "2024-05-03")
     (file,) = config.data.path.glob("2024-05-02/*.csv")
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
     config = settings(tmp_path / "one")
@@ -189,7 +193,7 @@ def test_a_failed_node_names_its_log_and_goes_on_when_mended(make_shop, tmp_path
     (file,) = config.data.path.glob("2024-05-01/*.csv")
     good = file.read_text()
     file.write_text("a,b\n1,2\n")
-    node_run.run_node(config, "Champion", "2024-05-01")
+    node_run.run_node(config, FIRST, "2024-05-01")
     path = tmp_path / "one" / "warmspan.yaml"
     failed = in_a_process(path, "SpanExampleGen", "2024-05-01")
     assert failed.returncode == 1

@@ -1,0 +1,44 @@
+"""What a champion's figures on a span are to be seen beside, as ML Metadata keeps it.
+
+Neither TFX nor Keras is imported here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+SURROUNDINGS = "surroundings"  # the property that holds it
+
+Bounds = tuple[float, float, float]
+"""A mean and its lower and upper bound."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """A property of a next-span evaluation, as JSON. Of an evaluation from before there was any all is empty.
+
+    Attributes:
+      champion, popularity: metric to its mean and bounds on the span's events: of the champion, and of the items that
+        were most popular before the span, the same for everybody.
+      gain: of the champion over them, event by event.
+      slices: as `slices.json`.
+      served_lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`,
+        `recommended` and `taken`, the last two mean popularity percentiles (`trainer.diagnostics.beyond_accuracy`).
+    """
+
+    champion: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
+    popularity: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
+    gain: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
+    slices: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    served_lists: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Surroundings:
+        """Reads what `to_json` wrote; nothing for an empty text."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text or "{}").items() if name in known})
