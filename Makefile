@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## five simulated days through the real pipeline, then two us
 	@$(BIN)/warmspan demo $(DEMO)
 
 test: $(INSTALLED) ## the quick tests (TESTS= a folder or file, MARK= a pytest mark expression, empty for all)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(strip $(MARK)),-m "$(MARK)") $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(strip $(MARK)),-m "$(MARK)") $(TESTS)
 
 AIRFLOW_LOCK ?= docs/airflow.lock.txt
 AIRFLOW := build/$(basename $(notdir $(AIRFLOW_LOCK)))

@@ -1,6 +1,6 @@
 """Is a sick day kept out of service? Spoilt days through the whole pipeline, and a clean day after each.
 
-    python -m benchmarks.sick_days_pipeline --data ../shared/data --work /tmp/sick [--set movietweetings] [--lead 9]
+    python -m benchmarks.sick_days_pipeline --data ../shared/data --work sick [--set movietweetings] [--lead 9]
 
 `benchmarks.guard_trials` says which sick days the guard holds. Here the nearest ones, one kind of each other set and
 the day as it is are run as `warmspan run` does, with the settings of examples/ but the gate's and the guard's

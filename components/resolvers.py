@@ -146,7 +146,12 @@ class Anchor(resolver.ResolverStrategy):
 
     def resolve_artifacts(self, store: Any, input_dict: Artifacts) -> Artifacts:
         models = _in_service(input_dict, self._span)
-        versions = {model.get_int_custom_property("version") for model in models}
+        # By the verdicts, not by the models: those of the spans before may be gone, and what was measured then stays.
+        versions = {
+            verdict.get_int_custom_property("version")
+            for verdict in newest_by_span(input_dict["verdicts"], below=self._span)
+            if verdict.get_int_custom_property("pushed") and not verdict.get_int_custom_property("revoked")
+        }
         comparisons = [
             comparison
             for comparison in newest_by_span(input_dict["comparisons"], below=self._span)

@@ -35,8 +35,6 @@ from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.spans import Naming
 from trainer.held_out_parts import VERDICT
 
-_DAY = 86_400_000  # milliseconds
-
 
 def create_pipeline(
     config: Config, span: int, revision: int = 1, override: Override | None = None
@@ -72,7 +70,7 @@ def create_pipeline(
         past=usual.outputs["past"],
         released=usual.outputs["released"],
         span=span,
-        start=span * _DAY if config.data.dated else None,
+        dated=config.data.dated,
         rules=given.guard,
     )
 
@@ -143,7 +141,7 @@ def create_pipeline(
             past_sequences=champion.outputs["sequences"],
             model=champion.outputs["model"],
             span=span,
-            min_held_out=config.gate.min_events,
+            min_held_out=config.gate.min_verdict_events,
             max_owed=config.update.max_owed_spans,
             retrain_spans=config.update.retrain_spans,
             rules=given.policy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import random
 import sys
@@ -21,6 +22,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # A first example pays for imports and traced graphs, and a busy machine is slow: time is no property of the code here.
 hypothesis.settings.register_profile("warmspan", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("warmspan")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, the most before the few: at the end no worker waits for the last file."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

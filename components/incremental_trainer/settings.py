@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
-import pydantic
-
+from components.json_parameter import JsonParameter
 from serving.bundle.index_settings import IndexSettings
 from trainer.settings import ModelSpec, Policy
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(JsonParameter):
     """Model, update and export settings.
 
     Attributes:
@@ -42,14 +40,3 @@ class Settings:
     index: IndexSettings
     log_folder: str | None
     hide_unlisted: bool | None = None
-
-    def to_json(self) -> str:
-        given = dataclasses.asdict(self)
-        for section, name in ((given, "hide_unlisted"), (given["model"], "features")):
-            if section[name] is None:
-                del section[name]
-        return json.dumps(given, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        return pydantic.TypeAdapter(cls).validate_json(text)

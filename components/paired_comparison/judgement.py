@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
+from components.json_parameter import JsonParameter
 from components.paired_comparison.bounds import Interval, Outcome, beyond, interval, outcome
 from components.paired_comparison.differences import Differences, pooled
 
@@ -18,7 +18,7 @@ OVERALL = "overall"
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class Rules(JsonParameter):
     """What the settings say of the comparison; a component's execution parameter as JSON.
 
     Attributes:
@@ -44,13 +44,6 @@ class Rules:
     budget: float | None
     retention: float | None
     refuse_little: bool
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Rules:
-        return pydantic.TypeAdapter(cls).validate_json(text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ class SpanGuardSpec(component_spec.ComponentSpec):
     OUTPUTS = {"profile": component_spec.ChannelParameter(type=SpanProfile)}
     PARAMETERS = {
         "span": component_spec.ExecutionParameter(type=int),
-        "start": component_spec.ExecutionParameter(type=int),
+        "dated": component_spec.ExecutionParameter(type=int),
         "rules": component_spec.ExecutionParameter(type=str),
     }
 
@@ -35,7 +35,7 @@ class SpanGuard(base_component.BaseComponent):
       anomalies: of this span, from ExampleValidator; `components/span_guard/anomalies.py` says which of them hold it.
       past, released: from the resolver `PastProfiles`; may resolve to nothing.
       span: the span's number.
-      start: where the span begins, unix milliseconds; None where that is not known.
+      dated: whether the span is a day, so that it is known where it begins.
       rules: when spans are held.
 
     Outputs:
@@ -50,7 +50,7 @@ class SpanGuard(base_component.BaseComponent):
         examples: channel.BaseChannel,
         anomalies: channel.BaseChannel,
         span: int,
-        start: int | None,
+        dated: bool,
         rules: Rules,
         past: channel.BaseChannel | None = None,
         released: channel.BaseChannel | None = None,
@@ -63,7 +63,7 @@ class SpanGuard(base_component.BaseComponent):
                 released=released,
                 profile=channel_utils.as_channel([SpanProfile()]),
                 span=span,
-                start=-1 if start is None else start,
+                dated=int(dated),
                 rules=rules.to_json(),
             )
         )

@@ -18,6 +18,9 @@ from components.span_guard.profile import Profile
 
 _FINGERPRINT = "input_fingerprint"
 _MOST_SAID = 3
+_DAY = (
+    86_400_000  # milliseconds; where a span begins does not fit into 32 bits, which is all that MLMD has in PostgreSQL
+)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -34,10 +37,11 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         (examples,), (output,) = input_dict["examples"], output_dict["profile"]
-        span, start = exec_properties["span"], exec_properties["start"]
+        span = exec_properties["span"]
+        start = span * _DAY if exec_properties["dated"] else None
         rules = Rules.from_json(exec_properties["rules"])
         past = [Profile.read(profile.uri) for profile in sorted(input_dict.get("past") or [], key=span_of)]
-        profile = measure(span, read_day(examples, None if start < 0 else start), past)
+        profile = measure(span, read_day(examples, start), past)
         judged = judge(profile.figures, [(before.span, before.figures) for before in past], span, rules)
         why = [*held_by(input_dict["anomalies"][0]), *reasons(profile.figures, judged)]
         files = examples.get_string_custom_property(_FINGERPRINT)

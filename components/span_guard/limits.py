@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
+
+from components.json_parameter import JsonParameter
 
 Scale = Literal["log", "logit", "plain"]
 Side = Literal["low", "high", "both"]
@@ -109,7 +109,7 @@ LIMITS: Mapping[str, Limit] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class Rules(JsonParameter):
     """When days are held.
 
     Attributes:
@@ -125,13 +125,6 @@ class Rules:
     spans: int
     sensitivity: float
     ignore: tuple[str, ...]
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Rules:
-        return pydantic.TypeAdapter(cls).validate_json(text)
 
 
 @dataclasses.dataclass(frozen=True)

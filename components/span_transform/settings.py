@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
-import pydantic
-
+from components.json_parameter import JsonParameter
 from trainer.features.declaration import Feature
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(JsonParameter):
     """The transform's settings, as one JSON string among the component's execution parameters.
 
     Attributes:
@@ -35,11 +33,3 @@ class Settings:
     verdict_share: float
     rows_per_shard: int = 1_000_000
     features: tuple[Feature, ...] | None = None
-
-    def to_json(self) -> str:
-        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        return json.dumps(given, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        return pydantic.TypeAdapter(cls).validate_json(text)

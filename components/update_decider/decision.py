@@ -100,7 +100,10 @@ def decide(
     if not new_events and not owed:
         decision = Decision("skip", "The span has no event to train on.", ())
     elif held_out < min_held_out:
-        few = f"{held_out} held-out events are too few to judge a candidate by (gate.min_events {min_held_out})."
+        few = (
+            f"{held_out} held-out events of the verdict part are too few to judge a candidate by ({min_held_out} are "
+            "asked: gate.min_events times gate.verdict_share)."
+        )
         decision = Decision("skip", few, ())
     elif champion_span is None:
         decision = Decision("cold_start", "No model is in service yet.", recent)

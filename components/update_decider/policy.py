@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import pydantic
-
+from components.json_parameter import JsonParameter
 from trainer.settings import AfterRefusal
 
 SIGNALS_FILE = "signals.json"
@@ -53,7 +52,7 @@ class RetrainCalendar:
 
 
 @dataclasses.dataclass(frozen=True)
-class UpdatePolicy:
+class UpdatePolicy(JsonParameter):
     """A maintenance policy.
 
     Attributes:
@@ -96,13 +95,6 @@ class UpdatePolicy:
             self, rest_spans=0, max_age=None, next_span=off, drift=(), retention=off, new_items=off, new_keys=off,
             schedule=None,
         )  # fmt: skip
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> UpdatePolicy:
-        return pydantic.TypeAdapter(cls).validate_json(text)
 
 
 @dataclasses.dataclass(frozen=True)

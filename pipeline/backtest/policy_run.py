@@ -68,7 +68,13 @@ class PolicyRun:
         self._spec = self._given.trainer.model
         self._training = dataclasses.replace(self._given.trainer.policy, seed=seed)
         gate, push = config.gate, config.push
-        bounds = (config.update.max_owed_spans, config.update.retrain_spans, gate.min_events, gate.k, push.exclude_seen)
+        bounds = (
+            config.update.max_owed_spans,
+            config.update.retrain_spans,
+            gate.min_verdict_events,
+            gate.k,
+            push.exclude_seen,
+        )
         fine_tunes = policy.learn == "fine_tune"
         self._rules = self._given.policy if fine_tunes else self._given.policy.without_limits()
         policy_rules = dataclasses.asdict(self._rules)
@@ -185,7 +191,7 @@ class PolicyRun:
         if champion is not None and self._policy.learn == "never":
             return Decision("skip", "The policy learns the first span alone.", ())
         decision = decide(
-            span.number, champion, past, span.sequences.new_events, len(span.verdict), config.gate.min_events,
+            span.number, champion, past, span.sequences.new_events, len(span.verdict), config.gate.min_verdict_events,
             config.update.max_owed_spans, config.update.retrain_spans, self._rules,
             self._measure(rows, learned, metrics),
             backoff=next_backoff(rows[-1].verdict if rows else None, self._rules.after_refusal, config.data.dated),

@@ -25,7 +25,7 @@ class Gate(Section):
     """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
 
     k: int = pydantic.Field(default=20, ge=1)
-    min_events: int = pydantic.Field(default=10, ge=1)
+    min_events: int = pydantic.Field(default=20, ge=1)
     verdict_share: float = pydantic.Field(default=0.5, gt=0, lt=1)
     cold_below: int = pydantic.Field(default=5, ge=1)
     thresholds: dict[str, Threshold] = pydantic.Field(
@@ -40,6 +40,11 @@ class Gate(Section):
     pool_events: int = pydantic.Field(default=1000, ge=1)
     retention: float | None = pydantic.Field(default=1.5, ge=0)
     confidence_intervals: bool = False
+
+    @property
+    def min_verdict_events(self) -> int:
+        """`min_events` is of both parts of the held-out events: this is the verdict part's share of it."""
+        return max(1, round(self.min_events * self.verdict_share))
 
     @pydantic.field_validator("slice_thresholds")
     @classmethod

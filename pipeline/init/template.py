@@ -114,7 +114,7 @@ COMMENTS = {
     "guard.ignore": "figures that hold no span, e.g. [catalogue, drift country]; docs/guard.md lists them",
     "gate": "what a candidate must show before it is pushed",
     "gate.k": "the length of the lists that are judged",
-    "gate.min_events": "with fewer events in the verdict part there is no verdict",
+    "gate.min_events": "with fewer held-out events there is no verdict",
     "gate.verdict_share": "share of the held-out events that judge, by key; the others choose epochs and rate",
     "gate.cold_below": "an id with fewer training events is cold, with none new, else warm",
     "gate.thresholds": "a metric: its floor, and how far it may fall below the champion's, if chance does not make it",

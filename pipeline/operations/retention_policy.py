@@ -70,7 +70,7 @@ def needed_models(config: Config, lineage: ModelLineage) -> dict[int, str]:
         for model in lineage.of_version(version)[-1:]:
             keep(model, "served" if version == present[-1] else "in the served folder")
     keep(lineage.champion(), "champion")
-    if (champion := lineage.champion()) is not None:
+    if config.gate.budget is not None and (champion := lineage.champion()) is not None:
         for model in lineage.of_version(champion.anchor)[-1:]:
             keep(model, "anchor")
     keep(lineage.served(), "served after a restore")
@@ -123,7 +123,8 @@ def needed(
     standing = [record for record in records.of("SpanPusher/pushed") if not record.properties.get(REVOKED)]
     keep(_last(standing, horizon, 1), "says how the next update learns")
     keep(_last(records.of("SpanTransform/held_out"), horizon, PAST_SPANS + 1), "tested again for retention")
-    keep(_last(records.of("PairedComparison/comparison"), horizon, PAST_SPANS), "pooled against the anchor")
+    for kind in ("PairedComparison/comparison", "SpanPusher/pushed"):
+        keep(_last(records.of(kind), horizon, PAST_SPANS), "pooled against the anchor")
     for kind in PAPERS:
         shown = newest(records.of(kind))[-config.gc.keep_spans :]
         keep(

@@ -40,6 +40,12 @@ class CompiledGraph:
         """Ids of the nodes that `node` takes something from."""
         return list(self._nodes[node].upstream_nodes)
 
+    def numbers(self, node: str) -> dict[str, int]:
+        """Whole numbers among the node's parameters, by name."""
+        given = self._nodes[node].parameters.parameters
+        values = {name: parameter.field_value for name, parameter in given.items()}
+        return {name: value.int_value for name, value in values.items() if value.WhichOneof("value") == "int_value"}
+
     def conditions(self, node: str) -> frozenset[str]:
         """Ids of the nodes that may say that `node` is passed over: the guard, and the decider."""
         inputs = self._nodes[node].inputs

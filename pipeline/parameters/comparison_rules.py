@@ -21,7 +21,7 @@ def comparison_rules(config: Config) -> Rules:
         max_drop={OVERALL: limits(gate.thresholds), **by_slice},
         lower_is_better=tuple(sorted(LOWER_IS_BETTER)),
         confidence=gate.confidence,
-        min_events=gate.min_events,
+        min_events=gate.min_verdict_events,
         min_slice_events=gate.min_slice_events,
         pool_events=gate.pool_events,
         anchor_spans=gate.anchor_spans,

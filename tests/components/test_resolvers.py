@@ -171,11 +171,28 @@ def anchor(
     inputs = {
         "model": shuffled(models),
         "model_blessing": [blessing(model, model.get_int_custom_property("good")) for model in models],
-        "verdicts": [],
+        "verdicts": [
+            made(
+                standard_artifacts.PushedModel,
+                pushed=model.get_int_custom_property("good"),
+                **{name: model.get_int_custom_property(name) for name in ("span", "version", "revoked")},
+            )
+            for model in models
+        ],
         "comparisons": shuffled(comparisons),
         "older_held_out": shuffled(held_out),
     }
+    inputs["model"] = [model for model in inputs["model"] if not model.get_int_custom_property("gone")]
     return Anchor(span=span, most=3).resolve_artifacts(None, inputs)
+
+
+def test_what_was_measured_on_a_night_outlives_its_model_unless_that_was_taken_back() -> None:
+    def model(span: int, **properties: int) -> artifact.Artifact:
+        return made(standard_artifacts.Model, span=span, version=10 * span, good=1, **properties)
+
+    models = [model(6, gone=1), model(7, gone=1, revoked=1), model(8)]
+    comparisons = [made(artifacts.PairedDifferences, span=span, version=10 * span) for span in (6, 7, 8)]
+    assert ids(anchor(models, comparisons, [], 9)["comparisons"]) == ids([comparisons[0], comparisons[2]])
 
 
 def test_the_anchor_is_what_the_champions_comparison_named() -> None:

@@ -83,7 +83,7 @@ class Guarded:
             "past": [profile for profile in self.profiles if not profile.get_int_custom_property("held")],
             "released": released or [],
         }
-        settings = {"span": span, "start": day.start, "rules": self._rules.to_json()}
+        settings = {"span": span, "dated": 1, "rules": self._rules.to_json()}
         Executor().Do(inputs, {"profile": [output]}, settings)
         self.profiles.append(output)
         return output

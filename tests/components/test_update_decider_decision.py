@@ -41,7 +41,7 @@ CALM = {
         ({"champion_span": None, "past": []}, "cold_start", (10,), "No model is in service"),
         ({"champion_span": None, "retrain_spans": 1}, "cold_start", (10,), "No model is in service"),
         ({"champion_span": None, "retrain_spans": 99}, "cold_start", (7, 8, 9, 10), "No model is in service"),
-        ({"held_out": 19}, "skip", (), "19 held-out events are too few"),
+        ({"held_out": 19}, "skip", (), "19 held-out events of the verdict part are too few"),
         ({"held_out": 20}, "fine_tune", (10,), "learned every"),
         ({"held_out": 0, "champion_span": None}, "skip", (), "too few"),
         ({"new_events": 0}, "skip", (), "no event to train on"),

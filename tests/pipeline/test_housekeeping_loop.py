@@ -59,7 +59,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Config:
         base / "shop", FIRST_DAY, 4, seed=3, events_per_day=200, users=60, items=50, new_users_per_day=3,
         new_items_per_day=2,
     )  # fmt: skip
-    changes = {"push": {"keep_versions": 1}, "update": {"stability": {"replay": {"budget": 60}}}}
+    replay = {"update": {"stability": {"replay": {"budget": 60}}}}
+    changes = {"push": {"keep_versions": 1}, "gate": {"budget": None}, **replay}
     config = with_settings(settings(base), changes, "the test")
     run(config, "2024-05-03")
     shutil.copytree(config.root, config.root.with_name("before"))
@@ -111,6 +112,8 @@ def test_after_a_gc_the_next_day_is_that_of_a_run_without_one_and_a_rollback_wor
     config = start()
     before = disk_use(config).total
     planned = housekeeping.make_cleanup(config)
+    with_anchor = housekeeping.make_cleanup(with_settings(config, {"gate": {"budget": 2.0}}, "the test"))
+    assert with_anchor.size < planned.size, "the first model is the anchor"
     housekeeping.carry_out(config, planned)
     after = disk_use(config)
     assert after.total - after.trash == before - planned.size

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 # What each command is given; those that use no root, or take one as it is.
 ARGUMENTS = {
     "run": [],
-    "run-node": ["Champion", "--span", "2024-05-04"],
+    "run-node": ["Anchor", "--span", "2024-05-04"],
     "status": [],
     "plan": [],
     "report": [],

@@ -41,7 +41,7 @@ LOOKS = (
     "gc --dry-run",
 )  # fmt: skip
 CHANGES = (
-    "run", f"run-node Champion --span {NEXT_DAY}", "promote 2024050201", "canary 2024050201", "promote --off",
+    "run", f"run-node Anchor --span {NEXT_DAY}", "promote 2024050201", "canary 2024050201", "promote --off",
     "rollback --bad 2024050301 --yes --wait 0", "gc --restore", "gc --lost", "forget --user u00062 --yes",
     "forget --span 2024-05-03 --yes", "deploy-config --out ../others/deploy",
 )  # fmt: skip

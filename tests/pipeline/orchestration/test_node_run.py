@@ -59,6 +59,14 @@ def test_the_constant_list_is_the_compiled_graphs_order(make_shop):
     assert run.graph.nodes == NODES
 
 
+def test_no_parameter_is_a_number_that_postgresql_does_not_hold(make_shop):
+    """MLMD has 32 bits for one there."""
+    graph = SpanRun(make_shop(1), DAYS.parse("2099-12-31"), 99).graph
+    numbers = {(node, name): value for node in NODES for name, value in graph.numbers(node).items()}
+    assert ("SpanGuard", "span") in numbers
+    assert not {where: value for where, value in numbers.items() if abs(value) >= 2**31}
+
+
 def test_what_may_end_a_day_is_known_of_each_node(make_shop):
     graph = SpanRun(make_shop(1), DAYS.parse("2024-05-01"), 1).graph
     ends = {node: graph.conditions(node) for node in NODES}
@@ -163,7 +171,7 @@ def test_two_days_node_by_node_each_in_a_process_give_the_ledger_of_a_run(make_s
 
 @pytest.mark.slow
 def test_a_refused_push_and_a_skipped_day_are_passed_over(make_shop, tmp_path):
-    config = make_shop(3, floor=0.99)
+    config = make_shop(3, floor=1.01)
     outcomes = {node: node_run.run_node(config, node, "2024-05-01").outcome for node in NODES}
     assert outcomes == {**dict.fromkeys(NODES, "ran"), "SpanPusher": "passed over"}
     refused = in_a_process(tmp_path / "one" / "warmspan.yaml", "SpanPusher", "2024-05-01")
