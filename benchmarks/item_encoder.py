@@ -1,9 +1,10 @@
 """Does encoding a catalogue cost what changes in it? Days of a made catalogue, one in a hundred items new or changed.
 
-    python -m benchmarks.item_encoder [--items 50000] [--days 20] [--share 0.01] [--save FILE]
+    python -m benchmarks.item_encoder [--items 50000] [--days 20] [--share 0.01] [--repeats 3] [--save FILE]
 
 Each day goes through the executor in this process, with a tiny BERT, so that all but the encoder itself shows. What was
 encoded is counted against what the days were made of, and the cost of the last days is set against that of the third.
+A day is run several times from the same yesterday and the cheapest counts: what else the machine does only adds to it.
 Where MiniLM is installed, its texts a processor second are measured too.
 """
 
@@ -74,18 +75,19 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--days", type=int, default=20)
     parser.add_argument("--share", type=float, default=0.01, help="of the items, those that are new or changed a day")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each day but the first")
     parser.add_argument("--real", type=int, default=2000, help="texts for MiniLM")
     parser.add_argument("--save", type=Path, help="write the figures to this JSON file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        days = run_days(Path(folder), arguments.items, arguments.days, arguments.share)
+        days = run_days(Path(folder), arguments.items, arguments.days, arguments.share, arguments.repeats)
     figures = {"items": arguments.items, "share": arguments.share, **summary(days), "mini_lm": mini_lm(arguments.real)}
     show(days, figures)
     if arguments.save:
         arguments.save.write_text(json.dumps({**figures, "days": days}, indent=1) + "\n")
 
 
-def run_days(base: Path, items: int, days: int, share: float) -> list[dict[str, float]]:
+def run_days(base: Path, items: int, days: int, share: float, repeats: int) -> list[dict[str, float]]:
     """A dict a day: processor and clock seconds, counts, and bytes that the day added to the disk."""
     encoder = write_tiny_bert(base / "encoder", pooling="mean", num_hidden_layers=1)
     settings = Settings("title", str(encoder), "title", max_tokens=24, batch=64, prefix="", keep_unused=30)
@@ -94,12 +96,15 @@ def run_days(base: Path, items: int, days: int, share: float) -> list[dict[str, 
         if day > 1:
             shop.pass_a_day(round(items * share))
         catalogue = shop.write(base / f"catalogue-{day}")
-        output = ItemEncodings()
-        output.uri = str(base / f"encodings-{day}")
-        wall, processor = time.perf_counter(), time.process_time()
         inputs = {"catalogue": [catalogue], "yesterday_encodings": yesterday}
-        Executor().Do(inputs, {"encodings": [output]}, {"span": day, "settings": settings.to_json()})
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        costs = []
+        for _ in range(repeats if day > 1 else 1):
+            output = ItemEncodings()
+            output.uri = str(base / f"encodings-{day}")
+            wall, processor = time.perf_counter(), time.process_time()
+            Executor().Do(inputs, {"encodings": [output]}, {"span": day, "settings": settings.to_json()})
+            costs.append((time.process_time() - processor, time.perf_counter() - wall))
+        processor, wall = min(costs)
         counts = {
             name: output.get_int_custom_property(name) for name in ("texts", "new", "changed", "encoded", "files")
         }

@@ -16,7 +16,7 @@ from apache_beam.runners.portability import fn_api_runner
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 
-from components.item_encoder.encodings import Encodings, EncodingsError, shards_of_items
+from components.item_encoder.encodings import HEADER, Encodings, EncodingsError, shards_of_items
 from components.item_encoder.inference import Chunk, EncodedChunk, TextModelHandler
 from components.item_encoder.item_shard import by_text, partition, read_rows, update_items
 from components.item_encoder.settings import Settings
@@ -64,7 +64,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             shards=_shards(sum(rows for _, _, rows in pieces), settings.rows_per_shard, yesterday),
             counts=dict.fromkeys(COUNTS, 0),
         )
-        # An attempt that was cut off may have left files of other shards.
+        # An earlier attempt may have left files of other shards; without its header what is left of it is not whole.
+        (today.folder / HEADER).unlink(missing_ok=True)
         shutil.rmtree(output.uri, ignore_errors=True)
         Path(output.uri).mkdir(parents=True)
         with self._make_beam_pipeline() as pipeline:

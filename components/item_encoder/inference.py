@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from apache_beam.ml.inference.base import ModelHandler
+from apache_beam.ml.inference import base
 
 from components.item_encoder.settings import Settings
 from trainer.encoders.text_encoder import TextEncoder
+
+if getattr(base, "resource", resource) is None:
+    # Beam 2.74 forgets it where a library is missing that it needs beside it, and complains of that at every model.
+    base.resource = resource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +37,7 @@ class EncodedChunk:
     vectors: npt.NDArray[np.float32]
 
 
-class TextModelHandler(ModelHandler[Chunk, EncodedChunk, TextEncoder]):
+class TextModelHandler(base.ModelHandler[Chunk, EncodedChunk, TextEncoder]):
     """Loads the encoder once a process, and encodes a chunk at a time.
 
     Batches by length are the chunk's own affair: Beam would make them of texts as they come.

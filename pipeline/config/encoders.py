@@ -1,4 +1,9 @@
-"""The section `encoders` of the settings: by which encoders the catalogue's texts become vectors."""
+"""The section `encoders` of the settings: by which encoders the catalogue's texts become vectors.
+
+Not yet a field of `Config`: it is to be `encoders: Encoders = {}`, its paths resolved as `data.path` is, and the graph
+is to have an `ItemEncoder` a name (`with_id(f"ItemEncoder.{name}")`) after what writes the catalogue, with the
+encodings of the same id from a `PreviousState` resolver.
+"""
 
 from __future__ import annotations
 

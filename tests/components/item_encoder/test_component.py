@@ -46,7 +46,7 @@ def check_vectors(output: artifacts.ItemEncodings, texts: Texts, encoder: TextEn
 
 
 @pytest.mark.parametrize("rows_per_shard", [100, 2])
-def test_a_day_encodes_what_is_new_or_changed(tmp_path, encoder, rows_per_shard):
+def test_a_day_encodes_what_is_new_or_changed(tmp_path, encoder, rows_per_shard, caplog):
     settings, loaded = settings_of(encoder, rows_per_shard=rows_per_shard, keep_unused=0), TextEncoder(encoder, 12, "")
     first = run_day(tmp_path, 1, FIRST, settings)
     assert counted(first) == {
@@ -65,6 +65,7 @@ def test_a_day_encodes_what_is_new_or_changed(tmp_path, encoder, rows_per_shard)
     assert second.get_string_custom_property("column") == f"title_{digest[:12]}"
     assert second.get_string_custom_property("replaced_encoder") == ""
     assert (second.get_int_custom_property("span"), second.get_int_custom_property("width")) == (2, 16)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_an_upgraded_encoder_encodes_everything_anew_and_shares_nothing(tmp_path, encoder):
@@ -171,7 +172,7 @@ def test_in_a_pipeline_yesterday_is_found_and_other_weights_under_the_same_path_
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(root / "metadata.db"))) as handle:
         written = handle.store.get_artifacts_by_type("WarmspanItemEncodings")
     properties = [artifact.custom_properties for artifact in sorted(written, key=lambda artifact: artifact.id)]
-    assert [(of["span"].int_value, of["encoded"].int_value) for of in properties] == [(1, 3), (2, 2), (2, 3)]
+    assert [(of["span"].int_value, of["encoded"].int_value) for of in properties] == [(1, 3), (2, 2), (2, 4)]
     assert properties[-1]["replaced_encoder"].string_value == properties[0]["encoder"].string_value
 
 
