@@ -59,6 +59,18 @@ class PairedDifferences(artifact.Artifact):
     TYPE_NAME = "WarmspanPairedDifferences"
 
 
+class Catalogue(artifact.Artifact):
+    """What the shop sells: Parquet files with a column `item`, once each, and the catalogue's other columns."""
+
+    TYPE_NAME = "WarmspanCatalogue"
+
+
+class ItemEncodings(artifact.Artifact):
+    """The vectors of the items' texts, all by one encoder (`components/item_encoder/encodings.py`)."""
+
+    TYPE_NAME = "WarmspanItemEncodings"
+
+
 # The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
 OLDER = "older"
 
