@@ -59,12 +59,6 @@ class PairedDifferences(artifact.Artifact):
     TYPE_NAME = "WarmspanPairedDifferences"
 
 
-class Catalogue(artifact.Artifact):
-    """What the shop sells: Parquet files with a column `item`, once each, and the catalogue's other columns."""
-
-    TYPE_NAME = "WarmspanCatalogue"
-
-
 class ItemEncodings(artifact.Artifact):
     """The vectors of the items' texts, all by one encoder (`components/item_encoder/encodings.py`)."""
 

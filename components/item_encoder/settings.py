@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
-import pydantic
+from components.json_parameter import JsonParameter
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(JsonParameter):
     """The settings of one encoder, as one JSON string among the component's execution parameters.
 
     Attributes:
@@ -31,10 +30,3 @@ class Settings:
     prefix: str
     keep_unused: int
     rows_per_shard: int = 100_000
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        return pydantic.TypeAdapter(cls).validate_json(text)
