@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from components.next_span_evaluator.surroundings import surroundings_of
 from components.surroundings import SURROUNDINGS, Surroundings
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
-from trainer.metrics import ROOT_OF_MEAN
+from trainer.metric_aggregation import levels
 
 SLICES_FILE = "slices.json"
 _BATCH = 1024
@@ -112,13 +111,11 @@ def per_position(signature: Any, parts: tuple[Positions, ...], history_length: i
 
 
 def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, float]:
-    """`events`, the number of positions, and the mean of each metric by `weights` [p]; of a squared error its root.
+    """`events`, the number of positions, and what each metric comes to by `weights` [p]: its mean, as a rule.
 
-    Where no position counts there is no metric.
+    A metric that is not defined on these positions is left out.
     """
-    numbers = {name: float(np.average(of, weights=weights)) for name, of in values.items() if weights.any()}
-    roots = {name: math.sqrt(mean) for name, mean in numbers.items() if name in ROOT_OF_MEAN}
-    return {"events": float(len(weights)), **numbers, **roots}
+    return {"events": float(len(weights)), **levels(values, weights)}
 
 
 class _Spec(component_spec.ComponentSpec):

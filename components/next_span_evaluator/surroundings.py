@@ -12,7 +12,7 @@ from components.surroundings import Bounds, Surroundings
 from trainer.diagnostics import beyond_accuracy, last_position_per_key
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
-from trainer.metrics import ROOT_OF_MEAN
+from trainer.metric_aggregation import contributions
 from trainer.vocabulary import Vocabulary
 
 CONFIDENCE = 0.975  # of each bound: 95 % lie between the two
@@ -118,7 +118,7 @@ def surroundings_of(
     popular = {name: of for name, of in ranked(np.concatenate(ranks), k).items() if name in values}
     gains = {name: values[name] - of for name, of in popular.items()}
     return Surroundings(
-        bounded({name: of for name, of in values.items() if name not in ROOT_OF_MEAN}, weights, cluster),
+        bounded({name: contributions(name, of, weights) for name, of in values.items()}, weights, cluster),
         bounded(popular, weights, cluster),
         bounded(gains, weights, cluster),
         {},

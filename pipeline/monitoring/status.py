@@ -11,6 +11,7 @@ from pipeline.config import Config
 from pipeline.erasure.pending import pending_lines, read_pending
 from pipeline.ledger.runs import Run, held_sentence
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
+from pipeline.metrics import watched
 from pipeline.operations.disk_usage import disk_lines, disk_use
 
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
@@ -26,7 +27,7 @@ def shown(runs: Sequence[Run]) -> list[Run]:
 def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
-    main = next((name for name in ("recall", "auc", "rmse") if name in names), names[0] if names else "metric")
+    main = watched(names) or "metric"
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     left = {"span", "decision", "verdict"}
     for title in (

@@ -12,6 +12,8 @@ from trainer.models.base import Recommender, TableSizes
 BUILT_IN = {
     "two_tower": "trainer.models.two_tower.TwoTower",
     "ranking": "trainer.models.ranking.Ranking",
+    "dcn": "trainer.models.dcn.Dcn",
+    "two_stage": "trainer.models.two_stage.TwoStage",
     "sasrec": "trainer.models.sasrec.SasRec",
 }
 

@@ -127,7 +127,8 @@ class FeatureTower(keras.layers.Layer):
 
     def call(self, item: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         """The vectors of items, float32 [..., width], for their int64 rows and what is their `own`, [..., width]."""
-        vectors = tf.gather(self.learned, item)[..., None] * own
-        for layer in self.of.values():
-            vectors += layer(item)
-        return vectors
+        return tf.add_n(self.parts(item, own))
+
+    def parts(self, item: tf.Tensor, own: tf.Tensor) -> list[tf.Tensor]:
+        """What `call` is the sum of: what is left of the items' own, then what each feature adds."""
+        return [tf.gather(self.learned, item)[..., None] * own, *(layer(item) for layer in self.of.values())]

@@ -62,5 +62,9 @@ DEFINITIONS = {
     "ndcg": "ndcg@k: as recall@k, but an item at rank r counts 1 / log2(r + 1).",
     "mrr": "mrr@k: as recall@k, but an item at rank r counts 1 / r.",
     "rmse": "Root of the mean squared error of the predicted rating; lower is better.",
-    "auc": "Chance that an event of label 1 is scored above one of label 0.",
+    "auc": "Chance that the item of an event is scored above another of the catalogue.",
+    "roc_auc": "Chance that an event of label 1 is scored above one of label 0.",
+    "log_loss": "Mean negative log-likelihood of the labels; lower is better.",
+    "accuracy": "Share of the events whose label is predicted, from probability 0.5 on as 1.",
+    "f1": "Harmonic mean of precision and recall of label 1, from probability 0.5 on.",
 }

@@ -1,0 +1,115 @@
+"""DCN-v2: a ranking model that crosses a key, its history, an item and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_recommenders as tfrs
+
+from trainer.features.declaration import OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.item_features import ItemFeatures
+from trainer.keras2 import tf
+from trainer.models.base import TableSizes, VocabularyName
+from trainer.models.feature_tower import FeatureTower
+from trainer.models.frozen_items import gather
+from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
+from trainer.models.ranker import NEGATIVES, Objective, Ranker, deep
+
+
+class Dcn(Ranker):
+    """score(key, history, item) = MLP(crosses(x)) + bias of the item, x = [u_key, pooled(history), E[item], features].
+
+    x_{l+1} = x_0 * (V_l U_l x_l + b_l) + x_l, an element each (Wang et al., "DCN V2: Improved deep & cross network and
+    practical lessons for web-scale learning to rank systems", WWW 2021, eq. 1 and 2, the stacked form of section 3.3),
+    by `tfrs.layers.dcn.Cross`. Each feature of an item has a vector of its own in x. For the objectives see `Ranker`;
+    with `click` log popularity, which is told and not learned, is a part of the bias.
+
+    Args:
+      objective: what is predicted.
+      dimension: width of each vector.
+      crosses: how many cross layers.
+      projection: width of the crosses' low-rank kernels; None for full ones.
+      hidden: widths of the MLP's layers.
+      negatives: drawn for each event, for `click`.
+      dropout: of the MLP's input while training.
+      features: of items; with them an item without events has no id part.
+    """
+
+    item_feature_kinds = OF_WORDS | OF_NUMBERS
+    tables: ClassVar[dict[str, VocabularyName]] = {
+        "item_embedding": "items",
+        "item_bias": "items",
+        "key_embedding": "keys",
+        "popularity/counts": "items",
+    }
+
+    def __init__(
+        self,
+        sizes: TableSizes,
+        history_length: int,
+        objective: Objective = "rating",
+        dimension: int = 32,
+        crosses: int = 2,
+        projection: int | None = 32,
+        hidden: Sequence[int] = (64, 32),
+        negatives: int = NEGATIVES,
+        dropout: float = 0.0,
+        features: Sequence[Feature] | None = None,
+    ) -> None:
+        super().__init__(sizes, history_length, objective, negatives, dropout)
+        self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
+        self.item_bias = item_table(sizes, 1, stddev=0.0)
+        self.key_embedding = key_table(sizes, dimension)
+        self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
+        self.pooling = HistoryPooling(history_length)
+        self.popularity = Popularity(sizes.items)
+        width = (3 + len(features or ())) * dimension
+        self.crosses = [
+            tfrs.layers.dcn.Cross(projection_dim=projection, kernel_initializer="glorot_uniform")
+            for _ in range(crosses)
+        ]
+        self.mlp = deep(hidden, width)
+        at_first = tf.zeros([1, width])
+        for cross in self.crosses:
+            cross(at_first)
+
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        return {} if self.item_features is None else self.item_features.tables
+
+    def set_features(self, features: ItemFeatures) -> None:
+        if self.item_features is not None:
+            self.item_features.tell(features)
+
+    def set_popularity(self, recent: np.ndarray) -> None:
+        self.popularity.assign(recent)
+
+    def query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        """[u_key, pooled(history)], float32 [b, 2 * dimension], for int64 [b] keys and [b, h] histories."""
+        met = tf.add_n(self._parts(history))
+        return tf.concat([self.key_embedding(key), self.pooling(history, met)], axis=1)
+
+    def candidate(self, item: tf.Tensor, without: tf.Tensor | float = 0.0) -> tf.Tensor:
+        """[E[item], features, bias] of int64 [..., n] item rows, float32 [..., n, (1 + features) * dimension + 1]."""
+        if self.index is not None:
+            return gather(self.index, item)
+        bias = self.item_bias(item)
+        if self.objective == "click":
+            bias += self.popularity.log(item, without)[..., None]
+        return tf.concat([*self._parts(item), bias], axis=-1)
+
+    def join(self, query: tf.Tensor, candidates: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """float32 [b, c] from what `query` and `candidate` give."""
+        count = tf.shape(candidates)[1]
+        first = tf.concat([tf.repeat(query[:, None, :], count, axis=1), candidates[:, :, :-1]], axis=-1)
+        crossed = first
+        for cross in self.crosses:
+            crossed = cross(first, crossed)
+        return self.mlp(self.dropout(crossed, training=training))[:, :, 0] + candidates[:, :, -1]
+
+    def _parts(self, item: tf.Tensor) -> list[tf.Tensor]:
+        """The vectors of items, float32 [..., dimension] each, whose sum stands for an item in a history."""
+        own = self.item_embedding(item)
+        return [own] if self.item_features is None else self.item_features.parts(item, own)
