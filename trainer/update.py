@@ -21,7 +21,7 @@ from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import LEARNED, path_of
+from trainer.models.feature_tower import declared_in
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -258,9 +258,7 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
       StateError: `state` is of another model.
     """
     # A feature that was declared after the state was saved is none of it.
-    features = None
-    if spec.features is not None and LEARNED in state.weights:
-        features = [of for of in spec.features if any(path.startswith(path_of(of)) for path in state.weights)]
+    features = None if spec.features is None else declared_in(state.weights, spec.features)
     model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {

@@ -14,7 +14,7 @@ import scipy.sparse
 
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import ATTRIBUTE, LEARNED
+from trainer.models.feature_tower import is_of_tower, learned_before
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
@@ -93,9 +93,8 @@ class _Rows:
             return cls(slice(sizes.first_row, base.sizes.items), slice(base.sizes.items, sizes.items))
         before = np.zeros(sizes.items, bool)
         # A base model without features had rows of items with events alone.
-        before[sizes.first_row : base.sizes.items] = base.weights.get(LEARNED, np.ones(base.sizes.items))[
-            sizes.first_row :
-        ]
+        had_events = learned_before(base.weights)
+        before[sizes.first_row : base.sizes.items] = True if had_events is None else had_events[sizes.first_row :]
         return cls(np.flatnonzero(before), np.flatnonzero(learned & ~before))
 
     def numbers(self, size: int) -> np.ndarray:
@@ -113,7 +112,7 @@ def _check_sizes(old: TableSizes, new: TableSizes) -> None:
 
 
 def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, sizes: TableSizes) -> None:
-    added = {path for path in fresh.keys() - base.weights.keys() if path.startswith(f"{ATTRIBUTE}/")}
+    added = {path for path in fresh.keys() - base.weights.keys() if is_of_tower(path)}
     if fresh.keys() - added != base.weights.keys():
         raise StateError(
             "A warm start needs the base model's variables. Received: "

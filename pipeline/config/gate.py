@@ -22,7 +22,7 @@ class Threshold(Section):
 
 
 class Gate(Section):
-    """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
+    """What a candidate must show before it is pushed. Metrics: those of the model (docs/models.md)."""
 
     k: int = pydantic.Field(default=20, ge=1)
     min_events: int = pydantic.Field(default=20, ge=1)

@@ -34,6 +34,8 @@ class Dcn(Ranker):
       hidden: widths of the MLP's layers.
       negatives: drawn for each event, for `click`.
       dropout: of the MLP's input while training.
+      item_dropout: with features, how often an item goes without its id part while training, as one without events does
+        (Volkovs, Yu and Poutanen, "DropoutNet: Addressing cold start in recommender systems", NeurIPS 2017, section 4).
       features: of items; with them an item without events has no id part.
     """
 
@@ -56,6 +58,7 @@ class Dcn(Ranker):
         hidden: Sequence[int] = (64, 32),
         negatives: int = NEGATIVES,
         dropout: float = 0.0,
+        item_dropout: float = 0.1,
         features: Sequence[Feature] | None = None,
     ) -> None:
         super().__init__(sizes, history_length, objective, negatives, dropout)
@@ -63,6 +66,8 @@ class Dcn(Ranker):
         self.item_bias = item_table(sizes, 1, stddev=0.0)
         self.key_embedding = key_table(sizes, dimension)
         self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
+        self.width = dimension
+        self.item_dropout = item_dropout
         self.pooling = HistoryPooling(history_length)
         self.popularity = Popularity(sizes.items)
         width = (3 + len(features or ())) * dimension
@@ -102,12 +107,16 @@ class Dcn(Ranker):
 
     def join(self, query: tf.Tensor, candidates: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, c] from what `query` and `candidate` give."""
-        count = tf.shape(candidates)[1]
-        first = tf.concat([tf.repeat(query[:, None, :], count, axis=1), candidates[:, :, :-1]], axis=-1)
+        vectors, bias = candidates[:, :, :-1], candidates[:, :, -1]
+        if training and self.item_features is not None:
+            kept = tf.random.uniform(tf.shape(bias)) >= self.item_dropout
+            own, known = tf.split(vectors, [self.width, -1], axis=-1)
+            vectors = tf.concat([own * tf.cast(kept, tf.float32)[..., None], known], axis=-1)
+        first = tf.concat([tf.repeat(query[:, None, :], tf.shape(bias)[1], axis=1), vectors], axis=-1)
         crossed = first
         for cross in self.crosses:
             crossed = cross(first, crossed)
-        return self.mlp(self.dropout(crossed, training=training))[:, :, 0] + candidates[:, :, -1]
+        return self.mlp(self.dropout(crossed, training=training))[:, :, 0] + bias
 
     def _parts(self, item: tf.Tensor) -> list[tf.Tensor]:
         """The vectors of items, float32 [..., dimension] each, whose sum stands for an item in a history."""

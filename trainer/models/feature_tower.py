@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -16,9 +16,21 @@ ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a
 LEARNED = f"{ATTRIBUTE}/learned"
 
 
-def path_of(feature: Feature) -> str:
-    """How the paths of the variables of one feature begin."""
-    return _path(feature.name)
+def declared_in(paths: Collection[str], features: Sequence[Feature]) -> list[Feature] | None:
+    """Of `features` those that a model with variables at `paths` has a part for; None for a model without a tower."""
+    if not any(is_of_tower(path) for path in paths):
+        return None
+    return [feature for feature in features if any(_path(feature.name) in path for path in paths)]
+
+
+def is_of_tower(path: str) -> bool:
+    """Whether the variable at `path` is a tower's, of the model or of a part of it."""
+    return f"/{ATTRIBUTE}/" in f"/{path}"
+
+
+def learned_before(weights: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Which items had events, float32 [items], by a model's weights; None of a model without a tower."""
+    return next((value for path, value in weights.items() if f"/{path}".endswith(f"/{LEARNED}")), None)
 
 
 def _path(name: str) -> str:

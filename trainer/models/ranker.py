@@ -219,12 +219,12 @@ def _label(weight: tf.Tensor) -> tf.Tensor:
 
 def _of_labels(logits: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
     """The metrics of a classifier at float32 [b] logits and labels."""
-    told = labelled(tf.sigmoid(logits), label)
+    predicted = labelled(tf.sigmoid(logits), label)
     return {
-        "roc_auc": told,
+        "roc_auc": predicted,
         "log_loss": tf.nn.sigmoid_cross_entropy_with_logits(label, logits),
         "accuracy": tf.cast((logits > 0) == (label > 0), tf.float32),
-        "f1": told,
+        "f1": predicted,
     }
 
 

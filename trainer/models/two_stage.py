@@ -142,12 +142,15 @@ class TwoStage(Recommender):
         scores = tf.where(
             self.ranking.is_positive(drawn, history, item), -np.inf, self.retrieval.score(key, history, drawn)
         )
-        hard = tf.gather(drawn, tf.math.top_k(scores, count).indices, batch_dims=1)
-        candidates = tf.concat([item[:, None], hard], axis=1)
+        hard = tf.math.top_k(scores, count)
+        candidates = tf.concat([item[:, None], tf.gather(drawn, hard.indices, batch_dims=1)], axis=1)
         own = tf.one_hot(tf.zeros_like(item), count + 1)
         retrieved = tf.stop_gradient(self.retrieval.score(key, history, candidates))
         logits = self._ranked(key, history, candidates, retrieved, training, own)
-        return self.ranking.loss_of_clicks(logits, candidates, history, item, batch["weight"])
+        # What retrieval would not have found is not there to be ranked. Taken in, it would teach that a high score of
+        # retrieval speaks against an item: those drawn have been chosen by it.
+        reached = tf.cast(retrieved[:, 0] >= tf.reduce_min(hard.values, axis=1), tf.float32)
+        return self.ranking.loss_of_clicks(logits, candidates, history, item, batch["weight"] * reached)
 
 
 def _objective(ranking: Mapping[str, Any] | None) -> str:

@@ -20,8 +20,6 @@ CASES = {
     "keyless": RecommenderCase("two_tower", {"dimension": 8, "negatives": 20, "key_embedding": False, "dropout": 0.1}),
     "rating": RecommenderCase("ranking", {"dimension": 8, "hidden": [16, 8]}),
     "click": RecommenderCase("ranking", {"dimension": 8, "hidden": [16], "objective": "click"}),
-    "label": RecommenderCase("ranking", {"dimension": 8, "hidden": [16], "objective": "label"}),
-    "crossed ratings": RecommenderCase("dcn", _DCN),
     "crossed clicks": RecommenderCase("dcn", {**_DCN, "objective": "click"}),
     "crossed labels": RecommenderCase("dcn", {**_DCN, "objective": "label", "projection": None}),
     "stages of clicks": RecommenderCase("two_stage", {"ranking": _DCN, "candidates": 5, "retrieval": {"dimension": 8}}),
