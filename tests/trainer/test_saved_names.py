@@ -25,8 +25,6 @@ _DCN = [
     *(f"mlp/layer-{layer}/{part}" for layer in (0, 1, 2) for part in ("bias", "kernel")),
     "moments",
     "pooling/distance_bias",
-    "popularity/average",
-    "popularity/counts",
 ]
 SAVED = {
     "two_tower": [

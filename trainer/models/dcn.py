@@ -33,9 +33,11 @@ class Dcn(Ranker):
       projection: width of the crosses' low-rank kernels; None for full ones.
       hidden: widths of the MLP's layers.
       negatives: drawn for each event, for `click`.
+      key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
       dropout: of the MLP's input while training.
       item_dropout: with features, how often an item goes without its id part while training, as one without events does
         (Volkovs, Yu and Poutanen, "DropoutNet: Addressing cold start in recommender systems", NeurIPS 2017, section 4).
+      popularity: whether log popularity is a part of the bias, with `click`.
       features: of items; with them an item without events has no id part.
     """
 
@@ -57,25 +59,28 @@ class Dcn(Ranker):
         projection: int | None = 32,
         hidden: Sequence[int] = (64, 32),
         negatives: int = NEGATIVES,
+        key_embedding: bool = True,
         dropout: float = 0.0,
         item_dropout: float = 0.1,
+        popularity: bool = True,
         features: Sequence[Feature] | None = None,
     ) -> None:
         super().__init__(sizes, history_length, objective, negatives, dropout)
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
         self.item_bias = item_table(sizes, 1, stddev=0.0)
-        self.key_embedding = key_table(sizes, dimension)
+        self.key_embedding = key_table(sizes, dimension) if key_embedding else None
         self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
         self.width = dimension
         self.item_dropout = item_dropout
         self.pooling = HistoryPooling(history_length)
-        self.popularity = Popularity(sizes.items)
-        width = (3 + len(features or ())) * dimension
+        self.popularity = Popularity(sizes.items) if popularity and objective == "click" else None
+        width = (2 + key_embedding + len(features or ())) * dimension
         self.crosses = [
             tfrs.layers.dcn.Cross(projection_dim=projection, kernel_initializer="glorot_uniform")
             for _ in range(crosses)
         ]
         self.mlp = deep(hidden, width)
+        self.mlp.layers[-1].kernel.assign(tf.zeros([hidden[-1], 1]))  # nothing is said before anything is learned
         at_first = tf.zeros([1, width])
         for cross in self.crosses:
             cross(at_first)
@@ -89,19 +94,21 @@ class Dcn(Ranker):
             self.item_features.tell(features)
 
     def set_popularity(self, recent: np.ndarray) -> None:
-        self.popularity.assign(recent)
+        if self.popularity is not None:
+            self.popularity.assign(recent)
 
     def query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        """[u_key, pooled(history)], float32 [b, 2 * dimension], for int64 [b] keys and [b, h] histories."""
+        """[u_key, pooled(history)], float32 [b, q], for int64 [b] keys and [b, h] histories."""
         met = tf.add_n(self._parts(history))
-        return tf.concat([self.key_embedding(key), self.pooling(history, met)], axis=1)
+        pooled = self.pooling(history, met)
+        return pooled if self.key_embedding is None else tf.concat([self.key_embedding(key), pooled], axis=1)
 
     def candidate(self, item: tf.Tensor, without: tf.Tensor | float = 0.0) -> tf.Tensor:
         """[E[item], features, bias] of int64 [..., n] item rows, float32 [..., n, (1 + features) * dimension + 1]."""
         if self.index is not None:
             return gather(self.index, item)
         bias = self.item_bias(item)
-        if self.objective == "click":
+        if self.popularity is not None:
             bias += self.popularity.log(item, without)[..., None]
         return tf.concat([*self._parts(item), bias], axis=-1)
 

@@ -57,7 +57,9 @@ class TwoStage(Recommender):
         super().__init__(sizes, history_length)
         self.candidates = candidates
         self.retrieval = TwoTower(sizes, history_length, **(retrieval or {}), features=features)
-        self.ranking = Dcn(sizes, history_length, **{"objective": "click", **(ranking or {})}, features=features)
+        # Popularity is in retrieval's score: in both it would count twice.
+        ranking = {"objective": "click", "popularity": False, **(ranking or {})}
+        self.ranking = Dcn(sizes, history_length, **ranking, features=features)
         # How much of a click's score is retrieval's.
         self.share = self.add_weight("share", [], initializer="ones") if self._by_clicks else None
 

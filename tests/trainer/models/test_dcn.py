@@ -159,3 +159,19 @@ def test_labels_are_predicted_and_measured_as_a_classifier_s():
 def test_stages_that_can_t_be_built_say_why(params, words):
     with pytest.raises(ModelError, match=words):
         build_model("two_stage", SIZES, LENGTH, params)
+
+
+@pytest.mark.parametrize("objective", ["click", "rating"])
+def test_crosses_say_nothing_before_they_have_learned(objective):
+    model = build_model("dcn", SIZES, LENGTH, {**DCN, "objective": objective, "key_embedding": False})
+    rows = tf.constant([[5, 6]], tf.int64)
+    scores = model.score(tf.constant([4], tf.int64), tf.constant([[0, 0, 7, 8]], tf.int64), rows).numpy()
+    assert scores[0, 0] == pytest.approx(scores[0, 1])
+
+
+def test_popularity_counts_once_in_two_stages():
+    model = build_model("two_stage", SIZES, LENGTH, {})
+    model.set_popularity(np.arange(SIZES.items, dtype=np.float64))
+    key, history = tf.constant([4], tf.int64), tf.constant([[0, 0, 7, 8]], tf.int64)
+    scores, retrieved = (of.score_all(key, history).numpy()[:, SIZES.first_row :] for of in (model, model.retrieval))
+    assert scores == pytest.approx(float(model.share) * retrieved, abs=1e-4)
