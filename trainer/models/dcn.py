@@ -80,7 +80,8 @@ class Dcn(Ranker):
             for _ in range(crosses)
         ]
         self.mlp = deep(hidden, width)
-        self.mlp.layers[-1].kernel.assign(tf.zeros([hidden[-1], 1]))  # nothing is said before anything is learned
+        last = self.mlp.layers[-1].kernel
+        last.assign(0.01 * last)  # next to nothing is said before anything is learned
         at_first = tf.zeros([1, width])
         for cross in self.crosses:
             cross(at_first)
