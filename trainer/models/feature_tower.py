@@ -125,7 +125,7 @@ class VectorFeature(keras.layers.Layer):
 
     def settle(self) -> None:
         """Works out `content`."""
-        rows = len(self.content)
+        rows = int(self.content.shape[0])
         for start in range(0, rows if self._told.values is not None else 0, _ROWS):
             row = tf.range(start, min(start + _ROWS, rows), dtype=tf.int64)
             self.content.scatter_nd_update(row[:, None], self(row))
