@@ -72,7 +72,7 @@ def test_a_title_is_encoded_once_and_learned_from(make_shop):
     assert second["reused"] == second["texts"] - 1
     assert second["column"] == first["column"]
     assert [(run.action, bool(run.base_version)) for run in read_ledger(config)] == [
-        ("full_retrain", False),
+        ("cold_start", False),
         ("fine_tune", True),
     ]
     assert NEW in served(config)[1]
@@ -82,7 +82,9 @@ def test_a_title_is_encoded_once_and_learned_from(make_shop):
     *_, third = encodings(config)
     assert (third["encoded"], third["reused"]) == (second["texts"], 0)
     assert third["replaced_encoder"] == second["encoder"]
-    assert read_ledger(config)[-1].action == "fine_tune"
+    last = read_ledger(config)[-1]
+    assert last.action == "fine_tune"
+    assert [str(of) for of in last.encodings] == [f"title: {third['encoded']} encoded; by another encoder than before"]
     assert {path.split("/")[2] for path in weights(config) if path.startswith("item_features/of/")} == {
         "category",
         third["column"],
