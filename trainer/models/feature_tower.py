@@ -115,7 +115,7 @@ class VectorFeature(keras.layers.Layer):
         self.content = self.add_weight("content", [items, width], initializer="zeros", trainable=False)
         self.projection = self.add_weight("projection", [given, width], initializer="zeros")
         self.absent = self.add_weight("absent", [width], initializer="zeros")
-        self._told = _Told()
+        self._told, self._given = _Told(), given
 
     def tell(self, vectors: ItemVectors) -> None:
         self.codes.assign(vectors.codes)
@@ -135,7 +135,9 @@ class VectorFeature(keras.layers.Layer):
         if self._told.values is None:
             return tf.gather(self.content, item)
         code = tf.gather(self.codes, item)[..., None]
-        vectors = tf.cast(tf.gather(self._told.values, item), tf.float32)
+        # A first step of Adagrad or Adam moves each weight by the rate, whatever the gradient, so that what is added
+        # moves by that times the sum of the numbers, up to the root of their count; what a word adds by the rate.
+        vectors = tf.cast(tf.gather(self._told.values, item), tf.float32) * self._given**-0.5
         return tf.matmul(vectors, self.projection) + tf.where(code == MISSING, self.absent, 0.0)
 
 

@@ -179,3 +179,11 @@ def test_only_a_text_of_the_same_name_is_replaced():
     after = [("feature_title_ba9876543210", 5), ("feature_blurb_0123456789ab", 5), ("feature_image", 3)]
     assert replaced_columns(before, after) == {FIRST: SECOND}
     assert replaced_columns(before, before) == {}
+
+
+def test_a_first_step_moves_what_a_vector_adds_no_further_than_what_a_word_does(type_):
+    wide = known(width=400)
+    one_step = dataclasses.replace(POLICY, epochs=1, batch_size=10_000, initial_accumulator=1e-9)
+    model = learn(type_, wide, policy=one_step).model
+    own = model.item_features.of[FIRST](tf.constant(ITEMS.lookup(RED))).numpy()
+    assert 0.1 * POLICY.learning_rate < np.abs(own).max() < 1.5 * POLICY.learning_rate
