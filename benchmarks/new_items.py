@@ -3,9 +3,10 @@
     python -m benchmarks.new_items SETTINGS [--from DAY --to DAY] [--last 7]
 
 SETTINGS must have a `catalogue` and `features.item`. Each span is learned from the champion of the span before, with
-the features and with ids alone; then, before the next span is learned, its catalogue is taken in, as an export in its
-first hour would, and all its events are asked for. `everything` ranks an event's item among all items, `shelf` among
-those without events alone, and `chance` is the length of the list over the length of that shelf.
+ids alone and then with more and more of the features, kind by kind, a row each; then, before the next span is learned,
+its catalogue is taken in, as an export in its first hour would, and all its events are asked for. An event's item is
+ranked among all items, on the `shelf` among those without events alone; chance is the length of the list over that of
+the shelf. A text takes `encoders` in SETTINGS; each is encoded once for all rows.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pipeline.config import Config, load_config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming
-from trainer.features.declaration import ITEM, WITHDRAWN, Feature
+from trainer.features.declaration import ITEM, OF_NUMBERS, OF_VECTORS, OF_WORDS, WITHDRAWN, Feature
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender
 from trainer.train_state import ModelState
@@ -38,6 +39,13 @@ from trainer.vocabulary import Vocabulary
 
 BATCH = 256
 GROUPS = ("none", "1-4", "5 and more")
+IDS = "ids alone"
+KINDS = {
+    "categories": OF_WORDS,
+    "numbers": OF_NUMBERS,
+    "vectors": OF_VECTORS - {"text"},
+    "text": OF_VECTORS - {"vector"},
+}
 Shares = dict[tuple[str, str], float]
 
 
@@ -56,17 +64,30 @@ def main() -> None:
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
         spans = prepare(config, chosen, Path(folder) / "spans", lambda name: None)
-        columns = {"features": config.features.item, "ids": ()}
-        results = {name: list(next_spans(config, spans, features)) for name, features in columns.items()}
-    table = Table("items with", "events a day", *(f"{name}, {how}" for how in ("all", "shelf") for name in results))
-    last = {name: rows[-arguments.last :] for name, rows in results.items()}
-    for group in GROUPS:
-        counts = [row[group, "events"] for row in last["features"]]
-        cells = [mean(rows, group, how) for how in ("everything", "shelf") for rows in last.values()]
-        table.add_row(f"{group} events", f"{statistics.mean(counts):.0f}", *cells)
+        last = {
+            name: list(next_spans(config, spans, features))[-arguments.last :]
+            for name, features in variants(config.features.item).items()
+        }
+    ids = last[IDS]
+    counts = [f"{statistics.mean(row[group, 'events'] for row in ids):.0f} a day" for group in GROUPS]
+    table = Table(
+        "items with", *(f"{group} events, {count}" for group, count in zip(GROUPS, counts, strict=True)), "none, shelf"
+    )
+    for name, rows in last.items():
+        cells = [mean(rows, group, "everything") for group in GROUPS]
+        table.add_row(name, *cells, mean(rows, "none", "shelf"))
     console.print(table)
-    chance = mean(last["features"], "none", "chance")
+    chance = mean(ids, "none", "chance")
     console.print(f"recall@{config.gate.k} over the last {arguments.last} days; on the shelf chance is {chance}")
+
+
+def variants(features: Sequence[Feature]) -> dict[str, tuple[Feature, ...]]:
+    """What each row learns from: ids alone, then the features of one kind after the other as well."""
+    rows: dict[str, tuple[Feature, ...]] = {IDS: ()}
+    for name, kinds in KINDS.items():
+        if more := tuple(feature for feature in features if feature.kind in kinds):
+            rows[f"+ {name}"] = (*tuple(rows.values())[-1], *more)
+    return rows
 
 
 def mean(rows: Sequence[Shares], group: str, how: str) -> str:

@@ -11,11 +11,21 @@ from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
+from tfx.types.channel_utils import union
 
-from components.artifacts import Catalogue, KeyHistory, PairedDifferences, ReplayMemory, SpanProfile, Vocabulary
+from components.artifacts import (
+    Catalogue,
+    ItemEncodings,
+    KeyHistory,
+    PairedDifferences,
+    ReplayMemory,
+    SpanProfile,
+    Vocabulary,
+)
 from components.catalogue_gen import CatalogueGen
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
+from components.item_encoder import ItemEncoder
 from components.next_span_evaluator import NextSpanEvaluator
 from components.paired_comparison import PairedComparison
 from components.resolvers import Anchor, Champion, PastProfiles, PreviousState
@@ -81,6 +91,7 @@ def create_pipeline(
         vocabulary=_earlier(Vocabulary, "SpanTransform", "vocabulary"),
         history=_earlier(KeyHistory, "SpanTransform", "history"),
         **({"catalogue": _earlier(Catalogue, "CatalogueGen", "catalogue")} if given.catalogue else {}),
+        **{f"encodings_{text}": _earlier(ItemEncodings, _encoder(text), "encodings") for text in given.encoders},
     ).with_id("Yesterday")
     models = {
         "model": _earlier(standard_artifacts.Model, "IncrementalTrainer", "model"),
@@ -155,6 +166,11 @@ def create_pipeline(
             ),
         )
         with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
+            # Of the catalogue's texts those become vectors that were not there before.
+            encoders = [
+                ItemEncoder(sold["catalogue"], span, of, yesterday.outputs[f"encodings_{text}"]).with_id(_encoder(text))
+                for text, of in given.encoders.items()
+            ]
             trainer = IncrementalTrainer(
                 decision=decider.outputs["decision"],
                 sequences=transform.outputs["sequences"],
@@ -166,6 +182,7 @@ def create_pipeline(
                 span=span,
                 version=version,
                 settings=given.trainer,
+                encodings=union([of.outputs["encodings"] for of in encoders]) if encoders else None,
                 **sold,
             )
             comparison = PairedComparison(
@@ -206,11 +223,16 @@ def create_pipeline(
         metadata_connection_config=connection.connection_config(config),
         components=[
             events, statistics, schema, validator, usual, guard, yesterday, *catalogue, champion, anchor, transform,
-            next_span, decider, trainer, comparison, gate, pusher,
+            next_span, decider, *encoders, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),
     )  # fmt: skip
+
+
+def _encoder(text: str) -> str:
+    """The id of the node that encodes a feature."""
+    return f"ItemEncoder.{text}"
 
 
 def _earlier(kind: type[Artifact], producer: str, output: str) -> Channel:

@@ -21,7 +21,7 @@ from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import declared_in
+from trainer.models.feature_tower import declared_in, settle
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -32,7 +32,7 @@ from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches
-from trainer.warm_start import warm_start
+from trainer.warm_start import warm_start, without_replaced
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,10 @@ def update(
     # What draws random numbers keeps its turn here: the results depend on it.
     model = build_model(spec.type, sizes, spec.history_length, spec.params, spec.features)
     trainable = _trainable(model, policy)
+    notes: tuple[str, ...] = ()
+    whole = base
+    if base is not None:
+        base, notes = without_replaced(base, sizes)
     frozen_variables = frozen(trainable.variables, policy.stability.partial.freeze)
     initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
     if base is not None:
@@ -121,7 +125,7 @@ def update(
     model.set_popularity(popularity)
     if features is not None:
         model.set_features(features)
-    teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
+    teacher = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
         policy.stability, trainable, base, teacher, policy.batch_size, spec.history_length, weighted
@@ -134,6 +138,7 @@ def update(
     for span in spans:
         span_trainer.learn(span)
     model.calibrate(held_out)
+    settle(model)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     return Update(
         model=model,
@@ -144,7 +149,7 @@ def update(
         seconds=time.perf_counter() - started,
         train_loss=span_trainer.train_loss,
         watched=span_trainer.watched,
-        notes=tuple(span_trainer.notes),
+        notes=(*notes, *span_trainer.notes),
     )
 
 
@@ -258,7 +263,7 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
       StateError: `state` is of another model.
     """
     # A feature that was declared after the state was saved is none of it.
-    features = None if spec.features is None else declared_in(state.weights, spec.features)
+    features = None if spec.features is None else declared_in(state, spec.features)
     model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse
 
+from trainer.features.item_vectors import replaced_columns
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import is_of_tower, learned_before
+from trainer.models.feature_tower import is_of, is_of_tower, learned_before
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
@@ -78,6 +79,28 @@ def warm_start(
                 fresh[: len(old)] = old
     trainable.write(weights, slots)
     trainable.count_steps(base.iterations if base.counted is None else base.counted, base.iterations)
+
+
+def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, tuple[str, ...]]:
+    """`base` without what it has learned of an encoder's vectors where another has taken its place; a sentence each.
+
+    The others' rows stay as they are, and the new one's projection starts from zero: for a span, items without events
+    are told apart by their other features alone.
+    """
+    columns = replaced_columns(base.sizes.words, sizes.words)
+    if not columns:
+        return base, ()
+    gone = {path for path in base.weights if any(is_of(path, column) for column in columns)}
+    words = tuple(of for of in base.sizes.words if of[0].removeprefix("feature_") not in columns)
+    kept = dataclasses.replace(
+        base,
+        weights={path: value for path, value in base.weights.items() if path not in gone},
+        slots={path: value for path, value in base.slots.items() if path not in gone},
+        sizes=dataclasses.replace(base.sizes, words=words),
+    )
+    return kept, tuple(
+        f"Another encoder: what was learned of {old} is dropped, {new} begins at zero." for old, new in columns.items()
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.catalogue_gen.settings import Settings
-from components.catalogue_gen.values import read_values, type_of
+from components.catalogue_gen.values import read_values, read_vectors, type_of
 from components.span_example_gen.casts import shortened, text_of
 from components.span_example_gen.checks import BAD_ITEM, MALFORMED, NO_COLUMN, NO_ITEM, NO_TIME
 from components.span_example_gen.ids import read_ids
@@ -16,7 +16,7 @@ from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.times import to_milliseconds
 from trainer.features.declaration import ITEM, WITHDRAWN
 
-BAD_FLAG, NO_VALUE = "bad_withdrawn", "no_value"
+BAD_FLAG, BAD_VECTOR, NO_VALUE = "bad_withdrawn", "bad_vector", "no_value"
 VALID_FROM = "valid_from"
 YES, NO = frozenset({"1", "true", "t", "yes", "y"}), frozenset({"0", "false", "f", "no", "n"})
 
@@ -45,7 +45,13 @@ def check(raw: RawBatch, settings: Settings) -> tuple[pa.Table, list[Reject]]:
     if settings.valid_from is not None:
         millis, readable = to_milliseconds(raw.columns[settings.valid_from], "s", None)
         marks.add(NO_TIME, settings.valid_from, ~readable)
-    values = {feature.name: read_values(raw, feature, settings.decimal_ids) for feature in settings.features}
+    values = {}
+    for feature in settings.features:
+        if feature.kind == "vector":
+            values[feature.name], unfit = read_vectors(raw, feature)
+            marks.add(BAD_VECTOR, feature.source, unfit & ~withdrawn)
+        else:
+            values[feature.name] = read_values(raw, feature, settings.decimal_ids)
     for feature in settings.features:
         if feature.missing == "reject":
             # What is withdrawn need not say more than that.

@@ -14,7 +14,7 @@ from components.catalogue_gen.checks import VALID_FROM, rows_schema
 from components.catalogue_gen.deliveries import NOTHING_YET
 from components.catalogue_gen.settings import CatalogueError, Settings
 from components.catalogue_gen.state import Differences, apply_rows, load_table, save_table, state_schema, with_features
-from trainer.features.declaration import WITHDRAWN
+from trainer.features.declaration import WITHDRAWN, Feature
 
 _ABOUT, _WAITING = "catalogue.json", "_waiting"
 
@@ -98,10 +98,18 @@ class StoredCatalogue:
         return StoredCatalogue(state, waiting, until, self.read_as), differences
 
 
+def _how(feature: Feature) -> list[object]:
+    """What of a feature says how its cells are read, in the order of its fields; a width where there is one."""
+    fields = dataclasses.asdict(feature)
+    width = fields.pop("width")
+    del fields["encoder"]
+    return [*fields.values(), *([] if width is None else [width])]
+
+
 def _read_as(settings: Settings) -> str:
     """Of all that says what a row becomes."""
     read = [
         settings.delivery, settings.item, settings.withdrawn, settings.valid_from, settings.decimal_ids,
-        [dataclasses.astuple(feature) for feature in settings.features],
+        [_how(feature) for feature in settings.features],
     ]  # fmt: skip
     return hashlib.blake2b(json.dumps(read).encode(), digest_size=16).hexdigest()

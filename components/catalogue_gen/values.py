@@ -18,20 +18,21 @@ from trainer.features.declaration import OF_NUMBERS, Feature
 
 
 def type_of(feature: Feature) -> pa.DataType:
-    """How a feature stands in a catalogue: words, lists of words, or numbers; null where it is missing.
+    """How a feature stands in a catalogue: words, lists of words, numbers or a vector; null where it is missing.
 
-    A time is unix milliseconds. A number that can't be read is NaN: not missing, but unknown.
+    A vector is little-endian float32, of a type that says its width: what was kept of another width is missing. A time
+    is unix milliseconds. A number that can't be read is NaN: not missing, but unknown.
     """
     if feature.kind in OF_NUMBERS:
         return pa.float64()
+    if feature.width is not None:
+        return pa.binary(4 * feature.width)
     return pa.list_(pa.string()) if feature.kind == "categories" else pa.string()
 
 
 def read_values(raw: RawBatch, feature: Feature, decimal_ids: str) -> pa.Array:
     """The feature's values `[n]`, of `type_of(feature)`."""
-    column, nested = raw.columns[feature.source], raw.not_scalar(feature.source, NESTED)
-    if feature.pattern is not None:
-        column, nested = _taken_out(text_of(column), re.compile(feature.pattern)), np.zeros(len(column), bool)
+    column, nested = _cells(raw, feature)
     if feature.kind == "categories":
         return _of_each(text_of(column), nested, feature)
     missing = stands_for_nothing(text_of(column))
@@ -45,6 +46,38 @@ def read_values(raw: RawBatch, feature: Feature, decimal_ids: str) -> pa.Array:
     else:
         text = text_of(column)
     return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), pc.utf8_trim_whitespace(text))
+
+
+def read_vectors(raw: RawBatch, feature: Feature) -> tuple[pa.Array, np.ndarray]:
+    """A vector's values `[n]`, of `type_of(feature)`, and which cells are no such vector, bool `[n]`: null too.
+
+    Neither numbers that are not finite nor fewer or more than the declared ones make a vector.
+    """
+    column, nested = _cells(raw, feature)
+    text = text_of(column)
+    missing = stands_for_nothing(text) | pc.fill_null(pc.equal(text, "[]"), False).to_numpy(zero_copy_only=False)
+    values: list[bytes | None] = []
+    for cell, is_list, nothing in zip(text.to_pylist(), nested, missing, strict=True):
+        values.append(None if nothing else _vector(cell, is_list, feature))
+    unfit = np.array([value is None for value in values], bool) & ~missing
+    return pa.array(values, type_of(feature)), unfit
+
+
+def _cells(raw: RawBatch, feature: Feature) -> tuple[pa.Array, np.ndarray]:
+    """The feature's cells, and which of them are lists."""
+    column, nested = raw.columns[feature.source], raw.not_scalar(feature.source, NESTED)
+    if feature.pattern is None:
+        return column, nested
+    return _taken_out(text_of(column), re.compile(feature.pattern)), np.zeros(len(column), bool)
+
+
+def _vector(cell: str, is_list: bool, feature: Feature) -> bytes | None:
+    is_list = is_list or cell.lstrip().startswith("[")
+    try:
+        given = np.array(_list(cell) if is_list else cell.split(feature.separator), np.float32)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return given.astype("<f4").tobytes() if given.shape == (feature.width,) and np.isfinite(given).all() else None
 
 
 def _numbers(column: pa.Array, missing: np.ndarray) -> pa.Array:

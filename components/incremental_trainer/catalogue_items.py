@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pyarrow.compute as pc
 
 from components.catalogue_gen.state import load_table
 from components.incremental_trainer.settings import Settings
+from components.item_encoder.encodings import Encodings
 from trainer.features.declaration import ITEM, WITHDRAWN
 from trainer.features.feature_state import FeatureState
 from trainer.features.item_features import ItemFeatures, item_features
+from trainer.features.item_vectors import Encoded
 from trainer.vocabulary import Vocabulary
 
 
@@ -31,7 +34,11 @@ def served_items(catalogue: pa.Table, ids: pa.Array, settings: Settings) -> np.n
 
 
 def told_features(
-    catalogue: pa.Table, items: Vocabulary, vocabulary: str | Path, settings: Settings
+    catalogue: pa.Table,
+    items: Vocabulary,
+    vocabulary: str | Path,
+    settings: Settings,
+    encodings: Sequence[str | Path] = (),
 ) -> ItemFeatures | None:
     """What the model is told of its items; None where it is a model that takes none.
 
@@ -40,8 +47,16 @@ def told_features(
       items: the vocabulary that says which row an item has.
       vocabulary: the folder of that vocabulary, in which the state of features lies too.
       settings: of the trainer.
+      encodings: folders of the encodings of texts.
     """
     features = settings.model.features
     if features is None:
         return None
-    return item_features(catalogue, items, FeatureState.load(vocabulary, features), features)
+    state = FeatureState.load(vocabulary, features)
+    return item_features(catalogue, items, state, features, encoded_texts(items, encodings))
+
+
+def encoded_texts(items: Vocabulary, folders: Sequence[str | Path]) -> dict[str, Encoded]:
+    """What encoders have made of the items' texts, by the name of the feature."""
+    every = map(Encodings.open, folders)
+    return {of.text: Encoded(of.column, *of.vectors(items.ids)) for of in every}

@@ -68,7 +68,8 @@ class Executor(base_executor.BaseExecutor):
             sold = read_catalogue(listed[0].uri)
             served = served_items(sold, items.ids, settings)
             available = served if available is None else available & served
-            features = told_features(sold, items, vocabulary_uri, settings)
+            encodings = [of.uri for of in input_dict.get("encodings") or []]
+            features = told_features(sold, items, vocabulary_uri, settings, encodings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
         policy = backed_off(settings.policy, decision.factors)

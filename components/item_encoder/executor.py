@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,40 +49,69 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         span, settings = exec_properties["span"], Settings.from_json(exec_properties["settings"])
         (catalogue,), (output,) = input_dict["catalogue"], output_dict["encodings"]
-        encoder = encoder_digest(settings.folder, settings.max_tokens, settings.prefix)
         before = [Encodings.open(artifact.uri) for artifact in input_dict.get("yesterday_encodings") or []]
-        # Another encoder's vectors are no help: they are neither read nor carried along.
-        yesterday = next((encodings for encodings in before if encodings.encoder == encoder), None)
-        pieces = catalogue_pieces(catalogue.uri)
-        today = Encodings(
-            folder=Path(output.uri),
-            encoder=encoder,
-            column=f"{settings.name}_{encoder[:12]}",
-            text=settings.text,
-            width=read_architecture(settings.folder).width,
-            span=span,
-            shards=_shards(sum(rows for _, _, rows in pieces), settings.rows_per_shard, yesterday),
-            counts=dict.fromkeys(COUNTS, 0),
-        )
-        # An earlier attempt may have left files of other shards; without its header what is left of it is not whole.
-        (today.folder / HEADER).unlink(missing_ok=True)
-        shutil.rmtree(output.uri, ignore_errors=True)
-        Path(output.uri).mkdir(parents=True)
-        with self._make_beam_pipeline() as pipeline:
-            encode(pipeline, [(path, group) for path, group, _ in pieces], today, yesterday, settings)
-        today = Encodings.open(output.uri)
+        today = write_encodings(catalogue.uri, output.uri, span, settings, before, self._make_beam_pipeline)
         for name, value in {"span": span, "width": today.width, **today.counts}.items():
             output.set_int_custom_property(name, value)
-        for name, text in (("encoder", encoder), ("column", today.column), ("text", settings.text)):
+        for name, text in (("encoder", today.encoder), ("column", today.column), ("text", settings.text)):
             output.set_string_custom_property(name, text)
-        replaced = [encodings.encoder for encodings in before if encodings.encoder != encoder]
+        replaced = [encodings.encoder for encodings in before if encodings.encoder != today.encoder]
         output.set_string_custom_property("replaced_encoder", "".join(replaced))
 
     def _make_beam_pipeline(self) -> beam.Pipeline:
         if self._make_beam_pipeline_fn is None and not self._beam_pipeline_args:
-            # Beam's own default first looks for a runner to download.
-            return beam.Pipeline(runner=fn_api_runner.FnApiRunner())
+            return local_pipeline()
         return super()._make_beam_pipeline()
+
+
+def local_pipeline() -> beam.Pipeline:
+    """One in this process: Beam's own default first looks for a runner to download."""
+    return beam.Pipeline(runner=fn_api_runner.FnApiRunner())
+
+
+def write_encodings(
+    catalogue: str,
+    folder: str,
+    span: int,
+    settings: Settings,
+    before: Sequence[Encodings],
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> Encodings:
+    """Encodes the texts of one span's catalogue.
+
+    Args:
+      catalogue: Its folder.
+      folder: Where to write.
+      span: The number of the span.
+      settings: The settings.
+      before: Yesterday's encodings, if there are any.
+      make_pipeline: Makes a Beam pipeline, to be run here.
+
+    Raises:
+      EncoderError: the encoder can't be run.
+      EncodingsError: the catalogue, or yesterday's encodings, can't be used.
+    """
+    encoder = encoder_digest(settings.folder, settings.max_tokens, settings.prefix)
+    # Another encoder's vectors are no help: they are neither read nor carried along.
+    yesterday = next((encodings for encodings in before if encodings.encoder == encoder), None)
+    pieces = catalogue_pieces(catalogue)
+    today = Encodings(
+        folder=Path(folder),
+        encoder=encoder,
+        column=f"{settings.name}_{encoder[:12]}",
+        text=settings.text,
+        width=read_architecture(settings.folder).width,
+        span=span,
+        shards=_shards(sum(rows for _, _, rows in pieces), settings.rows_per_shard, yesterday),
+        counts=dict.fromkeys(COUNTS, 0),
+    )
+    # An earlier attempt may have left files of other shards; without its header what is left of it is not whole.
+    (today.folder / HEADER).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    today.folder.mkdir(parents=True)
+    with make_pipeline() as pipeline:
+        encode(pipeline, [(path, group) for path, group, _ in pieces], today, yesterday, settings)
+    return Encodings.open(folder)
 
 
 def catalogue_pieces(folder: str) -> list[tuple[str, int, int]]:

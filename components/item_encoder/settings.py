@@ -12,7 +12,7 @@ class Settings(JsonParameter):
     """The settings of one encoder, as one JSON string among the component's execution parameters.
 
     Attributes:
-      name: The encoder's name in the settings file, with which the column of its vectors begins.
+      name: With which the column of the vectors begins: the feature's that is encoded.
       folder: The encoder, in Hugging Face's layout; every Beam worker reads it.
       text: The catalogue's column of texts.
       max_tokens: The longest text; the rest of it is cut off.

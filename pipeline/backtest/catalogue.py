@@ -1,7 +1,8 @@
-"""The catalogue of each span of a backtest: what `CatalogueGen` does with Beam, in this process."""
+"""The catalogue of each span of a backtest, and what encoders make of it: as the pipeline has them, in this process."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +12,21 @@ from components.catalogue_gen.deliveries import deliveries
 from components.catalogue_gen.read_fn import ReadSummary, refuse_bad
 from components.catalogue_gen.settings import Settings
 from components.catalogue_gen.stored import StoredCatalogue
+from components.item_encoder.encodings import Encodings
+from components.item_encoder.executor import local_pipeline, write_encodings
+from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_example_gen.files import with_rows
 from components.span_example_gen.readers.registry import plan_files, reader_of
 from components.span_example_gen.shards import Summary
+
+
+def write_encoded(
+    encoders: Mapping[str, EncoderSettings], span: int, yesterday: Path | None, catalogue: Path, folder: Path
+) -> None:
+    """Writes the encodings of each text of a catalogue below `folder`, going on from those below `yesterday`."""
+    for name, settings in encoders.items():
+        before = [] if yesterday is None else [Encodings.open(yesterday / name)]
+        write_encodings(str(catalogue), str(folder / name), span, settings, before, local_pipeline)
 
 
 def write_catalogue(settings: Settings, span: int, yesterday: Path | None, folder: Path) -> None:

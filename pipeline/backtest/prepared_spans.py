@@ -14,18 +14,21 @@ import numpy as np
 from components.catalogue_gen.deliveries import fingerprint_of
 from components.catalogue_gen.settings import Settings as CatalogueSettings
 from components.catalogue_gen.state import load_table
+from components.incremental_trainer.catalogue_items import encoded_texts
+from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
 from components.span_transform.events import SCHEMA, partition
 from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
-from pipeline.backtest.catalogue import write_catalogue
+from pipeline.backtest.catalogue import write_catalogue, write_encoded
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.differences import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
+from trainer.encoders.folder import encoder_digest
 from trainer.features.declaration import Feature
 from trainer.features.feature_state import FeatureState
 from trainer.features.item_features import ItemFeatures, item_features
@@ -33,7 +36,7 @@ from trainer.held_out_parts import SELECT, VERDICT, Part, held_out_files
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
 from trainer.models.base import TableSizes
 
-_ABOUT, _CATALOGUE = "about.json", "catalogue"
+_ABOUT, _CATALOGUE, _ENCODINGS = "about.json", "catalogue", "encodings"
 _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and again
 
 
@@ -82,9 +85,9 @@ class PreparedSpan:
             return None
         table = load_table(self.folder / _CATALOGUE)
         assert table is not None
-        return item_features(
-            table, self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features), features
-        )
+        items, state = self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features)
+        texts = [self.folder / _ENCODINGS / of.name for of in features if of.kind == "text"]
+        return item_features(table, items, state, features, encoded_texts(items, texts))
 
     @property
     def popularity(self) -> np.ndarray:
@@ -105,6 +108,8 @@ def prepare(
     naming = Naming(config.data.dated)
     given = GraphParameters.of(config)
     settings, catalogue = given.transform, given.catalogue
+    # Files under an encoder's path may change.
+    encoders = [[of.to_json(), encoder_digest(of.folder, of.max_tokens, of.prefix)] for of in given.encoders.values()]
     forgotten = SuppressionList.load(config.suppression_list_path)
     how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
     if forgotten is not None:
@@ -113,12 +118,12 @@ def prepare(
         name = naming.format(number)
         on_span(name)
         before = prepared[-1].fingerprint if prepared else None
-        listed = [] if catalogue is None else [fingerprint_of(catalogue, number), catalogue.to_json()]
+        listed = [] if catalogue is None else [fingerprint_of(catalogue, number), catalogue.to_json(), *encoders]
         made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before, *listed])
         span = PreparedSpan(number, name, folder / name, hashlib.sha256(made_from.encode()).hexdigest())
         if _fingerprint(span.folder) != span.fingerprint:
             events = ingest(config, number, folder.parent / "refused")
-            _write(span, events, prepared[-1:], settings, catalogue)
+            _write(span, events, prepared[-1:], settings, catalogue, given.encoders)
         prepared.append(span)
     return prepared
 
@@ -129,6 +134,7 @@ def _write(
     yesterday: Sequence[PreparedSpan],
     settings: Settings,
     catalogue: CatalogueSettings | None,
+    encoders: Mapping[str, EncoderSettings],
 ) -> None:
     with atomic_folder(span.folder) as beside:
         made = [beside / name for name in ("sequences", "held_out", "vocabulary", "history")]
@@ -141,6 +147,8 @@ def _write(
             old = yesterday[0].folder / _CATALOGUE if yesterday else None
             write_catalogue(catalogue, span.number, old, beside / _CATALOGUE)
             folders = dataclasses.replace(folders, catalogue=str(beside / _CATALOGUE))
+            encoded = yesterday[0].folder / _ENCODINGS if yesterday else None
+            write_encoded(encoders, span.number, encoded, beside / _CATALOGUE, beside / _ENCODINGS)
         transform(events, span.number, folders, settings)
         (beside / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
     _sequences.cache_clear()

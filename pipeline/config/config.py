@@ -14,6 +14,7 @@ import pydantic
 from pipeline.config.alerts import Alerts
 from pipeline.config.catalogue import Catalogue
 from pipeline.config.data import Data, Split
+from pipeline.config.encoders import Encoders
 from pipeline.config.features import Features
 from pipeline.config.gate import Gate, Push
 from pipeline.config.guard import Guard
@@ -21,6 +22,7 @@ from pipeline.config.policy import Maintenance
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.update import Update
+from trainer.features.declaration import Feature
 
 
 class ConfigError(ValueError):
@@ -74,6 +76,7 @@ class Config(Section):
     cache: bool = True
     data: Data
     catalogue: Catalogue | None = None
+    encoders: Encoders = pydantic.Field(default_factory=dict)
     features: Features = Features()
     split: Split = Split()
     vocabulary: Vocabulary = Vocabulary()
@@ -111,6 +114,25 @@ class Config(Section):
                 f"{catalogue.pattern!r}. Deliver each change in the span from which it holds."
             )
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _texts_have_encoders(self) -> Config:
+        declared = ", ".join(map(repr, self.encoders)) or "none"
+        for feature in self.features.item:
+            if feature.kind != "text" or feature.encoder in self.encoders:
+                continue
+            if feature.encoder is None and len(self.encoders) == 1:
+                continue
+            raise ValueError(
+                "`features.item`: a text must have an encoder in `encoders`: the one that it names, or the only one. "
+                f"Received: {feature.name!r} with {feature.encoder!r}, of these encoders: {declared}. Declare it, or "
+                "correct the name (docs/text.md)."
+            )
+        return self
+
+    def encoder_of(self, feature: Feature) -> str:
+        """The name of a text's encoder."""
+        return feature.encoder or next(iter(self.encoders))
 
     @property
     def serving_path(self) -> Path:

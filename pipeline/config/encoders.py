@@ -1,9 +1,4 @@
-"""The section `encoders` of the settings: by which encoders the catalogue's texts become vectors.
-
-Not yet a field of `Config`: it is to be `encoders: Encoders = {}`, its paths resolved as `data.path` is, and the graph
-is to have an `ItemEncoder` a name (`with_id(f"ItemEncoder.{name}")`) after what writes the catalogue, with the
-encodings of the same id from a `PreviousState` resolver.
-"""
+"""The section `encoders` of the settings: by which encoders the catalogue's texts become vectors."""
 
 from __future__ import annotations
 
@@ -19,13 +14,12 @@ from pipeline.config.section import Section
 class Encoder(Section):
     """A BERT-like encoder in Hugging Face's layout (docs/text.md).
 
-    `path`: its folder. `text`: the catalogue's column; by default that of the encoder's name. `max_tokens`: the rest
-    of a text is cut off. `batch`: most texts that are run together. `prefix`: what its authors put before every text.
-    `keep_unused`: after how many spans without an item a text's vector is dropped.
+    `path`: its folder. `max_tokens`: the rest of a text is cut off. `batch`: most texts that are run together.
+    `prefix`: what its authors put before every text. `keep_unused`: after how many spans without an item a text's
+    vector is dropped.
     """
 
     path: Path
-    text: str | None = None
     max_tokens: int = pydantic.Field(default=64, ge=3)
     batch: int = pydantic.Field(default=64, ge=1)
     prefix: str = ""
@@ -35,7 +29,7 @@ class Encoder(Section):
 def _named(value: dict[str, Encoder]) -> dict[str, Encoder]:
     if wrong := [name for name in value if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
         raise ValueError(
-            "must name encoders by small letters, digits and _, from a letter on: the column of vectors begins so. "
+            "must name encoders by small letters, digits and _, from a letter on. "
             f"Received: {', '.join(map(repr, wrong))}."
         )
     return value

@@ -25,18 +25,6 @@ class Features(Section):
             raise ValueError(f"must have each name once. Received: {', '.join(map(repr, twice))} more than once.")
         return value
 
-    @pydantic.field_validator("item")
-    @classmethod
-    def _can_be_learned(cls, value: tuple[Feature, ...]) -> tuple[Feature, ...]:
-        for feature in value:
-            if feature.kind in ("text", "vector"):
-                raise ValueError(
-                    f"can't be learned from {feature.kind} yet: that takes an item encoder. Received: "
-                    f"{feature.name!r} of kind {feature.kind}. Take it out, or declare what of it is a category or a "
-                    "number (`pattern` takes a part out of a text)."
-                )
-        return value
-
     @pydantic.field_validator("key", "context")
     @classmethod
     def _of_items_alone(cls, value: tuple[Feature, ...]) -> tuple[Feature, ...]:

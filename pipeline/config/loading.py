@@ -123,7 +123,9 @@ def _absolute(config: Config, base: Path) -> Config:
     catalogue = config.catalogue
     if catalogue is not None:
         catalogue = catalogue.model_copy(update={"path": base / catalogue.path})
-    return config.model_copy(update={"root": base / config.root, "data": data, "catalogue": catalogue})
+    encoders = {name: of.model_copy(update={"path": base / of.path}) for name, of in config.encoders.items()}
+    changed = {"root": base / config.root, "data": data, "catalogue": catalogue, "encoders": encoders}
+    return config.model_copy(update=changed)
 
 
 def _as_begun(config: Config) -> Config:

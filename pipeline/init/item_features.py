@@ -39,7 +39,7 @@ class Proposal:
 
 
 def propose_catalogue(layout: Layout, item: str, key: str, out: Path) -> list[Guess]:
-    """What the settings `catalogue` and `features.item` could be, as comments: what is sold is not for us to say.
+    """What the sections `catalogue`, `encoders` and `features.item` could be, as comments: that is not for us to say.
 
     Args:
       layout: of the events.
@@ -65,6 +65,9 @@ def propose_catalogue(layout: Layout, item: str, key: str, out: Path) -> list[Gu
         if proposals:
             lines = "\n".join(["with that catalogue these could be:", *map(str, proposals)])
             guesses.append(Guess("features.item", [], lines))
+        if texts := [proposal for column in columns if column.name != item for proposal in propose_text(column)]:
+            extra = "with an encoder, and `pip install warmspan[text]`, these could be features of items too:"
+            guesses.append(Guess("encoders", {}, "\n".join([extra, *map(str, texts)])))
         return guesses
     return []
 
@@ -98,6 +101,14 @@ def propose(column: Column) -> Iterator[Proposal]:
     words = Counter(value.strip() for value in values)
     if _shared(words, len(values)):
         yield Proposal(_named(column, "category"), _seen(words, missing))
+
+
+def propose_text(column: Column) -> Iterator[Proposal]:
+    """The feature that a column of titles or descriptions could be: of several words, and of most items their own."""
+    values = column.values
+    phrases = most(re.search(r"[^\W\d_]\S*\s+\S", value) is not None for value in values)
+    if phrases and len(set(values)) > len(values) / _ITEMS_A_WORD:
+        yield Proposal(_named(column, "text"), f"such as {min(values, key=len)}")
 
 
 def _candidates(layout: Layout) -> Iterator[tuple[Path, Layout]]:

@@ -80,6 +80,7 @@ def summary(run: Run, naming: Naming) -> str:
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
     if run.catalogue is not None:
         lines.append(f"  catalogue: {run.catalogue}")
+    lines += [f"  text {escape(str(encoding))}" for encoding in run.encodings]
     if run.doubts:
         lines.append(f"  let in although {escape(run.doubts)}")
     if run.next_span:

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.catalogue_gen.settings import Settings as CatalogueSettings
 from components.incremental_trainer.settings import Settings as TrainerSettings
+from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_example_gen.ids import WHOLE
 from components.span_guard.limits import Rules
 from components.span_transform.settings import Settings as TransformSettings
@@ -37,6 +38,7 @@ class GraphParameters:
         come back, also where nobody is yet, since it is read when a span is, and may have been written since; and under
         `digests` where those of files are kept.
       catalogue: for `CatalogueGen`; None where there is none.
+      encoders: for the `ItemEncoder` of each item feature that is a text, by the feature's name.
       guard, transform, trainer, policy: for `SpanGuard`, `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
@@ -48,6 +50,7 @@ class GraphParameters:
 
     data: Mapping[str, Any]
     catalogue: CatalogueSettings | None
+    encoders: Mapping[str, EncoderSettings]
     guard: Rules
     transform: TransformSettings
     trainer: TrainerSettings
@@ -102,6 +105,7 @@ class GraphParameters:
                 "digests": str(config.digests_path),
             },
             catalogue=_catalogue(config),
+            encoders=_encoders(config),
             guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
             trainer=_trainer(config),
@@ -132,6 +136,24 @@ def _catalogue(config: Config) -> CatalogueSettings | None:
         features=config.features.item,
         digests=str(config.digests_path),
     )
+
+
+def _encoders(config: Config) -> dict[str, EncoderSettings]:
+    """Of the columns that the catalogue has by the features' names."""
+    texts = [feature for feature in config.features.item if feature.kind == "text"]
+    of_text = {feature.name: config.encoders[config.encoder_of(feature)] for feature in texts}
+    return {
+        name: EncoderSettings(
+            name=name,
+            folder=str(encoder.path),
+            text=name,
+            max_tokens=encoder.max_tokens,
+            batch=encoder.batch,
+            prefix=encoder.prefix,
+            keep_unused=encoder.keep_unused,
+        )
+        for name, encoder in of_text.items()
+    }
 
 
 def _learned_features(config: Config) -> tuple[Feature, ...] | None:

@@ -1,8 +1,23 @@
-"""What the benchmark of new items counts as a hit."""
+"""What the benchmark of new items compares, and counts as a hit."""
 
 import numpy as np
 
-from benchmarks.new_items import in_list
+from benchmarks.new_items import in_list, variants
+from trainer.features.declaration import Feature
+
+
+def test_each_row_has_a_kind_more_than_the_one_before():
+    title, year, genres = (
+        Feature(name=name, kind=kind)
+        for name, kind in (("title", "text"), ("year", "number"), ("genres", "categories"))
+    )
+    assert variants([title, year, genres]) == {
+        "ids alone": (),
+        "+ categories": (genres,),
+        "+ numbers": (genres, year),
+        "+ text": (genres, year, title),
+    }
+    assert list(variants([title])) == ["ids alone", "+ text"]
 
 
 def test_of_equal_scores_any_may_come_first():

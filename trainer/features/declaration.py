@@ -13,9 +13,12 @@ from pydantic.dataclasses import dataclass
 
 Kind = Literal["id", "category", "categories", "number", "text", "time", "vector"]
 
-# Kinds whose values get a row each in a vocabulary of the feature's own, and kinds that are read as one number.
+# Kinds whose values get a row each in a vocabulary of the feature's own, kinds that are read as one number, and kinds
+# of which a model is given a vector: the user's own, or what an encoder has made of a text.
 OF_WORDS: frozenset[Kind] = frozenset({"id", "category", "categories"})
 OF_NUMBERS: frozenset[Kind] = frozenset({"number", "time"})
+OF_VECTORS: frozenset[Kind] = frozenset({"text", "vector"})
+OF_ITEMS = OF_WORDS | OF_NUMBERS | OF_VECTORS
 
 # Rows of every feature's table, before those of words or of knots.
 PADDING, MISSING, UNKNOWN = 0, 1, 2
@@ -33,9 +36,10 @@ class Feature:
     Attributes:
       name: of the feature, and of its variables; it stays while the feature is learned.
       kind: `id` (read by the rule of all ids) and `category` are one word, `categories` several; `number` is one, as
-        `time` is, read as the timestamps of events are; `text` and `vector` are for an item encoder.
+        `time` is, read as the timestamps of events are; `vector` is a list of `width` numbers, whose direction is
+        learned from; `text` is made one by an encoder.
       column: the user's; None for the name.
-      separator: between several words in one text; lists need none.
+      separator: between several words, or a vector's numbers, in one text; lists need none.
       pattern: a regular expression, searched in the column's text, whose first group (or whole match) is the value:
         `\((\d{4})\)` takes the year out of "Heat (1995)". Where it does not match the value is missing.
       unit: of a `time` that is a number.
@@ -43,6 +47,8 @@ class Feature:
         record is rejected.
       min_count: how many items must have a word before it has a row of its own. Others share the row for "unknown".
       max_values: how many words of one item are kept.
+      encoder: of a text, by its name in the section `encoders`; None for the only one.
+      width: how many numbers each vector must have.
     """
 
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -54,6 +60,8 @@ class Feature:
     missing: Literal["row", "reject"] = "row"
     min_count: int = pydantic.Field(default=1, ge=1)
     max_values: int = pydantic.Field(default=8, ge=1)
+    encoder: str | None = None
+    width: int | None = pydantic.Field(default=None, ge=1)
 
     @property
     def source(self) -> str:
@@ -87,14 +95,20 @@ class Feature:
     @pydantic.model_validator(mode="after")
     def _all_have_an_effect(self) -> Feature:
         for name, default, kinds in (
-            ("separator", "|", {"categories"}),
+            ("separator", "|", {"categories", "vector"}),
             ("unit", "s", {"time"}),
             ("min_count", 1, OF_WORDS),
             ("max_values", 8, {"categories"}),
+            ("encoder", None, {"text"}),
+            ("width", None, {"vector"}),
         ):
             if getattr(self, name) != default and self.kind not in kinds:
                 raise ValueError(
                     f"`{name}` has an effect with `kind: {' or '.join(sorted(kinds))}` only. Received: "
                     f"{getattr(self, name)!r} for {self.name!r} of kind {self.kind}. Take it out."
                 )
+        if self.kind == "vector" and self.width is None:
+            raise ValueError(
+                f"a vector must have a `width`, how many numbers it is. Received: none for {self.name!r}. Give it."
+            )
         return self

@@ -10,7 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.features.declaration import CHANGED, FIRST_ROW, MISSING, OF_WORDS, UNKNOWN, WITHDRAWN, Feature
+from trainer.features.declaration import (
+    CHANGED,
+    FIRST_ROW,
+    MISSING,
+    OF_NUMBERS,
+    OF_WORDS,
+    UNKNOWN,
+    WITHDRAWN,
+    Feature,
+)
 from trainer.features.number_statistics import NumberStatistics
 from trainer.vocabulary import Vocabulary
 
@@ -20,7 +29,7 @@ _DAY = 86_400_000.0  # milliseconds
 
 @dataclasses.dataclass(frozen=True)
 class FeatureState:
-    """The state of all declared features; `grown` gives that of the next day.
+    """The state of all declared features; `grown` gives that of the next day. Texts and vectors have none.
 
     Attributes:
       words: feature name to its vocabulary, of which row 1 is for "missing" and row 2 for "unknown".
@@ -43,7 +52,7 @@ class FeatureState:
                     if there
                     else Vocabulary.empty(_SHARED)
                 )
-            else:
+            elif feature.kind in OF_NUMBERS:
                 numbers[feature.name] = (
                     NumberStatistics.empty() if path is None else NumberStatistics.load(path.with_suffix(".json"))
                 )
@@ -54,7 +63,7 @@ class FeatureState:
         for feature in features:
             if feature.kind in OF_WORDS:
                 self.words[feature.name].save(folder, feature.vocabulary)
-            else:
+            elif feature.kind in OF_NUMBERS:
                 self.numbers[feature.name].save((Path(folder) / feature.vocabulary).with_suffix(".json"))
 
     def grown(self, catalogue: pa.Table, features: Sequence[Feature], span: int, after: int) -> FeatureState:
@@ -68,7 +77,7 @@ class FeatureState:
         for feature in features:
             if feature.kind in OF_WORDS:
                 words[feature.name] = words[feature.name].admit(_frequent(sold[feature.name], feature), span)
-            else:
+            elif feature.kind in OF_NUMBERS:
                 statistics = numbers[feature.name]
                 # Of a feature that is new all values are.
                 new = sold if not len(statistics.values) else sold.filter(pc.greater(sold[CHANGED], after))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from trainer.features.declaration import ITEM, OF_WORDS, Feature
 from trainer.features.feature_state import FeatureState, as_numbers, word_rows
+from trainer.features.item_vectors import Encoded, ItemVectors, item_vectors, matrix_of
 from trainer.vocabulary import Vocabulary
 
 
@@ -23,6 +24,7 @@ class ItemFeatures:
       numbers: feature name to float32 [items]: NaN where it is missing, infinite where it can't be read, minus infinite
         where there is no item.
       knots: feature name to what a model that is new cuts the number's scale by (see `NumberStatistics.knots`).
+      vectors: feature name to the vectors of texts and of what is a vector itself.
       learned: bool [items], whether the item has events to learn from.
       sizes: see `TableSizes.words`.
     """
@@ -30,6 +32,7 @@ class ItemFeatures:
     words: Mapping[str, np.ndarray]
     numbers: Mapping[str, np.ndarray]
     knots: Mapping[str, np.ndarray]
+    vectors: Mapping[str, ItemVectors]
     learned: np.ndarray
     sizes: tuple[tuple[str, int], ...]
 
@@ -40,12 +43,27 @@ def slots_of(feature: Feature) -> int:
 
 
 def item_features(
-    catalogue: pa.Table, items: Vocabulary, state: FeatureState, features: Sequence[Feature]
+    catalogue: pa.Table,
+    items: Vocabulary,
+    state: FeatureState,
+    features: Sequence[Feature],
+    encoded: Mapping[str, Encoded] | None = None,
 ) -> ItemFeatures:
-    """What `catalogue` says of each row; all is missing of an item that it does not name."""
+    """What `catalogue` says of each row; all is missing of an item that it does not name.
+
+    Args:
+      catalogue: see `CatalogueGen`.
+      items: says which row an item has.
+      state: of `features`.
+      features: those declared.
+      encoded: by the name of each feature that is a text, what its encoder has made of all ids of `items`.
+    """
     place = pc.index_in(items.ids, value_set=pa.concat_arrays([pa.array([], pa.binary()), *catalogue[ITEM].chunks]))
-    words, numbers, knots = {}, {}, {}
+    words, numbers, knots, vectors = {}, {}, {}, {}
     for feature in features:
+        if feature.kind == "text":
+            vectors[feature.name] = item_vectors(feature, (encoded or {})[feature.name], items)
+            continue
         values = catalogue[feature.name].combine_chunks()
         values = (pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values).take(place)
         if feature.kind in OF_WORDS:
@@ -53,10 +71,13 @@ def item_features(
             rows = np.zeros((items.size, slots), np.int32)
             rows[items.first_row :] = word_rows(values, state.words[feature.name], slots)
             words[feature.name] = rows
+        elif feature.kind == "vector":
+            vectors[feature.name] = item_vectors(feature, matrix_of(values, feature), items)
         else:
             by_row = np.full(items.size, -np.inf, np.float32)
             by_row[items.first_row :] = as_numbers(values, feature)
             numbers[feature.name] = by_row
             knots[feature.name] = state.numbers[feature.name].knots()
     learned = np.concatenate([np.zeros(items.first_row, bool), items.counts > 0])
-    return ItemFeatures(words, numbers, knots, learned, state.sizes(features))
+    widths = tuple((of.vocabulary, of.values.shape[1]) for of in vectors.values())
+    return ItemFeatures(words, numbers, knots, vectors, learned, (*state.sizes(features), *widths))

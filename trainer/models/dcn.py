@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_recommenders as tfrs
 
-from trainer.features.declaration import OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.declaration import OF_ITEMS, Feature
 from trainer.features.item_features import ItemFeatures
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes, VocabularyName
@@ -41,7 +41,7 @@ class Dcn(Ranker):
       features: of items; with them an item without events has no id part.
     """
 
-    item_feature_kinds = OF_WORDS | OF_NUMBERS
+    item_feature_kinds = OF_ITEMS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "item_bias": "items",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trainer.features.declaration import FIRST_ROW, MISSING, OF_WORDS, PADDING, UNKNOWN, Feature
+from trainer.features.declaration import FIRST_ROW, MISSING, OF_VECTORS, OF_WORDS, PADDING, UNKNOWN, Feature
 from trainer.features.item_features import ItemFeatures, slots_of
+from trainer.features.item_vectors import ItemVectors, column_of
 from trainer.features.number_statistics import KNOTS
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.train_state import ModelState
 
 ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a tower begin
 LEARNED = f"{ATTRIBUTE}/learned"
+_ROWS = 65_536  # that are worked out together
 
 
-def declared_in(paths: Collection[str], features: Sequence[Feature]) -> list[Feature] | None:
-    """Of `features` those that a model with variables at `paths` has a part for; None for a model without a tower."""
-    if not any(is_of_tower(path) for path in paths):
-        return None
-    return [feature for feature in features if any(_path(feature.name) in path for path in paths)]
+def path_of(name: str) -> str:
+    """How the paths of the variables of one feature, or of one column of a text's vectors, begin in a tower's model."""
+    return f"{ATTRIBUTE}/of/{name}/"
+
+
+def is_of(path: str, name: str) -> bool:
+    """Whether the variable at `path` is of that feature or column, in the model or in a part of it."""
+    return f"/{path_of(name)}" in f"/{path}"
 
 
 def is_of_tower(path: str) -> bool:
@@ -33,8 +39,26 @@ def learned_before(weights: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return next((value for path, value in weights.items() if f"/{path}".endswith(f"/{LEARNED}")), None)
 
 
-def _path(name: str) -> str:
-    return f"{ATTRIBUTE}/of/{name}/"
+def declared_in(state: ModelState, features: Sequence[Feature]) -> list[Feature] | None:
+    """Those of `features` that a saved state has variables of; None of a model without a tower."""
+    if learned_before(state.weights) is None:
+        return None
+    return [
+        feature
+        for feature in features
+        if (
+            column_of(feature, state.sizes.words) is not None
+            if feature.kind == "text"
+            else any(is_of(path, feature.name) for path in state.weights)
+        )
+    ]
+
+
+def settle(model: keras.Model) -> None:
+    """Has every layer write down what a saved state needs of vectors that are not in it; before one is taken."""
+    for layer in model.submodules:
+        if isinstance(layer, VectorFeature):
+            layer.settle()
 
 
 class WordFeature(keras.layers.Layer):
@@ -89,6 +113,51 @@ class NumberFeature(keras.layers.Layer):
         return tf.reshape(vectors, tf.concat([shape, tf.shape(vectors)[1:]], axis=0))
 
 
+class _Told:
+    """What a layer was told, apart from its variables: Keras follows no attributes of a plain object."""
+
+    values: tf.Variable | None = None
+
+
+class VectorFeature(keras.layers.Layer):
+    """A projection of an item's vector, learned from zero; "missing" has a vector of its own.
+
+    The vectors themselves, of the encoder's width, are no variable of the model: each span tells them anew, and what a
+    saved state holds is what came of them (`content`). A model that is built from one answers from that.
+    """
+
+    def __init__(self, items: int, given: int, width: int) -> None:
+        super().__init__()
+        self.codes = self.add_weight("codes", [items], tf.int32, "zeros", trainable=False)
+        self.content = self.add_weight("content", [items, width], initializer="zeros", trainable=False)
+        self.projection = self.add_weight("projection", [given, width], initializer="zeros")
+        self.absent = self.add_weight("absent", [width], initializer="zeros")
+        self._told, self._given = _Told(), given
+
+    def tell(self, vectors: ItemVectors) -> None:
+        self.codes.assign(vectors.codes)
+        if self._told.values is None:
+            self._told.values = tf.Variable(vectors.values, trainable=False, name="vectors")
+        self._told.values.assign(vectors.values)
+
+    def settle(self) -> None:
+        """Works out `content`."""
+        rows = int(self.content.shape[0])
+        for start in range(0, rows if self._told.values is not None else 0, _ROWS):
+            row = tf.range(start, min(start + _ROWS, rows), dtype=tf.int64)
+            self.content.scatter_nd_update(row[:, None], self(row))
+
+    def call(self, item: tf.Tensor) -> tf.Tensor:
+        """float32 [..., width] for int64 rows of items; zero of what is no item."""
+        if self._told.values is None:
+            return tf.gather(self.content, item)
+        code = tf.gather(self.codes, item)[..., None]
+        # A first step of Adagrad or Adam moves each weight by the rate, whatever the gradient, so that what is added
+        # moves by that times the sum of the numbers, up to the root of their count; what a word adds by the rate.
+        vectors = tf.cast(tf.gather(self._told.values, item), tf.float32) * self._given**-0.5
+        return tf.matmul(vectors, self.projection) + tf.where(code == MISSING, self.absent, 0.0)
+
+
 class FeatureTower(keras.layers.Layer):
     """v = [has events] * E[id] + f(features), f being the sum of what each feature adds, zero at first.
 
@@ -96,32 +165,37 @@ class FeatureTower(keras.layers.Layer):
     item cold-start recommendations", CBRecSys 2015, section 3, is the sum of both for all items.)
 
     Args:
-      features: of items, of kinds in `OF_WORDS` or `OF_NUMBERS`.
-      sizes: rows of the item table, and of those of words.
+      features: of items, of kinds in `OF_ITEMS`.
+      sizes: rows of the item table, and of those of words; of a text also which column its vectors are.
       width: of an item's vector.
     """
 
     def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int) -> None:
         super().__init__()
         self.learned = self.add_weight("learned", [sizes.items], initializer="zeros", trainable=False)
-        self.of = {
-            feature.name: (
-                WordFeature(sizes.items, slots_of(feature), sizes.rows(feature.vocabulary), width)
-                if feature.kind in OF_WORDS
-                else NumberFeature(sizes.items, width)
-            )
-            for feature in features
-        }
-        self._vocabularies = tuple((feature.name, feature.vocabulary) for feature in features)
+        self.of: dict[str, WordFeature | NumberFeature | VectorFeature] = {}
+        for feature in features:
+            if feature.kind in OF_WORDS:
+                rows = sizes.rows(feature.vocabulary)
+                self.of[feature.name] = WordFeature(sizes.items, slots_of(feature), rows, width)
+            elif feature.kind in OF_VECTORS:
+                given = column_of(feature, sizes.words)
+                assert given is not None, f"no vectors of {feature.name}"
+                # By the column: what was learned of one encoder's vectors says nothing of another's.
+                self.of[given[0]] = VectorFeature(sizes.items, given[1], width)
+            else:
+                self.of[feature.name] = NumberFeature(sizes.items, width)
 
     @property
     def tables(self) -> dict[str, str]:
         """As `Recommender.tables`, with the vocabularies of words."""
         tables = {LEARNED: "items"}
-        for name, vocabulary in self._vocabularies:
-            path = _path(name)
-            if isinstance(self.of[name], WordFeature):
-                tables |= {f"{path}rows": "items", f"{path}vectors": vocabulary}
+        for name, layer in self.of.items():
+            path = path_of(name)
+            if isinstance(layer, WordFeature):
+                tables |= {f"{path}rows": "items", f"{path}vectors": f"feature_{name}"}
+            elif isinstance(layer, VectorFeature):
+                tables |= {f"{path}codes": "items", f"{path}content": "items"}
             else:
                 tables |= {f"{path}values": "items"}
         return tables
@@ -129,9 +203,12 @@ class FeatureTower(keras.layers.Layer):
     def tell(self, features: ItemFeatures) -> None:
         """Takes what is known of each item. Knots that there are stay."""
         self.learned.assign(features.learned.astype(np.float32))
+        vectors = {of.column: of for of in features.vectors.values()}
         for name, layer in self.of.items():
             if isinstance(layer, WordFeature):
                 layer.rows.assign(features.words[name])
+            elif isinstance(layer, VectorFeature):
+                layer.tell(vectors[name])
             else:
                 layer.values.assign(features.numbers[name])
                 if np.isnan(layer.knots.numpy()).all():

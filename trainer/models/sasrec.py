@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from trainer.features.declaration import OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.declaration import OF_ITEMS, Feature
 from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
@@ -50,7 +50,7 @@ class SasRec(Recommender):
 
     form = "sequences"
     vectors = "part"
-    item_feature_kinds = OF_WORDS | OF_NUMBERS
+    item_feature_kinds = OF_ITEMS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "popularity/counts": "items",

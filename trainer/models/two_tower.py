@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_recommenders as tfrs
 
-from trainer.features.declaration import OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.declaration import OF_ITEMS, Feature
 from trainer.features.item_features import ItemFeatures
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
@@ -46,7 +46,7 @@ class TwoTower(Recommender):
     """
 
     vectors = "whole"
-    item_feature_kinds = OF_WORDS | OF_NUMBERS
+    item_feature_kinds = OF_ITEMS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",

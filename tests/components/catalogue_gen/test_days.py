@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from components.catalogue_gen import CatalogueGen
 from components.catalogue_gen.deliveries import fingerprint_of
 from components.catalogue_gen.settings import CatalogueError, Settings
+from components.catalogue_gen.stored import StoredCatalogue
 from tests.components.catalogue_gen.catalogue_days import DAYS, FEATURES, deliver, run, settings
 from trainer.features.declaration import Feature
 
@@ -191,3 +194,33 @@ def test_the_part_files_are_what_others_may_read(tmp_path):
     assert [schema.field(name).type for name in ("item", "genres", "year", "maker")] == [
         pa.binary(), pa.list_(pa.string()), pa.float64(), pa.string(),
     ]  # fmt: skip
+
+
+def test_a_vector_of_another_width_is_rejected_and_one_that_changes_is_a_change(tmp_path):
+    files, header = tmp_path / "files", "sku,photo,gone\n"
+    of = settings(
+        files,
+        features=(Feature(name="photo", kind="vector", width=2), Feature(name="gone", kind="category")),
+        delivery="changes",
+        withdrawn="gone",
+    )
+    deliver(files, ONE, ["a,1|2,no", "b,1|2|3,no", "c,,no", "d,x,yes"], header)
+    deliver(files, TWO, ["a,1|3,no", "c,,no"], header)
+    first = run(of, ONE, tmp_path)
+    assert first.sold == {"a", "c"}
+    assert first.counts_of("reject_reasons") == {"bad_vector": 1}
+    assert "items.csv,3,bad_vector,1|2|3" in (Path(first.catalogue.uri) / "rejects.csv").read_text()
+    assert (first.items["c"]["photo"], first.items["d"]["photo"]) == (None, None)
+    second = run(of, TWO, tmp_path, first)
+    assert second.count("changed", "unchanged") == [1, 1]
+    assert np.frombuffer(second.items["a"]["photo"], "<f4").tolist() == [1.0, 3.0]
+    wider = dataclasses.replace(of, features=(Feature(name="photo", kind="vector", width=3),))
+    assert StoredCatalogue.load(second.catalogue.uri, wider).state["photo"].null_count == 3
+
+
+def test_the_encoder_of_a_text_does_not_say_how_the_catalogue_is_read():
+    def read_as(feature: Feature) -> str:
+        return StoredCatalogue.empty(settings(Path("files"), features=(feature,))).read_as
+
+    assert read_as(Feature(name="x", kind="text")) == read_as(Feature(name="x", kind="text", encoder="m"))
+    assert read_as(Feature(name="x", kind="vector", width=2)) != read_as(Feature(name="x", kind="vector", width=3))

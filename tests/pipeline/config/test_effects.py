@@ -28,6 +28,10 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "data.item_title": ("name", {"data.items": "items.csv"}),
     "serving.columns": (["genre"], {"data.items": "items.csv"}),
     "serving.available": ("sold", {"data.items": "items.csv"}),
+    "encoders": (
+        {"minilm": {"path": "minilm"}},
+        {"catalogue": {"path": "catalogue"}, "features.item": [{"name": "title", "kind": "text"}]},
+    ),
     "features.item": ([{"name": "brand", "kind": "category"}], {"catalogue": {"path": "catalogue"}}),
     "serving.index.min_recall": (0.5, {"serving.index.table": "int8"}),
     "update.learning_rate": (0.3, {}),

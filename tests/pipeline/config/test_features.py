@@ -35,8 +35,10 @@ def test_a_feature_is_its_own_column_where_none_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("feature", "message"),
     [
-        ({"name": "blurb", "kind": "text"}, r"`features.item`: can't be learned from text yet.*item encoder"),
-        ({"name": "photo", "kind": "vector"}, r"`features.item`: can't be learned from vector yet"),
+        ({"name": "photo", "kind": "vector"}, r"`features.item.0`: a vector must have a `width`.*'photo'"),
+        ({"name": "photo", "kind": "text", "width": 3}, r"`width` has an effect with `kind: vector` only"),
+        ({"name": "brand", "kind": "category", "encoder": "m"}, r"`encoder` has an effect with `kind: text` only"),
+        ({"name": "photo", "kind": "vector", "width": 0}, r"`features.item.0.width`: .*greater than or equal to 1"),
         ({"name": "brand", "kind": "word"}, r"`features.item.0.kind`: .*'category'.*Received: 'word'"),
         ({"name": "since", "kind": "time"}, r"`features.item.0.name`: must not be one of item, since, .*`column`"),
         ({"name": "a/b", "kind": "number"}, r"`features.item.0.name`: .*Received: 'a/b'"),

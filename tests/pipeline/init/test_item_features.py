@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.config import load_config
-from pipeline.init.item_features import propose
+from pipeline.init.item_features import propose, propose_text
 from pipeline.init.sample import Column
 from pipeline.init.template import scalar
 from pipeline.init.write_config import write_config
@@ -40,12 +40,14 @@ def test_a_file_beside_the_events_is_proposed_with_its_columns(tmp_path):
     assert "`catalogue: {path: items.csv, pattern: null}`" in guesses["catalogue"].why
     assert load_config(out).catalogue is None
     assert proposed(out.read_text()) == [
+        {"name": "title", "kind": "text"},
         {"name": "year", "kind": "number", "column": "title", "pattern": r"\(((?:18|19|20)\d\d)\)"},
         {"name": "genres", "kind": "categories"},
         {"name": "maker", "kind": "category"},
         {"name": "price", "kind": "number"},
     ]
     assert "# - {name: genres, kind: categories}  # 3 words, such as Drama, War, Crime" in out.read_text()
+    assert "# with an encoder, and `pip install warmspan[text]`, these could be" in out.read_text()
     assert "# 2 words, such as bolt, acme, 1 missing" in out.read_text()
 
 
@@ -54,7 +56,7 @@ def test_what_is_proposed_can_be_taken_as_it_is(tmp_path):
     write_csv(tmp_path / "items.csv", ITEMS)
     out = tmp_path / "shop.yaml"
     write_config(tmp_path / "events", out)
-    text, features = out.read_text(), proposed(out.read_text())
+    text, features = out.read_text(), proposed(out.read_text())[1:]
     text = text.replace("\ncatalogue: null\n", "\ncatalogue: {path: items.csv, pattern: null}\n")
     out.write_text(text.replace("\n  item: []\n", f"\n  item: {scalar(features)}\n"))
     config = load_config(out)
@@ -96,3 +98,19 @@ def test_what_a_column_could_be(values, kinds):
     proposals = [proposal.declared for proposal in propose(column)]
     assert [declared["kind"] for declared in proposals] == kinds
     assert all((declared["name"], declared["column"]) == ("my_column", "my column") for declared in proposals)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([f"a text of its own, {n}" for n in range(90)], True),
+        ([f"Ein Stück Nr. {n}" for n in range(90)] + ["Tisch"], True),
+        (["two words", "three words more"] * 30, False),
+        ([f"word{n}" for n in range(90)], False),
+        ([f"2024-05-01 {n:02}:00" for n in range(24)], False),
+        ([f"{n} 7" for n in range(90)], False),
+    ],
+)
+def test_a_text_has_several_words_and_is_of_few_items(values, text):
+    proposals = [proposal.declared for proposal in propose_text(Column("title", (pa.array(values),)))]
+    assert proposals == ([{"name": "title", "kind": "text"}] if text else [])
