@@ -15,6 +15,7 @@ import scipy.sparse
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import ATTRIBUTE, LEARNED
+from trainer.models.query_tower import QUERY_ATTRIBUTE
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
@@ -113,7 +114,8 @@ def _check_sizes(old: TableSizes, new: TableSizes) -> None:
 
 
 def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, sizes: TableSizes) -> None:
-    added = {path for path in fresh.keys() - base.weights.keys() if path.startswith(f"{ATTRIBUTE}/")}
+    towers = (f"{ATTRIBUTE}/", f"{QUERY_ATTRIBUTE}/")
+    added = {path for path in fresh.keys() - base.weights.keys() if path.startswith(towers)}
     if fresh.keys() - added != base.weights.keys():
         raise StateError(
             "A warm start needs the base model's variables. Received: "

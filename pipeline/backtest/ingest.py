@@ -64,7 +64,9 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     window, forgotten = settings.window(span), SuppressionList.load(settings.forgotten)
     summary, lines = Summary(0), [_REJECTS_HEADER]
     batches, hashes = [], []
-    pieces = [piece for path, name in with_rows(_files(config, span)) for piece in plan(path, name, settings.columns)]
+    pieces = [
+        piece for path, name in with_rows(_files(config, span)) for piece in plan(path, name, settings.required_columns)
+    ]
     for piece in pieces:
         for raw in read(piece, settings.columns):
             clean, rejects = check(raw, settings, window, forgotten)

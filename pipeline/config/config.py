@@ -91,7 +91,8 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _policy_fits(self) -> Config:
-        columns = ("key", "item", "weight", *self.data.columns.context)
+        features = (feature.vocabulary for feature in self.features.of_query)
+        columns = ("key", "item", "weight", *self.data.columns.context, *features)
         self.policy.check_fits(self.data.dated, columns, self.update.max_owed_spans)
         return self
 
