@@ -20,8 +20,8 @@ def rows_asked(signature: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     key = batch["key"]
     given = {**batch, **(key if isinstance(key, Mapping) else {}), "key": row_of(key)}
     return {
-        name: given[name] if name in given else _missing(len(batch["item"]), spec)
-        for name, spec in signature.structured_input_signature[1].items()
+        spec.name: given[spec.name] if spec.name in given else _missing(len(batch["item"]), spec)
+        for spec in tf.nest.flatten(signature.structured_input_signature)
     }
 
 

@@ -17,20 +17,19 @@ _TYPES = {"key": schema_pb2.BYTES, "item": schema_pb2.BYTES, "timestamp": schema
 def write_schema(config: Config) -> Path:
     """Writes `schema/schema.pbtxt` under the root, if it is not there as it should be; returns its path.
 
-    Every event has exactly one of each part, and at most one value of each context column and of each feature of key
-    and context. What a context column holds is left to the day: whole numbers on one may be fractions on the next.
+    Every event has exactly one of each part, and at most one value of each feature of key and context. Context columns
+    are known, and what they hold is left to the day: whole numbers on one may be fractions on the next.
     """
     schema = schema_pb2.Schema()
     for name, type_ in _TYPES.items():
         feature = schema.feature.add(name=name, type=type_)
         feature.presence.min_fraction = 1.0
         feature.shape.dim.add(size=1)
-    kinds = dict.fromkeys(config.data.columns.context, schema_pb2.TYPE_UNKNOWN)
+    for name in config.data.columns.context:
+        schema.feature.add(name=name, lifecycle_stage=schema_pb2.DEBUG_ONLY)  # which no anomaly is reported of
     for declared in config.features.of_query:
-        kinds[declared.vocabulary] = schema_pb2.FLOAT if declared.kind in OF_NUMBERS else schema_pb2.BYTES
-    for name, kind in kinds.items():
-        feature = schema.feature.add(name=name, type=kind)
-        feature.value_count.max = 1
+        kind = schema_pb2.FLOAT if declared.kind in OF_NUMBERS else schema_pb2.BYTES
+        schema.feature.add(name=declared.vocabulary, type=kind).value_count.max = 1
     text = text_format.MessageToString(schema)
     path = config.root / "schema" / "schema.pbtxt"
     if not path.exists() or path.read_text() != text:
