@@ -47,7 +47,7 @@ class Positions:
       key, target: int64 [p], rows of the key and of the item to predict.
       weight: float32 [p], the event's weight or rating.
       timestamp: int64 [p], unix milliseconds.
-      features: of key and context at the event to predict, [p, ...]; of what was known before it comes.
+      query_features: of key and context at the event to predict, [p, ...]; of what was known before it comes.
     """
 
     items: np.ndarray
@@ -57,7 +57,7 @@ class Positions:
     target: np.ndarray
     weight: np.ndarray
     timestamp: np.ndarray
-    features: Values = dataclasses.field(default_factory=dict)
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -65,7 +65,7 @@ class Positions:
     def take(self, index: np.ndarray) -> Positions:
         """The positions at `index`, over the same histories."""
         chosen = {name: getattr(self, name)[index] for name in ("begin", "end", "key", "target", "weight", "timestamp")}
-        return dataclasses.replace(self, **chosen, features=query_values.take(self.features, index))
+        return dataclasses.replace(self, **chosen, query_features=query_values.take(self.query_features, index))
 
     def dataset(self, batch_size: int, history_length: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Batches of `key` [b], `history` [b, history_length] (0 in front), `item` [b], `weight` [b].
@@ -76,7 +76,7 @@ class Positions:
         items = tf.constant(np.append(self.items, 0))  # never empty, so that a gather has something to clip to
         begin, end = tf.constant(self.begin), tf.constant(self.end)
         key, target, weight = tf.constant(self.key), tf.constant(self.target), tf.constant(self.weight)
-        features = {name: tf.constant(values) for name, values in self.features.items()}
+        features = {name: tf.constant(values) for name, values in self.query_features.items()}
         back = tf.range(-history_length, 0, dtype=tf.int64)
 
         @tf.autograph.experimental.do_not_convert
@@ -106,7 +106,7 @@ class Sequences:
       items, timestamps: int64 [n]; weights: float32 [n]; all sequences one after the other.
       splits: int64 [s + 1], sequence i is `items[splits[i]:splits[i + 1]]`.
       key, first_new, first_today: int64 [s].
-      features: of key and context at each event, [n, ...]; of those that are not new perhaps "missing".
+      query_features: of key and context at each event, [n, ...]; of those that are not new perhaps "missing".
     """
 
     items: np.ndarray
@@ -116,7 +116,7 @@ class Sequences:
     key: np.ndarray
     first_new: np.ndarray
     first_today: np.ndarray
-    features: Values = dataclasses.field(default_factory=dict)
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> Sequences:
@@ -145,7 +145,7 @@ class Sequences:
             target=self.items[at],
             weight=self.weights[at],
             timestamp=self.timestamps[at],
-            features=query_values.take(self.features, at),
+            query_features=query_values.take(self.query_features, at),
         )
 
     def take(self, index: np.ndarray) -> Sequences:
@@ -161,7 +161,7 @@ class Sequences:
             key=self.key[index],
             first_new=self.first_new[index],
             first_today=self.first_today[index],
-            features=query_values.take(self.features, at),
+            query_features=query_values.take(self.query_features, at),
         )
 
 
@@ -173,8 +173,10 @@ def concatenate(parts: Sequence[Sequences]) -> Sequences:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("items", "timestamps", "weights", "key", "first_new", "first_today")
     }
-    features = query_values.concatenate([(len(part.items), part.features) for part in parts])
-    return Sequences(splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), **joined, features=features)
+    features = query_values.concatenate([(len(part.items), part.query_features) for part in parts])
+    return Sequences(
+        splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), **joined, query_features=features
+    )
 
 
 def read_sequences(files: Sequence[str]) -> Sequences:
@@ -190,7 +192,7 @@ def read_sequences(files: Sequence[str]) -> Sequences:
         key=_dense(parsed["key_row"], np.int64),
         first_new=_dense(parsed["first_new"], np.int64),
         first_today=_dense(parsed["first_today"], np.int64),
-        features={name: _of_events(parsed[name], count) for name in of_features},
+        query_features={name: _of_events(parsed[name], count) for name in of_features},
     )
 
 
@@ -211,7 +213,7 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
         target=_dense(parsed["item_row"], np.int64),
         weight=_dense(parsed["weight"], np.float32),
         timestamp=_dense(parsed["timestamp"], np.int64),
-        features={name: _of_events(parsed[name], len(splits) - 1) for name in of_features},
+        query_features={name: _of_events(parsed[name], len(splits) - 1) for name in of_features},
     )
     return positions, {name: _dense(parsed[name], object) for name in ("item_slice", "key_slice")}
 

@@ -24,7 +24,7 @@ class Windows:
     Attributes:
       items: int64 [n], all sequences one after the other; weights: float32 [n].
       begin, end, first, key: int64 [w].
-      features: of key and context at each event, [n, ...].
+      query_features: of key and context at each event, [n, ...].
     """
 
     items: np.ndarray
@@ -33,7 +33,7 @@ class Windows:
     end: np.ndarray
     first: np.ndarray
     key: np.ndarray
-    features: Values = dataclasses.field(default_factory=dict)
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, sequences: Sequences, length: int) -> Windows:
@@ -55,7 +55,7 @@ class Windows:
                 np.concatenate([first[~long], pieces[:, 2]]),
                 np.concatenate([key[~long], np.repeat(key[long], [len(pieces) for pieces in cut])]),
             )
-        return cls(sequences.items, sequences.weights, begin, end, first, key, sequences.features)
+        return cls(sequences.items, sequences.weights, begin, end, first, key, sequences.query_features)
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -92,7 +92,8 @@ class Windows:
 
         ints = tf.TensorSpec([None, None], tf.int64)
         of_features = {
-            name: tf.TensorSpec([None, None, *values.shape[1:]], values.dtype) for name, values in self.features.items()
+            name: tf.TensorSpec([None, None, *values.shape[1:]], values.dtype)
+            for name, values in self.query_features.items()
         }
         spec = {
             "key": with_values(tf.TensorSpec([None], tf.int64), of_features),
@@ -120,7 +121,7 @@ class Windows:
         counts = (at < end) & (at + 1 >= first)
         following = np.minimum(at + 1, len(self.items) - 1)
         return {
-            "key": with_values(self.key[index], {name: of[following] for name, of in self.features.items()}),
+            "key": with_values(self.key[index], {name: of[following] for name, of in self.query_features.items()}),
             "history": np.where(at < end, self.items[np.minimum(at, len(self.items) - 1)], 0),
             "item": np.where(counts, self.items[following], 0),
             "weight": np.where(counts, self.weights[following], 0).astype(np.float32),

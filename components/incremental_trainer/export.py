@@ -49,7 +49,7 @@ def export(
     settings: Settings,
     folder: Path,
     about: Mapping[str, Any],
-    features: Sequence[RequestFeature] = (),
+    query_features: Sequence[RequestFeature] = (),
 ) -> Export:
     """Freezes `model` and writes it as the bundle `folder`.
 
@@ -59,7 +59,7 @@ def export(
       held_out: positions, and `examples`, the same serialised; some of them become the reference.
       settings: of the export.
       folder: must not exist.
-      features: of key and context, that a request may bring.
+      query_features: of key and context, that a request may bring.
       about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
 
     Raises:
@@ -77,7 +77,7 @@ def export(
         settings.exclude_seen,
         settings.index,
         settings.model.type,
-        features,
+        query_features,
     )
     index = dataclasses.asdict(settings.index)
     notes: list[str] = []

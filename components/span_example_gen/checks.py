@@ -61,7 +61,7 @@ def check(
         marks.add(BAD_CONTEXT, name, raw.not_scalar(name, NESTED))
     context = {name: _context(raw.columns[name], settings.format) for name in settings.context}
     features = event_features(raw, settings)
-    for feature in settings.features:
+    for feature in settings.query_features:
         if feature.missing == "reject":
             missing = features[feature.vocabulary].is_null().to_numpy(zero_copy_only=False)
             marks.add(NO_VALUE, feature.source, missing)
@@ -88,7 +88,7 @@ def check(
 def no_events(settings: Settings) -> pa.RecordBatch:
     """What `check` gives for a span on which nothing happened."""
     fixed = [("key", pa.string()), ("item", pa.string()), ("timestamp", pa.int64()), ("weight", pa.float32())]
-    features = ((feature.vocabulary, type_of(feature)) for feature in settings.features)
+    features = ((feature.vocabulary, type_of(feature)) for feature in settings.query_features)
     schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context), *features])
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 

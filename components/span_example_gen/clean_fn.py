@@ -51,7 +51,7 @@ class CleanFn(beam.DoFn):
                 summary.see(raw.present, self._settings.columns)
                 summary.count(piece.name, problems)
                 summary.unite({name: raw.kinds.get(name, "bytes") for name in self._settings.context})
-                add(summary.features, counted(clean, self._settings.features))
+                add(summary.feature_counts, counted(clean, self._settings.query_features))
                 rejects.append(reject_lines(piece.name, problems))
                 if clean.num_rows:
                     summary.events += clean.num_rows

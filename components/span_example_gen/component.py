@@ -43,8 +43,8 @@ class SpanExampleGen(component.FileBasedExampleGen):
           input_base: the folder that holds all spans.
           data: the `data` section of the settings as plain values: `format`, `columns` (`key`, `item`, `timestamp`,
             `weight`, `context`), `timestamp_unit`, `timestamp_format`, `span_hours`, `late`, `decimal_ids`,
-            `weight_above`, `reject` (a list of `column`, `matches`, `reason`), `max_reject_fraction`; and `features`,
-            those of key and context. Other settings of that section are left alone.
+            `weight_above`, `reject` (a list of `column`, `matches`, `reason`), `max_reject_fraction`; and
+            `query_features`, those of key and context. Other settings of that section are left alone.
           span: the span's number; for dated patterns days since 1970-01-01.
           pattern: where a span's files lie below `input_base`: `{YYYY}-{MM}-{DD}/*` or `{SPAN}/*`, with `v{VERSION}/`
             where days are delivered again. A span without any version folder is then read from the folder that would

@@ -32,7 +32,7 @@ def kinds_of(features: tuple[Feature, ...]) -> dict[str, Kind]:
 
 def event_features(raw: RawBatch, settings: Settings) -> dict[str, pa.Array]:
     """The columns of all features `[n]`, by the names of their vocabularies."""
-    return {feature.vocabulary: _column(raw, feature, settings.decimal_ids) for feature in settings.features}
+    return {feature.vocabulary: _column(raw, feature, settings.decimal_ids) for feature in settings.query_features}
 
 
 def counted(events: pa.RecordBatch, features: tuple[Feature, ...]) -> dict[str, dict[str, int]]:

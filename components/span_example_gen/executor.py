@@ -77,8 +77,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for name, count in verdict.counts.items():
             examples.set_int_custom_property(name, count)
         examples.set_string_custom_property("reject_reasons", json.dumps(verdict.reasons, sort_keys=True))
-        if verdict.features:
-            examples.set_string_custom_property("features", json.dumps(verdict.features, sort_keys=True))
+        if verdict.feature_counts:
+            examples.set_string_custom_property("features", json.dumps(verdict.feature_counts, sort_keys=True))
 
     def _write(self, exec_properties: dict[str, Any], uri: str, partial: str) -> IngestSummary:
         settings = settings_in(exec_properties)
@@ -103,8 +103,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             fileio.makedirs(os.path.dirname(refused_file))
             write_file(refused_file, rejects)
             raise SpanError(explain(verdict, settings, span, refused_file))
-        for feature in settings.features:
-            if 0 < verdict.counts["events"] <= verdict.features[feature.name]["missing"]:
+        for feature in settings.query_features:
+            if 0 < verdict.counts["events"] <= verdict.feature_counts[feature.name]["missing"]:
                 _log.warning(
                     "No event of span %s has a value of the feature %s (column %s): it counts as missing. Look whether "
                     "the column was delivered; `missing: reject` would refuse such a span.",

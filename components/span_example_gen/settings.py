@@ -32,7 +32,7 @@ class Rule:
 class Settings:
     """How a row becomes an event and where the span is cut. `context` columns keep their own names.
 
-    `features` are those of key and context, see `event_features`.
+    `query_features` are those of key and context, see `event_features`.
     """
 
     key: str
@@ -53,18 +53,18 @@ class Settings:
     eval_fraction: float
     forgotten: str | None = None  # the file of those who must not come back
     digests: str | None = None  # where digests of files are kept, which need not be read again
-    features: tuple[Feature, ...] = ()
+    query_features: tuple[Feature, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The user's columns that are read, each once, those of the event first."""
-        return tuple(dict.fromkeys([*self.required_columns, *(feature.source for feature in self.features)]))
+        return tuple(dict.fromkeys([*self.required_columns, *(feature.source for feature in self.query_features)]))
 
     @property
     def required_columns(self) -> tuple[str, ...]:
         """Those without which a row is no event: not those of features that may be missing."""
         event = (self.key, self.item, self.timestamp, *((self.weight,) if self.weight else ()), *self.context)
-        features = (feature.source for feature in self.features if feature.missing == "reject")
+        features = (feature.source for feature in self.query_features if feature.missing == "reject")
         return tuple(dict.fromkeys([*event, *(rule.column for rule in self.reject), *features]))
 
     def window(self, span: int) -> SpanWindow | None:
@@ -84,16 +84,16 @@ class Settings:
 
     def to_json(self) -> str:
         values = dataclasses.asdict(self)
-        if not self.features:  # as it was before there were any: what was run then need not be run again
-            del values["features"]
+        if not self.query_features:  # as it was before there were any: what was run then need not be run again
+            del values["query_features"]
         return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
         values = json.loads(text)
         rules = tuple(Rule(**rule) for rule in values.pop("reject"))
-        features = tuple(Feature(**feature) for feature in values.pop("features", ()))
-        return cls(**{**values, "context": tuple(values["context"])}, reject=rules, features=features)
+        features = tuple(Feature(**feature) for feature in values.pop("query_features", ()))
+        return cls(**{**values, "context": tuple(values["context"])}, reject=rules, query_features=features)
 
 
 def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -> Settings:
@@ -149,7 +149,7 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         eval_fraction=eval_fraction,
         forgotten=data.get("forgotten"),
         digests=data.get("digests"),
-        features=tuple(Feature(**feature) for feature in data.get("features") or ()),
+        query_features=tuple(Feature(**feature) for feature in data.get("query_features") or ()),
     )
 
 

@@ -43,7 +43,7 @@ class IngestSummary:
     examples: dict[str, list[tuple[str, int, str]]] = dataclasses.field(default_factory=dict)
     shards: list[str] = dataclasses.field(default_factory=list)
     files: list[str] = dataclasses.field(default_factory=list)
-    features: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    feature_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def refused(self, max_reject_fraction: float) -> bool:
         # Who was forgotten says nothing about the files.
@@ -82,7 +82,7 @@ def plan(
 
 def _add_up(verdict: IngestSummary, summaries: Sequence[Summary]) -> None:
     for summary in summaries:
-        add(verdict.features, summary.features)
+        add(verdict.feature_counts, summary.feature_counts)
         for reason, count in summary.reasons.items():
             verdict.reasons[reason] = verdict.reasons.get(reason, 0) + count
         for reason, examples in summary.examples.items():
@@ -125,7 +125,7 @@ def _tasks(
         "late": 0 if window is None else int(window.late(kept).sum()),
         "early": 0 if window is None else int(window.early(kept).sum()),
     }
-    kinds = {**KINDS, **united_kinds([summary.kinds for summary in summaries]), **kinds_of(settings.features)}
+    kinds = {**KINDS, **united_kinds([summary.kinds for summary in summaries]), **kinds_of(settings.query_features)}
     parts = np.split(choice, np.cumsum([summary.events for summary in summaries])[:-1])
     filled = {
         split: [name for name, part in zip(verdict.shards, parts, strict=True) if (part == side).any()]

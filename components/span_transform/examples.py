@@ -26,12 +26,12 @@ _BATCH = 4_096
 class Rows:
     """The rows of the timelines' ids in today's vocabularies: `items` `[n]`, an event each, `keys` `[k]`.
 
-    `features`: what is known of key and context at each event, see `trainer.features.query_values.Values`.
+    `query_features`: what is known of key and context at each event, see `trainer.features.query_values.Values`.
     """
 
     items: pa.Array
     keys: pa.Array
-    features: Values = dataclasses.field(default_factory=dict)
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, timelines: Timelines, today: Vocabularies, features: Values | None = None) -> Rows:
@@ -53,7 +53,7 @@ def sequence_batches(timelines: Timelines, cuts: Cuts, rows: Rows) -> Iterator[p
                 "weights": _lists(end - begin, timelines.weights.take(events)),
                 "first_new": _singles(pa.array(cuts.first_new[part])),
                 "first_today": _singles(pa.array(cuts.first_today[part])),
-                **{name: _values(of, end - begin, spread(begin, end)) for name, of in rows.features.items()},
+                **{name: _values(of, end - begin, spread(begin, end)) for name, of in rows.query_features.items()},
             }
         )
 
@@ -80,7 +80,7 @@ def held_out_batches(
                 "label": _singles(pa.array(np.ones(len(event), np.float32))),
                 "item_slice": _singles(item_slices.take(items.indices)),
                 "key_slice": _singles(key_slices.take(key)),
-                **{name: _values(of, np.ones(len(end), np.int64), end) for name, of in rows.features.items()},
+                **{name: _values(of, np.ones(len(end), np.int64), end) for name, of in rows.query_features.items()},
             }
         )
 

@@ -36,7 +36,7 @@ class Timelines:
       items: `[n]` dictionary of binary, the items of all keys, each key's in order.
       timestamps: `[n]` int64.
       weights: `[n]` float32.
-      features: of key and context at each event, `[n]` each; null at those that were trained on before.
+      query_features: of key and context at each event, `[n]` each; null at those that were trained on before.
     """
 
     keys: pa.Array
@@ -45,7 +45,7 @@ class Timelines:
     items: pa.DictionaryArray
     timestamps: pa.Array
     weights: pa.Array
-    features: dict[str, pa.Array] = dataclasses.field(default_factory=dict)
+    query_features: dict[str, pa.Array] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timeli
         items=flat("items", "item").dictionary_encode().take(order),
         timestamps=timestamps.take(order),
         weights=flat("weights", "weight").take(order),
-        features={name: flat(name, name).take(order) for name in train.schema.names if name.startswith(PREFIX)},
+        query_features={name: flat(name, name).take(order) for name in train.schema.names if name.startswith(PREFIX)},
     )
     return timelines, untouched
 
@@ -192,7 +192,7 @@ def cut_history(timelines: Timelines, length: int) -> pa.Table:
         "weights": timelines.weights.take(taken),
         **{
             name: pc.if_else(later, values.take(taken), pa.scalar(None, values.type))
-            for name, values in timelines.features.items()
+            for name, values in timelines.query_features.items()
         },
     }
     schema = pa.schema([history_lib.list_field(name, values.type) for name, values in columns.items()])

@@ -51,7 +51,9 @@ def transform_shard(
         old = history_lib.read_shard(folders.yesterday_history, shard, shards, features)
     timelines, untouched = sequences.join(old, train, held_out)
     state = FeatureState.load(folders.vocabulary, features)
-    values = {of.vocabulary: query_columns.rows_of(timelines.features[of.vocabulary], of, state) for of in features}
+    values = {
+        of.vocabulary: query_columns.rows_of(timelines.query_features[of.vocabulary], of, state) for of in features
+    }
     rows = examples.Rows.of(timelines, today, values)
     name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
 

@@ -82,7 +82,7 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     events = pa.Table.from_batches(batches)
     choice = select(np.concatenate(hashes), events["timestamp"].to_numpy(), settings.eval_fraction)
     train, held_out = (events.filter(pa.array(choice == side)).combine_chunks() for side in (TRAIN, EVAL))
-    return Events(train, held_out, {**KINDS, **summary.kinds, **kinds_of(settings.features)})
+    return Events(train, held_out, {**KINDS, **summary.kinds, **kinds_of(settings.query_features)})
 
 
 def _files(config: Config, span: int) -> list[tuple[str, str]]:

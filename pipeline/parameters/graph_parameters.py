@@ -109,7 +109,7 @@ class GraphParameters:
                 **config.data.model_dump(mode="json"),
                 "forgotten": str(config.suppression_list_path),
                 "digests": str(config.digests_path),
-                "features": [dataclasses.asdict(feature) for feature in config.features.of_query],
+                "query_features": [dataclasses.asdict(feature) for feature in config.features.of_query],
             },
             catalogue=_catalogue(config),
             guard=Rules(**config.guard.model_dump()),

@@ -45,11 +45,11 @@ class RequestFeature:
     name: str
     input: str
     kind: str
-    words: Sequence[bytes] = ()
-    slots: int = 1
-    separator: str = "|"
-    unit: Literal["s", "ms", "us", "ns"] = "s"
-    whole_ids: bool = True
+    words: Sequence[bytes]
+    slots: int
+    separator: str
+    unit: Literal["s", "ms", "us", "ns"]
+    whole_ids: bool
 
     @property
     def of_words(self) -> bool:

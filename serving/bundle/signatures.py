@@ -46,7 +46,7 @@ class Signatures(tf.Module):
         exclude_seen: bool,
         index: IndexSettings | None = None,
         model_name: str = "",
-        features: Sequence[RequestFeature] = (),
+        query_features: Sequence[RequestFeature] = (),
     ) -> None:
         """Prepares the graph's tables.
 
@@ -58,7 +58,7 @@ class Signatures(tf.Module):
           exclude_seen: whether the history's items are left out.
           index: how items are found; None for exactly.
           model_name: for messages.
-          features: of users and requests, which the model learned from.
+          query_features: of users and requests, which the model learned from.
 
         Raises:
           IndexSettingsError: the model's scores have no room for that index.
@@ -85,7 +85,7 @@ class Signatures(tf.Module):
             else ApproximateIndex(product, catalogue.shown, settings.lists, settings.probes or 1)
         )
         self._index: Callable[[], Any] = lambda: made
-        self.query_inputs = QueryInputs(features)
+        self.query_inputs = QueryInputs(query_features)
         # A function of its own, so that `evaluate` calls this graph instead of holding a second one.
         self.evaluate_rows = tf.function(self._evaluate_rows, input_signature=[*_POSITION, *self.query_inputs.specs])
         self._k, self._exclude_seen = k, exclude_seen

@@ -67,7 +67,7 @@ def read_day(base: Path, date: str, text: str, eval_fraction: float = 0.2, **dat
     deliver(base / "files", text, folder=date)
     features = [dataclasses.asdict(feature) for feature in data.pop("features", FEATURES)]
     return ingest(
-        base / "files", base / date, span=span_of(date), eval_fraction=eval_fraction, features=features, **data
+        base / "files", base / date, span=span_of(date), eval_fraction=eval_fraction, query_features=features, **data
     )
 
 

@@ -69,7 +69,7 @@ def test_a_day_without_the_column_has_nothing_but_missing_values_and_says_so(tmp
     assert "No event of span 2024-05-01 has a value of the feature device (column device)" in caplog.text
     assert "feature tags" not in caplog.text
     where = transform_day(tmp_path / "state", ingested, FIRST, settings=SETTINGS)
-    assert (learned(where).features["feature_device"][:, 0] == MISSING).all()
+    assert (learned(where).query_features["feature_device"][:, 0] == MISSING).all()
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -124,7 +124,9 @@ def held_out(where: Any) -> Positions:
 def by_time(positions: Positions) -> dict[int, dict[str, list]]:
     """Of each position, by the second of its day, the values of its features."""
     return {
-        int(time // 1000 % 86_400): {name: np.atleast_1d(of[place]).tolist() for name, of in positions.features.items()}
+        int(time // 1000 % 86_400): {
+            name: np.atleast_1d(of[place]).tolist() for name, of in positions.query_features.items()
+        }
         for place, time in enumerate(positions.timestamp)
     }
 
@@ -190,9 +192,9 @@ def test_features_come_and_go_from_day_to_day(tmp_path):
         before = day
     second = learned(where[SECOND])
     # The first is of yesterday, when nobody asked for its age.
-    assert second.features["feature_device"][:, 0].tolist() == [FIRST_ROW] * 5
-    assert np.isnan(second.features["feature_age"]).tolist() == [True] + [False] * 4
-    assert list(learned(where[THIRD]).features) == ["feature_tags"]
+    assert second.query_features["feature_device"][:, 0].tolist() == [FIRST_ROW] * 5
+    assert np.isnan(second.query_features["feature_age"]).tolist() == [True] + [False] * 4
+    assert list(learned(where[THIRD]).query_features) == ["feature_tags"]
 
 
 def test_a_word_waits_for_enough_events_over_all_days(tmp_path):

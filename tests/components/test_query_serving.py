@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +24,11 @@ from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.settings import settings_in
 from components.span_transform.query_columns import rows_of
 from serving.bundle import check_bundle
+from serving.client import Client
 from serving.server.rest_server import RestServer
 from serving.tfs_config.model_config import ModelConfig
 from tests.components.query_days import FEATURES, as_csv, read_day, span_of, train_day, trainer_settings, transform_day
+from tests.conftest import REPOSITORY
 from trainer.features.feature_state import FeatureState
 from trainer.features.query_values import with_values
 from trainer.held_out_parts import held_out_files
@@ -170,7 +174,7 @@ def test_the_held_out_events_of_a_day_are_scored_alike(served: Served) -> None:
     users = [key.decode() for key in read_held_out_keys(served.held_out)]
     by_place = {(row["user"], 1000 * row["at"]): row for row in rows(300, 1)}
     for place in range(0, len(positions), 7):
-        values = {name: of[place : place + 1] for name, of in positions.features.items()}
+        values = {name: of[place : place + 1] for name, of in positions.query_features.items()}
         history = positions.items[positions.begin[place] : positions.end[place]]
         names = [item.decode() for item in served.items.ids_of(history).to_pylist()]
         row = by_place[users[place], int(positions.timestamp[place])]
@@ -205,6 +209,34 @@ def test_a_request_of_several_users_has_what_is_known_of_each(served: Served) ->
         assert alone["item_ids"] == answer["item_ids"]
         assert alone["scores"] == pytest.approx(answer["scores"], abs=1e-5)
     assert len(together[0]["item_ids"]) == 3
+
+
+def test_the_requests_of_the_page_are_answered(served: Served) -> None:
+    page = (REPOSITORY / "docs" / "features.md").read_text()
+    commands = [shlex.split(block) for block in re.findall(r"```sh\n(curl .*?)```", page, re.DOTALL)]
+    assert len(commands) == 2
+    for _, _, url, _, body in commands:
+        document = json.loads(body)
+        assert url == "http://127.0.0.1:8501/v1/models/shop:predict"
+        assert {name for name, _ in document["instances"][0]["features"]} <= {*CELLS}
+        (answer,) = ask(served, document["signature_name"], document["instances"])
+        scores = answer["scores"] if isinstance(answer, dict) else answer
+        assert len(scores) == document["instances"][0].get("k", 2)
+        assert min(scores) > -1e29
+
+
+def test_a_client_sends_what_it_is_given_as_texts(served: Served) -> None:
+    known = {"device": "tv", "age": 45, "tags": ["x", "y"], "country": None}
+    pairs = [["device", "tv"], ["age", "45"], ["tags", "x"], ["tags", "y"]]
+    items = [item.decode() for item in served.items.ids.to_pylist()]
+    expected = ranked(served, "u1", ["film 1"], pairs)
+    with Client(served.url, "shop") as client:
+        scores = {item.item: item.score for item in client.rank("u1", ["film 1"], items, features=known)}
+        assert [scores[item] for item in items] == pytest.approx(expected, abs=1e-6)
+        (best, *_) = client.recommend("u1", ["film 1"], features=known)
+        assert (best.item, best.score) == (items[int(expected.argmax())], pytest.approx(expected.max(), abs=1e-5))
+        assert client.embed("u1", features=known).user != client.embed("u1").user
+        assert client.recommend("u1", features={"country": None}) == client.recommend("u1", features={"device": ""})
 
 
 def test_the_manifest_names_every_feature(served: Served) -> None:

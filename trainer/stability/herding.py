@@ -84,7 +84,7 @@ def representations(model: Recommender, history_length: int) -> Represent:
             at = end[part, None] + np.arange(-history_length, 0)
             history = np.where(at >= begin[part, None], items[np.maximum(at, 0)], 0)
             # Of the last event, which is what the history before it stands for.
-            values = {name: tf.constant(of[end[part]]) for name, of in pool.sequences.features.items()}
+            values = {name: tf.constant(of[end[part]]) for name, of in pool.sequences.query_features.items()}
             key = with_values(tf.constant(pool.sequences.key[part]), values)
             vectors.append(step(key, tf.constant(history)).numpy())
         return np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32)

@@ -92,7 +92,7 @@ class ReplayMemory:
 
     def save(self, path: str | Path) -> None:
         """Writes one file, beside first."""
-        columns = {**{name: getattr(self.sequences, name) for name in _COLUMNS}, **self.sequences.features}
+        columns = {**{name: getattr(self.sequences, name) for name in _COLUMNS}, **self.sequences.query_features}
         with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
 
@@ -106,7 +106,7 @@ class ReplayMemory:
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 features = {name: file[name] for name in file.files if name.startswith(PREFIX)}
-                sequences = Sequences(**{name: file[name] for name in _COLUMNS}, features=features)
+                sequences = Sequences(**{name: file[name] for name in _COLUMNS}, query_features=features)
                 return cls(int(file["budget"]), sequences, file["span"], file["draw"])
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise MemoryFileError(

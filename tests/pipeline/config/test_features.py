@@ -73,7 +73,7 @@ def test_features_of_keys_and_of_the_context_are_columns_of_the_events(tmp_path)
     given = GraphParameters.of(config)
     assert given.transform.query_features == given.trainer.model.query_features == config.features.of_query
     assert given.trainer.key_features == 1
-    (country, hour) = make_settings(given.data, config.data.pattern, 0.1).features
+    (country, hour) = make_settings(given.data, config.data.pattern, 0.1).query_features
     assert (country, hour) == config.features.of_query
 
 

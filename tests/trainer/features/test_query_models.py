@@ -150,7 +150,7 @@ def test_a_feature_that_is_declared_later_adds_nothing_and_one_that_is_gone_is_r
 def test_the_loss_of_an_event_depends_on_what_was_known_at_it(first):
     positions = events(seed=2).positions()
     wrong = dataclasses.replace(
-        positions, features=query_values.take(positions.features, np.arange(len(positions))[::-1])
+        positions, features=query_values.take(positions.query_features, np.arange(len(positions))[::-1])
     )
     losses = [first.model.compute_loss(next(iter(of.dataset(512, 6)))).numpy() for of in (positions, wrong)]
     assert losses[0] < losses[1] - 0.1
@@ -167,8 +167,8 @@ def test_what_keeps_the_old_days_takes_the_tower_too(name, first, tmp_path):
     before.memory.save(tmp_path / "memory.npz")
     memory = ReplayMemory.load(tmp_path / "memory.npz")
     assert len(memory) == 20
-    for of, kept in memory.sequences.features.items():
-        assert (kept == before.memory.sequences.features[of]).all()
+    for of, kept in memory.sequences.query_features.items():
+        assert (kept == before.memory.sequences.query_features[of]).all()
     sizes = dataclasses.replace(SIZES, words=(("feature_device", FIRST_ROW + 3), SIZES.words[1]))
     after = learn(name, events(seed=3), before.state, sizes=sizes, policy=policy, memory=memory)
     assert after.state.weights["query_features/of/device/vectors"].shape == (6, 8)
@@ -176,11 +176,11 @@ def test_what_keeps_the_old_days_takes_the_tower_too(name, first, tmp_path):
 
 
 def test_lots_with_other_features_go_together_and_what_is_not_said_is_missing():
-    some, other = events(count=2), dataclasses.replace(events(count=1), features={})
-    wider = dataclasses.replace(other, features={"feature_device": np.full((5, 3), TV)})
-    joined = concatenate([some, other, wider]).features
+    some, other = events(count=2), dataclasses.replace(events(count=1), query_features={})
+    wider = dataclasses.replace(other, query_features={"feature_device": np.full((5, 3), TV)})
+    joined = concatenate([some, other, wider]).query_features
     assert joined["feature_device"].tolist()[9:12] == [
-        [*some.features["feature_device"][9], 0, 0],
+        [*some.query_features["feature_device"][9], 0, 0],
         *[[MISSING, 0, 0]] * 2,
     ]
     assert joined["feature_device"].tolist()[-1] == [TV] * 3
