@@ -33,14 +33,18 @@ def take(values: Values, index: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def concatenate(parts: Sequence[tuple[int, Values]]) -> dict[str, np.ndarray]:
-    """The values of several lots of events, each with their number; what a lot says nothing of is missing there."""
-    slots = {name: of.shape[1:] for _, values in parts for name, of in values.items()}
-    for _, values in parts:  # more words of an event may be kept than before
-        slots |= {name: max(slots[name], of.shape[1:]) for name, of in values.items()}
+    """The values of several lots of events, each with their number; what a lot says nothing of is missing there.
+
+    So is what it says of a feature that has become one of another kind since, of words instead of numbers.
+    """
     kinds = {name: of.dtype for _, values in parts for name, of in values.items()}
+    fitting = [(count, {name: of for name, of in values.items() if of.dtype == kinds[name]}) for count, values in parts]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for _, values in fitting:  # more words of an event may be kept than before
+        shapes |= {name: max(shapes.get(name, ()), of.shape[1:]) for name, of in values.items()}
     return {
-        name: np.concatenate([_padded(values.get(name), count, shape, kinds[name]) for count, values in parts])
-        for name, shape in slots.items()
+        name: np.concatenate([_padded(values.get(name), count, shape, kinds[name]) for count, values in fitting])
+        for name, shape in shapes.items()
     }
 
 

@@ -58,12 +58,15 @@ class QueryTower(keras.layers.Layer):
     def call(self, key: Any) -> tf.Tensor:
         """float32 [..., width] for what comes with a key (see `query_values`); what does not come is missing.
 
-        Its shape is that of the values; without any, as of rows alone, [1, width].
+        So is what comes of another kind, from before the feature was declared anew. The shape is that of the values;
+        without any, as of rows alone, [1, width].
         """
         values = key if isinstance(key, Mapping) else {}
         parts = []
         for feature in self._features:
             layer, value = self.of[feature.name], values.get(feature.vocabulary)
+            if value is not None and value.dtype.is_floating != isinstance(layer, NumberCurve):
+                value = None
             if isinstance(layer, NumberCurve):
                 parts.append(layer.at(tf.constant([np.nan], tf.float32) if value is None else value))
             else:

@@ -175,6 +175,21 @@ def test_what_keeps_the_old_days_takes_the_tower_too(name, first, tmp_path):
     assert np.isfinite(after.train_loss)
 
 
+def test_spans_that_are_owed_may_be_from_before_the_feature_or_have_it_as_another_kind(name):
+    plain = dataclasses.replace(events(count=20), query_features={})
+    others = events(seed=4, count=20)
+    other_kind = {"feature_device": np.ones(100, np.float32), "feature_hour": np.full((100, 1), FIRST_ROW)}
+    others = dataclasses.replace(others, query_features=other_kind)
+    spans = [Span(1, plain), Span(2, others), Span(3, events(seed=5))]
+    policy = Policy(epochs=2, batch_size=16, learning_rate=0.1, stability={"replay": {"budget": 30}})
+    learned = update(spec(name), SIZES, spans, Sequences.empty().positions(), np.ones(SIZES.items), policy, knots=KNOTS)
+    assert liking(learned.model, asked(TV)) > liking(learned.model, asked(PHONE))
+    kept = learned.memory.sequences.query_features
+    assert {of: values.dtype for of, values in kept.items()} == {
+        "feature_device": np.int64, "feature_tags": np.int64, "feature_hour": np.float32,
+    }  # fmt: skip
+
+
 def test_lots_with_other_features_go_together_and_what_is_not_said_is_missing():
     some, other = events(count=2), dataclasses.replace(events(count=1), query_features={})
     wider = dataclasses.replace(other, query_features={"feature_device": np.full((5, 3), TV)})
