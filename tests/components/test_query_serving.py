@@ -16,6 +16,7 @@ import pytest
 import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from components.incremental_trainer.artifact_files import SERVING_FOLDER, STATE_FOLDER
 from components.incremental_trainer.settings import Settings
@@ -23,6 +24,7 @@ from components.span_example_gen.event_features import event_features
 from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.settings import settings_in
 from components.span_transform.query_columns import rows_of
+from pipeline.cli.app import app
 from serving.bundle import check_bundle
 from serving.client import Client
 from serving.server.rest_server import RestServer
@@ -237,6 +239,21 @@ def test_a_client_sends_what_it_is_given_as_texts(served: Served) -> None:
         assert (best.item, best.score) == (items[int(expected.argmax())], pytest.approx(expected.max(), abs=1e-5))
         assert client.embed("u1", features=known).user != client.embed("u1").user
         assert client.recommend("u1", features={"country": None}) == client.recommend("u1", features={"device": ""})
+
+
+def test_the_command_line_asks_with_features(served: Served, tmp_path: Path) -> None:
+    settings_file = tmp_path / "shop.yaml"
+    columns = {"key": "user", "item": "film", "timestamp": "at"}
+    settings_file.write_text(json.dumps({"name": "shop", "data": {"path": "events", "columns": columns}}))
+    common = ["recommend", "u1", "--config", str(settings_file), "--url", served.url, "--k", "1"]
+    got = CliRunner().invoke(app, [*common, "--feature", "device=tv", "--feature", "tags=x", "--feature", "tags=y"])
+    with Client(served.url, "shop") as client:
+        (best,) = client.recommend("u1", k=1, features={"device": "tv", "tags": ["x", "y"]})
+    assert f"{best.item} " in got.stdout
+    assert f"{best.score:.3f}" in got.stdout
+    refused = CliRunner().invoke(app, [*common, "--feature", "device"])
+    assert refused.exit_code != 0
+    assert "`--feature` must be NAME=VALUE, such as device=tv. Received: 'device'." in " ".join(refused.output.split())
 
 
 def test_the_manifest_names_every_feature(served: Served) -> None:
