@@ -182,13 +182,16 @@ def _own_schema(table: pa.Table) -> pa.Schema:
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema`: what was not declared when the table was written is null at every event."""
+    """The columns of `schema`: what was not declared, or of another kind, when the table was written is null."""
     if table.schema.equals(schema):
         return table.replace_schema_metadata(None)
     columns = []
     for field in schema:
-        there = table.schema.get_field_index(field.name) >= 0
-        columns.append(table[field.name].cast(field.type) if there else _nothing(table["items"], field.type))
+        at = table.schema.get_field_index(field.name)
+        usable = at >= 0 and not (
+            field.name.startswith(PREFIX) and table.schema.field(at).type.value_type != field.type.value_type
+        )
+        columns.append(table.column(at).cast(field.type) if usable else _nothing(table["items"], field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -183,7 +183,8 @@ def test_history_keeps_what_was_known_at_events_that_are_still_to_be_learned_and
 
 def test_features_come_and_go_from_day_to_day(tmp_path):
     where, before = {}, None
-    for day, features in ((FIRST, (DEVICE,)), (SECOND, FEATURES), (THIRD, (TAGS,))):
+    age_as_words = Feature(name="age", kind="category")
+    for day, features in ((FIRST, (DEVICE,)), (SECOND, FEATURES), (THIRD, (TAGS, age_as_words))):
         rows = [event(day, place, "a", device="tv", tags="x", age=place) for place in range(5)]
         where[day] = transform_day(
             tmp_path / "state", read_day(tmp_path, day, as_csv(rows, COLUMNS), 0.2, features=features), day, before,
@@ -194,7 +195,10 @@ def test_features_come_and_go_from_day_to_day(tmp_path):
     # The first is of yesterday, when nobody asked for its age.
     assert second.query_features["feature_device"][:, 0].tolist() == [FIRST_ROW] * 5
     assert np.isnan(second.query_features["feature_age"]).tolist() == [True] + [False] * 4
-    assert list(learned(where[THIRD]).query_features) == ["feature_tags"]
+    third = learned(where[THIRD])
+    assert sorted(third.query_features) == ["feature_age", "feature_tags"]
+    # What was a number yesterday is no word of today's.
+    assert third.query_features["feature_age"][:, 0].tolist() == [MISSING, *range(FIRST_ROW, FIRST_ROW + 4)]
 
 
 def test_a_word_waits_for_enough_events_over_all_days(tmp_path):
