@@ -192,12 +192,14 @@ class ModelSpec:
     """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments.
 
     `features` are those of items that it learns from, perhaps none of a catalogue; None without a catalogue.
+    `query_features` are those of key and context; None for none.
     """
 
     type: str
     params: dict[str, Any]
     history_length: int
     features: tuple[Feature, ...] | None = None
+    query_features: tuple[Feature, ...] | None = None
 
 
 @dataclass(frozen=True, config=_KNOWN)

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import declared_in, settle
+from trainer.models.query_tower import asked_in
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -84,6 +85,7 @@ def update(
     on_epoch: OnEpoch | None = None,
     memory: ReplayMemory | None = None,
     features: ItemFeatures | None = None,
+    knots: Mapping[str, np.ndarray] | None = None,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -99,6 +101,7 @@ def update(
       on_epoch: called with span, epoch (from 1) and what is watched, on `held_out`.
       memory: the replay memory that came with `base`; None starts an empty one.
       features: what is known of items, where `spec` has a catalogue's.
+      knots: of numbers of key and context, see `Recommender.set_knots`.
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
@@ -110,7 +113,7 @@ def update(
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
-    model = build_model(spec.type, sizes, spec.history_length, spec.params, spec.features)
+    model = build_model(spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features)
     trainable = _trainable(model, policy)
     notes: tuple[str, ...] = ()
     whole = base
@@ -125,6 +128,8 @@ def update(
     model.set_popularity(popularity)
     if features is not None:
         model.set_features(features)
+    if knots is not None:
+        model.set_knots(knots)
     teacher = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
@@ -264,7 +269,8 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     """
     # A feature that was declared after the state was saved is none of it.
     features = None if spec.features is None else declared_in(state, spec.features)
-    model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features)
+    asking = asked_in(state.weights, spec.query_features or ())
+    model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features, asking)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {
         path: array.shape for path, array in state.weights.items()

@@ -16,6 +16,7 @@ from trainer.features.item_vectors import replaced_columns
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import is_of, is_of_tower, learned_before
+from trainer.models.query_tower import is_of_query_tower
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
@@ -135,7 +136,7 @@ def _check_sizes(old: TableSizes, new: TableSizes) -> None:
 
 
 def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, sizes: TableSizes) -> None:
-    added = {path for path in fresh.keys() - base.weights.keys() if is_of_tower(path)}
+    added = {path for path in fresh.keys() - base.weights.keys() if is_of_tower(path) or is_of_query_tower(path)}
     if fresh.keys() - added != base.weights.keys():
         raise StateError(
             "A warm start needs the base model's variables. Received: "

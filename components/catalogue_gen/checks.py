@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 from components.catalogue_gen.settings import Settings
 from components.catalogue_gen.values import read_values, read_vectors, type_of
 from components.span_example_gen.casts import shortened, text_of
-from components.span_example_gen.checks import BAD_ITEM, MALFORMED, NO_COLUMN, NO_ITEM, NO_TIME
+from components.span_example_gen.checks import BAD_ITEM, MALFORMED, NO_COLUMN, NO_ITEM, NO_TIME, NO_VALUE
 from components.span_example_gen.ids import read_ids
 from components.span_example_gen.marks import Marks, Reject
 from components.span_example_gen.readers.raw_batch import RawBatch
 from components.span_example_gen.times import to_milliseconds
 from trainer.features.declaration import ITEM, WITHDRAWN
 
-BAD_FLAG, BAD_VECTOR, NO_VALUE = "bad_withdrawn", "bad_vector", "no_value"
+BAD_FLAG, BAD_VECTOR = "bad_withdrawn", "bad_vector"
 VALID_FROM = "valid_from"
 YES, NO = frozenset({"1", "true", "t", "yes", "y"}), frozenset({"0", "false", "f", "no", "n"})
 

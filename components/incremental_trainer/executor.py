@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from components.incremental_trainer.artifact_files import (
 from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
+from components.incremental_trainer.query_features import features_of_manifest, query_state, request_features
 from components.incremental_trainer.settings import Settings
 from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
@@ -70,6 +70,7 @@ class Executor(base_executor.BaseExecutor):
             available = served if available is None else available & served
             encodings = [of.uri for of in input_dict.get("encodings") or []]
             features = told_features(sold, items, vocabulary_uri, settings, encodings)
+        known = query_state(vocabulary_uri, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
         policy = backed_off(settings.policy, decision.factors)
@@ -79,7 +80,12 @@ class Executor(base_executor.BaseExecutor):
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
                 spec=settings.model,
-                sizes=TableSizes(items.size, keys.size, items.first_row, () if features is None else features.sizes),
+                sizes=TableSizes(
+                    items.size,
+                    keys.size,
+                    items.first_row,
+                    (*(() if features is None else features.sizes), *known.sizes(settings.model.query_features or ())),
+                ),
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
@@ -89,6 +95,7 @@ class Executor(base_executor.BaseExecutor):
                 on_epoch=log.epoch,
                 memory=ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
                 features=features,
+                knots={name: numbers.knots() for name, numbers in known.numbers.items()},
             )
         (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
@@ -101,8 +108,7 @@ class Executor(base_executor.BaseExecutor):
             "learned": list(result.state.learned),
             "vocabulary": {"items": items.fingerprint, "keys": keys.fingerprint},
         }
-        if settings.model.features:
-            about["features"] = {"item": [dataclasses.asdict(feature) for feature in settings.model.features]}
+        about |= features_of_manifest(settings)
         before = start or _in_service(champion)
         health = measure(
             result.model,
@@ -124,6 +130,7 @@ class Executor(base_executor.BaseExecutor):
             settings,
             Path(model.uri) / SERVING_FOLDER,
             about,
+            request_features(known, settings),
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
         _describe(model, result, about, decision, exported.notes)

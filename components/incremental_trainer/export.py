@@ -13,9 +13,11 @@ import numpy as np
 from components.incremental_trainer.settings import Settings
 from serving.bundle import Manifest, write_bundle
 from serving.bundle.protocols import Catalogue
+from serving.bundle.query_inputs import RequestFeature
 from serving.bundle.reference_answers import Reference, make_reference
 from serving.bundle.retrieval_index import ApproximateIndex, describe
 from serving.bundle.signatures import Signatures
+from trainer.features.query_values import row_of
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
@@ -47,6 +49,7 @@ def export(
     settings: Settings,
     folder: Path,
     about: Mapping[str, Any],
+    query_features: Sequence[RequestFeature] = (),
 ) -> Export:
     """Freezes `model` and writes it as the bundle `folder`.
 
@@ -56,6 +59,7 @@ def export(
       held_out: positions, and `examples`, the same serialised; some of them become the reference.
       settings: of the export.
       folder: must not exist.
+      query_features: of key and context, that a request may bring.
       about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
 
     Raises:
@@ -73,6 +77,7 @@ def export(
         settings.exclude_seen,
         settings.index,
         settings.model.type,
+        query_features,
     )
     index = dataclasses.asdict(settings.index)
     notes: list[str] = []
@@ -103,11 +108,14 @@ def _reference(
     k: int,
     exclude_seen: bool,
 ) -> Reference:
-    """On held-out positions; where there are none, on strangers who have met one item each."""
+    """On held-out positions; where there are none, on strangers who have met one item each.
+
+    Of features of key and context nothing is said, as nothing is in a request to `serving_default`.
+    """
     chosen = _spread(len(held_out))
     if len(chosen):
         batch = next(iter(held_out.take(chosen).dataset(_POSITIONS, model.history_length)))
-        key, history = batch["key"].numpy(), batch["history"].numpy()
+        key, history = row_of(batch["key"]).numpy(), batch["history"].numpy()
     else:
         item_rows = _spread(len(catalogue.items)) + catalogue.first_row
         key, history = np.ones(len(item_rows), np.int64), np.zeros((len(item_rows), model.history_length), np.int64)

@@ -24,6 +24,9 @@ class Settings(JsonParameter):
       available_column: the one that says which items may be recommended; None where all may.
       index: how items are found, and in how many bits they are kept.
       log_folder: where TensorBoard's training curves go, or None.
+      key_features: how many of `model.query_features`, the first of them, are of the key; the others are of the
+        context.
+      decimal_ids: as of events (see `components.span_example_gen.ids`), for features that are ids.
       hide_unlisted: whether items that the catalogue has never named are not served; None without a catalogue.
     """
 
@@ -40,3 +43,5 @@ class Settings(JsonParameter):
     index: IndexSettings
     log_folder: str | None
     hide_unlisted: bool | None = None
+    key_features: int | None = None
+    decimal_ids: str | None = None

@@ -14,6 +14,7 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 
 from components.artifacts import OLDER, NextSpanEvaluation, Vocabulary, set_finite, split_files
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
+from components.next_span_evaluator.rows_asked import rows_asked
 from components.next_span_evaluator.slices import by_slice, trained_before
 from components.next_span_evaluator.surroundings import surroundings_of
 from components.surroundings import SURROUNDINGS, Surroundings
@@ -105,7 +106,7 @@ def per_position(signature: Any, parts: tuple[Positions, ...], history_length: i
     by_metric: dict[str, list[np.ndarray]] = {}
     for positions in parts:
         for batch in positions.dataset(_BATCH, history_length):
-            for name, value in signature(**batch).items():
+            for name, value in signature(**rows_asked(signature, batch)).items():
                 by_metric.setdefault(name, []).append(np.asarray(value.numpy(), np.float64))
     return {name: np.concatenate(values) for name, values in by_metric.items()}
 

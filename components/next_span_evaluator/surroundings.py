@@ -10,6 +10,7 @@ import numpy as np
 
 from components.surroundings import Bounds, Surroundings
 from trainer.diagnostics import beyond_accuracy, last_position_per_key
+from trainer.features.query_values import row_of
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metric_aggregation import contributions
@@ -152,7 +153,7 @@ def recommended(
         for batch in asked.dataset(_BATCH, length) if len(asked) else ():
             rows = np.minimum(batch["history"].numpy(), items.size - 1)
             history = _ids(items, rows.ravel()).reshape(rows.shape)
-            user = _ids(keys, np.minimum(batch["key"].numpy(), keys.size - 1))
+            user = _ids(keys, np.minimum(row_of(batch["key"]).numpy(), keys.size - 1))
             answer = recommend(user_id=tf.constant(user, tf.string), history=tf.constant(history, tf.string))[
                 "item_ids"
             ].numpy()[:, :k]

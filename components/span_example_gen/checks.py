@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.span_example_gen.casts import cast_or_null, shortened, text_of
+from components.span_example_gen.event_features import event_features, type_of
 from components.span_example_gen.ids import read_ids
 from components.span_example_gen.marks import Marks, Reject
 from components.span_example_gen.readers.raw_batch import NESTED, RawBatch
@@ -19,7 +20,7 @@ from components.suppression_list import FORGOTTEN, SuppressionList
 
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
 BAD_KEY, BAD_ITEM, BAD_WEIGHT, BAD_CONTEXT = "bad_key", "bad_item", "bad_weight", "bad_context"
-NO_COLUMN = "no_column"
+NO_COLUMN, NO_VALUE = "no_column", "no_value"
 
 
 def check(
@@ -29,7 +30,8 @@ def check(
 
     Returns:
       The events: `key`, `item` string, `timestamp` int64 (unix milliseconds), `weight` float32, then the context
-      columns as binary (numbers as text); and the rejects in the order of the file.
+      columns as binary (numbers as text) and the features of `event_features`; and the rejects in the order of the
+      file.
     """
     n = len(raw.rows)
     marks = Marks(n)
@@ -37,7 +39,7 @@ def check(
     if forgotten is not None:
         # Before all other reasons, whose values may be the id.
         marks.add(FORGOTTEN, settings.key, forgotten.among(ids[settings.key].values))
-    for name in sorted(raw.absent):
+    for name in sorted(raw.absent.intersection(settings.required_columns)):
         marks.add(NO_COLUMN, name, np.ones(n, dtype=bool))
     for rule in settings.reject:
         marks.add(rule.reason, rule.column, _matches(raw.columns[rule.column], rule))
@@ -58,6 +60,11 @@ def check(
     for name in settings.context:
         marks.add(BAD_CONTEXT, name, raw.not_scalar(name, NESTED))
     context = {name: _context(raw.columns[name], settings.format) for name in settings.context}
+    features = event_features(raw, settings)
+    for feature in settings.query_features:
+        if feature.missing == "reject":
+            missing = features[feature.vocabulary].is_null().to_numpy(zero_copy_only=False)
+            marks.add(NO_VALUE, feature.source, missing)
     events = pa.RecordBatch.from_pydict(
         {
             "key": ids[settings.key].values,
@@ -65,6 +72,7 @@ def check(
             "timestamp": pa.array(millis),
             "weight": pa.array(weight),
             **context,
+            **features,
         }
     )
     rejects = [
@@ -80,7 +88,8 @@ def check(
 def no_events(settings: Settings) -> pa.RecordBatch:
     """What `check` gives for a span on which nothing happened."""
     fixed = [("key", pa.string()), ("item", pa.string()), ("timestamp", pa.int64()), ("weight", pa.float32())]
-    schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context)])
+    features = ((feature.vocabulary, type_of(feature)) for feature in settings.query_features)
+    schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context), *features])
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 

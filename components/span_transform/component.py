@@ -40,7 +40,7 @@ class SpanTransform(base_beam_component.BaseBeamComponent):
       sequences: Examples, split `train`: a key's last events, those trained on today marked.
       held_out: Examples, one a held-out event, with what came before it; splits `select` and `verdict`, by key.
       vocabulary: Items and keys, grown by what is trained on today and, of items, by what the catalogue sells; beside
-        them what is known of the features of items (`trainer/features/feature_state.py`).
+        them what is known of the features of items, keys and context (`trainer/features/feature_state.py`).
       history: Every key's last events.
     """
 

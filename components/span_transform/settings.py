@@ -21,6 +21,7 @@ class Settings(JsonParameter):
       cold_below: An id trained on less often than this is in the slice `cold`.
       verdict_share: Share of the held-out events that judge a candidate, by key; the others choose epochs.
       features: Features of items; None for none.
+      query_features: Features of key and context; None for none.
       rows_per_shard: About how many events, those of the history included, one shard may hold.
     """
 
@@ -33,3 +34,4 @@ class Settings(JsonParameter):
     verdict_share: float
     rows_per_shard: int = 1_000_000
     features: tuple[Feature, ...] | None = None
+    query_features: tuple[Feature, ...] | None = None

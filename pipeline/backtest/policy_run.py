@@ -169,7 +169,7 @@ class PolicyRun:
 
         # Tracing costs more than a small test, and a model is tested on several spans.
         if learned.signature is None:
-            learned.signature = as_signature(metrics)
+            learned.signature = as_signature(metrics, self._spec.query_features or ())
         return learned.signature
 
     @property
@@ -233,10 +233,11 @@ class PolicyRun:
         self, decision: Decision, span: PreparedSpan, learned: _Learned | None
     ) -> tuple[_Learned, int, int, float]:
         numbers = set(decision.train_on)
-        features = span.item_features(self._spec.features)
+        features, known = span.item_features(self._spec.features), span.query_state(self._spec.query_features)
+        words = (*(features.sizes if features else ()), *known.sizes(self._spec.query_features or ()))
         result = update(
             self._spec,
-            span.sizes if features is None else dataclasses.replace(span.sizes, words=features.sizes),
+            dataclasses.replace(span.sizes, words=words),
             [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
             span.select,
             span.popularity,
@@ -244,6 +245,7 @@ class PolicyRun:
             base=learned.state if learned is not None and decision.action == "fine_tune" else None,
             memory=learned.memory if learned is not None else None,
             features=features,
+            knots={name: numbers.knots() for name, numbers in known.numbers.items()},
         )
         after = _Learned(result.model, result.state, result.memory)
         return after, result.examples, result.epochs, result.seconds

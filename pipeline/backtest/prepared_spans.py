@@ -18,7 +18,7 @@ from components.incremental_trainer.catalogue_items import encoded_texts
 from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
-from components.span_transform.events import SCHEMA, partition
+from components.span_transform.events import partition, schema_of
 from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
 from pipeline.backtest.catalogue import write_catalogue, write_encoded
@@ -73,6 +73,10 @@ class PreparedSpan:
     @functools.cached_property
     def _vocabularies(self) -> vocabulary_growth.Vocabularies:
         return vocabulary_growth.Vocabularies.load(self.folder / "vocabulary", 1)
+
+    def query_state(self, features: Sequence[Feature] | None) -> FeatureState:
+        """Words and numbers of features of key and context."""
+        return FeatureState.load(self.folder / "vocabulary", features or ())
 
     @property
     def sizes(self) -> TableSizes:
@@ -158,13 +162,15 @@ def _write(
 def transform(events: Events, span: int, folders: shard.Folders, settings: Settings) -> None:
     """What `span_transform.executor.transform` does with Beam, a shard after the other in this process."""
     yesterday = vocabulary_growth.Vocabularies.load(folders.yesterday_vocabulary, settings.oov_rows)
-    counted = [vocabulary_growth.count_train(events.train, 0)]
-    known = 0
+    features, known = settings.query_features, 0
+    counted = [vocabulary_growth.count_train(events.train, 0, features)]
     if folders.yesterday_history is not None:
         paths = history_lib.shards_in(folders.yesterday_history)
-        counted += [vocabulary_growth.count_released(history_lib.read_held_out(path)) for path in paths]
+        released = (history_lib.read_held_out(path, features) for path in paths)
+        counted += [vocabulary_growth.count_released(history, features) for history in released]
         known = history_lib.counts_in(folders.yesterday_history).events
     today = vocabulary_growth.grow(yesterday, counted, span, settings)
+    vocabulary_growth.grow_features(counted, folders.yesterday_vocabulary, folders.vocabulary, span, settings)
     today = vocabulary_growth.with_catalogue(
         today, folders.yesterday_vocabulary, folders.catalogue, folders.vocabulary, settings
     )
@@ -173,7 +179,7 @@ def transform(events: Events, span: int, folders: shard.Folders, settings: Setti
     while shards * settings.rows_per_shard < known + len(events.train) + len(events.held_out):
         shards *= 2
     train, held_out = partition(events.train, shards), partition(events.held_out, shards)
-    nothing = SCHEMA.empty_table()
+    nothing = schema_of(features).empty_table()
     for number in range(shards):
         shard.transform_shard(
             train.get(number, nothing), held_out.get(number, nothing),

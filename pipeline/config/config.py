@@ -94,8 +94,25 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _policy_fits(self) -> Config:
-        columns = ("key", "item", "weight", *self.data.columns.context)
+        features = (feature.vocabulary for feature in self.features.of_query)
+        columns = ("key", "item", "weight", *self.data.columns.context, *features)
         self.policy.check_fits(self.data.dated, columns, self.update.max_owed_spans)
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _features_are_no_answers(self) -> Config:
+        columns = self.data.columns
+        taken = {
+            columns.key: "`data.columns.key`, which has a vector of its own",
+            columns.item: "`data.columns.item`, which is to be predicted",
+            columns.weight: "`data.columns.weight`, which is known once the event has happened",
+        }
+        for feature in self.features.of_query:
+            if feature.source in taken:
+                raise ValueError(
+                    "a feature of `features.key` or `features.context` can't be the column of "
+                    f"{taken[feature.source]}. Received: {feature.name!r}, column {feature.source!r}. Take it out."
+                )
         return self
 
     @pydantic.model_validator(mode="after")

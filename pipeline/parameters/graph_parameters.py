@@ -94,6 +94,15 @@ class GraphParameters:
                     f"`features.item` must be of use to the model. Received: {feature.name!r} of kind {feature.kind} "
                     f"for `{config.model.type}`, which learns from {kinds}. Take it out, or take another model."
                 )
+        for section, features in (("key", config.features.key), ("context", config.features.context)):
+            for feature in features:
+                if feature.kind not in model.query_feature_kinds:
+                    kinds = ", ".join(sorted(model.query_feature_kinds)) or "no feature of keys and context"
+                    raise ConfigError(
+                        f"`features.{section}` must be of use to the model. Received: {feature.name!r} of kind "
+                        f"{feature.kind} for `{config.model.type}`, which learns from {kinds}. Take it out, or take "
+                        "another model."
+                    )
         try:
             check_fits(config.serving.index, model.vectors, config.model.type)
         except IndexSettingsError as error:
@@ -103,6 +112,7 @@ class GraphParameters:
                 **config.data.model_dump(mode="json"),
                 "forgotten": str(config.suppression_list_path),
                 "digests": str(config.digests_path),
+                "query_features": [dataclasses.asdict(feature) for feature in config.features.of_query],
             },
             catalogue=_catalogue(config),
             encoders=_encoders(config),
@@ -172,12 +182,19 @@ def _transform(config: Config) -> TransformSettings:
         cold_below=config.gate.cold_below,
         verdict_share=config.gate.verdict_share,
         features=config.features.item or None,
+        query_features=config.features.of_query or None,
     )
 
 
 def _trainer(config: Config) -> TrainerSettings:
     return TrainerSettings(
-        model=ModelSpec(config.model.type, config.model.params, config.history.length, _learned_features(config)),
+        model=ModelSpec(
+            config.model.type,
+            config.model.params,
+            config.history.length,
+            _learned_features(config),
+            config.features.of_query or None,
+        ),
         policy=Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)}),
         k=config.gate.k,
         max_k=config.push.max_k,
@@ -189,5 +206,7 @@ def _trainer(config: Config) -> TrainerSettings:
         available_column=config.serving.available,
         index=config.serving.index,
         log_folder=str(config.logs_path / "training"),
+        key_features=len(config.features.key) if config.features.of_query else None,
+        decimal_ids=(config.data.decimal_ids or WHOLE) if config.features.of_query else None,
         hide_unlisted=None if config.catalogue is None else config.catalogue.unlisted == "hide",
     )

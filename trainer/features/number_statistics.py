@@ -26,12 +26,13 @@ class NumberStatistics:
     def empty(cls) -> NumberStatistics:
         return cls(np.zeros(0), np.zeros(0))
 
-    def add(self, values: np.ndarray) -> NumberStatistics:
-        """The summary after more values; what is not finite is passed over."""
-        finite = values[np.isfinite(values)].astype(np.float64)
-        every = np.concatenate([self.values, finite])
+    def add(self, values: np.ndarray, times: np.ndarray | None = None) -> NumberStatistics:
+        """The summary after more values, each so many `times`, once without; what is not finite is passed over."""
+        finite = np.isfinite(values)
+        every = np.concatenate([self.values, values[finite].astype(np.float64)])
         unique, place = np.unique(every, return_inverse=True)
-        counts = np.bincount(place, np.concatenate([self.counts, np.ones(len(finite))]), len(unique))
+        each = np.ones(int(finite.sum())) if times is None else times[finite]
+        counts = np.bincount(place, np.concatenate([self.counts, each]), len(unique))
         return NumberStatistics(*_summarised(unique, counts))
 
     def knots(self) -> np.ndarray:

@@ -47,17 +47,21 @@ def build_model(
     history_length: int,
     params: dict[str, Any],
     features: Sequence[Feature] | None = None,
+    query_features: Sequence[Feature] | None = None,
 ) -> Recommender:
     """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items; None for no tower.
+
+    `query_features`, of key and context, have a tower where there are any.
 
     Raises:
       ModelError: there is no such model, or it does not take `params`.
     """
     model_class = find_model(type_)
+    towers = {} if features is None else {"features": tuple(features)}
+    if query_features:
+        towers["query_features"] = tuple(query_features)
     try:
-        return model_class(
-            sizes, history_length, **params, **({} if features is None else {"features": tuple(features)})
-        )
+        return model_class(sizes, history_length, **params, **towers)
     except TypeError as error:
         raise ModelError(
             f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error})."

@@ -9,7 +9,7 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
 3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
    new rows; all other variables are copied whole.
 4. `set_popularity`: by `trainer.update`, once, before the first span is learned; then `set_features`, where features of
-   items are declared.
+   items are declared, and `set_knots`, where features of key and context are.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
 6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
    `score_batch`, herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch
@@ -41,6 +41,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.features.declaration import Kind
 from trainer.features.item_features import ItemFeatures
+from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics, weighted_mean
@@ -76,6 +77,9 @@ class Recommender(tfrs.Model, abc.ABC):
     which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
     where it is not none, `dot_product` gives them once the model is frozen. `item_feature_kinds` says which kinds of
     features of items it learns from: where there are any, it is built with those declared, as `features`.
+    `query_feature_kinds` says the same of features of key and context; where such are declared it is built with them as
+    `query_features`, and every `key` that it gets may be a mapping instead of rows (see
+    `trainer.features.query_values`).
 
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
@@ -90,6 +94,7 @@ class Recommender(tfrs.Model, abc.ABC):
     tables: ClassVar[dict[str, VocabularyName]] = {}
     vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
     item_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
+    query_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
 
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()
@@ -154,6 +159,10 @@ class Recommender(tfrs.Model, abc.ABC):
         """Told before each span what is known of each item, where features are declared."""
         del features
 
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        """Told before each span of numbers of key and context, by feature (see `NumberStatistics.knots`)."""
+        del knots
+
     def observe(self, sequences: Sequences) -> None:
         """Told of each span once, before it is learned; a model that counts counts here."""
         del sequences
@@ -192,8 +201,10 @@ class Recommender(tfrs.Model, abc.ABC):
         return ranking_metrics(rank_of(scores, item, self.sizes.first_row), k)
 
     @staticmethod
-    def known(rows: tf.Tensor, size: int) -> tf.Tensor:
+    def known(rows: Any, size: int) -> Any:
         """Rows that came into the vocabulary after this model was trained become the out-of-vocabulary row."""
+        if isinstance(rows, Mapping):
+            return {**rows, ROW: Recommender.known(rows[ROW], size)}
         return tf.where(rows < size, rows, tf.ones_like(rows))
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trainer.features.declaration import FIRST_ROW, MISSING, OF_VECTORS, OF_WORDS, PADDING, UNKNOWN, Feature
+from trainer.features.declaration import MISSING, OF_VECTORS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures, slots_of
 from trainer.features.item_vectors import ItemVectors, column_of
-from trainer.features.number_statistics import KNOTS
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.models.feature_vectors import NumberCurve, WordVectors
 from trainer.train_state import ModelState
 
 ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a tower begin
@@ -61,56 +61,29 @@ def settle(model: keras.Model) -> None:
             layer.settle()
 
 
-class WordFeature(keras.layers.Layer):
+class WordFeature(WordVectors):
     """The mean of the vectors of an item's words; "missing" and "unknown" have a vector each."""
 
     def __init__(self, items: int, slots: int, words: int, width: int) -> None:
-        super().__init__()
+        super().__init__(words, width)
         self.rows = self.add_weight("rows", [items, slots], tf.int32, "zeros", trainable=False)
-        self.vectors = self.add_weight("vectors", [words, width], initializer="zeros")
 
     def call(self, item: tf.Tensor) -> tf.Tensor:
         """float32 [..., width] for int64 rows of items; zero of what is no item."""
-        rows = tf.gather(self.rows, item)
-        present = tf.cast(rows != PADDING, tf.float32)
-        # A slot after the other: all at once would be as many times the memory, for a whole catalogue.
-        slots = zip(tf.unstack(rows, axis=-1), tf.unstack(present, axis=-1), strict=True)
-        total = tf.add_n([tf.gather(self.vectors, row) * there[..., None] for row, there in slots])
-        return tf.math.divide_no_nan(total, tf.reduce_sum(present, axis=-1, keepdims=True))
+        return self.mean(tf.gather(self.rows, item))
 
 
-class NumberFeature(keras.layers.Layer):
-    """A curve through a vector at each knot: straight between two of them, level beyond the ends.
-
-    Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep learning", NeurIPS 2022,
-    section 3.2, with quantiles as knots. They stay as long as the model does, whatever later days bring: what a vector
-    was learned for is what it stands for.
-    """
+class NumberFeature(NumberCurve):
+    """The curve of a number, at what each item has."""
 
     def __init__(self, items: int, width: int) -> None:
-        super().__init__()
-        nothing = keras.initializers.Constant(-np.inf)
-        self.values = self.add_weight("values", [items], initializer=nothing, trainable=False)
-        self.knots = self.add_weight("knots", [KNOTS], initializer=keras.initializers.Constant(np.nan), trainable=False)
-        self.vectors = self.add_weight("vectors", [FIRST_ROW + KNOTS, width], initializer="zeros")
+        super().__init__(width)
+        none = keras.initializers.Constant(-np.inf)
+        self.values = self.add_weight("values", [items], initializer=none, trainable=False)
 
     def call(self, item: tf.Tensor) -> tf.Tensor:
         """float32 [..., width] for int64 rows of items; zero of what is no item."""
-        shape = tf.shape(item)
-        value = tf.gather(self.values, tf.reshape(item, [-1]))
-        finite = tf.math.is_finite(value)
-        # Before there is any value there are no knots, and all that comes is the same.
-        knots = tf.where(tf.math.is_nan(self.knots), tf.zeros_like(self.knots), self.knots)
-        within = tf.maximum(tf.where(finite, value, 0.0), knots[0])
-        left = tf.clip_by_value(tf.searchsorted(knots, within, side="right") - 1, 0, KNOTS - 2)
-        begin, end = tf.gather(knots, left), tf.gather(knots, left + 1)
-        share = tf.clip_by_value(tf.math.divide_no_nan(within - begin, end - begin), 0.0, 1.0)[:, None]
-        code = tf.where(tf.math.is_nan(value), MISSING, tf.where(value > 0, UNKNOWN, PADDING))
-        first = tf.gather(self.vectors, tf.where(finite, FIRST_ROW + left, code))
-        second = tf.gather(self.vectors, tf.where(finite, FIRST_ROW + left + 1, code))
-        there = tf.cast(finite | (code != PADDING), tf.float32)[:, None]
-        vectors = there * ((1.0 - share) * first + share * second)
-        return tf.reshape(vectors, tf.concat([shape, tf.shape(vectors)[1:]], axis=0))
+        return self.at(tf.gather(self.values, item))
 
 
 class _Told:
@@ -211,8 +184,7 @@ class FeatureTower(keras.layers.Layer):
                 layer.tell(vectors[name])
             else:
                 layer.values.assign(features.numbers[name])
-                if np.isnan(layer.knots.numpy()).all():
-                    layer.knots.assign(features.knots[name])
+                layer.set_knots(features.knots[name])
 
     def call(self, item: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         """The vectors of items, float32 [..., width], for their int64 rows and what is their `own`, [..., width]."""

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from trainer.features.declaration import OF_ITEMS, Feature
+from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures
+from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
@@ -18,6 +19,7 @@ from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightR
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
+from trainer.models.query_tower import QueryTower
 from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import SparseScores, Transitions
@@ -46,11 +48,14 @@ class SasRec(Recommender):
       neighbours: how many neighbours of each item are counted, 0 for none (see `Transitions`).
       features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
         With none of a catalogue, an empty list, it is zero before an item has events.
+      query_features: of key and context; with them g(features) is added to the session (see `QueryTower`), but for
+        sequences that are learned in reverse: what is known when an item comes says nothing of the one before.
     """
 
     form = "sequences"
     vectors = "part"
     item_feature_kinds = OF_ITEMS
+    query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "popularity/counts": "items",
@@ -75,6 +80,7 @@ class SasRec(Recommender):
         reverse: bool = True,
         neighbours: int = 64,
         features: Sequence[Feature] | None = None,
+        query_features: Sequence[Feature] | None = None,
     ) -> None:
         if head not in ("raw", "projected"):
             raise TypeError(f"head must be raw or projected, not {head!r}")
@@ -88,6 +94,7 @@ class SasRec(Recommender):
         self.negatives, self.reverse, self.item_dropout = negatives, reverse, item_dropout
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
         self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
+        self.query_features = QueryTower(query_features, sizes, dimension) if query_features else None
         self.places = self.add_weight("places", [history_length, dimension], initializer=_noise(0.02))
         self.blocks = [CausalBlock(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
         self.log_scale = self.add_weight("log_scale", [], initializer=keras.initializers.Constant(-np.log(temperature)))
@@ -109,11 +116,16 @@ class SasRec(Recommender):
 
     @property
     def feature_tables(self) -> Mapping[str, str]:
-        return {} if self.item_features is None else self.item_features.tables
+        towers = (self.item_features, self.query_features)
+        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
 
     def set_features(self, features: ItemFeatures) -> None:
         if self.item_features is not None:
             self.item_features.tell(features)
+
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        if self.query_features is not None:
+            self.query_features.set_knots(knots)
 
     def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
         """v_item, not of unit length, float32 [..., dimension], for int64 rows of any shape."""
@@ -130,8 +142,8 @@ class SasRec(Recommender):
         self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row)
 
     def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        del key
-        return self._sessions(history, training=False)[:, -1]
+        session = self._sessions(history, training=False)[:, -1]
+        return session if self.query_features is None else session + self.query_features(key)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is None:
@@ -141,7 +153,7 @@ class SasRec(Recommender):
 
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
-        sessions = tf.gather_nd(self._sessions(batch["history"], training=False), steps)
+        sessions = self._asked(batch["key"], self._sessions(batch["history"], training=False), steps)
         return self._cosine(sessions, self.item_vectors(candidates))
 
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution | None:
@@ -151,14 +163,15 @@ class SasRec(Recommender):
         stand popularity and what was counted (see `Stacking`). With `head: projected` the Transformer mixes what it
         attends to, and nothing is left of single events.
         """
-        del key
         attention, raw = self._attended(history, training=False)
         if attention is None:
             return None
-        session = tf.matmul(attention[:, -1:], raw)[0, 0]
+        known = tf.zeros([raw.shape[-1]]) if self.query_features is None else self.query_features(key)[0]
+        session = tf.matmul(attention[:, -1:], raw)[0, 0] + known
         length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(session)), 1e-12))  # as l2_normalize
         scale = self.mixture.weights_[0] * tf.exp(self.log_scale) / length
-        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], self._unit(self.item_vectors(item))[0])
+        wanted = self._unit(self.item_vectors(item))[0]
+        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], wanted)
         present = tf.cast(history[0] > 0, tf.float32)
         slope = self.mixture.query(session[None], history)[0, -1]
         nothing = tf.zeros([1, self.sizes.items])
@@ -169,6 +182,8 @@ class SasRec(Recommender):
             "what was counted beside these items": counted - met,
             "met before or not": met,
         }
+        if self.query_features is not None:
+            rest["features of user and context"] = float(scale * tf.reduce_sum(known * wanted))
         if not float(tf.reduce_sum(present)):  # then the attention is on the padding, which has a vector too
             rest["no history"] = float(tf.reduce_sum(events))
         return Attribution("attention", (events * present).numpy().astype(np.float64), rest)
@@ -204,7 +219,7 @@ class SasRec(Recommender):
             both = zip(forward, _reversed(*forward), strict=True)
             history, item, weight = (tf.concat(columns, axis=0) for columns in both)
         steps = tf.where(item >= self.sizes.first_row)
-        sessions = tf.gather_nd(self._sessions(history, training=True), steps)
+        sessions = self._asked(batch["key"], self._sessions(history, training=True), steps)
         candidates = self._candidates(tf.concat([history, item], axis=1))
         length = tf.shape(history)[1]
         history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
@@ -219,6 +234,19 @@ class SasRec(Recommender):
         """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""
         attention, values = self._attended(history, training)
         return values if attention is None else tf.matmul(attention, values)
+
+    def _asked(self, key: Any, sessions: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+        """The wanted vectors at int64 [p, 2] `steps` of [b, l, dimension] sessions, with what each step is asked with.
+
+        Of sequences behind those of `key`, which are reversed, the sessions alone.
+        """
+        wanted = tf.gather_nd(sessions, steps)
+        if self.query_features is None or not isinstance(key, Mapping):
+            return wanted if self.query_features is None else wanted + self.query_features(key)
+        forward = tf.cast(steps[:, 0] < tf.shape(key[ROW], tf.int64)[0], tf.float32)
+        at = steps * tf.cast(forward, tf.int64)[:, None]  # of a reversed sequence anywhere: it counts for nothing
+        values = {name: tf.gather_nd(of, at) for name, of in key.items() if name != ROW}
+        return wanted + forward[:, None] * self.query_features(values)
 
     def _attended(self, history: tf.Tensor, training: bool) -> tuple[tf.Tensor | None, tf.Tensor]:
         """The weights [b, l, l] of the raw item vectors, and these; or None and the Transformer's own output."""

@@ -34,9 +34,11 @@ class TwoStage(Recommender):
       ranking: parameters of `Dcn`; its objective is `click` unless said otherwise.
       candidates: how many are ranked. Items that are withdrawn, or in the history and left out, are among them.
       features: of items, for both stages.
+      query_features: of key and context, for both.
     """
 
     item_feature_kinds = Dcn.item_feature_kinds & TwoTower.item_feature_kinds
+    query_feature_kinds = Dcn.query_feature_kinds & TwoTower.query_feature_kinds
     tables: ClassVar[dict[str, VocabularyName]] = {
         f"{stage}/{path}": name for stage, model in _STAGES.items() for path, name in model.tables.items()
     }
@@ -49,6 +51,7 @@ class TwoStage(Recommender):
         ranking: Mapping[str, Any] | None = None,
         candidates: int = 200,
         features: Sequence[Feature] | None = None,
+        query_features: Sequence[Feature] | None = None,
     ) -> None:
         if candidates < 1:
             raise TypeError(f"candidates must be at least 1, not {candidates}")
@@ -56,10 +59,11 @@ class TwoStage(Recommender):
             raise TypeError(f"the objective of ranking must be 'rating' or 'click', not {_objective(ranking)!r}")
         super().__init__(sizes, history_length)
         self.candidates = candidates
-        self.retrieval = TwoTower(sizes, history_length, **(retrieval or {}), features=features)
+        towers: dict[str, Any] = {"features": features, "query_features": query_features}
+        self.retrieval = TwoTower(sizes, history_length, **(retrieval or {}), **towers)
         # Popularity is in retrieval's score: in both it would count twice.
         ranking = {"objective": "click", "popularity": False, **(ranking or {})}
-        self.ranking = Dcn(sizes, history_length, **ranking, features=features)
+        self.ranking = Dcn(sizes, history_length, **ranking, **towers)
         # How much of a click's score is retrieval's.
         self.share = self.add_weight("share", [], initializer="ones") if self._by_clicks else None
 
@@ -81,6 +85,10 @@ class TwoStage(Recommender):
     def set_features(self, features: ItemFeatures) -> None:
         self.retrieval.set_features(features)
         self.ranking.set_features(features)
+
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        self.retrieval.set_knots(knots)
+        self.ranking.set_knots(knots)
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.retrieval.set_popularity(recent)

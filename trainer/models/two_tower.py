@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_recommenders as tfrs
 
-from trainer.features.declaration import OF_ITEMS, Feature
+from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures
+from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
@@ -17,6 +18,7 @@ from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightR
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
+from trainer.models.query_tower import QueryTower, masked
 
 
 class TwoTower(Recommender):
@@ -43,10 +45,12 @@ class TwoTower(Recommender):
       dropout: of the wanted vector while training.
       features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
         With none of a catalogue, an empty list, it is zero before an item has events.
+      query_features: of key and context; with them g(features) is added to u_key (see `QueryTower`).
     """
 
     vectors = "whole"
     item_feature_kinds = OF_ITEMS
+    query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",
@@ -62,6 +66,7 @@ class TwoTower(Recommender):
         key_embedding: bool = True,
         dropout: float = 0.0,
         features: Sequence[Feature] | None = None,
+        query_features: Sequence[Feature] | None = None,
     ) -> None:
         if negatives < 1:
             raise TypeError(f"negatives must be at least 1, not {negatives}")
@@ -70,6 +75,7 @@ class TwoTower(Recommender):
         self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension) if key_embedding else None
         self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
+        self.query_features = QueryTower(query_features, sizes, dimension) if query_features else None
         self.pooling = HistoryPooling(history_length)
         self.popularity = Popularity(sizes.items)
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")
@@ -89,11 +95,16 @@ class TwoTower(Recommender):
 
     @property
     def feature_tables(self) -> Mapping[str, str]:
-        return {} if self.item_features is None else self.item_features.tables
+        towers = (self.item_features, self.query_features)
+        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
 
     def set_features(self, features: ItemFeatures) -> None:
         if self.item_features is not None:
             self.item_features.tell(features)
+
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        if self.query_features is not None:
+            self.query_features.set_knots(knots)
 
     def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
         """v_item without popularity, float32 [..., dimension], for int64 rows of any shape."""
@@ -106,7 +117,9 @@ class TwoTower(Recommender):
         """float32 [b, dimension + 1] for int64 [b] keys and [b, h] histories; the last meets log popularity."""
         query_vector = self.history_scale * self.pooling(history, self.item_vectors(history))
         if self.key_embedding is not None:
-            query_vector += self.key_embedding(key)
+            query_vector += self.key_embedding(row_of(key))
+        if self.query_features is not None:
+            query_vector += self.query_features(key)
         query_vector = self.dropout(query_vector, training=training)
         return tf.concat([query_vector, self.slope * tf.ones_like(query_vector[:, :1])], axis=1)
 
@@ -132,7 +145,9 @@ class TwoTower(Recommender):
         events = weights[0] * tf.linalg.matvec(self.item_vectors(history)[0], item_vector)
         rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
         if self.key_embedding is not None:
-            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * item_vector))
+            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(row_of(key))[0] * item_vector))
+        if self.query_features is not None:
+            rest["features of user and context"] = float(tf.reduce_sum(self.query_features(key)[0] * item_vector))
         return Attribution("linear", events.numpy().astype(np.float64), rest)
 
     def freeze(self) -> None:
@@ -152,8 +167,8 @@ class TwoTower(Recommender):
         if training:
             # What has no row of its own can't be recommended, and how often a batch holds it is not known.
             admitted = batch["item"] >= self.sizes.first_row
-            columns = (batch[name] for name in ("key", "history", "item", "weight"))
-            key, history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
+            key, columns = masked(batch["key"], admitted), (batch[name] for name in ("history", "item", "weight"))
+            history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
             weight = tf.maximum(weight, 0.0)
             first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
             drawn = tf.random.uniform([self.negatives], first, self.sizes.items, tf.int64)

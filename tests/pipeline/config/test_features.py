@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import tensorflow_data_validation as tfdv
+from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory
 
+from components.span_example_gen.settings import make_settings
 from pipeline.config import ConfigError, load_config
+from pipeline.parameters.event_schema import write_schema
+from pipeline.parameters.graph_parameters import GraphParameters
 from tests.pipeline.config.test_config import DATA, config_file
 
 CATALOGUE = {"path": "catalogue"}
@@ -62,11 +68,69 @@ def test_a_name_is_given_once(tmp_path):
         load_config(config_file(tmp_path, catalogue=CATALOGUE, features={"item": twice}))
 
 
+def test_features_of_keys_and_of_the_context_are_columns_of_the_events(tmp_path):
+    declared = {"key": [{"name": "country", "kind": "category"}], "context": [{"name": "hour", "kind": "number"}]}
+    config = load_config(config_file(tmp_path, features=declared))
+    assert [feature.name for feature in config.features.of_query] == ["country", "hour"]
+    given = GraphParameters.of(config)
+    assert given.transform.query_features == given.trainer.model.query_features == config.features.of_query
+    assert given.trainer.key_features == 1
+    (country, hour) = make_settings(given.data, config.data.pattern, 0.1).query_features
+    assert (country, hour) == config.features.of_query
+
+
 @pytest.mark.parametrize("part", ["key", "context"])
-def test_features_of_keys_and_events_are_refused_until_there_are_some(part, tmp_path):
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ({"name": "bio", "kind": "text"}, "can't be learned from text: that takes an item encoder"),
+        (
+            {"name": "year", "kind": "number", "pattern": "\\d+"},
+            "can't have a `pattern`, which no request goes through",
+        ),
+        ({"name": "genres", "kind": "category"}, "must have each name once among items, keys and context"),
+        ({"name": "who", "kind": "id", "column": "user_id"}, "can't be the column of `data.columns.key`, which has a"),
+        (
+            {"name": "what", "kind": "id", "column": "item_id"},
+            "can't be the column of `data.columns.item`, which is to",
+        ),
+        ({"name": "stars", "kind": "number", "column": "rating"}, "can't be the column of `data.columns.weight`"),
+    ],
+)
+def test_what_no_request_can_bring_is_refused(feature, message, part, tmp_path):
+    features = {"item": [{"name": "genres", "kind": "categories"}], part: [feature]}
+    data = {**DATA, "columns": {**DATA["columns"], "weight": "rating"}}
+    with pytest.raises(ConfigError, match=message):
+        load_config(config_file(tmp_path, data=data, catalogue=CATALOGUE, features=features))
+
+
+@pytest.mark.parametrize("part", ["key", "context"])
+def test_a_model_that_does_not_say_that_it_takes_them_refuses_them(part, tmp_path):
     declared = {part: [{"name": "country", "kind": "category"}]}
-    with pytest.raises(ConfigError, match=rf"`features.{part}`: can't be learned from yet.*'country'"):
-        load_config(config_file(tmp_path, catalogue=CATALOGUE, features=declared))
+    config = load_config(config_file(tmp_path, features=declared, model={"type": "ranking"}))
+    with pytest.raises(ConfigError, match=rf"`features.{part}` must be of use.*'country'.*no feature of keys and"):
+        GraphParameters.of(config)
+
+
+def test_the_schema_of_events_knows_context_columns_and_features(tmp_path):
+    data = {**DATA, "columns": {**DATA["columns"], "context": ["price"]}}
+    declared = {"context": [{"name": "device", "kind": "category"}, {"name": "hour", "kind": "number"}]}
+    config = load_config(config_file(tmp_path, data=data, features=declared))
+    schema = tfdv.load_schema_text(str(write_schema(config)))
+    text, numbers = pa.array([[b"a"], [b"b"]]), pa.array([[1.5], [2.0]], pa.list_(pa.float32()))
+    for price in (text, numbers, pa.array([[1], None])):
+        columns = {
+            "key": text, "item": text, "timestamp": pa.array([[1], [2]]), "weight": numbers, "price": price,
+            "feature_device": pa.array([[b"tv"], None]), "feature_hour": numbers,
+        }  # fmt: skip
+        anomalies = tfdv.validate_statistics(_statistics(columns), schema).anomaly_info
+        assert not anomalies, anomalies
+    new = _statistics({**columns, "colour": text, "feature_hour": text})
+    assert sorted(tfdv.validate_statistics(new, schema).anomaly_info) == ["colour", "feature_hour"]
+
+
+def _statistics(columns: dict[str, pa.Array]) -> Any:
+    return generate_statistics_in_memory(pa.RecordBatch.from_pydict(columns))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from tests.trainer.features.small_catalogue import FEATURES, of_items, popularity_of, sizes_of, table, vocabulary
+from tests.trainer.features.test_query_models import FEATURES as QUERY_FEATURES
+from tests.trainer.features.test_query_models import KNOTS, PHONE, TV
+from tests.trainer.features.test_query_models import SIZES as ASKED
+from tests.trainer.features.test_query_models import events as asked_events
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.metric_aggregation import levels
@@ -175,3 +179,25 @@ def test_popularity_counts_once_in_two_stages():
     key, history = tf.constant([4], tf.int64), tf.constant([[0, 0, 7, 8]], tf.int64)
     scores, retrieved = (of.score_all(key, history).numpy()[:, SIZES.first_row :] for of in (model, model.retrieval))
     assert scores == pytest.approx(float(model.share) * retrieved, abs=0.02)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_known_of_the_request_crosses_with_the_item(name):
+    sequences = asked_events()
+    nothing = Sequences.empty().positions()
+    policy = Policy(epochs=8, batch_size=16, learning_rate=0.1, initial_accumulator=1e-3)
+    spec = ModelSpec(name, MODELS[name], LENGTH, query_features=QUERY_FEATURES)
+    popularity = np.bincount(sequences.items, minlength=ASKED.items).astype(np.float64)
+    model = update(spec, ASKED, [Span(1, sequences)], nothing, popularity, policy, knots=KNOTS).model
+
+    def liking(device: int) -> float:
+        key = {
+            "row": tf.constant([1], tf.int64), "feature_device": tf.constant([[device]], tf.int64),
+            "feature_hour": tf.constant([np.nan], tf.float32),
+        }  # fmt: skip
+        scores = model.score_all(key, tf.zeros([1, LENGTH], tf.int64)).numpy()[0]
+        return float(scores[2:10].mean() - scores[10:].mean())
+
+    assert liking(TV) > 0.5 > -0.5 > liking(PHONE)
+    without = model.score_all(tf.constant([1, 1], tf.int64), tf.zeros([2, LENGTH], tf.int64)).numpy()
+    assert without.shape == (2, ASKED.items)
