@@ -57,6 +57,14 @@ data:
   pattern: "{YYYY}-{MM}-{DD}/*.csv"
   columns: {key: user_id, item: item_id, timestamp: timestamp}
 """
+# What is to be added at the end of it for a model that learns what the articles are.
+CATALOGUE_SETTINGS = """\
+catalogue: {path: shop/catalogue, pattern: "{YYYY}-{MM}-{DD}/*.csv"}
+features:
+  item:
+    - {name: category, kind: category}
+    - {name: material, kind: category}
+"""
 
 
 @dataclass(frozen=True)
@@ -91,13 +99,14 @@ class Shop:
 
 @dataclass(frozen=True)
 class Day:
-    """One day's events in the order of time, all arrays of shape `[events]`."""
+    """One day's events in the order of time, all arrays of shape `[events]`; and which articles are sold, `[sold]`."""
 
     date: date
     users: Ints
     items: Ints
     timestamps: Ints
     quantities: Ints
+    sold: Ints
 
 
 def simulate(
@@ -116,8 +125,9 @@ def simulate(
     """Writes `days` spans of events and the catalogue under `path`.
 
     `events/YYYY-MM-DD/events.csv` holds user_id, item_id, timestamp (unix seconds, UTC) and quantity, in the order of
-    time; `items.csv` holds item_id, title and category of every article sold up to the last day. The same arguments
-    give the same bytes, and a day does not depend on how many follow it: asking again for more days adds only those.
+    time; `catalogue/YYYY-MM-DD/items.csv` holds item_id, title, category and material of what is sold on that day, and
+    `items.csv` the first three of every article sold up to the last day. The same arguments give the same bytes, and a
+    day does not depend on how many follow it: asking again for more days adds only those.
 
     Args:
       path: the folder to write into; it need not exist.
@@ -144,7 +154,8 @@ def simulate(
     folders = []
     for day in _days(first_day, days, seed, shop, catalogue):
         folder = path / "events" / day.date.isoformat()
-        _write_span(folder, _events_csv(day))
+        _write_once(folder / "events.csv", _events_csv(day))
+        _write_once(path / "catalogue" / folder.name / "items.csv", _catalogue_csv(catalogue, day.sold))
         folders.append(folder)
     count = sum(shop.items_on(number) for number in range(days))
     _grow_items(path / "items.csv", _items_csv(catalogue, count))
@@ -210,7 +221,7 @@ def _days(first_day: date, days: int, seed: int, shop: Shop, catalogue: Catalogu
         visitors = rng.choice(len(crowd.activity), max(1, rng.poisson(visits)), p=crowd.activity / crowd.activity.sum())
         users, items, visit = _choices(visitors, crowd, appeal, catalogue, bought, rng)
         bought[users, items] = True
-        yield _timed(day, users, items, visit, rng)
+        yield _timed(day, users, items, visit, np.flatnonzero(np.isfinite(appeal)), rng)
 
 
 def _choices(
@@ -235,7 +246,7 @@ def _choices(
     return np.concatenate(users), np.concatenate(items), np.concatenate(visits)
 
 
-def _timed(day: date, users: Ints, items: Ints, visit: Ints, rng: np.random.Generator) -> Day:
+def _timed(day: date, users: Ints, items: Ints, visit: Ints, sold: Ints, rng: np.random.Generator) -> Day:
     # Two humps, at noon and in the evening.
     noon = rng.random(visit[-1] + 1) < 0.35
     start = np.where(noon, rng.normal(12.5, 1.5, len(noon)), rng.normal(19.5, 2.0, len(noon))) * 3600
@@ -247,7 +258,7 @@ def _timed(day: date, users: Ints, items: Ints, visit: Ints, rng: np.random.Gene
     order = np.argsort(seconds, kind="stable")
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp())
     quantities = rng.geometric(0.7, len(users))
-    return Day(day, users[order], items[order], midnight + seconds[order], quantities[order])
+    return Day(day, users[order], items[order], midnight + seconds[order], quantities[order], sold)
 
 
 def _grown(table: npt.NDArray[np.bool_], rows: int, columns: int) -> npt.NDArray[np.bool_]:
@@ -273,6 +284,16 @@ def _items_csv(catalogue: Catalogue, count: int) -> str:
     )
 
 
+def _catalogue_csv(catalogue: Catalogue, sold: Ints) -> str:
+    return _csv(
+        ("item_id", "title", "category", "material"),
+        (
+            (item_id(number), catalogue.title(number), catalogue.category(number), catalogue.material(number))
+            for number in sold.tolist()
+        ),
+    )
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -281,13 +302,12 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _write_span(folder: Path, text: str) -> None:
-    file = folder / "events.csv"
+def _write_once(file: Path, text: str) -> None:
     if file.exists():
         if file.read_text(encoding="utf-8") != text:
             raise ValueError(
-                f"{file} must be what this simulation writes. Received: another shop's events. Choose an empty folder, "
-                "or the seed, first day and sizes that the folder was made with."
+                f"{file} must be what this simulation writes. Received: another shop's {file.stem}. Choose an empty "
+                "folder, or the seed, first day and sizes that the folder was made with."
             )
         return
     _write(file, text)
