@@ -6,10 +6,11 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
-from trainer.models import build_model
+from trainer.models import build_model, find_model
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import LEARNED, path_of
+from trainer.models.feature_tower import LAUNCHES, LEARNED, path_of
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -121,6 +122,8 @@ def update(
     model.set_popularity(popularity)
     if features is not None:
         model.set_features(features)
+        if features.launches is not None:
+            model.learn_launches(features.launches, [(span.number, _events(span, sizes)) for span in spans])
     teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
@@ -261,7 +264,10 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     features = None
     if spec.features is not None and LEARNED in state.weights:
         features = [of for of in spec.features if any(path.startswith(path_of(of)) for path in state.weights)]
-    model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features)
+    params = spec.params
+    if features and not any(path.startswith(LAUNCHES) for path in state.weights):
+        params = {**params, **({"launch_prior": False} if "launch_prior" in _arguments(spec) else {})}
+    model = build_model(spec.type, state.sizes, spec.history_length, params, features)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {
         path: array.shape for path, array in state.weights.items()
@@ -273,6 +279,15 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     for path, variable in variables.items():
         variable.assign(state.weights[path])
     return model
+
+
+def _arguments(spec: ModelSpec) -> Collection[str]:
+    return inspect.signature(find_model(spec.type)).parameters
+
+
+def _events(span: Span, sizes: TableSizes) -> np.ndarray:
+    """How many new events each item row has in `span`, int64 [sizes.items]."""
+    return np.bincount(span.sequences.positions().target, minlength=sizes.items)[: sizes.items]
 
 
 def _seed(seed: int) -> None:

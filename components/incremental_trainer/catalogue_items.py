@@ -44,4 +44,5 @@ def told_features(
     features = settings.model.features
     if features is None:
         return None
-    return item_features(catalogue, items, FeatureState.load(vocabulary, features), features)
+    state = FeatureState.load(vocabulary, features)
+    return item_features(catalogue, items, state, features, settings.half_life_spans)

@@ -23,6 +23,7 @@ from components.incremental_trainer.artifact_files import (
 from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
+from components.incremental_trainer.new_items import keep_places
 from components.incremental_trainer.settings import Settings
 from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
@@ -115,6 +116,7 @@ class Executor(base_executor.BaseExecutor):
         )
         health.save(Path(model.uri) / HEALTH_FILE)
         log.losses(settings.policy.watch).save(Path(model.uri) / LOSSES_FILE)
+        kept, cost = keep_places(result.model, sold if listed else None, items, available, held_out, settings)
         exported = export(
             result.model,
             catalogue,
@@ -123,9 +125,10 @@ class Executor(base_executor.BaseExecutor):
             settings,
             Path(model.uri) / SERVING_FOLDER,
             about,
+            kept,
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
-        _describe(model, result, about, decision, exported.notes)
+        _describe(model, result, about, decision, (*cost, *exported.notes))
         model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))
         for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
             memory.set_int_custom_property(name, value)

@@ -41,13 +41,15 @@ _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and agai
 class PreparedSpan:
     """One span's sequences, held-out positions and vocabulary.
 
-    `fingerprint` says what it was made from, all earlier spans included.
+    `fingerprint` says what it was made from, all earlier spans included; `half_life` is that of its
+    vocabulary's counts.
     """
 
     number: int
     name: str
     folder: Path
     fingerprint: str
+    half_life: float = 7.0
 
     @property
     def sequences(self) -> Sequences:
@@ -82,9 +84,8 @@ class PreparedSpan:
             return None
         table = load_table(self.folder / _CATALOGUE)
         assert table is not None
-        return item_features(
-            table, self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features), features
-        )
+        state = FeatureState.load(self.folder / "vocabulary", features)
+        return item_features(table, self._vocabularies.items, state, features, self.half_life)
 
     @property
     def popularity(self) -> np.ndarray:
@@ -115,7 +116,8 @@ def prepare(
         before = prepared[-1].fingerprint if prepared else None
         listed = [] if catalogue is None else [fingerprint_of(catalogue, number), catalogue.to_json()]
         made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before, *listed])
-        span = PreparedSpan(number, name, folder / name, hashlib.sha256(made_from.encode()).hexdigest())
+        fingerprint = hashlib.sha256(made_from.encode()).hexdigest()
+        span = PreparedSpan(number, name, folder / name, fingerprint, settings.half_life_spans)
         if _fingerprint(span.folder) != span.fingerprint:
             events = ingest(config, number, folder.parent / "refused")
             _write(span, events, prepared[-1:], settings, catalogue)

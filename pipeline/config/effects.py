@@ -146,6 +146,7 @@ EFFECTS = (
     Effect("serving.columns", "with `data.items`", lambda c: c.data.items is not None or c.serving.columns == ()),
     Effect("serving.available", "with `data.items`", lambda c: c.data.items is not None),
     Effect("features.item", "with `catalogue`", lambda c: c.catalogue is not None),
+    Effect("push.places_for_new", "with `catalogue`", lambda c: c.catalogue is not None),
     Effect(
         "serving.index.min_recall",
         "with `serving.index.type: approximate`, or with a `serving.index.table` that is not float32",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.catalogue_gen.settings import Settings as CatalogueSettings
+from components.incremental_trainer.settings import PlacesForNew
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.span_example_gen.ids import WHOLE
 from components.span_guard.limits import Rules
@@ -154,6 +155,7 @@ def _transform(config: Config) -> TransformSettings:
 
 
 def _trainer(config: Config) -> TrainerSettings:
+    places = config.push.places_for_new
     return TrainerSettings(
         model=ModelSpec(config.model.type, config.model.params, config.history.length, _learned_features(config)),
         policy=Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)}),
@@ -168,4 +170,6 @@ def _trainer(config: Config) -> TrainerSettings:
         index=config.serving.index,
         log_folder=str(config.logs_path / "training"),
         hide_unlisted=None if config.catalogue is None else config.catalogue.unlisted == "hide",
+        half_life_spans=None if config.catalogue is None else config.vocabulary.half_life_spans,
+        places_for_new=None if places is None else PlacesForNew(**places.model_dump()),
     )

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from serving.bundle.id_lookup import IdTable
 from serving.bundle.index_settings import IndexSettings
+from serving.bundle.kept_places import KeptPlaces, served
 from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
 from serving.bundle.quantization import in_precision
 from serving.bundle.retrieval_index import ApproximateIndex, ExactIndex, check_fits, listed_best
@@ -37,6 +38,7 @@ class Signatures(tf.Module):
         exclude_seen: bool,
         index: IndexSettings | None = None,
         model_name: str = "",
+        kept: KeptPlaces | None = None,
     ) -> None:
         """Prepares the graph's tables.
 
@@ -48,6 +50,7 @@ class Signatures(tf.Module):
           exclude_seen: whether the history's items are left out.
           index: how items are found; None for exactly.
           model_name: for messages.
+          kept: places for new items; None for none.
 
         Raises:
           IndexSettingsError: the model's scores have no room for that index.
@@ -75,6 +78,11 @@ class Signatures(tf.Module):
         )
         self._index: Callable[[], Any] = lambda: made
         self._k, self._exclude_seen = k, exclude_seen
+        self._kept = None if kept is None else (kept.places, min(kept.k, max_k, catalogue.size))
+        if kept is not None:
+            new = np.zeros(catalogue.size, bool)
+            new[catalogue.first_row :] = kept.new
+            made.keep(new & catalogue.shown)
         self._max_k, self._first_row = min(max_k, catalogue.size), catalogue.first_row
 
     @property
@@ -108,12 +116,13 @@ class Signatures(tf.Module):
         candidate_rows = self.items.rows(candidates)
         listed = tf.reduce_any(candidate_rows > 0, axis=1)
         nothing = tf.zeros([tf.size(user_id), self._max_k], tf.int64)
+        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
 
         def none() -> tuple[tf.Tensor, tf.Tensor]:
             return nothing, tf.fill(tf.shape(nothing), UNAVAILABLE)
 
         def among_all() -> tuple[tf.Tensor, tf.Tensor]:
-            return self._best(user_id, seen, hidden)
+            return self._best(user_id, seen, hidden, counts)
 
         def among_listed() -> tuple[tf.Tensor, tf.Tensor]:
             # Sorted, so that an item that is named twice has its likeness beside it, and ties end as among all.
@@ -130,7 +139,6 @@ class Signatures(tf.Module):
             tf.where(listed[:, None], listed_part, other)
             for listed_part, other in zip(from_listed, from_all, strict=True)
         )
-        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
         most = tf.reduce_max(tf.concat([counts, [0]], axis=0))
         scores = tf.where(tf.range(self._max_k) < counts[:, None], scores, UNAVAILABLE)
         return self._answer(rows[:, :most], scores[:, :most])
@@ -217,8 +225,17 @@ class Signatures(tf.Module):
             requests.append(("embed", {**pair, "items": history}))
         return requests
 
-    def _best(self, user_id: tf.Tensor, seen: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self.index.top(self._key_rows(user_id), self._recent(seen), hidden, self._max_k)
+    def _best(
+        self, user_id: tf.Tensor, seen: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best rows and their scores; of lists of `counts`, int32 [b], or of as many as were exported."""
+        key, history = self._key_rows(user_id), self._recent(seen)
+        listed = self.index.top(key, history, hidden, self._max_k)
+        if self._kept is None:
+            return listed
+        places, k = self._kept
+        length = tf.fill(tf.shape(key), k) if counts is None else tf.minimum(counts, k)
+        return served(listed, self.index.top_new(key, history, hidden, places), length)
 
     def _scores(self, user_id: tf.Tensor, seen: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         scores = self._model().score(self._key_rows(user_id), self._recent(seen), rows)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from trainer.features.declaration import ITEM, OF_WORDS, Feature
 from trainer.features.feature_state import FeatureState, as_numbers, word_rows
+from trainer.features.launches import Launches
 from trainer.vocabulary import Vocabulary
 
 
@@ -25,6 +26,7 @@ class ItemFeatures:
       knots: feature name to what a model that is new cuts the number's scale by (see `NumberStatistics.knots`).
       learned: bool [items], whether the item has events to learn from.
       sizes: see `TableSizes.words`.
+      launches: when each item appeared and what it has had; None for no launch prior.
     """
 
     words: Mapping[str, np.ndarray]
@@ -32,6 +34,7 @@ class ItemFeatures:
     knots: Mapping[str, np.ndarray]
     learned: np.ndarray
     sizes: tuple[tuple[str, int], ...]
+    launches: Launches | None = None
 
 
 def slots_of(feature: Feature) -> int:
@@ -40,9 +43,16 @@ def slots_of(feature: Feature) -> int:
 
 
 def item_features(
-    catalogue: pa.Table, items: Vocabulary, state: FeatureState, features: Sequence[Feature]
+    catalogue: pa.Table,
+    items: Vocabulary,
+    state: FeatureState,
+    features: Sequence[Feature],
+    half_life: float | None = None,
 ) -> ItemFeatures:
-    """What `catalogue` says of each row; all is missing of an item that it does not name."""
+    """What `catalogue` says of each row; all is missing of an item that it does not name.
+
+    `half_life` is that of the vocabulary's counts; without it nothing is said of launches.
+    """
     place = pc.index_in(items.ids, value_set=pa.concat_arrays([pa.array([], pa.binary()), *catalogue[ITEM].chunks]))
     words, numbers, knots = {}, {}, {}
     for feature in features:
@@ -59,4 +69,5 @@ def item_features(
             numbers[feature.name] = by_row
             knots[feature.name] = state.numbers[feature.name].knots()
     learned = np.concatenate([np.zeros(items.first_row, bool), items.counts > 0])
-    return ItemFeatures(words, numbers, knots, learned, state.sizes(features))
+    launches = None if half_life is None else Launches.of(catalogue, items, half_life)
+    return ItemFeatures(words, numbers, knots, learned, state.sizes(features), launches)

@@ -8,12 +8,15 @@ import numpy as np
 
 from trainer.features.declaration import FIRST_ROW, MISSING, OF_WORDS, PADDING, UNKNOWN, Feature
 from trainer.features.item_features import ItemFeatures, slots_of
+from trainer.features.launches import Launches
 from trainer.features.number_statistics import KNOTS
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.models.launch_prior import LaunchPrior, kinds_of_numbers, kinds_of_words
 
 ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a tower begin
 LEARNED = f"{ATTRIBUTE}/learned"
+LAUNCHES = f"{ATTRIBUTE}/launches/"
 
 
 def path_of(feature: Feature) -> str:
@@ -87,9 +90,10 @@ class FeatureTower(keras.layers.Layer):
       features: of items, of kinds in `OF_WORDS` or `OF_NUMBERS`.
       sizes: rows of the item table, and of those of words.
       width: of an item's vector.
+      launch_prior: whether there is a `LaunchPrior`.
     """
 
-    def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int) -> None:
+    def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int, launch_prior: bool = False) -> None:
         super().__init__()
         self.learned = self.add_weight("learned", [sizes.items], initializer="zeros", trainable=False)
         self.of = {
@@ -101,6 +105,12 @@ class FeatureTower(keras.layers.Layer):
             for feature in features
         }
         self._vocabularies = tuple((feature.name, feature.vocabulary) for feature in features)
+        weights = {
+            name: int(layer.vectors.shape[0])
+            for name, layer in self.of.items()
+            if isinstance(layer, (WordFeature, NumberFeature))
+        }
+        self.launches = LaunchPrior(sizes.items, weights) if launch_prior else None
 
     @property
     def tables(self) -> dict[str, str]:
@@ -112,6 +122,13 @@ class FeatureTower(keras.layers.Layer):
                 tables |= {f"{path}rows": "items", f"{path}vectors": vocabulary}
             else:
                 tables |= {f"{path}values": "items"}
+        if self.launches is not None:
+            tables |= {f"{LAUNCHES}scale": "items", f"{LAUNCHES}expected": "items"}
+            tables |= {
+                f"{LAUNCHES}of_{name}": vocabulary
+                for name, vocabulary in self._vocabularies
+                if isinstance(self.of[name], WordFeature)
+            }
         return tables
 
     def tell(self, features: ItemFeatures) -> None:
@@ -124,6 +141,19 @@ class FeatureTower(keras.layers.Layer):
                 layer.values.assign(features.numbers[name])
                 if np.isnan(layer.knots.numpy()).all():
                     layer.knots.assign(features.knots[name])
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        """See `LaunchPrior.learn`; nothing without one."""
+        if self.launches is None:
+            return
+        kinds = []
+        for name in self.launches.of:
+            layer = self.of[name]
+            if isinstance(layer, WordFeature):
+                kinds.append(kinds_of_words(layer.rows.numpy(), int(layer.vectors.shape[0])))
+            else:
+                kinds.append(kinds_of_numbers(layer.values.numpy(), layer.knots.numpy()))
+        self.launches.learn(launches, spans, kinds)
 
     def call(self, item: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         """The vectors of items, float32 [..., width], for their int64 rows and what is their `own`, [..., width]."""
