@@ -124,11 +124,8 @@ class FeatureTower(keras.layers.Layer):
                 tables |= {f"{path}values": "items"}
         if self.launches is not None:
             tables |= {f"{LAUNCHES}scale": "items", f"{LAUNCHES}expected": "items"}
-            tables |= {
-                f"{LAUNCHES}of_{name}": vocabulary
-                for name, vocabulary in self._vocabularies
-                if isinstance(self.of[name], WordFeature)
-            }
+            words = [name for name, layer in self.of.items() if isinstance(layer, WordFeature)]
+            tables |= {f"{LAUNCHES}of_{name}": f"feature_{name}" for name in words}
         return tables
 
     def tell(self, features: ItemFeatures) -> None:

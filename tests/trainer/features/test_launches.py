@@ -13,7 +13,7 @@ from trainer.vocabulary import Vocabulary
 
 
 def launches() -> Launches:
-    """Row 2 has 3 events since span 4 and row 3 one in span 6; row 4 is listed alone, row 5 withdrawn, row 6 unlisted."""
+    """Row 2 has 3 events since span 4, row 3 one in span 6; 4 is listed alone, 5 is withdrawn, 6 is not listed."""
     items = Vocabulary.empty(1).grow(["a", "a"], 4, 1, 2.0).grow(["a", "b"], 6, 1, 2.0).admit(["c", "d"], 6)
     items = items.grow(["e"], 6, 1, 2.0)
     listed = {name: {"kind": "x", "withdrawn": name == "d"} for name in "abcd"}
