@@ -16,6 +16,7 @@ from components.incremental_trainer.artifact_files import (
     HEALTH_FILE,
     LOSSES_FILE,
     MEMORY_FILE,
+    PLACES,
     REFERENCE_FILE,
     SERVING_FOLDER,
     STATE_FOLDER,
@@ -103,6 +104,8 @@ class Executor(base_executor.BaseExecutor):
         }
         if settings.model.features:
             about["features"] = {"item": [dataclasses.asdict(feature) for feature in settings.model.features]}
+        if settings.places_for_new:
+            about["places_for_new"] = dataclasses.asdict(settings.places_for_new)
         before = start or _in_service(champion)
         health = measure(
             result.model,
@@ -128,7 +131,9 @@ class Executor(base_executor.BaseExecutor):
             kept,
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
-        _describe(model, result, about, decision, (*cost, *exported.notes))
+        _describe(model, result, about, decision, exported.notes)
+        if cost:
+            model.set_string_custom_property(PLACES, cost)
         model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))
         for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
             memory.set_int_custom_property(name, value)

@@ -36,7 +36,7 @@ def keep_places(
     available: np.ndarray | None,
     held_out: Positions,
     settings: Settings,
-) -> tuple[KeptPlaces | None, tuple[str, ...]]:
+) -> tuple[KeptPlaces | None, str]:
     """Makes `model` evaluate the list as it will be served; gives the rule for the export and a sentence on its cost.
 
     Args:
@@ -49,7 +49,7 @@ def keep_places(
     """
     kept = settings.places_for_new
     if kept is None or catalogue is None:
-        return None, ()
+        return None, ""
     new, k = new_items(catalogue, items, settings), min(settings.k, settings.max_k)
     if available is not None:
         new &= available
@@ -59,9 +59,9 @@ def keep_places(
     rule = KeptPlaces(new, kept.places, k)
     about = f"Places for new items: {kept.places} of {k} for {int(new.sum()):,} items"
     if without is None:
-        return rule, (f"{about}.",)
+        return rule, f"{about}."
     recall = _recall(model, held_out, settings)
-    return rule, (f"{about}; recall {recall:.4f} with them and {without:.4f} without, on {len(held_out):,} events.",)
+    return rule, f"{about}; recall {recall:.4f} with them and {without:.4f} without, on {len(held_out):,} events."
 
 
 def _recall(model: Recommender, held_out: Positions, settings: Settings) -> float | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.new_items import in_list
+from benchmarks.new_items import in_list, recalls, table
 
 
 def test_of_equal_scores_any_may_come_first():
@@ -11,3 +11,15 @@ def test_of_equal_scores_any_may_come_first():
     assert in_list(scores, own, 2).tolist() == [0.5, 0.0, 1 / 3]
     assert in_list(scores, own, 3).tolist() == [0.75, 1.0, 2 / 3]
     assert in_list(scores[:, :0], own, 2).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_means_are_by_events_and_the_shelf_has_its_own():
+    rows = [
+        {"events": [2, 0, 0, 0, 8], "ids": [1, 0, 0, 0, 2], "ids_shelf": 1.5, "shelf_events": 2, "size": 10},
+        {"events": [0, 5, 0, 0, 5], "ids": [0, 0, 0, 0, 5], "ids_shelf": 0.0, "shelf_events": 1, "size": 30},
+    ]
+    figures = recalls("ids", rows, 20)
+    assert figures == [8 / 20, 1 / 2, 0, 0, 0, 7 / 13, 1.5 / 3, 20.0, (1 + 20 / 30) / 2]
+    shown = table({"ids": [("ids", rows), ("ids", rows)], "prior": []}, 20)
+    assert shown.row_count == 1
+    assert len(shown.columns) == 1 + len(figures)
