@@ -54,9 +54,9 @@ class Launches:
     @classmethod
     def of(cls, catalogue: pa.Table, items: Vocabulary, half_life: float) -> Launches:
         """What `catalogue` and the vocabulary of the same span say."""
-        place = pc.index_in(items.ids, value_set=pa.concat_arrays([pa.array([], pa.binary()), *catalogue[ITEM].chunks]))
-        since = pc.fill_null(catalogue[SINCE].combine_chunks().take(place), NEVER).to_numpy(zero_copy_only=False)
-        withdrawn = pc.fill_null(catalogue[WITHDRAWN].combine_chunks().take(place), False)
+        place = pc.index_in(items.ids, value_set=_whole(catalogue[ITEM]))
+        since = pc.fill_null(_whole(catalogue[SINCE]).take(place), NEVER).to_numpy(zero_copy_only=False)
+        withdrawn = pc.fill_null(_whole(catalogue[WITHDRAWN]).take(place), False)
         padding = np.full(items.first_row, NEVER)
         return cls(
             np.concatenate([padding, since]),
@@ -91,3 +91,7 @@ class Launches:
     def memory(self) -> float:
         """The exposure of what was always there."""
         return 1.0 / (1.0 - 0.5 ** (1.0 / self.half_life))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays([pa.array([], column.type), *column.chunks])
