@@ -143,6 +143,7 @@ def create_pipeline(
             weighted=given.weighted,
             k=config.gate.k,
             exclude_seen=config.push.exclude_seen,
+            catalogue=sold.get("catalogue"),
         )
 
         # Skip, fine-tune or retrain; then train, compare with champion and anchor, and push what is not worse.

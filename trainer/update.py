@@ -6,10 +6,11 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
-from trainer.models import build_model
+from trainer.models import build_model, find_model
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import declared_in, settle
+from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
@@ -128,6 +129,8 @@ def update(
     model.set_popularity(popularity)
     if features is not None:
         model.set_features(features)
+        if features.launches is not None:
+            model.learn_launches(features.launches, [(span.number, _events(span, sizes)) for span in spans])
     if knots is not None:
         model.set_knots(knots)
     teacher = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
@@ -270,7 +273,10 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     # A feature that was declared after the state was saved is none of it.
     features = None if spec.features is None else declared_in(state, spec.features)
     asking = asked_in(state.weights, spec.query_features or ())
-    model = build_model(spec.type, state.sizes, spec.history_length, spec.params, features, asking)
+    params = spec.params
+    if features and not any(f"/{LAUNCHES}" in f"/{path}" for path in state.weights):
+        params = {**params, **({"launch_prior": False} if "launch_prior" in _arguments(spec) else {})}
+    model = build_model(spec.type, state.sizes, spec.history_length, params, features, asking)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {
         path: array.shape for path, array in state.weights.items()
@@ -282,6 +288,15 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     for path, variable in variables.items():
         variable.assign(state.weights[path])
     return model
+
+
+def _arguments(spec: ModelSpec) -> Collection[str]:
+    return inspect.signature(find_model(spec.type)).parameters
+
+
+def _events(span: Span, sizes: TableSizes) -> np.ndarray:
+    """How many new events each item row has in `span`, int64 [sizes.items]."""
+    return np.bincount(span.sequences.positions().target, minlength=sizes.items)[: sizes.items]
 
 
 def _seed(seed: int) -> None:

@@ -53,7 +53,7 @@ def told_features(
     if features is None:
         return None
     state = FeatureState.load(vocabulary, features)
-    return item_features(catalogue, items, state, features, encoded_texts(items, encodings))
+    return item_features(catalogue, items, state, features, encoded_texts(items, encodings), settings.half_life_spans)
 
 
 def encoded_texts(items: Vocabulary, folders: Sequence[str | Path]) -> dict[str, Encoded]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from components.incremental_trainer.artifact_files import (
     HEALTH_FILE,
     LOSSES_FILE,
     MEMORY_FILE,
+    PLACES,
     REFERENCE_FILE,
     SERVING_FOLDER,
     STATE_FOLDER,
@@ -22,6 +24,7 @@ from components.incremental_trainer.artifact_files import (
 from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
+from components.incremental_trainer.new_items import keep_places
 from components.incremental_trainer.query_features import features_of_manifest, query_state, request_features
 from components.incremental_trainer.settings import Settings
 from components.resolvers import RETRAINED, refuse_revoked, retrained
@@ -109,6 +112,8 @@ class Executor(base_executor.BaseExecutor):
             "vocabulary": {"items": items.fingerprint, "keys": keys.fingerprint},
         }
         about |= features_of_manifest(settings)
+        if settings.places_for_new:
+            about["places_for_new"] = dataclasses.asdict(settings.places_for_new)
         before = start or _in_service(champion)
         health = measure(
             result.model,
@@ -122,6 +127,7 @@ class Executor(base_executor.BaseExecutor):
         )
         health.save(Path(model.uri) / HEALTH_FILE)
         log.losses(settings.policy.watch).save(Path(model.uri) / LOSSES_FILE)
+        kept, cost = keep_places(result.model, sold if listed else None, items, available, held_out, settings)
         exported = export(
             result.model,
             catalogue,
@@ -131,9 +137,12 @@ class Executor(base_executor.BaseExecutor):
             Path(model.uri) / SERVING_FOLDER,
             about,
             request_features(known, settings),
+            kept,
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
         _describe(model, result, about, decision, exported.notes)
+        if cost:
+            model.set_string_custom_property(PLACES, cost)
         model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))
         for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
             memory.set_int_custom_property(name, value)

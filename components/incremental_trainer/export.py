@@ -12,6 +12,7 @@ import numpy as np
 
 from components.incremental_trainer.settings import Settings
 from serving.bundle import Manifest, write_bundle
+from serving.bundle.kept_places import KeptPlaces
 from serving.bundle.protocols import Catalogue
 from serving.bundle.query_inputs import RequestFeature
 from serving.bundle.reference_answers import Reference, make_reference
@@ -50,6 +51,7 @@ def export(
     folder: Path,
     about: Mapping[str, Any],
     query_features: Sequence[RequestFeature] = (),
+    kept: KeptPlaces | None = None,
 ) -> Export:
     """Freezes `model` and writes it as the bundle `folder`.
 
@@ -60,6 +62,7 @@ def export(
       settings: of the export.
       folder: must not exist.
       query_features: of key and context, that a request may bring.
+      kept: places for new items; None for none.
       about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
 
     Raises:
@@ -67,7 +70,7 @@ def export(
     """
     k = min(settings.k, settings.max_k)
     # Before the model is frozen and its items are put into fewer bits.
-    reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen)
+    reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen, kept)
     model.freeze()
     made = Signatures(
         model,
@@ -78,6 +81,7 @@ def export(
         settings.index,
         settings.model.type,
         query_features,
+        kept,
     )
     index = dataclasses.asdict(settings.index)
     notes: list[str] = []
@@ -107,6 +111,7 @@ def _reference(
     examples: Sequence[bytes],
     k: int,
     exclude_seen: bool,
+    kept: KeptPlaces | None,
 ) -> Reference:
     """On held-out positions; where there are none, on strangers who have met one item each.
 
@@ -121,7 +126,7 @@ def _reference(
         key, history = np.ones(len(item_rows), np.int64), np.zeros((len(item_rows), model.history_length), np.int64)
         history[:, -1] = item_rows
     chosen_examples = [examples[at] for at in chosen]
-    return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen)
+    return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen, kept)
 
 
 def _spread(count: int) -> np.ndarray:

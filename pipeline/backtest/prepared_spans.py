@@ -44,13 +44,15 @@ _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and agai
 class PreparedSpan:
     """One span's sequences, held-out positions and vocabulary.
 
-    `fingerprint` says what it was made from, all earlier spans included.
+    `fingerprint` says what it was made from, all earlier spans included; `half_life` is that of its
+    vocabulary's counts.
     """
 
     number: int
     name: str
     folder: Path
     fingerprint: str
+    half_life: float = 7.0
 
     @property
     def sequences(self) -> Sequences:
@@ -91,7 +93,7 @@ class PreparedSpan:
         assert table is not None
         items, state = self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features)
         texts = [self.folder / _ENCODINGS / of.name for of in features if of.kind == "text"]
-        return item_features(table, items, state, features, encoded_texts(items, texts))
+        return item_features(table, items, state, features, encoded_texts(items, texts), self.half_life)
 
     @property
     def popularity(self) -> np.ndarray:
@@ -124,7 +126,8 @@ def prepare(
         before = prepared[-1].fingerprint if prepared else None
         listed = [] if catalogue is None else [fingerprint_of(catalogue, number), catalogue.to_json(), *encoders]
         made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before, *listed])
-        span = PreparedSpan(number, name, folder / name, hashlib.sha256(made_from.encode()).hexdigest())
+        fingerprint = hashlib.sha256(made_from.encode()).hexdigest()
+        span = PreparedSpan(number, name, folder / name, fingerprint, settings.half_life_spans)
         if _fingerprint(span.folder) != span.fingerprint:
             events = ingest(config, number, folder.parent / "refused")
             _write(span, events, prepared[-1:], settings, catalogue, given.encoders)

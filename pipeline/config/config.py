@@ -147,6 +147,16 @@ class Config(Section):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _places_fit(self) -> Config:
+        kept, k = self.push.places_for_new, min(self.gate.k, self.push.max_k)
+        if kept is not None and kept.places >= k:
+            raise ValueError(
+                f"`push.places_for_new.places` must be less than the length of a list, {k} (`gate.k`, "
+                f"`push.max_k`). Received: {kept.places}. Keep fewer places."
+            )
+        return self
+
     def encoder_of(self, feature: Feature) -> str:
         """The name of a text's encoder."""
         return feature.encoder or next(iter(self.encoders))

@@ -152,6 +152,7 @@ EFFECTS = (
     Effect("serving.available", "with `data.items`", lambda c: c.data.items is not None),
     Effect("encoders", "with a feature of kind text for each", _all_encode),
     Effect("features.item", "with `catalogue`", lambda c: c.catalogue is not None),
+    Effect("push.places_for_new", "with `catalogue`", lambda c: c.catalogue is not None),
     Effect(
         "serving.index.min_recall",
         "with `serving.index.type: approximate`, or with a `serving.index.table` that is not float32",

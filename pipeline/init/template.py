@@ -132,6 +132,7 @@ COMMENTS = {
     "push.keep_versions": "older versions are deleted",
     "push.max_k": "the longest list that can be asked for",
     "push.exclude_seen": "whether a history's items are left out of its recommendations",
+    "push.places_for_new": "places of a list that are kept, e.g. {places: 2, younger_than: 7} (docs/features.md)",
     "serving": "what is exported (docs/serving-model.md)",
     "serving.columns": "columns of data.items that come along with an item; null: its title",
     "serving.available": "its column that says which items may be recommended; null: all",

@@ -59,6 +59,11 @@ def learning_lines(runs: Sequence[Run]) -> list[str]:
     return [f"{run.name}: {run.learning}" for run in runs if run.learning]
 
 
+def shelf_lines(runs: Sequence[Run]) -> list[str]:
+    """The last span's champion on items that had no event before, where there is a catalogue."""
+    return [f"{run.name}: {line}" for run in runs[-1:] if (line := run.surroundings.shelf_sentence)]
+
+
 def _verdict(run: Run) -> str:
     if not run.verdict:
         return "-"

@@ -86,6 +86,8 @@ def summary(run: Run, naming: Naming) -> str:
     if run.next_span:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))
         lines.append(f"  champion on the new span: {numbers}")
+    if shelf := run.surroundings.shelf_sentence:
+        lines.append(f"  {shelf}")
     start = f" from {run.base_version}" if run.base_version else ""
     lines.append(f"  {run.action.replace('_', '-')}{start}: {run.reason}")
     if run.learning:

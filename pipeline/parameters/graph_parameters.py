@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.catalogue_gen.settings import Settings as CatalogueSettings
+from components.incremental_trainer.settings import PlacesForNew
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_example_gen.ids import WHOLE
@@ -187,6 +188,7 @@ def _transform(config: Config) -> TransformSettings:
 
 
 def _trainer(config: Config) -> TrainerSettings:
+    places = config.push.places_for_new
     return TrainerSettings(
         model=ModelSpec(
             config.model.type,
@@ -209,4 +211,6 @@ def _trainer(config: Config) -> TrainerSettings:
         key_features=len(config.features.key) if config.features.of_query else None,
         decimal_ids=(config.data.decimal_ids or WHOLE) if config.features.of_query else None,
         hide_unlisted=None if config.catalogue is None else config.catalogue.unlisted == "hide",
+        half_life_spans=None if config.catalogue is None else config.vocabulary.half_life_spans,
+        places_for_new=None if places is None else PlacesForNew(**places.model_dump()),
     )

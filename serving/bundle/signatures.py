@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from serving.bundle.id_lookup import IdTable
 from serving.bundle.index_settings import IndexSettings
+from serving.bundle.kept_places import KeptPlaces, served
 from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
 from serving.bundle.quantization import in_precision
 from serving.bundle.query_inputs import ROW, QueryInputs, RequestFeature
@@ -47,6 +48,7 @@ class Signatures(tf.Module):
         index: IndexSettings | None = None,
         model_name: str = "",
         query_features: Sequence[RequestFeature] = (),
+        kept: KeptPlaces | None = None,
     ) -> None:
         """Prepares the graph's tables.
 
@@ -59,6 +61,7 @@ class Signatures(tf.Module):
           index: how items are found; None for exactly.
           model_name: for messages.
           query_features: of users and requests, which the model learned from.
+          kept: places for new items; None for none.
 
         Raises:
           IndexSettingsError: the model's scores have no room for that index.
@@ -89,6 +92,11 @@ class Signatures(tf.Module):
         # A function of its own, so that `evaluate` calls this graph instead of holding a second one.
         self.evaluate_rows = tf.function(self._evaluate_rows, input_signature=[*_POSITION, *self.query_inputs.specs])
         self._k, self._exclude_seen = k, exclude_seen
+        self._kept = None if kept is None else (kept.places, min(kept.k, max_k, catalogue.size))
+        if kept is not None:
+            new = np.zeros(catalogue.size, bool)
+            new[catalogue.first_row :] = kept.new
+            made.keep(new & catalogue.shown)
         self._max_k, self._first_row = min(max_k, catalogue.size), catalogue.first_row
 
     @property
@@ -130,12 +138,13 @@ class Signatures(tf.Module):
         candidate_rows = self.items.rows(candidates)
         listed = tf.reduce_any(candidate_rows > 0, axis=1)
         nothing = tf.zeros([tf.size(user_id), self._max_k], tf.int64)
+        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
 
         def none() -> tuple[tf.Tensor, tf.Tensor]:
             return nothing, tf.fill(tf.shape(nothing), UNAVAILABLE)
 
         def among_all() -> tuple[tf.Tensor, tf.Tensor]:
-            return self._best(key, seen, hidden)
+            return self._best(key, seen, hidden, counts)
 
         def among_listed() -> tuple[tf.Tensor, tf.Tensor]:
             # Sorted, so that an item that is named twice has its likeness beside it, and ties end as among all.
@@ -152,7 +161,6 @@ class Signatures(tf.Module):
             tf.where(listed[:, None], listed_part, other)
             for listed_part, other in zip(from_listed, from_all, strict=True)
         )
-        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
         most = tf.reduce_max(tf.concat([counts, [0]], axis=0))
         scores = tf.where(tf.range(self._max_k) < counts[:, None], scores, UNAVAILABLE)
         return self._answer(rows[:, :most], scores[:, :most])
@@ -255,8 +263,17 @@ class Signatures(tf.Module):
             ]
         return requests
 
-    def _best(self, key: Any, seen: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self.index.top(key, self._recent(seen), hidden, self._max_k)
+    def _best(
+        self, key: Any, seen: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best rows and their scores; of lists of `counts`, int32 [b], or of as many as were exported."""
+        history = self._recent(seen)
+        listed = self.index.top(key, history, hidden, self._max_k)
+        if self._kept is None:
+            return listed
+        places, k = self._kept
+        length = tf.fill(tf.shape(seen)[:1], k) if counts is None else tf.minimum(counts, k)
+        return served(listed, self.index.top_new(key, history, hidden, places), length)
 
     def _scores(self, key: Any, seen: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         scores = self._model().score(key, self._recent(seen), rows)

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwar
 _SECTIONS = """
 catalogue: {path: shop/catalogue}
 features: {item: [{name: category, kind: category}]}
+push: {places_for_new: {places: 1, younger_than: 1}}
 """
 NEW = "i-new"
 
@@ -73,6 +74,9 @@ def test_a_root_goes_on_with_a_catalogue(make_shop):
     ledger = read_ledger(config)
     assert [(run.action, run.base_version) for run in ledger][1:] == [("fine_tune", ledger[0].pushed)]
 
+    assert not ledger[1].surroundings.shelf, "the champion knew no catalogue yet"
+    assert any(name.startswith("item_events:") for name in ledger[1].surroundings.slices)
+
     gone = sorted(named & set(listed) - {NEW})[0]
     list_items(config, "2024-05-03", without=gone)
     list(run_nodes(config, NODES, "2024-05-03"))
@@ -80,6 +84,10 @@ def test_a_root_goes_on_with_a_catalogue(make_shop):
     assert about["parent"] == ledger[1].pushed
     assert gone not in after
     assert NEW in after
+    assert "Places for new items: 1 of " in ledger[1].verdict
+    shelf = read_ledger(config)[-1].surroundings.shelf
+    assert shelf["size"] >= 1
+    assert 0 < shelf["chance"] <= 1
     store = open_store(config)
     assert store is not None
     balance = [record.properties for record in read_artifacts(config, store).of("CatalogueGen/catalogue")]

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from trainer.features.declaration import ITEM, OF_WORDS, Feature
 from trainer.features.feature_state import FeatureState, as_numbers, word_rows
 from trainer.features.item_vectors import Encoded, ItemVectors, item_vectors, matrix_of
+from trainer.features.launches import Launches
 from trainer.vocabulary import Vocabulary
 
 
@@ -27,6 +28,7 @@ class ItemFeatures:
       vectors: feature name to the vectors of texts and of what is a vector itself.
       learned: bool [items], whether the item has events to learn from.
       sizes: see `TableSizes.words`.
+      launches: when each item appeared and what it has had; None for no launch prior.
     """
 
     words: Mapping[str, np.ndarray]
@@ -35,6 +37,7 @@ class ItemFeatures:
     vectors: Mapping[str, ItemVectors]
     learned: np.ndarray
     sizes: tuple[tuple[str, int], ...]
+    launches: Launches | None = None
 
 
 def slots_of(feature: Feature) -> int:
@@ -48,6 +51,7 @@ def item_features(
     state: FeatureState,
     features: Sequence[Feature],
     encoded: Mapping[str, Encoded] | None = None,
+    half_life: float | None = None,
 ) -> ItemFeatures:
     """What `catalogue` says of each row; all is missing of an item that it does not name.
 
@@ -57,6 +61,7 @@ def item_features(
       state: of `features`.
       features: those declared.
       encoded: by the name of each feature that is a text, what its encoder has made of all ids of `items`.
+      half_life: of the vocabulary's counts; without it nothing is said of launches.
     """
     place = pc.index_in(items.ids, value_set=pa.concat_arrays([pa.array([], pa.binary()), *catalogue[ITEM].chunks]))
     words, numbers, knots, vectors = {}, {}, {}, {}
@@ -80,4 +85,5 @@ def item_features(
             knots[feature.name] = state.numbers[feature.name].knots()
     learned = np.concatenate([np.zeros(items.first_row, bool), items.counts > 0])
     widths = tuple((of.vocabulary, of.values.shape[1]) for of in vectors.values())
-    return ItemFeatures(words, numbers, knots, vectors, learned, (*state.sizes(features), *widths))
+    launches = None if half_life is None else Launches.of(catalogue, items, half_life)
+    return ItemFeatures(words, numbers, knots, vectors, learned, (*state.sizes(features), *widths), launches)

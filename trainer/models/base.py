@@ -9,7 +9,7 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
 3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
    new rows; all other variables are copied whole.
 4. `set_popularity`: by `trainer.update`, once, before the first span is learned; then `set_features`, where features of
-   items are declared, and `set_knots`, where features of key and context are.
+   items are declared, and `learn_launches`; and `set_knots`, where features of key and context are.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
 6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
    `score_batch`, herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch
@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -41,12 +41,14 @@ import tensorflow_recommenders as tfrs
 
 from trainer.features.declaration import Kind
 from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
 from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics, weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.frozen_items import DotProduct
+from trainer.models.kept_places import KeptPlaces
 
 VocabularyName = Literal["items", "keys"]
 WeightRole = Literal["loss", "label", "unused"]
@@ -100,6 +102,7 @@ class Recommender(tfrs.Model, abc.ABC):
         super().__init__()
         self.sizes = sizes
         self.history_length = history_length
+        self.kept_places: KeptPlaces | None = None  # set before the export, where the settings keep some
 
     @classmethod
     def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -163,6 +166,15 @@ class Recommender(tfrs.Model, abc.ABC):
         """Told before each span of numbers of key and context, by feature (see `NumberStatistics.knots`)."""
         del knots
 
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Told once, after `set_features`, of when items appeared and what they had in each span that is to be learned.
+
+        Args:
+          launches: as of the last span.
+          spans: their numbers and how many events each item had, int64 [sizes.items]; in order, perhaps none.
+        """
+        del launches, spans
+
     def observe(self, sequences: Sequences) -> None:
         """Told of each span once, before it is learned; a model that counts counts here."""
         del sequences
@@ -197,8 +209,14 @@ class Recommender(tfrs.Model, abc.ABC):
         del weight
         history = self.known(history, self.sizes.items)
         scores = self.score_all(self.known(key, self.sizes.keys), history)
-        scores = mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item)
-        return ranking_metrics(rank_of(scores, item, self.sizes.first_row), k)
+        return self.list_metrics(
+            mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item), item, k
+        )
+
+    def list_metrics(self, scores: tf.Tensor, item: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
+        """The metrics of the lists by float32 [b, items] masked scores, float32 [b] each, as they are served."""
+        rank = rank_of(scores, item, self.sizes.first_row)
+        return ranking_metrics(rank if self.kept_places is None else self.kept_places.rank(scores, item, rank), k)
 
     @staticmethod
     def known(rows: Any, size: int) -> Any:

@@ -9,13 +9,16 @@ import numpy as np
 from trainer.features.declaration import MISSING, OF_VECTORS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures, slots_of
 from trainer.features.item_vectors import ItemVectors, column_of
+from trainer.features.launches import Launches
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 from trainer.models.feature_vectors import NumberCurve, WordVectors
+from trainer.models.launch_prior import LaunchPrior, kinds_of_numbers, kinds_of_words
 from trainer.train_state import ModelState
 
 ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a tower begin
 LEARNED = f"{ATTRIBUTE}/learned"
+LAUNCHES = f"{ATTRIBUTE}/launches/"
 _ROWS = 65_536  # that are worked out together
 
 
@@ -141,9 +144,10 @@ class FeatureTower(keras.layers.Layer):
       features: of items, of kinds in `OF_ITEMS`.
       sizes: rows of the item table, and of those of words; of a text also which column its vectors are.
       width: of an item's vector.
+      launch_prior: whether there is a `LaunchPrior`.
     """
 
-    def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int) -> None:
+    def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int, launch_prior: bool = False) -> None:
         super().__init__()
         self.learned = self.add_weight("learned", [sizes.items], initializer="zeros", trainable=False)
         self.of: dict[str, WordFeature | NumberFeature | VectorFeature] = {}
@@ -158,6 +162,12 @@ class FeatureTower(keras.layers.Layer):
                 self.of[given[0]] = VectorFeature(sizes.items, given[1], width)
             else:
                 self.of[feature.name] = NumberFeature(sizes.items, width)
+        weights = {
+            name: int(layer.vectors.shape[0])
+            for name, layer in self.of.items()
+            if isinstance(layer, (WordFeature, NumberFeature))
+        }
+        self.launches = LaunchPrior(sizes.items, weights) if launch_prior else None
 
     @property
     def tables(self) -> dict[str, str]:
@@ -171,6 +181,10 @@ class FeatureTower(keras.layers.Layer):
                 tables |= {f"{path}codes": "items", f"{path}content": "items"}
             else:
                 tables |= {f"{path}values": "items"}
+        if self.launches is not None:
+            tables |= {f"{LAUNCHES}scale": "items", f"{LAUNCHES}expected": "items"}
+            words = [name for name, layer in self.of.items() if isinstance(layer, WordFeature)]
+            tables |= {f"{LAUNCHES}of_{name}": f"feature_{name}" for name in words}
         return tables
 
     def tell(self, features: ItemFeatures) -> None:
@@ -185,6 +199,19 @@ class FeatureTower(keras.layers.Layer):
             else:
                 layer.values.assign(features.numbers[name])
                 layer.set_knots(features.knots[name])
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        """See `LaunchPrior.learn`; nothing without one."""
+        if self.launches is None:
+            return
+        kinds = []
+        for name in self.launches.of:
+            layer = self.of[name]
+            if isinstance(layer, WordFeature):
+                kinds.append(kinds_of_words(layer.rows.numpy(), int(layer.vectors.shape[0])))
+            else:
+                kinds.append(kinds_of_numbers(layer.values.numpy(), layer.knots.numpy()))
+        self.launches.learn(launches, spans, kinds)
 
     def call(self, item: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         """The vectors of items, float32 [..., width], for their int64 rows and what is their `own`, [..., width]."""

@@ -10,7 +10,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.keras2 import keras, tf
 from trainer.metric_aggregation import labelled
-from trainer.metrics import UNAVAILABLE, mask_scores, rank_of, ranking_metrics
+from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, WeightRole
 
 Objective = Literal["rating", "click", "label"]
@@ -143,7 +143,7 @@ class Ranker(Recommender):
         scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
         if self.objective == "click":
             metrics["auc"] = _auc(scores, item, self.sizes.first_row)
-        return metrics | (ranking_metrics(rank_of(scores, item, self.sizes.first_row), k) if self.ranked else {})
+        return metrics | (self.list_metrics(scores, item, k) if self.ranked else {})
 
     def catalogue(self) -> tf.Tensor:
         """All rows of items, int64 [items]."""

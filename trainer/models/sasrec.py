@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
 from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
@@ -46,6 +47,8 @@ class SasRec(Recommender):
       reverse: whether sequences are learned from the end to the start too. What was looked at together says much
         about each other in either order, and a short history has few pairs.
       neighbours: how many neighbours of each item are counted, 0 for none (see `Transitions`).
+      launch_prior: whether an item with few events has the popularity that its features, its age and those events let
+        expect (see `LaunchPrior`); without features there is none.
       features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
         With none of a catalogue, an empty list, it is zero before an item has events.
       query_features: of key and context; with them g(features) is added to the session (see `QueryTower`), but for
@@ -79,6 +82,7 @@ class SasRec(Recommender):
         negatives: int = 2048,
         reverse: bool = True,
         neighbours: int = 64,
+        launch_prior: bool = True,
         features: Sequence[Feature] | None = None,
         query_features: Sequence[Feature] | None = None,
     ) -> None:
@@ -93,7 +97,9 @@ class SasRec(Recommender):
         super().__init__(sizes, history_length)
         self.negatives, self.reverse, self.item_dropout = negatives, reverse, item_dropout
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
-        self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
+        self.item_features = (
+            FeatureTower(features, sizes, dimension, launch_prior and bool(features)) if features is not None else None
+        )
         self.query_features = QueryTower(query_features, sizes, dimension) if query_features else None
         self.places = self.add_weight("places", [history_length, dimension], initializer=_noise(0.02))
         self.blocks = [CausalBlock(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
@@ -126,6 +132,15 @@ class SasRec(Recommender):
     def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
         if self.query_features is not None:
             self.query_features.set_knots(knots)
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        if self.item_features is not None:
+            self.item_features.learn_launches(launches, spans)
+
+    def log_popularity(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
+        """Log popularity, float32 of the shape of int64 rows, `without` so many events of each."""
+        prior = None if self.item_features is None else self.item_features.launches
+        return self.popularity.log(item, without, prior)
 
     def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
         """v_item, not of unit length, float32 [..., dimension], for int64 rows of any shape."""
@@ -178,7 +193,7 @@ class SasRec(Recommender):
         met = float(self.mixture.correct(nothing, (), history)[0, item[0]])
         counted = float(self.mixture.correct(nothing, self._counted(history), history)[0, item[0]])
         rest = {
-            "popularity": float(slope * self.popularity.log(item)[0]),
+            "popularity": float(slope * self.log_popularity(item)[0]),
             "what was counted beside these items": counted - met,
             "met before or not": met,
         }
@@ -194,7 +209,7 @@ class SasRec(Recommender):
         if self.item_features is not None:
             embeddings = tf.Variable(embeddings, trainable=False, name="items")
         scale = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(embeddings), axis=1), 1e-12))  # as l2_normalize
-        self.served = FrozenItems(embeddings, self.popularity.log(tf.range(self.sizes.items)), scale)
+        self.served = FrozenItems(embeddings, self.log_popularity(tf.range(self.sizes.items)), scale)
 
     @property
     def dot_product(self) -> DotProduct | None:
@@ -278,7 +293,7 @@ class SasRec(Recommender):
         return sampled_softmax.draw(rows, share, self.sizes.items, self.sizes.first_row, self.negatives)
 
     def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
-        popular = self.popularity.log(tf.range(self.sizes.items))
+        popular = self.log_popularity(tf.range(self.sizes.items))
         return Evidence(self._query(key, history), self._unit_items(), popular, self._counted(history), history)
 
     def _query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.features.declaration import Feature
 from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
@@ -89,6 +90,9 @@ class TwoStage(Recommender):
     def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
         self.retrieval.set_knots(knots)
         self.ranking.set_knots(knots)
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        self.retrieval.learn_launches(launches, spans)
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.retrieval.set_popularity(recent)

@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
 from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
@@ -43,6 +44,8 @@ class TwoTower(Recommender):
       negatives: candidates drawn from the catalogue for each batch.
       key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
       dropout: of the wanted vector while training.
+      launch_prior: whether an item with few events has the popularity that its features, its age and those events let
+        expect (see `LaunchPrior`); without features there is none.
       features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
         With none of a catalogue, an empty list, it is zero before an item has events.
       query_features: of key and context; with them g(features) is added to u_key (see `QueryTower`).
@@ -65,6 +68,7 @@ class TwoTower(Recommender):
         negatives: int = 1000,
         key_embedding: bool = True,
         dropout: float = 0.0,
+        launch_prior: bool = True,
         features: Sequence[Feature] | None = None,
         query_features: Sequence[Feature] | None = None,
     ) -> None:
@@ -74,7 +78,9 @@ class TwoTower(Recommender):
         self.negatives = negatives
         self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension) if key_embedding else None
-        self.item_features = FeatureTower(features, sizes, dimension) if features is not None else None
+        self.item_features = (
+            FeatureTower(features, sizes, dimension, launch_prior and bool(features)) if features is not None else None
+        )
         self.query_features = QueryTower(query_features, sizes, dimension) if query_features else None
         self.pooling = HistoryPooling(history_length)
         self.popularity = Popularity(sizes.items)
@@ -106,6 +112,15 @@ class TwoTower(Recommender):
         if self.query_features is not None:
             self.query_features.set_knots(knots)
 
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        if self.item_features is not None:
+            self.item_features.learn_launches(launches, spans)
+
+    def log_popularity(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
+        """Log popularity, float32 of the shape of int64 rows, `without` so many events of each."""
+        prior = None if self.item_features is None else self.item_features.launches
+        return self.popularity.log(item, without, prior)
+
     def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
         """v_item without popularity, float32 [..., dimension], for int64 rows of any shape."""
         if self.served is not None:
@@ -125,7 +140,7 @@ class TwoTower(Recommender):
 
     def candidate(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
         """float32 [n, dimension + 1] for int64 [n] item rows, `without` so many events of each in its popularity."""
-        return tf.concat([self.item_vectors(item), self.popularity.log(item, without)[:, None]], axis=1)
+        return tf.concat([self.item_vectors(item), self.log_popularity(item, without)[:, None]], axis=1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is not None:
@@ -143,7 +158,7 @@ class TwoTower(Recommender):
         item_vector = self.item_vectors(item)[0]
         weights = self.history_scale * self.pooling.length(history) * self.pooling.weights_of(history)
         events = weights[0] * tf.linalg.matvec(self.item_vectors(history)[0], item_vector)
-        rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
+        rest = {"popularity": float(self.slope * self.log_popularity(item)[0])}
         if self.key_embedding is not None:
             rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(row_of(key))[0] * item_vector))
         if self.query_features is not None:
@@ -152,7 +167,7 @@ class TwoTower(Recommender):
 
     def freeze(self) -> None:
         """Computes log popularity, and what features add to items, once. Training after it leaves that behind."""
-        offset = self.popularity.log(self._catalogue())
+        offset = self.log_popularity(self._catalogue())
         table = self.item_embedding.embeddings
         if self.item_features is not None:
             table = tf.Variable(self.item_vectors(self._catalogue()), trainable=False, name="items")

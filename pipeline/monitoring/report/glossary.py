@@ -33,6 +33,8 @@ DEFINITIONS = {
     "most popular: of what those lists hold, and of what the users took. Far above it the lists favour the popular.",
     "slice": "Part of the held-out events. An item or key is new if it was never trained on before the span, cold if "
     "fewer times than the setting gate.cold_below, else warm.",
+    "shelf": "Items that the catalogue sells and nobody has met yet, as the champion knows them: its recall on their "
+    "first events, ranked among themselves alone. Chance: the length of the list over the length of the shelf.",
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",
     "version": "The folder that TF Serving loads: the span's date and a two-digit revision.",
     "learned": "How many spans a version and the versions it was fine-tuned from have trained on.",

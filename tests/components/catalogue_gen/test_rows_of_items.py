@@ -11,12 +11,16 @@ import pytest
 
 from components.artifacts import Catalogue
 from components.catalogue_gen.state import save_table
-from components.incremental_trainer.artifact_files import SERVING_FOLDER
+from components.incremental_trainer.artifact_files import REFERENCE_FILE, SERVING_FOLDER
+from components.incremental_trainer.settings import PlacesForNew
 from components.span_transform import vocabulary_growth
 from components.span_transform.settings import Settings
 from components.span_transform.vocabulary_growth import Vocabularies
 from components.update_decider.decision import Decision
 from serving.bundle import check_bundle
+from serving.bundle.index_settings import IndexSettings
+from serving.bundle.reference_answers import Reference
+from serving.bundle.validation import validate
 from tests.components.plain_settings import PLAIN, transform_settings
 from tests.components.trained_days import FIRST, HISTORY, ITEMS, SETTINGS, Day, made, make_day, train
 from tests.trainer.features.small_catalogue import FEATURES, table
@@ -126,3 +130,42 @@ def test_a_catalogue_without_features_says_what_is_sold_and_no_more(day, tmp_pat
     model = train(tmp_path / "first", day, decision, settings=settings, catalogue=catalogue)
     assert set(recommended(model)) == {*ITEMS} - {ITEMS[2]}
     assert "features" not in check_bundle(Path(model.uri) / SERVING_FOLDER).about
+
+
+@pytest.mark.parametrize("index", [IndexSettings(), IndexSettings("approximate", lists=2, probes=2, min_recall=0.0)])
+def test_new_items_have_the_places_that_are_kept_for_them(index, day, tmp_path):
+    catalogue = made(Catalogue, tmp_path / "catalogue")
+    save_table(sold(), catalogue.uri)
+    spec = ModelSpec("two_tower", {"dimension": 4, "negatives": 8}, HISTORY, FEATURES)
+    places = PlacesForNew(1, fewer_events_than=1)
+    decision = Decision("cold_start", "No model is in service yet.", (7,))
+    lists, notes = {}, {}
+    for name, kept_places in (("with", places), ("without", None)):
+        settings = dataclasses.replace(
+            SETTINGS, model=spec, max_k=9, k=2, index=index, hide_unlisted=False, half_life_spans=7.0,
+            places_for_new=kept_places,
+        )  # fmt: skip
+        assert type(settings).from_json(settings.to_json()) == settings
+        model = train(tmp_path / name, day, decision, settings=settings, catalogue=catalogue)
+        lists[name] = recommended(model)
+        folder = Path(model.uri) / SERVING_FOLDER
+        assert not validate(folder, Reference.load(Path(model.uri) / REFERENCE_FILE), 10_000.0).refusal
+        notes[name] = model.get_string_custom_property("places")
+        loaded = tf.saved_model.load(str(folder)).signatures
+        first = loaded["recommend"](
+            user_id=tf.constant([b"u1"]), history=tf.constant([[b"stranger"]]), exclude=tf.constant([[b""]]),
+            candidates=tf.constant([[b""]]), k=tf.constant([2]),
+        )["item_ids"].numpy()[0].tolist()  # fmt: skip
+        assert first == lists[name][:2]
+        # The gate measures the list as it is served: a stranger to whom the new item is the right one.
+        recall = loaded["evaluate_rows"](
+            key=tf.constant([0], tf.int64), history=tf.constant([[1]], tf.int64),
+            item=tf.constant([FIRST + 5], tf.int64), weight=tf.constant([1.0]),
+        )["recall"].numpy().tolist()  # fmt: skip
+        assert recall == [float(ITEMS[5] in first)]
+    assert ITEMS[5] not in lists["without"][:2], "or nothing would be shown"
+    assert lists["with"][1] == ITEMS[5]
+    assert lists["with"] == [lists["without"][0], ITEMS[5], *(i for i in lists["without"][1:] if i != ITEMS[5])]
+    assert "Places for new items: 1 of 2 for 1 items; recall " in notes["with"]
+    assert notes["with"].endswith(" without, on 2 events.")
+    assert not notes["without"]

@@ -33,6 +33,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
         {"catalogue": {"path": "catalogue"}, "features.item": [{"name": "title", "kind": "text"}]},
     ),
     "features.item": ([{"name": "brand", "kind": "category"}], {"catalogue": {"path": "catalogue"}}),
+    "push.places_for_new": ({"places": 2, "younger_than": 7}, {"catalogue": {"path": "catalogue"}}),
     "serving.index.min_recall": (0.5, {"serving.index.table": "int8"}),
     "update.learning_rate": (0.3, {}),
     "update.initial_accumulator": (0.3, {"update.optimizer": "adagrad"}),

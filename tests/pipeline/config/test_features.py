@@ -153,3 +153,16 @@ def test_changes_of_numbered_spans_have_no_dates_to_hold_from(tmp_path):
     changes = {**CATALOGUE, "pattern": "{SPAN}/*", "delivery": "changes", "valid_from": "from"}
     with pytest.raises(ConfigError, match=r"`catalogue.valid_from` needs spans that are dates"):
         load_config(config_file(tmp_path, **numbered, catalogue=changes))
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ({"places": 2}, r"`push.places_for_new`: must say which items are new.*Received: neither"),
+        ({"places": 20, "younger_than": 7}, r"`push.places_for_new.places` must be less than .* 20 .*Received: 20"),
+        ({"places": 0, "younger_than": 7}, r"`push.places_for_new.places`: .*"),
+    ],
+)
+def test_places_for_new_items_say_what_is_new_and_leave_room(places, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        load_config(config_file(tmp_path, catalogue=CATALOGUE, push={"places_for_new": places}))
