@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Literal
 
-import pydantic
-
+from components.json_parameter import JsonParameter
 from components.span_example_gen.errors import SpanError
 from trainer.features.declaration import Feature
 
@@ -19,12 +17,12 @@ class CatalogueError(SpanError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(JsonParameter):
     """Where deliveries lie, how a row becomes an item, and how much may be wrong with them.
 
     Attributes:
-      path, pattern, format, delivery, withdrawn, valid_from, max_reject_fraction, max_withdrawn_fraction: see the
-        section `catalogue` of the settings.
+      path, pattern, format, delivery, withdrawn, valid_from, max_reject_fraction, max_withdrawn_fraction,
+        max_changed_fraction: see the section `catalogue` of the settings.
       item: the column of item ids.
       decimal_ids: as of events (see `components.span_example_gen.ids`).
       features: columns that are kept.
@@ -41,6 +39,7 @@ class Settings:
     decimal_ids: str
     max_reject_fraction: float
     max_withdrawn_fraction: float
+    max_changed_fraction: float
     features: tuple[Feature, ...]
     digests: str | None
 
@@ -53,10 +52,3 @@ class Settings:
     def ends(self, span: int) -> int | None:
         """The end of a span that is a date, unix milliseconds: a change that holds from later on has to wait."""
         return None if self.valid_from is None else (span + 1) * _DAY
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        return pydantic.TypeAdapter(cls).validate_json(text)

@@ -58,28 +58,28 @@ def apply_rows(state: pa.Table, rows: pa.Table, span: int, snapshot: bool) -> tu
     every = len(rows)
     rows = rows.take(pa.array(_last_of_each(rows[ITEM])))
     names = [field.name for field in state.schema if field.name not in (ITEM, SINCE, CHANGED)]
-    place = _numpy(pc.fill_null(pc.index_in(rows[ITEM], value_set=_array(state[ITEM])), -1))
+    place = as_numpy(pc.fill_null(pc.index_in(rows[ITEM], value_set=as_array(state[ITEM])), -1))
     known = place >= 0
     before, after = state.take(pa.array(place[known])), rows.filter(pa.array(known))
     other = np.zeros(len(before), bool)
     for name in names:
         if name != WITHDRAWN:
-            other |= ~_same(before[name], after[name])
-    was, is_now = _numpy(before[WITHDRAWN]), _numpy(after[WITHDRAWN])
+            other |= ~same_values(before[name], after[name])
+    was, is_now = as_numpy(before[WITHDRAWN]), as_numpy(after[WITHDRAWN])
     named = np.zeros(len(state), bool)
     named[place[known]] = True
-    absent = ~named & ~_numpy(state[WITHDRAWN]) if snapshot else np.zeros(len(state), bool)
+    absent = ~named & ~as_numpy(state[WITHDRAWN]) if snapshot else np.zeros(len(state), bool)
 
     source = np.arange(len(state))
     source[place[known]] = len(state) + np.flatnonzero(known)
     both = pa.concat_tables([state.select([ITEM, *names]), rows.select([ITEM, *names])]).combine_chunks()
     both = both.take(pa.array(np.concatenate([source, len(state) + np.flatnonzero(~known)])))
     count = int((~known).sum())
-    since = np.concatenate([_numpy(state[SINCE]), np.full(count, span)])
-    changed = _numpy(state[CHANGED]).copy()
+    since = np.concatenate([as_numpy(state[SINCE]), np.full(count, span)])
+    changed = as_numpy(state[CHANGED]).copy()
     changed[place[known][other | (was != is_now)]] = span
     changed[absent] = span
-    withdrawn = _numpy(both[WITHDRAWN]).copy()
+    withdrawn = as_numpy(both[WITHDRAWN]).copy()
     withdrawn[: len(state)] |= absent
     columns = {
         **{name: both[name] for name in both.schema.names},
@@ -125,26 +125,28 @@ def load_table(folder: str | Path) -> pa.Table | None:
 
 def _last_of_each(ids: pa.ChunkedArray) -> np.ndarray:
     """Places of the last row of each id, in the order in which the ids first occur."""
-    codes = _numpy(_array(ids).dictionary_encode().indices)
+    codes = as_numpy(as_array(ids).dictionary_encode().indices)
     last = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
     last[codes] = np.arange(len(codes))  # of several that are assigned to one place numpy keeps the last
     return last
 
 
-def _same(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
+def same_values(left: pa.Array | pa.ChunkedArray, right: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Which values are equal, bool [n]; missing ones, and numbers that can't be read, are like each other."""
     if pa.types.is_list(left.type):
         left, right = (pc.binary_join(values, _SEPARATOR) for values in (left, right))
-    both_missing = _numpy(pc.is_null(left)) & _numpy(pc.is_null(right))
-    equal = _numpy(pc.fill_null(pc.equal(left, right), False)) | both_missing
+    both_missing = as_numpy(pc.is_null(left)) & as_numpy(pc.is_null(right))
+    equal = as_numpy(pc.fill_null(pc.equal(left, right), False)) | both_missing
     if pa.types.is_floating(left.type):
-        equal |= _numpy(pc.fill_null(pc.and_(pc.is_nan(left), pc.is_nan(right)), False))
+        equal |= as_numpy(pc.fill_null(pc.and_(pc.is_nan(left), pc.is_nan(right)), False))
     return equal
 
 
-def _array(values: pa.ChunkedArray) -> pa.Array:
+def as_array(values: pa.ChunkedArray) -> pa.Array:
+    """All chunks in one, or an empty one of its type."""
     return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
 
 
-def _numpy(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def as_numpy(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """The values, without a mask."""
     return values.to_numpy() if isinstance(values, pa.ChunkedArray) else values.to_numpy(zero_copy_only=False)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from components.catalogue_gen.checks import VALID_FROM, rows_schema
 from components.catalogue_gen.deliveries import NOTHING_YET
+from components.catalogue_gen.plausibility import implausible
 from components.catalogue_gen.settings import CatalogueError, Settings
 from components.catalogue_gen.state import Differences, apply_rows, load_table, save_table, state_schema, with_features
 from trainer.features.declaration import WITHDRAWN, Feature
@@ -75,7 +76,7 @@ class StoredCatalogue:
         """The catalogue of `span`, after `rows` of the deliveries up to `through`, in their order; None of no delivery.
 
         Raises:
-          CatalogueError: a snapshot does not name too many of the items that were sold.
+          CatalogueError: a snapshot leaves out too many of the items that were sold; a feature is not what it was.
         """
         end = settings.ends(span)
         rows = pa.concat_tables([self.waiting, rows])
@@ -93,6 +94,14 @@ class StoredCatalogue:
                 f"A snapshot may leave out at most {settings.max_withdrawn_fraction:.0%} of the items that are sold "
                 f"(`catalogue.max_withdrawn_fraction`). Received: one that leaves out {differences.absent:,} of "
                 f"{sold:,}. Deliver it whole, or set a larger fraction for this day. Nothing was withdrawn."
+            )
+        most = settings.max_changed_fraction
+        judged = most < 1 and self.through != NOTHING_YET  # else all may be other than before: it is read anew
+        if judged and (doubts := list(implausible(self.state, state, settings.features, most, snapshot))):
+            raise CatalogueError(
+                f"A feature must be today what it was yesterday for all but {most:.0%} of the items "
+                f"(`catalogue.max_changed_fraction`), in the same unit and encoding. Received: {'; '.join(doubts)}. "
+                "Deliver the catalogue as it was, or set 1 for this day if that is right. Nothing was taken in."
             )
         until = self.through if through is None else through
         return StoredCatalogue(state, waiting, until, self.read_as), differences

@@ -33,6 +33,7 @@ class Catalogue(Section):
     unlisted: Literal["serve", "hide"] = "serve"
     max_reject_fraction: float = pydantic.Field(default=0.05, ge=0, le=1)
     max_withdrawn_fraction: float = pydantic.Field(default=0.5, ge=0, le=1)
+    max_changed_fraction: float = pydantic.Field(default=0.5, ge=0, le=1)
 
     @pydantic.field_validator("pattern")
     @classmethod

@@ -72,6 +72,16 @@ def event_table(explanation: Explanation) -> Table:
     return table
 
 
+def item_table(explanation: Explanation) -> Table:
+    """What of the item speaks for it: its id and its features."""
+    table = Table("of the item", "share", show_edge=False)
+    table.columns[1].justify = "right"
+    for name, value in explanation.of_item.items():
+        table.add_row(name, signed(value))
+    table.add_row("together, what vectors say", signed(sum(explanation.of_item.values())))
+    return table
+
+
 def as_lines(explanation: Explanation, naming: Naming) -> Iterator[str | Table]:
     """The explanation from top to bottom."""
     yield headline(explanation)
@@ -84,6 +94,9 @@ def as_lines(explanation: Explanation, naming: Naming) -> Iterator[str | Table]:
     yield "“Without it” is what the score changes by when that event alone is taken out and the model is asked again."
     if explanation.note:
         yield explanation.note
+    if explanation.of_item:
+        yield ""
+        yield item_table(explanation)
     if explanation.nearest:
         yield ""
         near = Table("nearest items", "cosine", show_edge=False)

@@ -144,6 +144,7 @@ def _catalogue(config: Config) -> CatalogueSettings | None:
         decimal_ids=config.data.decimal_ids or WHOLE,
         max_reject_fraction=given.max_reject_fraction,
         max_withdrawn_fraction=given.max_withdrawn_fraction,
+        max_changed_fraction=given.max_changed_fraction,
         features=config.features.item,
         digests=str(config.digests_path),
     )

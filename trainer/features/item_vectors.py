@@ -78,6 +78,11 @@ def column_of(feature: Feature, words: Sequence[tuple[str, int]]) -> tuple[str, 
     return None
 
 
+def feature_of(column: str) -> str:
+    """The name of the feature whose vectors are in a column."""
+    return re.sub(f"_{_DIGEST}$", "", column)
+
+
 def replaced_columns(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, str]:
     """Columns of texts that another encoder now makes, old to new, by the names in `TableSizes.words`."""
     old, new = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.features.declaration import MISSING, OF_VECTORS, OF_WORDS, Feature
 from trainer.features.item_features import ItemFeatures, slots_of
-from trainer.features.item_vectors import ItemVectors, column_of
+from trainer.features.item_vectors import ItemVectors, column_of, feature_of
 from trainer.features.launches import Launches
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
@@ -220,3 +220,9 @@ class FeatureTower(keras.layers.Layer):
     def parts(self, item: tf.Tensor, own: tf.Tensor) -> list[tf.Tensor]:
         """What `call` is the sum of: what is left of the items' own, then what each feature adds."""
         return [tf.gather(self.learned, item)[..., None] * own, *(layer(item) for layer in self.of.values())]
+
+    def products(self, query: tf.Tensor, item: tf.Tensor, own: tf.Tensor) -> dict[str, float]:
+        """Of float32 [width] `query` with each of `parts` of one item, int64 [1], by the name of the feature."""
+        names = ["its id", *(feature_of(name) for name in self.of)]
+        parts = self.parts(item, own)
+        return {name: float(tf.reduce_sum(query * part[0])) for name, part in zip(names, parts, strict=True)}

@@ -201,7 +201,11 @@ class SasRec(Recommender):
             rest["features of user and context"] = float(scale * tf.reduce_sum(known * wanted))
         if not float(tf.reduce_sum(present)):  # then the attention is on the padding, which has a vector too
             rest["no history"] = float(tf.reduce_sum(events))
-        return Attribution("attention", (events * present).numpy().astype(np.float64), rest)
+        of_item = {}
+        if self.item_features is not None:
+            per_length = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(self.item_vectors(item))), 1e-12))
+            of_item = self.item_features.products(scale * per_length * session, item, self.item_embedding(item))
+        return Attribution("attention", (events * present).numpy().astype(np.float64), rest, of_item)
 
     def freeze(self) -> None:
         """Computes log popularity and the items' vectors and lengths once. Training after it leaves them behind."""

@@ -163,7 +163,11 @@ class TwoTower(Recommender):
             rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(row_of(key))[0] * item_vector))
         if self.query_features is not None:
             rest["features of user and context"] = float(tf.reduce_sum(self.query_features(key)[0] * item_vector))
-        return Attribution("linear", events.numpy().astype(np.float64), rest)
+        of_item = {}
+        if self.item_features is not None:
+            wanted = self.query(key, history)[0, :-1]
+            of_item = self.item_features.products(wanted, item, self.item_embedding(item))
+        return Attribution("linear", events.numpy().astype(np.float64), rest, of_item)
 
     def freeze(self) -> None:
         """Computes log popularity, and what features add to items, once. Training after it leaves that behind."""

@@ -39,6 +39,7 @@ def settings(path: Path, **changes: Any) -> Settings:
         decimal_ids="whole",
         max_reject_fraction=0.5,
         max_withdrawn_fraction=1.0,
+        max_changed_fraction=1.0,
         features=FEATURES,
         digests=None,
     )

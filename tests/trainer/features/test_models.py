@@ -226,3 +226,15 @@ def test_with_a_catalogue_and_no_features_what_nobody_has_met_has_no_vector(type
     assert (vectors[0] == 0).all()
     assert (vectors[1] != 0).any()
     assert rebuild(spec(type_, ()), learned.state).feature_tables == {"item_features/learned": "items"}
+
+
+def test_the_parts_of_an_item_are_what_its_vector_says(type_, first):
+    history = tf.constant([[0, 0, *ITEMS.lookup(RED[:4])]], tf.int64)
+    shares = first.model.shares(tf.constant([1]), history, tf.constant(ITEMS.lookup(["red-new"])))
+    assert list(shares.of_item) == ["its id", *(feature.name for feature in FEATURES)]
+    assert shares.of_item["its id"] == 0
+    by_vectors = shares.total - sum(
+        value for name, value in shares.rest.items() if name not in ("the user's own vector", "no history")
+    )
+    assert sum(shares.of_item.values()) == pytest.approx(by_vectors, abs=1e-5)
+    assert sum(shares.of_item.values()) > 0
