@@ -96,17 +96,21 @@ class Shop:
         """How many articles come on a day."""
         return self.items if number in (0, self.turnover) else self.new_items_per_day
 
+    def sold_on(self, number: int) -> range:
+        """The articles that are sold on a day, by number."""
+        until = [sum(self.items_on(day) for day in range(end)) for end in (self.turnover or 0, number + 1)]
+        return range(until[0] if self.turnover is not None and number >= self.turnover else 0, until[1])
+
 
 @dataclass(frozen=True)
 class Day:
-    """One day's events in the order of time, all arrays of shape `[events]`; and which articles are sold, `[sold]`."""
+    """One day's events in the order of time, all arrays of shape `[events]`."""
 
     date: date
     users: Ints
     items: Ints
     timestamps: Ints
     quantities: Ints
-    sold: Ints
 
 
 def simulate(
@@ -125,8 +129,8 @@ def simulate(
     """Writes `days` spans of events and the catalogue under `path`.
 
     `events/YYYY-MM-DD/events.csv` holds user_id, item_id, timestamp (unix seconds, UTC) and quantity, in the order of
-    time; `catalogue/YYYY-MM-DD/items.csv` holds item_id, title, category and material of what is sold on that day, and
-    `items.csv` the first three of every article sold up to the last day. The same arguments give the same bytes, and a
+    time; `catalogue/YYYY-MM-DD/items.csv`, of that evening, item_id, title, category and material of what is sold from
+    the next morning on, and `items.csv` the first three of every article sold up to the last day. The same arguments give the same bytes, and a
     day does not depend on how many follow it: asking again for more days adds only those.
 
     Args:
@@ -152,10 +156,10 @@ def simulate(
     shop = Shop(events_per_day, users, items, new_users_per_day, new_items_per_day, turnover)
     catalogue = Catalogue(seed)
     folders = []
-    for day in _days(first_day, days, seed, shop, catalogue):
+    for number, day in enumerate(_days(first_day, days, seed, shop, catalogue)):
         folder = path / "events" / day.date.isoformat()
         _write_once(folder / "events.csv", _events_csv(day))
-        _write_once(path / "catalogue" / folder.name / "items.csv", _catalogue_csv(catalogue, day.sold))
+        _write_once(path / "catalogue" / folder.name / "items.csv", _catalogue_csv(catalogue, shop.sold_on(number + 1)))
         folders.append(folder)
     count = sum(shop.items_on(number) for number in range(days))
     _grow_items(path / "items.csv", _items_csv(catalogue, count))
@@ -221,7 +225,7 @@ def _days(first_day: date, days: int, seed: int, shop: Shop, catalogue: Catalogu
         visitors = rng.choice(len(crowd.activity), max(1, rng.poisson(visits)), p=crowd.activity / crowd.activity.sum())
         users, items, visit = _choices(visitors, crowd, appeal, catalogue, bought, rng)
         bought[users, items] = True
-        yield _timed(day, users, items, visit, np.flatnonzero(np.isfinite(appeal)), rng)
+        yield _timed(day, users, items, visit, rng)
 
 
 def _choices(
@@ -246,7 +250,7 @@ def _choices(
     return np.concatenate(users), np.concatenate(items), np.concatenate(visits)
 
 
-def _timed(day: date, users: Ints, items: Ints, visit: Ints, sold: Ints, rng: np.random.Generator) -> Day:
+def _timed(day: date, users: Ints, items: Ints, visit: Ints, rng: np.random.Generator) -> Day:
     # Two humps, at noon and in the evening.
     noon = rng.random(visit[-1] + 1) < 0.35
     start = np.where(noon, rng.normal(12.5, 1.5, len(noon)), rng.normal(19.5, 2.0, len(noon))) * 3600
@@ -258,7 +262,7 @@ def _timed(day: date, users: Ints, items: Ints, visit: Ints, sold: Ints, rng: np
     order = np.argsort(seconds, kind="stable")
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp())
     quantities = rng.geometric(0.7, len(users))
-    return Day(day, users[order], items[order], midnight + seconds[order], quantities[order], sold)
+    return Day(day, users[order], items[order], midnight + seconds[order], quantities[order])
 
 
 def _grown(table: npt.NDArray[np.bool_], rows: int, columns: int) -> npt.NDArray[np.bool_]:
@@ -284,12 +288,12 @@ def _items_csv(catalogue: Catalogue, count: int) -> str:
     )
 
 
-def _catalogue_csv(catalogue: Catalogue, sold: Ints) -> str:
+def _catalogue_csv(catalogue: Catalogue, sold: Iterable[int]) -> str:
     return _csv(
         ("item_id", "title", "category", "material"),
         (
             (item_id(number), catalogue.title(number), catalogue.category(number), catalogue.material(number))
-            for number in sold.tolist()
+            for number in sold
         ),
     )
 
