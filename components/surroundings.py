@@ -43,6 +43,8 @@ class Surroundings:
         if not self.shelf:
             return ""
         size, events, chance = (self.shelf[name] for name in ("size", "events", "chance"))
+        if chance >= 1:
+            return f"shelf of {size:,.0f} items without events: fewer than a list has places"
         on = f"recall {self.shelf['recall']:.4f} on {events:.0f} events" if "recall" in self.shelf else "no event"
         return f"shelf of {size:,.0f} items without events: {on}, by chance {chance:.4f}"
 

@@ -130,8 +130,8 @@ def simulate(
 
     `events/YYYY-MM-DD/events.csv` holds user_id, item_id, timestamp (unix seconds, UTC) and quantity, in the order of
     time; `catalogue/YYYY-MM-DD/items.csv`, of that evening, item_id, title, category and material of what is sold from
-    the next morning on, and `items.csv` the first three of every article sold up to the last day. The same arguments give the same bytes, and a
-    day does not depend on how many follow it: asking again for more days adds only those.
+    the next morning on, and `items.csv` the first three of every article sold up to the last day. The same arguments
+    give the same bytes, and a day does not depend on how many follow it: asking again for more days adds only those.
 
     Args:
       path: the folder to write into; it need not exist.

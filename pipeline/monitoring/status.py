@@ -29,21 +29,14 @@ def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
     main = watched(names) or "metric"
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     left = {"span", "decision", "verdict"}
     # Where there is a catalogue an item may be served before anybody has met it.
     with_new = any(_NEW in run.surroundings.slices for run in ledger)
+    quality = [f"next-\nspan\n{main}", *(["on\nnew\nitems"] if with_new else []), f"candi-\ndate\n{main}"]
     for title in (
         *("span", "rows", "events", "re-\njects", "dupli-\ncates", "new\nitems", "new\nkeys", "decision"),
-        *(
-            f"next-\nspan\n{main}",
-            *(["on new\nitems"] if with_new else []),
-            f"candi-\ndate\n{main}",
-            f"cham-\npion\n{main}",
-            "verdict",
-            "pushed",
-            "sec.",
-        ),
+        *(*quality, f"cham-\npion\n{main}", "verdict", "pushed", "sec."),
     ):
         table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
     for run in ledger:

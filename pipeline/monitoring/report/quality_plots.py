@@ -18,6 +18,7 @@ from pipeline.monitoring.report.svg import (
     GREEN,
     HEIGHT,
     ORANGE,
+    PURPLE,
     Plot,
     drawing,
     finish,
@@ -33,7 +34,7 @@ _BY_EVENTS = {
     "0": ("^", "--", ORANGE),
     "1-4": ("s", "-.", GREEN),
     "5-19": ("D", ":", "black"),
-    "20-99": ("v", "--", BLUE),
+    "20-99": ("v", "--", PURPLE),
     "100+": ("o", "-", BLUE),
 }
 _SLICES = {"item_slice": "items", "item_events": "events that an item had before", "key_slice": "keys"}
