@@ -83,8 +83,9 @@ class TrainedModel:
     def vectors(self) -> np.ndarray | None:
         """float32 [items, d], of what the model has trained of items; None where it has no table of vectors."""
         if self.model.feature_tables:  # what a row has learned is only a part of its item's vector
-            item_vectors: Any = self.model.item_vectors  # type: ignore[attr-defined]
-            return item_vectors(np.arange(self.model.sizes.first_row, self.model.sizes.items)).numpy()
+            vectors_of: Any = getattr(self.model, "item_vectors", None)
+            rows = np.arange(self.model.sizes.first_row, self.model.sizes.items)
+            return None if vectors_of is None else vectors_of(rows).numpy()
         for path, kind in self.model.tables.items():
             table: object = self.model
             for name in path.split("/"):

@@ -109,9 +109,13 @@ class Dcn(Ranker):
         if self.popularity is not None:
             self.popularity.assign(recent)
 
+    def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """What stands for items in a history, float32 [..., dimension], for int64 rows of any shape."""
+        return tf.add_n(self._parts(item))
+
     def query(self, key: Any, history: tf.Tensor) -> tf.Tensor:
         """[u_key, pooled(history), features], float32 [b, q], for int64 [b] keys and [b, h] histories."""
-        parts = [self.pooling(history, tf.add_n(self._parts(history)))]
+        parts = [self.pooling(history, self.item_vectors(history))]
         if self.key_embedding is not None:
             parts.insert(0, self.key_embedding(row_of(key)))
         if self.query_features is not None:

@@ -102,6 +102,10 @@ class TwoStage(Recommender):
         self.retrieval.freeze()
         self.ranking.freeze()
 
+    def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """Those of retrieval, float32 [..., dimension], for int64 rows of any shape."""
+        return self.retrieval.item_vectors(item)
+
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         retrieved = mask_scores(self.retrieval.score_all(key, history), self.sizes.first_row)
         best = tf.math.top_k(retrieved, min(self.candidates, self.sizes.items - self.sizes.first_row))

@@ -23,11 +23,12 @@ ITEMS, KEYS, PAIRS, NAMED = 60, 20, 200, 3
 KINDS = {
     "two_tower": ("two_tower", {"dimension": 8}, "linear"),
     "ranking": ("ranking", {"dimension": 8, "objective": "click"}, "left out"),
+    "stages": ("two_stage", {"retrieval": {"dimension": 8}, "ranking": {"dimension": 8}, "candidates": 9}, "left out"),
     "sasrec": ("sasrec", {"dimension": 8}, "attention"),
     "sasrec projected": ("sasrec", {"dimension": 8, "head": "projected"}, "left out"),
 }
-# What a Transformer's export takes is no matter of seconds.
-KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith("sasrec")) for kind in KINDS]
+# What the export of a Transformer, or of crosses, takes is no matter of seconds.
+KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(("sasrec", "stages"))) for kind in KINDS]
 
 
 @dataclasses.dataclass(frozen=True)

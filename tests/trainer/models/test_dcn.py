@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.explain.trained_model import Ids, TrainedModel
 from tests.trainer.features.small_catalogue import FEATURES, of_items, popularity_of, sizes_of, table, vocabulary
 from tests.trainer.features.test_query_models import FEATURES as QUERY_FEATURES
 from tests.trainer.features.test_query_models import KNOTS, PHONE, TV
@@ -201,3 +202,11 @@ def test_what_is_known_of_the_request_crosses_with_the_item(name):
     assert liking(TV) > 0.5 > -0.5 > liking(PHONE)
     without = model.score_all(tf.constant([1, 1], tf.int64), tf.zeros([2, LENGTH], tf.int64)).numpy()
     assert without.shape == (2, ASKED.items)
+
+
+def test_explain_finds_the_nearest_items_by_what_stands_for_them_in_a_history(learned):
+    vectors = TrainedModel(learned.model, Ids(ITEMS, vocabulary([]), {}, np.ones(18, bool))).vectors()
+    assert vectors is not None
+    assert vectors.shape == (18, 8)
+    red, blue, new = vectors[:8].mean(axis=0), vectors[8:16].mean(axis=0), vectors[16]
+    assert np.dot(new, red) > np.dot(new, blue)
