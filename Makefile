@@ -20,7 +20,7 @@ INSTALLED := .venv/.installed
 .DEFAULT_GOAL := help
 .PHONY: demo test test-airflow lint lock clean help
 
-$(INSTALLED): requirements.lock.txt pyproject.toml setup.py .ci/environment
+$(INSTALLED): requirements.lock.txt .ci/minilm.lock.txt pyproject.toml setup.py .ci/environment
 	@.ci/environment
 
 demo: $(INSTALLED) ## five simulated days through the real pipeline, then two users asked over REST
@@ -44,8 +44,8 @@ lint: $(INSTALLED) ## ruff, its formatter and mypy
 	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/ruff format --check --quiet . || failed=1; $(BIN)/mypy && exit $$failed
 
 lock: ## write requirements.lock.txt again from pyproject.toml; pinned versions stay (UPGRADE=--upgrade takes the newest)
-	@.ci/environment uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes \
-	  --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock.txt $(UPGRADE)
+	@.ci/environment uv pip compile pyproject.toml --extra text --group dev --universal --python-version 3.10 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock.txt $(UPGRADE)
 	@! grep -n '://' requirements.lock.txt || { echo "requirements.lock.txt must not hold an address." >&2; exit 1; }
 
 clean: ## remove .venv, caches and what `make demo` has written; your own runs stay

@@ -19,6 +19,12 @@ class KeyHistory(artifact.Artifact):
     TYPE_NAME = "WarmspanKeyHistory"
 
 
+class Catalogue(artifact.Artifact):
+    """All items that the catalogue has ever named, as Parquet part files (`components/catalogue_gen/state.py`)."""
+
+    TYPE_NAME = "WarmspanCatalogue"
+
+
 class ReplayMemory(artifact.Artifact):
     """The exemplars of older spans that are trained on again."""
 
@@ -51,6 +57,12 @@ class PairedDifferences(artifact.Artifact):
     """What the candidate gains on the champion and on the anchor, event by event, and the judgement on it."""
 
     TYPE_NAME = "WarmspanPairedDifferences"
+
+
+class ItemEncodings(artifact.Artifact):
+    """The vectors of the items' texts, all by one encoder (`components/item_encoder/encodings.py`)."""
+
+    TYPE_NAME = "WarmspanItemEncodings"
 
 
 # The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.

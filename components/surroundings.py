@@ -26,6 +26,8 @@ class Surroundings:
       slices: as `slices.json`.
       served_lists: what is recommended to users of the span: `coverage`, `gini`, `distinct_items`, `users`,
         `recommended` and `taken`, the last two mean popularity percentiles (`trainer.diagnostics.beyond_accuracy`).
+      shelf: where there is a catalogue, the champion's `recall` on `events` of items without events before, ranked
+        among these alone; their number, `size`, and what `chance` finds.
     """
 
     champion: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
@@ -33,6 +35,18 @@ class Surroundings:
     gain: Mapping[str, Bounds] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     served_lists: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    shelf: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def shelf_sentence(self) -> str:
+        """What is known of the shelf, in words; empty without one."""
+        if not self.shelf:
+            return ""
+        size, events, chance = (self.shelf[name] for name in ("size", "events", "chance"))
+        if chance >= 1:
+            return f"shelf of {size:,.0f} items without events: fewer than a list has places"
+        on = f"recall {self.shelf['recall']:.4f} on {events:.0f} events" if "recall" in self.shelf else "no event"
+        return f"shelf of {size:,.0f} items without events: {on}, by chance {chance:.4f}"
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

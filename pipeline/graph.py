@@ -11,10 +11,21 @@ from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
+from tfx.types.channel_utils import union
 
-from components.artifacts import KeyHistory, PairedDifferences, ReplayMemory, SpanProfile, Vocabulary
+from components.artifacts import (
+    Catalogue,
+    ItemEncodings,
+    KeyHistory,
+    PairedDifferences,
+    ReplayMemory,
+    SpanProfile,
+    Vocabulary,
+)
+from components.catalogue_gen import CatalogueGen
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
+from components.item_encoder import ItemEncoder
 from components.next_span_evaluator import NextSpanEvaluator
 from components.paired_comparison import PairedComparison
 from components.resolvers import Anchor, Champion, PastProfiles, PreviousState
@@ -79,6 +90,8 @@ def create_pipeline(
         config={"span": span, "pipeline": config.name},
         vocabulary=_earlier(Vocabulary, "SpanTransform", "vocabulary"),
         history=_earlier(KeyHistory, "SpanTransform", "history"),
+        **({"catalogue": _earlier(Catalogue, "CatalogueGen", "catalogue")} if given.catalogue else {}),
+        **{f"encodings_{text}": _earlier(ItemEncodings, _encoder(text), "encodings") for text in given.encoders},
     ).with_id("Yesterday")
     models = {
         "model": _earlier(standard_artifacts.Model, "IncrementalTrainer", "model"),
@@ -102,6 +115,10 @@ def create_pipeline(
         older_held_out=_earlier(standard_artifacts.Examples, "SpanTransform", "held_out"),
     ).with_id("Anchor")
 
+    # What the shop sells, where it says so: the state of the day before, and what was delivered since.
+    catalogue = [CatalogueGen(given.catalogue, span, yesterday.outputs["catalogue"])] if given.catalogue else []
+    sold = dict(catalogue[0].outputs) if catalogue else {}
+
     with Cond(guard.outputs["profile"].future()[0].custom_property("held") != 1):
         # With yesterday's state events become training sequences, a grown vocabulary and today's state.
         transform = SpanTransform(
@@ -110,6 +127,7 @@ def create_pipeline(
             history=yesterday.outputs["history"],
             span=span,
             settings=given.transform,
+            **sold,
         )
 
         # The model in service is tested on what it has not seen.
@@ -125,6 +143,7 @@ def create_pipeline(
             weighted=given.weighted,
             k=config.gate.k,
             exclude_seen=config.push.exclude_seen,
+            catalogue=sold.get("catalogue"),
         )
 
         # Skip, fine-tune or retrain; then train, compare with champion and anchor, and push what is not worse.
@@ -148,6 +167,11 @@ def create_pipeline(
             ),
         )
         with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
+            # Of the catalogue's texts those become vectors that were not there before.
+            encoders = [
+                ItemEncoder(sold["catalogue"], span, of, yesterday.outputs[f"encodings_{text}"]).with_id(_encoder(text))
+                for text, of in given.encoders.items()
+            ]
             trainer = IncrementalTrainer(
                 decision=decider.outputs["decision"],
                 sequences=transform.outputs["sequences"],
@@ -159,6 +183,8 @@ def create_pipeline(
                 span=span,
                 version=version,
                 settings=given.trainer,
+                encodings=union([of.outputs["encodings"] for of in encoders]) if encoders else None,
+                **sold,
             )
             comparison = PairedComparison(
                 held_out=transform.outputs["held_out"],
@@ -197,12 +223,17 @@ def create_pipeline(
         pipeline_root=str(config.artifacts_path),
         metadata_connection_config=connection.connection_config(config),
         components=[
-            events, statistics, schema, validator, usual, guard, yesterday, champion, anchor, transform, next_span,
-            decider, trainer, comparison, gate, pusher,
+            events, statistics, schema, validator, usual, guard, yesterday, *catalogue, champion, anchor, transform,
+            next_span, decider, *encoders, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),
     )  # fmt: skip
+
+
+def _encoder(text: str) -> str:
+    """The id of the node that encodes a feature."""
+    return f"ItemEncoder.{text}"
 
 
 def _earlier(kind: type[Artifact], producer: str, output: str) -> Channel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-LOWER_IS_BETTER = frozenset({"rmse"})
+LOWER_IS_BETTER = frozenset({"rmse", "log_loss"})
 RANKED = frozenset({"recall", "ndcg", "mrr"})
 
 
@@ -16,7 +16,7 @@ def headline(metrics: Sequence[str]) -> str:
 def watched(metrics: Iterable[str]) -> str:
     """Of what was measured the metric that stands for quality where there is room for one; empty for nothing."""
     names = list(metrics)
-    return next((name for name in ("recall", "auc", "rmse") if name in names), names[0] if names else "")
+    return next((name for name in ("recall", "auc", "roc_auc", "rmse") if name in names), names[0] if names else "")
 
 
 def title(metric: str, k: int) -> str:

@@ -53,6 +53,10 @@ class Embeddings:
     items: Mapping[str, list[float]]
 
 
+Features = Mapping[str, "str | float | Sequence[str] | None"]
+"""By name a text, a number, several words, or None where it is missing."""
+
+
 class _Retry(urllib3.Retry):
     def increment(
         self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, *rest: Any, **named: Any
@@ -125,6 +129,7 @@ class Client:
         *,
         exclude: Sequence[str] = (),
         candidates: Sequence[str] = (),
+        features: Features | None = None,
     ) -> list[Recommendation]:
         """The best items for a user, best first: at most `k`, fewer when the model was exported with fewer.
 
@@ -134,6 +139,7 @@ class Client:
           k: how many.
           exclude: items that are left out too.
           candidates: the only items that may be answered; without any all of them may.
+          features: what is known of the user and the moment, by name, for a model that learned from such.
 
         Raises:
           ClientError: the server does not answer or refuses.
@@ -142,9 +148,11 @@ class Client:
             raise ClientError(f"`k` must be at least 1. Received: {k}.")
         instance: dict[str, Any] = {"user_id": _text("user_id", user_id), "history": _texts("history", history)}
         signature = "serving_default"
-        if exclude or candidates:
+        if exclude or candidates or features:
             signature = "recommend"
             instance |= {"exclude": _texts("exclude", exclude), "candidates": _texts("candidates", candidates), "k": k}
+        if features:
+            instance["features"], signature = _pairs(features), f"{signature}_in_context"
         row = self._row(instance, signature, ("item_ids", "scores"))
         titles = row.pop("titles", None) or [None] * len(row["item_ids"])
         items, scores = row.pop("item_ids"), row.pop("scores")
@@ -155,7 +163,9 @@ class Client:
         # Where the model found fewer items than it was exported for, the rest of the row is padding.
         return [recommendation for recommendation in recommendations if recommendation.item][:k]
 
-    def rank(self, user_id: str, history: Sequence[str], candidates: Sequence[str]) -> list[Recommendation]:
+    def rank(
+        self, user_id: str, history: Sequence[str], candidates: Sequence[str], *, features: Features | None = None
+    ) -> list[Recommendation]:
         """The candidates with their scores, best first; equal scores keep their order.
 
         Raises:
@@ -164,20 +174,33 @@ class Client:
         if not candidates:
             raise ClientError("`candidates` must name at least one item. Received: none.")
         items = _texts("candidates", candidates)
-        instance = {"user_id": _text("user_id", user_id), "history": _texts("history", history), "candidates": items}
-        row = self._row(instance, "rank", ("scores",))
+        instance: dict[str, Any] = {"user_id": _text("user_id", user_id), "history": _texts("history", history)}
+        instance["candidates"] = items
+        if features:
+            instance["features"] = _pairs(features)
+        row = self._row(instance, "rank_in_context" if features else "rank", ("scores",))
         ranked = [Recommendation(item, float(score)) for item, score in zip(items, row["scores"], strict=True)]
         return sorted(ranked, key=lambda recommendation: recommendation.score, reverse=True)
 
-    def embed(self, user_id: str, history: Sequence[str] = (), items: Sequence[str] = ()) -> Embeddings:
+    def embed(
+        self,
+        user_id: str,
+        history: Sequence[str] = (),
+        items: Sequence[str] = (),
+        *,
+        features: Features | None = None,
+    ) -> Embeddings:
         """The vectors of a user with a history, and of items. Not every model has such: see `docs/serving-model.md`.
 
         Raises:
           ClientError: the server does not answer or refuses, or the model has no vectors.
         """
         names = _texts("items", items)
-        instance = {"user_id": _text("user_id", user_id), "history": _texts("history", history), "items": names}
-        row = self._row(instance, "embed", ("user_vectors", "item_vectors"))
+        instance: dict[str, Any] = {"user_id": _text("user_id", user_id), "history": _texts("history", history)}
+        instance["items"] = names
+        if features:
+            instance["features"] = _pairs(features)
+        row = self._row(instance, "embed_in_context" if features else "embed", ("user_vectors", "item_vectors"))
         return Embeddings(row["user_vectors"], dict(zip(names[: len(items)], row["item_vectors"], strict=False)))
 
     def predict(self, instances: Sequence[Any], signature_name: str = "serving_default") -> list[Any]:
@@ -283,3 +306,12 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise ClientError(f"`{name}` must hold ids as strings, as they stand in the events. Received: {value!r}.")
     return value
+
+
+def _pairs(features: Features) -> list[list[str]]:
+    """Pairs of name and text; of several words one each, of None none, and never no pair at all."""
+    pairs = []
+    for name, value in features.items():
+        values = [value] if value is None or isinstance(value, str | int | float) else value
+        pairs += [[name, each if isinstance(each, str) else repr(each)] for each in values if each is not None]
+    return pairs or [["", ""]]

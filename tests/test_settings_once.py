@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ANOTHER_THING = {
     ("Decision", "drift"),
     ("FilePiece", "start"),
+    ("_mask", "missing"),
     ("FilePiece", "length"),
     ("Signals", "next_span"),
     ("Signals", "drift"),

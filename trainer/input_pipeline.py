@@ -7,10 +7,12 @@ Python object in the inner loop. A span of n events costs about 40 bytes an even
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trainer.features import query_values
+from trainer.features.query_values import PREFIX, Values, with_values
 from trainer.keras2 import tf
 
 _INT = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
@@ -45,6 +47,7 @@ class Positions:
       key, target: int64 [p], rows of the key and of the item to predict.
       weight: float32 [p], the event's weight or rating.
       timestamp: int64 [p], unix milliseconds.
+      query_features: of key and context at the event to predict, [p, ...]; of what was known before it comes.
     """
 
     items: np.ndarray
@@ -54,6 +57,7 @@ class Positions:
     target: np.ndarray
     weight: np.ndarray
     timestamp: np.ndarray
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -61,16 +65,18 @@ class Positions:
     def take(self, index: np.ndarray) -> Positions:
         """The positions at `index`, over the same histories."""
         chosen = {name: getattr(self, name)[index] for name in ("begin", "end", "key", "target", "weight", "timestamp")}
-        return dataclasses.replace(self, **chosen)
+        return dataclasses.replace(self, **chosen, query_features=query_values.take(self.query_features, index))
 
     def dataset(self, batch_size: int, history_length: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Batches of `key` [b], `history` [b, history_length] (0 in front), `item` [b], `weight` [b].
 
-        With `shuffle_seed` every epoch has another order, the same for the same seed.
+        Where there are features of key and context `key` is a mapping (see `query_values.with_values`). With
+        `shuffle_seed` every epoch has another order, the same for the same seed.
         """
         items = tf.constant(np.append(self.items, 0))  # never empty, so that a gather has something to clip to
         begin, end = tf.constant(self.begin), tf.constant(self.end)
         key, target, weight = tf.constant(self.key), tf.constant(self.target), tf.constant(self.weight)
+        features = {name: tf.constant(values) for name, values in self.query_features.items()}
         back = tf.range(-history_length, 0, dtype=tf.int64)
 
         @tf.autograph.experimental.do_not_convert
@@ -78,7 +84,9 @@ class Positions:
             at = tf.gather(end, index)[:, None] + back
             here = at >= tf.gather(begin, index)[:, None]
             return {
-                "key": tf.gather(key, index),
+                "key": with_values(
+                    tf.gather(key, index), {name: tf.gather(values, index) for name, values in features.items()}
+                ),
                 "history": tf.where(here, tf.gather(items, tf.maximum(at, 0)), 0),
                 "item": tf.gather(target, index),
                 "weight": tf.gather(weight, index),
@@ -98,6 +106,7 @@ class Sequences:
       items, timestamps: int64 [n]; weights: float32 [n]; all sequences one after the other.
       splits: int64 [s + 1], sequence i is `items[splits[i]:splits[i + 1]]`.
       key, first_new, first_today: int64 [s].
+      query_features: of key and context at each event, [n, ...]; of those that are not new perhaps "missing".
     """
 
     items: np.ndarray
@@ -107,6 +116,7 @@ class Sequences:
     key: np.ndarray
     first_new: np.ndarray
     first_today: np.ndarray
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> Sequences:
@@ -135,6 +145,7 @@ class Sequences:
             target=self.items[at],
             weight=self.weights[at],
             timestamp=self.timestamps[at],
+            query_features=query_values.take(self.query_features, at),
         )
 
     def take(self, index: np.ndarray) -> Sequences:
@@ -150,6 +161,7 @@ class Sequences:
             key=self.key[index],
             first_new=self.first_new[index],
             first_today=self.first_today[index],
+            query_features=query_values.take(self.query_features, at),
         )
 
 
@@ -161,12 +173,17 @@ def concatenate(parts: Sequence[Sequences]) -> Sequences:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("items", "timestamps", "weights", "key", "first_new", "first_today")
     }
-    return Sequences(splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), **joined)
+    features = query_values.concatenate([(len(part.items), part.query_features) for part in parts])
+    return Sequences(
+        splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), **joined, query_features=features
+    )
 
 
 def read_sequences(files: Sequence[str]) -> Sequences:
     """Reads gzipped TFRecord files of training sequences, in the order given; of no file, no sequence."""
-    parsed = _read(files, _SEQUENCE_FEATURES)
+    of_features = _query_features(files)
+    parsed = _read(files, {**_SEQUENCE_FEATURES, **of_features})
+    count = sum(len(part.flat_values) for part in parsed["items"])
     return Sequences(
         items=_values(parsed["items"], np.int64),
         timestamps=_values(parsed["timestamps"], np.int64),
@@ -175,6 +192,7 @@ def read_sequences(files: Sequence[str]) -> Sequences:
         key=_dense(parsed["key_row"], np.int64),
         first_new=_dense(parsed["first_new"], np.int64),
         first_today=_dense(parsed["first_today"], np.int64),
+        query_features={name: _of_events(parsed[name], count) for name in of_features},
     )
 
 
@@ -184,7 +202,8 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
     Returns:
       The positions, and for each of `item_slice` and `key_slice` the slice of every position as bytes [p].
     """
-    parsed = _read(files, _HELD_OUT_FEATURES)
+    of_features = _query_features(files)
+    parsed = _read(files, {**_HELD_OUT_FEATURES, **of_features})
     splits = _splits(parsed["history"])
     positions = Positions(
         items=_values(parsed["history"], np.int64),
@@ -194,6 +213,7 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
         target=_dense(parsed["item_row"], np.int64),
         weight=_dense(parsed["weight"], np.float32),
         timestamp=_dense(parsed["timestamp"], np.int64),
+        query_features={name: _of_events(parsed[name], len(splits) - 1) for name in of_features},
     )
     return positions, {name: _dense(parsed[name], object) for name in ("item_slice", "key_slice")}
 
@@ -201,6 +221,24 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
 def read_held_out_keys(files: Sequence[str]) -> np.ndarray:
     """The id of each position's key, bytes [p], in the order of `read_held_out`."""
     return _dense(_read(files, {"key": tf.io.FixedLenFeature([], tf.string)})["key"], object)
+
+
+def _query_features(files: Sequence[str]) -> Mapping[str, tf.io.RaggedFeature]:
+    """What the Examples hold of key and context: each of a file all of it, so that the first says what there is."""
+    for record in tf.data.TFRecordDataset(tf.constant(list(files), tf.string), compression_type="GZIP").take(1):
+        first = tf.train.Example.FromString(record.numpy()).features.feature
+        kinds = {name: of.WhichOneof("kind") for name, of in sorted(first.items()) if name.startswith(PREFIX)}
+        return {
+            name: tf.io.RaggedFeature(tf.float32 if kind == "float_list" else tf.int64, row_splits_dtype=tf.int64)
+            for name, kind in kinds.items()
+        }
+    return {}
+
+
+def _of_events(parts: list, count: int) -> np.ndarray:
+    """Values of `count` events: numbers [n], rows of words [n, slots]."""
+    values = _values(parts, np.int64)
+    return values if values.dtype == np.float32 else values.reshape(count, -1)
 
 
 def _read(files: Sequence[str], features: dict) -> dict[str, list]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from trainer.keras2 import tf
 
-ROOT_OF_MEAN = frozenset({"rmse"})  # metrics that a position gives as a square: the root of their mean is meant
-
 UNAVAILABLE = -1e30  # a score no real item has; finite, so that a softmax over masked scores stays finite
 
 

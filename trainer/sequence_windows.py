@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainer.features.query_values import Values, with_values
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 
@@ -23,6 +24,7 @@ class Windows:
     Attributes:
       items: int64 [n], all sequences one after the other; weights: float32 [n].
       begin, end, first, key: int64 [w].
+      query_features: of key and context at each event, [n, ...].
     """
 
     items: np.ndarray
@@ -31,6 +33,7 @@ class Windows:
     end: np.ndarray
     first: np.ndarray
     key: np.ndarray
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, sequences: Sequences, length: int) -> Windows:
@@ -52,7 +55,7 @@ class Windows:
                 np.concatenate([first[~long], pieces[:, 2]]),
                 np.concatenate([key[~long], np.repeat(key[long], [len(pieces) for pieces in cut])]),
             )
-        return cls(sequences.items, sequences.weights, begin, end, first, key)
+        return cls(sequences.items, sequences.weights, begin, end, first, key, sequences.query_features)
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -74,7 +77,7 @@ class Windows:
         """Batches of about `batch_size` steps that count: `key` [b], `history`, `item` and `weight` [b, l].
 
         For each step of `history` the item to predict and its weight; 0 behind a window's end and where a step does
-        not count.
+        not count. Where there are features `key` is a mapping, which holds those of each step, [b, l, ...].
 
         Every epoch has another order, the same for the same seed.
         """
@@ -88,8 +91,12 @@ class Windows:
                 yield self._gather(index)
 
         ints = tf.TensorSpec([None, None], tf.int64)
+        of_features = {
+            name: tf.TensorSpec([None, None, *values.shape[1:]], values.dtype)
+            for name, values in self.query_features.items()
+        }
         spec = {
-            "key": tf.TensorSpec([None], tf.int64),
+            "key": with_values(tf.TensorSpec([None], tf.int64), of_features),
             "history": ints,
             "item": ints,
             "weight": tf.TensorSpec([None, None], tf.float32),
@@ -114,7 +121,7 @@ class Windows:
         counts = (at < end) & (at + 1 >= first)
         following = np.minimum(at + 1, len(self.items) - 1)
         return {
-            "key": self.key[index],
+            "key": with_values(self.key[index], {name: of[following] for name, of in self.query_features.items()}),
             "history": np.where(at < end, self.items[np.minimum(at, len(self.items) - 1)], 0),
             "item": np.where(counts, self.items[following], 0),
             "weight": np.where(counts, self.weights[following], 0).astype(np.float32),

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from trainer.features.declaration import Feature
+
 NewRows = Literal["cooccurrence", "mean", "random"]
 SelectionName = Literal["reservoir", "recency", "frequency", "herding"]
 DistilledBatches = Literal["replayed", "new", "both"]
@@ -187,11 +189,17 @@ class AfterRefusal:
 
 @dataclass(frozen=True, config=_KNOWN)
 class ModelSpec:
-    """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments."""
+    """Which model: `type` is a built-in name or a dotted path, `params` its keyword arguments.
+
+    `features` are those of items that it learns from, perhaps none of a catalogue; None without a catalogue.
+    `query_features` are those of key and context; None for none.
+    """
 
     type: str
     params: dict[str, Any]
     history_length: int
+    features: tuple[Feature, ...] | None = None
+    query_features: tuple[Feature, ...] | None = None
 
 
 @dataclass(frozen=True, config=_KNOWN)

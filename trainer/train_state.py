@@ -62,7 +62,7 @@ class ModelState:
         )
         about = {
             "iterations": self.iterations,
-            "sizes": dataclasses.asdict(self.sizes),
+            "sizes": {name: value for name, value in dataclasses.asdict(self.sizes).items() if value != ()},
             "learned": list(self.learned),
             "counted": self.counted,
         }
@@ -78,7 +78,9 @@ class ModelState:
         folder = Path(folder)
         try:
             about = json.loads((folder / "state.json").read_text())
-            sizes, learned = TableSizes(**about["sizes"]), tuple(int(span) for span in about["learned"])
+            words = tuple((str(name), int(rows)) for name, rows in about["sizes"].pop("words", ()))
+            sizes = TableSizes(**about["sizes"], words=words)
+            learned = tuple(int(span) for span in about["learned"])
             iterations, counted = int(about["iterations"]), about.get("counted")
             weights = _read_arrays(folder / "weights.npz")
             slots: dict[str, Arrays] = {}

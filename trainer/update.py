@@ -6,20 +6,24 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from trainer.early_stopping import EarlyStopping, MonitoredMetric, OnEpoch, OnStep, TrainingError
+from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
-from trainer.models import build_model
+from trainer.models import build_model, find_model
 from trainer.models.base import Recommender, TableSizes, table_of
+from trainer.models.feature_tower import LAUNCHES, declared_in, settle
+from trainer.models.query_tower import asked_in
 from trainer.optimizers import make_optimizer
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -30,7 +34,7 @@ from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches
-from trainer.warm_start import warm_start
+from trainer.warm_start import warm_start, without_replaced
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +85,8 @@ def update(
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
     memory: ReplayMemory | None = None,
+    features: ItemFeatures | None = None,
+    knots: Mapping[str, np.ndarray] | None = None,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -95,6 +101,8 @@ def update(
       on_step: called with the global step and its loss.
       on_epoch: called with span, epoch (from 1) and what is watched, on `held_out`.
       memory: the replay memory that came with `base`; None starts an empty one.
+      features: what is known of items, where `spec` has a catalogue's.
+      knots: of numbers of key and context, see `Recommender.set_knots`.
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
@@ -106,16 +114,26 @@ def update(
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
-    model = build_model(spec.type, sizes, spec.history_length, spec.params)
+    model = build_model(spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features)
     trainable = _trainable(model, policy)
+    notes: tuple[str, ...] = ()
+    whole = base
+    if base is not None:
+        base, notes = without_replaced(base, sizes)
     frozen_variables = frozen(trainable.variables, policy.stability.partial.freeze)
     initial_slots = trainable.read()[1] if policy.schedule.slots != "carry" else {}
     if base is not None:
         # An id that is new to the base model may have come in any of the spans that it owes.
         sequences = concatenate([span.sequences for span in spans])
-        warm_start(trainable, base, sizes, policy.new_rows, sequences)
+        warm_start(trainable, base, sizes, policy.new_rows, sequences, None if features is None else features.learned)
     model.set_popularity(popularity)
-    teacher = rebuild(spec, base) if base is not None and policy.stability.distillation.weight else None
+    if features is not None:
+        model.set_features(features)
+        if features.launches is not None:
+            model.learn_launches(features.launches, [(span.number, _events(span, sizes)) for span in spans])
+    if knots is not None:
+        model.set_knots(knots)
+    teacher = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
         policy.stability, trainable, base, teacher, policy.batch_size, spec.history_length, weighted
@@ -128,6 +146,7 @@ def update(
     for span in spans:
         span_trainer.learn(span)
     model.calibrate(held_out)
+    settle(model)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     return Update(
         model=model,
@@ -138,7 +157,7 @@ def update(
         seconds=time.perf_counter() - started,
         train_loss=span_trainer.train_loss,
         watched=span_trainer.watched,
-        notes=tuple(span_trainer.notes),
+        notes=(*notes, *span_trainer.notes),
     )
 
 
@@ -251,7 +270,13 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     Raises:
       StateError: `state` is of another model.
     """
-    model = build_model(spec.type, state.sizes, spec.history_length, spec.params)
+    # A feature that was declared after the state was saved is none of it.
+    features = None if spec.features is None else declared_in(state, spec.features)
+    asking = asked_in(state.weights, spec.query_features or ())
+    params = spec.params
+    if features and not any(f"/{LAUNCHES}" in f"/{path}" for path in state.weights):
+        params = {**params, **({"launch_prior": False} if "launch_prior" in _arguments(spec) else {})}
+    model = build_model(spec.type, state.sizes, spec.history_length, params, features, asking)
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {
         path: array.shape for path, array in state.weights.items()
@@ -263,6 +288,15 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     for path, variable in variables.items():
         variable.assign(state.weights[path])
     return model
+
+
+def _arguments(spec: ModelSpec) -> Collection[str]:
+    return inspect.signature(find_model(spec.type)).parameters
+
+
+def _events(span: Span, sizes: TableSizes) -> np.ndarray:
+    """How many new events each item row has in `span`, int64 [sizes.items]."""
+    return np.bincount(span.sequences.positions().target, minlength=sizes.items)[: sizes.items]
 
 
 def _seed(seed: int) -> None:

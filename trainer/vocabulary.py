@@ -37,8 +37,8 @@ class Vocabulary:
       ids: `[n]` binary, the admitted ids; `ids[i]` has row `first_row + i`.
       counts: `[n]` int64, how often each admitted id was trained on, those before its admission included.
       recent: `[n]` float64, the same with every event halved in weight each `half_life` spans, as of `span`.
-      first_span: `[n]` int64, the span in which each admitted id was first seen.
-      last_span: `[n]` int64, the span in which it was last seen.
+      first_span: `[n]` int64, the span in which each admitted id was first seen; -1 where it was not yet (see `admit`).
+      last_span: `[n]` int64, the span in which it was last seen, likewise.
       pending: Ids seen too seldom to be admitted, a table of id, count, recent, first_span.
     """
 
@@ -118,6 +118,42 @@ class Vocabulary:
         index = numbers - self.first_row
         return self.ids.take(pa.array(index, mask=index < 0))
 
+    def rows_of(self, ids: Ids, other: int) -> npt.NDArray[np.int64]:
+        """The rows of `ids`, `[n]` int64; `other` for one without a row."""
+        index = self._index(as_binary(ids))
+        return np.where(index < 0, other, index + self.first_row)
+
+    def admit(self, ids: Ids, span: int) -> Vocabulary:
+        """The vocabulary with a row for each of `ids`, trained on or not; new ones in the order in which they come.
+
+        What was seen too seldom for a row keeps its counts.
+
+        Args:
+          ids: The ids.
+          span: The span number; the vocabulary's, or a later one.
+        """
+        unique = as_binary(ids).unique()
+        ids = unique.filter(pa.array(self._index(unique) < 0))
+        grown = self if span == self.span else self.grow(pa.array([], pa.binary()), span, 1, np.inf)
+        waiting = _index_in(ids, grown.pending["id"])
+        old = grown.pending.take(pa.array(np.maximum(waiting, 0))) if len(grown.pending) else None
+        fields = [("count", 0), ("recent", 0.0), ("first_span", _NO_SPAN)]
+        counts, recent, first = (
+            np.full(len(ids), nothing) if old is None else np.where(waiting < 0, nothing, _numpy(old[name]))
+            for name, nothing in fields
+        )
+        left = np.ones(len(grown.pending), bool)
+        left[waiting[waiting >= 0]] = False
+        return dataclasses.replace(
+            grown,
+            ids=pa.concat_arrays([grown.ids, ids]),
+            counts=np.concatenate([grown.counts, counts]),
+            recent=np.concatenate([grown.recent, recent]),
+            first_span=np.concatenate([grown.first_span, first]),
+            last_span=np.concatenate([grown.last_span, first]),
+            pending=grown.pending.filter(pa.array(left)).combine_chunks(),
+        )
+
     def trained_counts(self, ids: Ids) -> npt.NDArray[np.int64]:
         """How often each of `ids` was trained on, `[n]` int64, whether it has a row or not; 0 for one never seen."""
         ids = as_binary(ids)
@@ -157,6 +193,8 @@ class Vocabulary:
 
         known = self._index(seen)
         totals, recent, last_span = self.counts.copy(), self.recent * decay, self.last_span.copy()
+        first_span, seen_again = self.first_span.copy(), known[known >= 0]
+        first_span[seen_again[first_span[seen_again] == _NO_SPAN]] = span
         totals[known[known >= 0]] += times[known >= 0]
         recent[known[known >= 0]] += times[known >= 0]
         last_span[known[known >= 0]] = span
@@ -185,7 +223,7 @@ class Vocabulary:
             ids=pa.concat_arrays([self.ids, _one_array(chosen["id"])]),
             counts=np.concatenate([totals, _numpy(chosen["count"])]),
             recent=np.concatenate([recent, _numpy(chosen["recent"])]),
-            first_span=np.concatenate([self.first_span, _numpy(chosen["first_span"])]),
+            first_span=np.concatenate([first_span, _numpy(chosen["first_span"])]),
             last_span=np.concatenate([last_span, np.full(len(chosen), span, np.int64)]),
             pending=pa.concat_tables([kept, new.filter(pa.array(~admitted))]).combine_chunks(),
         )

@@ -6,23 +6,38 @@ new row starts.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse
 
+from trainer.features.item_vectors import replaced_columns
 from trainer.input_pipeline import Sequences
-from trainer.models.base import Recommender, TableSizes, VocabularyName, table_of
+from trainer.models.base import Recommender, TableSizes, table_of
+from trainer.models.feature_tower import is_of, is_of_tower, learned_before
+from trainer.models.query_tower import is_of_query_tower
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
 
 def warm_start(
-    trainable: Trainable, base: ModelState, sizes: TableSizes, new_rows: NewRows, sequences: Sequences
+    trainable: Trainable,
+    base: ModelState,
+    sizes: TableSizes,
+    new_rows: NewRows,
+    sequences: Sequences,
+    learned: np.ndarray | None = None,
 ) -> None:
     """Writes `base` into a freshly built model and optimizer whose tables may have more rows.
 
     Every old row and slot is copied bit for bit. A new row starts from the mean of the rows that it occurs with in
     `sequences` (`cooccurrence`), where it has none from the mean of the table (`mean`), or as the layer initialises it
     (`random`). Rows that are not trained, and slots of new rows, start as they are initialised.
+
+    An item may have had a row before it had events: where `learned`, bool [sizes.items], is given, it is new once it
+    has some. A feature that the base model did not have starts as it is initialised, with nothing added to any item,
+    and so does a new word of one that it had.
 
     Raises:
       StateError: the model has other variables, or smaller tables, than `base`, or the optimizer other slots.
@@ -31,9 +46,15 @@ def warm_start(
     model = trainable.model
     _check_sizes(base.sizes, sizes)
     _check_same_variables(model, weights, base, sizes)
-    _check_same_slots(slots, base.slots)
-    neighbours = _Neighbours(sequences, base.sizes, sizes) if new_rows == "cooccurrence" else None
+    _check_same_slots({path: of for path, of in slots.items() if path in base.weights}, base.slots)
+    rows: dict[str, _Rows] = {
+        "items": _Rows.of_items(base, sizes, learned),
+        "keys": _Rows(slice(sizes.first_row, base.sizes.keys), slice(base.sizes.keys, sizes.keys)),
+    }
+    neighbours = _Neighbours(sequences, sizes, rows) if new_rows == "cooccurrence" else None
     for path, fresh in weights.items():
+        if path not in base.weights:
+            continue
         old = base.weights[path]
         table = table_of(model, path)
         if table is None:
@@ -41,13 +62,16 @@ def warm_start(
             continue
         fresh[: len(old)] = old
         informed = new_rows != "random" and trainable.variables[path].trainable  # a mean of counts tells nothing
-        if not informed or len(old) == sizes.first_row:  # without an old id there is no mean either
+        # Words have no neighbours; without an old id there is no mean either.
+        if not informed or table not in rows or not len(old[rows[table].old]):
             continue
-        fresh[len(old) :] = old[sizes.first_row :].mean(axis=0)
+        fresh[rows[table].new] = old[rows[table].old].mean(axis=0)
         if neighbours is not None:
-            rows, means = neighbours.means(table, old)
-            fresh[rows] = means
+            place, means = neighbours.means(table, old)
+            fresh[place] = means
     for path, fresh_slots in slots.items():
+        if path not in base.weights:
+            continue
         for name, fresh in fresh_slots.items():
             old = base.slots[path][name]
             if table_of(model, path) is None:
@@ -58,8 +82,53 @@ def warm_start(
     trainable.count_steps(base.iterations if base.counted is None else base.counted, base.iterations)
 
 
+def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, tuple[str, ...]]:
+    """`base` without what it has learned of an encoder's vectors where another has taken its place; a sentence each.
+
+    The others' rows stay as they are, and the new one's projection starts from zero: for a span, items without events
+    are told apart by their other features alone.
+    """
+    columns = replaced_columns(base.sizes.words, sizes.words)
+    if not columns:
+        return base, ()
+    gone = {path for path in base.weights if any(is_of(path, column) for column in columns)}
+    words = tuple(of for of in base.sizes.words if of[0].removeprefix("feature_") not in columns)
+    kept = dataclasses.replace(
+        base,
+        weights={path: value for path, value in base.weights.items() if path not in gone},
+        slots={path: value for path, value in base.slots.items() if path not in gone},
+        sizes=dataclasses.replace(base.sizes, words=words),
+    )
+    return kept, tuple(
+        f"Another encoder: what was learned of {old} is dropped, {new} begins at zero." for old, new in columns.items()
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Rows of a table that have learned something, and rows that are to learn for the first time."""
+
+    old: slice | np.ndarray
+    new: slice | np.ndarray
+
+    @classmethod
+    def of_items(cls, base: ModelState, sizes: TableSizes, learned: np.ndarray | None) -> _Rows:
+        if learned is None:
+            return cls(slice(sizes.first_row, base.sizes.items), slice(base.sizes.items, sizes.items))
+        before = np.zeros(sizes.items, bool)
+        # A base model without features had rows of items with events alone.
+        had_events = learned_before(base.weights)
+        before[sizes.first_row : base.sizes.items] = True if had_events is None else had_events[sizes.first_row :]
+        return cls(np.flatnonzero(before), np.flatnonzero(learned & ~before))
+
+    def numbers(self, size: int) -> np.ndarray:
+        """Those of `new`, of a table of `size` rows."""
+        return np.arange(size)[self.new]
+
+
 def _check_sizes(old: TableSizes, new: TableSizes) -> None:
-    if old.first_row != new.first_row or old.items > new.items or old.keys > new.keys:
+    shrunk = any(count > new.rows(name) for name, count in old.words if name in dict(new.words))
+    if old.first_row != new.first_row or old.items > new.items or old.keys > new.keys or shrunk:
         raise StateError(
             "A warm start needs the vocabulary of the base model, or a longer one with the same out-of-vocabulary "
             f"rows. Received: {new} after {old}. Do a full retrain."
@@ -67,7 +136,8 @@ def _check_sizes(old: TableSizes, new: TableSizes) -> None:
 
 
 def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, sizes: TableSizes) -> None:
-    if fresh.keys() != base.weights.keys():
+    added = {path for path in fresh.keys() - base.weights.keys() if is_of_tower(path) or is_of_query_tower(path)}
+    if fresh.keys() - added != base.weights.keys():
         raise StateError(
             "A warm start needs the base model's variables. Received: "
             f"{sorted(fresh.keys() - base.weights.keys())} new, {sorted(base.weights.keys() - fresh.keys())} gone. "
@@ -75,12 +145,14 @@ def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, s
         )
     for path, value in fresh.items():
         table = table_of(model, path)
-        if table is not None and value.shape[:1] != (getattr(sizes, table),):
+        if table is not None and value.shape[:1] != (sizes.rows(table),):
             raise StateError(
                 f"A variable that a model names in `tables` must have a row for each of {table}, "
-                f"{getattr(sizes, table)}. Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
+                f"{sizes.rows(table)}. Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
             )
-        expected_shape = value.shape if table is None else (getattr(base.sizes, table), *value.shape[1:])
+        if path in added:
+            continue
+        expected_shape = value.shape if table is None else (base.sizes.rows(table), *value.shape[1:])
         if base.weights[path].shape != expected_shape:
             raise StateError(
                 f"A warm start can add rows only, and only to the variables named in `tables`. Received: {path} of "
@@ -107,30 +179,30 @@ class _Neighbours:
     items, of the mean of the keys that each occurs with.
     """
 
-    def __init__(self, sequences: Sequences, old: TableSizes, new: TableSizes) -> None:
+    def __init__(self, sequences: Sequences, sizes: TableSizes, rows: Mapping[str, _Rows]) -> None:
         count = len(sequences)
         owner = np.repeat(np.arange(count), np.diff(sequences.splits))
         ones = np.ones(len(owner), np.float32)
         # Rows of a vocabulary by what lies one step from them.
-        by_item = scipy.sparse.coo_matrix((ones, (sequences.items, owner)), shape=(new.items, count)).tocsr()
+        by_item = scipy.sparse.coo_matrix((ones, (sequences.items, owner)), shape=(sizes.items, count)).tocsr()
         key_of = scipy.sparse.coo_matrix(
-            (np.ones(count, np.float32), (sequences.key, np.arange(count))), shape=(new.keys, count)
+            (np.ones(count, np.float32), (sequences.key, np.arange(count))), shape=(sizes.keys, count)
         ).tocsr()
-        by_key = (key_of @ by_item[new.first_row :].T).tocsr()
+        by_key = (key_of @ by_item[sizes.first_row :].T).tocsr()
         self._incidence = {"items": by_item, "keys": by_key}
-        self._old = {"items": old.items, "keys": old.keys}
-        self._first_row = new.first_row
+        self._rows = rows
 
-    def means(self, table: VocabularyName, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """New rows that have neighbours, and the mean of `rows` [old, …] over each one's neighbours."""
-        incidence, old = self._incidence[table], self._old[table]
-        before, new = incidence[self._first_row : old], incidence[old:]
+    def means(self, table: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """New rows that have neighbours, and the mean of `values` [old, …] over each one's neighbours."""
+        incidence, of = self._incidence[table], self._rows[table]
+        before, new = incidence[of.old], incidence[of.new]
         degree = np.asarray(before.sum(axis=0)).ravel()
         # Only what lies between a new row and an old one is multiplied out: the cost follows the span.
         between = np.flatnonzero((degree > 0) & (np.bincount(new.indices, minlength=new.shape[1]) > 0))
         new = new[:, between]
         total = np.asarray(new.sum(axis=1)).ravel()
         touched = np.flatnonzero(total)
-        flat = rows[self._first_row :].reshape(before.shape[0], -1)
+        flat = values[of.old].reshape(before.shape[0], -1)
         means = new[touched] @ ((before[:, between].T @ flat) / degree[between, None]) / total[touched, None]
-        return touched + old, means.reshape(len(touched), *rows.shape[1:]).astype(rows.dtype)
+        place = of.numbers(incidence.shape[0])[touched]
+        return place, means.reshape(len(touched), *values.shape[1:]).astype(values.dtype)

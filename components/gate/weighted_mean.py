@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -21,11 +20,10 @@ class WeightedMean(metric_types.Metric):
     """
 
     def __init__(self, name: str = "mean_prediction") -> None:
-        computations = functools.partial(mean_computations, root=False)
-        super().__init__(metric_util.merge_per_key_computations(computations), name=name)
+        super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
 
 
-def mean_computations(
+def _computations(
     name: str,
     eval_config: Any = None,
     model_name: str = "",
@@ -34,20 +32,17 @@ def mean_computations(
     aggregation_type: Any = None,
     class_weights: Any = None,
     example_weighted: bool = False,
-    *,
-    root: bool,
 ) -> list[metric_types.MetricComputation]:
-    """What TFMA asks a metric for; `root`: whether it is the root of the mean."""
     del aggregation_type, class_weights
     key = metric_types.MetricKey(
         name=name, model_name=model_name, output_name=output_name, sub_key=sub_key, example_weighted=example_weighted
     )
-    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=_Combiner(key, eval_config, root))]
+    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=_Combiner(key, eval_config))]
 
 
 class _Combiner(beam.CombineFn):
-    def __init__(self, key: metric_types.MetricKey, eval_config: Any, root: bool) -> None:
-        self._key, self._config, self._root = key, eval_config, root
+    def __init__(self, key: metric_types.MetricKey, eval_config: Any) -> None:
+        self._key, self._config = key, eval_config
 
     def create_accumulator(self) -> Sums:
         return 0.0, 0.0
@@ -72,5 +67,4 @@ class _Combiner(beam.CombineFn):
 
     def extract_output(self, sums: Sums) -> dict[metric_types.MetricKey, float]:
         total, weights = sums
-        mean = total / weights if weights else math.nan
-        return {self._key: math.sqrt(mean) if self._root else mean}
+        return {self._key: total / weights if weights else math.nan}

@@ -8,3 +8,4 @@ REFERENCE_FILE = "reference.json"  # what the bundle must answer, see `serving.b
 HEALTH_FILE = "health.json"  # figures of the model that need no label, see `trainer.diagnostics`
 LOSSES_FILE = "losses.json"  # of the training, see `trainer.training_log`
 MEMORY_FILE = "memory.npz"
+PLACES = "places"  # a property of the model: what places for new items cost, a sentence

@@ -16,6 +16,8 @@ class _Spec(component_spec.ComponentSpec):
         "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary),
+        "catalogue": component_spec.ChannelParameter(type=artifacts.Catalogue, optional=True),
+        "encodings": component_spec.ChannelParameter(type=artifacts.ItemEncodings, optional=True),
         "past_sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         # A component's inputs and outputs may not share a name.
@@ -42,6 +44,8 @@ class IncrementalTrainer(base_component.BaseComponent):
     Args:
       decision: what to train on, from `UpdateDecider`.
       sequences, held_out, vocabulary: of this span, from `SpanTransform`.
+      catalogue: of this span, from `CatalogueGen`, where there is one.
+      encodings: of this span, from all `ItemEncoder`s that there are.
       past_sequences: of the spans before.
       base_model: the champion; may resolve to nothing.
       base_memory: the replay memory made together with it, likewise.
@@ -65,6 +69,8 @@ class IncrementalTrainer(base_component.BaseComponent):
         span: int,
         version: int,
         settings: Settings,
+        catalogue: channel.BaseChannel | None = None,
+        encodings: channel.BaseChannel | None = None,
     ) -> None:
         super().__init__(
             _Spec(
@@ -72,6 +78,8 @@ class IncrementalTrainer(base_component.BaseComponent):
                 sequences=sequences,
                 held_out=held_out,
                 vocabulary=vocabulary,
+                catalogue=catalogue,
+                encodings=encodings,
                 past_sequences=past_sequences,
                 base_model=base_model,
                 base_memory=base_memory,

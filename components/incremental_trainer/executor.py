@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,16 @@ from components.incremental_trainer.artifact_files import (
     HEALTH_FILE,
     LOSSES_FILE,
     MEMORY_FILE,
+    PLACES,
     REFERENCE_FILE,
     SERVING_FOLDER,
     STATE_FOLDER,
 )
+from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
+from components.incremental_trainer.new_items import keep_places
+from components.incremental_trainer.query_features import features_of_manifest, query_state, request_features
 from components.incremental_trainer.settings import Settings
 from components.resolvers import RETRAINED, refuse_revoked, retrained
 from components.update_decider.decision import Decision
@@ -61,6 +66,14 @@ class Executor(base_executor.BaseExecutor):
         held_out, _ = read_held_out(every_file)
         # Before the training, which would be in vain where the items file is none.
         columns, available = item_columns(items.ids, settings)
+        features = None
+        if listed := input_dict.get("catalogue"):
+            sold = read_catalogue(listed[0].uri)
+            served = served_items(sold, items.ids, settings)
+            available = served if available is None else available & served
+            encodings = [of.uri for of in input_dict.get("encodings") or []]
+            features = told_features(sold, items, vocabulary_uri, settings, encodings)
+        known = query_state(vocabulary_uri, settings)
         catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
 
         policy = backed_off(settings.policy, decision.factors)
@@ -70,7 +83,12 @@ class Executor(base_executor.BaseExecutor):
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
                 spec=settings.model,
-                sizes=TableSizes(items.size, keys.size, items.first_row),
+                sizes=TableSizes(
+                    items.size,
+                    keys.size,
+                    items.first_row,
+                    (*(() if features is None else features.sizes), *known.sizes(settings.model.query_features or ())),
+                ),
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
@@ -79,6 +97,8 @@ class Executor(base_executor.BaseExecutor):
                 on_step=log.step,
                 on_epoch=log.epoch,
                 memory=ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
+                features=features,
+                knots={name: numbers.knots() for name, numbers in known.numbers.items()},
             )
         (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
@@ -91,6 +111,9 @@ class Executor(base_executor.BaseExecutor):
             "learned": list(result.state.learned),
             "vocabulary": {"items": items.fingerprint, "keys": keys.fingerprint},
         }
+        about |= features_of_manifest(settings)
+        if settings.places_for_new:
+            about["places_for_new"] = dataclasses.asdict(settings.places_for_new)
         before = start or _in_service(champion)
         health = measure(
             result.model,
@@ -104,6 +127,7 @@ class Executor(base_executor.BaseExecutor):
         )
         health.save(Path(model.uri) / HEALTH_FILE)
         log.losses(settings.policy.watch).save(Path(model.uri) / LOSSES_FILE)
+        kept, cost = keep_places(result.model, sold if listed else None, items, available, held_out, settings)
         exported = export(
             result.model,
             catalogue,
@@ -112,9 +136,13 @@ class Executor(base_executor.BaseExecutor):
             settings,
             Path(model.uri) / SERVING_FOLDER,
             about,
+            request_features(known, settings),
+            kept,
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
         _describe(model, result, about, decision, exported.notes)
+        if cost:
+            model.set_string_custom_property(PLACES, cost)
         model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))
         for name, value in {"span": span, "version": version, "sequences": len(result.memory)}.items():
             memory.set_int_custom_property(name, value)

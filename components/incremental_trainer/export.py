@@ -12,10 +12,13 @@ import numpy as np
 
 from components.incremental_trainer.settings import Settings
 from serving.bundle import Manifest, write_bundle
+from serving.bundle.kept_places import KeptPlaces
 from serving.bundle.protocols import Catalogue
+from serving.bundle.query_inputs import RequestFeature
 from serving.bundle.reference_answers import Reference, make_reference
 from serving.bundle.retrieval_index import ApproximateIndex, describe
 from serving.bundle.signatures import Signatures
+from trainer.features.query_values import row_of
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
@@ -47,6 +50,8 @@ def export(
     settings: Settings,
     folder: Path,
     about: Mapping[str, Any],
+    query_features: Sequence[RequestFeature] = (),
+    kept: KeptPlaces | None = None,
 ) -> Export:
     """Freezes `model` and writes it as the bundle `folder`.
 
@@ -56,6 +61,8 @@ def export(
       held_out: positions, and `examples`, the same serialised; some of them become the reference.
       settings: of the export.
       folder: must not exist.
+      query_features: of key and context, that a request may bring.
+      kept: places for new items; None for none.
       about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
 
     Raises:
@@ -63,7 +70,7 @@ def export(
     """
     k = min(settings.k, settings.max_k)
     # Before the model is frozen and its items are put into fewer bits.
-    reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen)
+    reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen, kept)
     model.freeze()
     made = Signatures(
         model,
@@ -73,6 +80,8 @@ def export(
         settings.exclude_seen,
         settings.index,
         settings.model.type,
+        query_features,
+        kept,
     )
     index = dataclasses.asdict(settings.index)
     notes: list[str] = []
@@ -102,18 +111,22 @@ def _reference(
     examples: Sequence[bytes],
     k: int,
     exclude_seen: bool,
+    kept: KeptPlaces | None,
 ) -> Reference:
-    """On held-out positions; where there are none, on strangers who have met one item each."""
+    """On held-out positions; where there are none, on strangers who have met one item each.
+
+    Of features of key and context nothing is said, as nothing is in a request to `serving_default`.
+    """
     chosen = _spread(len(held_out))
     if len(chosen):
         batch = next(iter(held_out.take(chosen).dataset(_POSITIONS, model.history_length)))
-        key, history = batch["key"].numpy(), batch["history"].numpy()
+        key, history = row_of(batch["key"]).numpy(), batch["history"].numpy()
     else:
         item_rows = _spread(len(catalogue.items)) + catalogue.first_row
         key, history = np.ones(len(item_rows), np.int64), np.zeros((len(item_rows), model.history_length), np.int64)
         history[:, -1] = item_rows
     chosen_examples = [examples[at] for at in chosen]
-    return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen)
+    return make_reference(model.score_all, key, history, chosen_examples, catalogue, k, exclude_seen, kept)
 
 
 def _spread(count: int) -> np.ndarray:

@@ -10,6 +10,19 @@ from trainer.settings import ModelSpec, Policy
 
 
 @dataclasses.dataclass(frozen=True)
+class PlacesForNew:
+    """So many `places` are kept for new items.
+
+    New is an item that first appeared in the catalogue in one of the last `younger_than` spans, or one with
+    `fewer_events_than` so many; where both are set, one of which both are true.
+    """
+
+    places: int
+    younger_than: int | None = None
+    fewer_events_than: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings(JsonParameter):
     """Model, update and export settings.
 
@@ -24,6 +37,12 @@ class Settings(JsonParameter):
       available_column: the one that says which items may be recommended; None where all may.
       index: how items are found, and in how many bits they are kept.
       log_folder: where TensorBoard's training curves go, or None.
+      key_features: how many of `model.query_features`, the first of them, are of the key; the others are of the
+        context.
+      decimal_ids: as of events (see `components.span_example_gen.ids`), for features that are ids.
+      hide_unlisted: whether items that the catalogue has never named are not served; None without a catalogue.
+      half_life_spans: of the vocabulary's counts; None without a catalogue.
+      places_for_new: places of a list that are kept for new items; None for none.
     """
 
     model: ModelSpec
@@ -38,3 +57,8 @@ class Settings(JsonParameter):
     available_column: str | None
     index: IndexSettings
     log_folder: str | None
+    hide_unlisted: bool | None = None
+    key_features: int | None = None
+    decimal_ids: str | None = None
+    half_life_spans: float | None = None
+    places_for_new: PlacesForNew | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,24 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
-from components.artifacts import OLDER, NextSpanEvaluation, Vocabulary, set_finite, split_files
+from components.artifacts import OLDER, Catalogue, NextSpanEvaluation, Vocabulary, set_finite, split_files
+from components.catalogue_gen.state import load_table
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
-from components.next_span_evaluator.slices import by_slice, trained_before
+from components.next_span_evaluator.rows_asked import rows_asked
+from components.next_span_evaluator.shelf import shelf_of
+from components.next_span_evaluator.slices import (
+    EVENTS_COLUMN,
+    by_slice,
+    counts_before,
+    events_before,
+    trained_before,
+)
 from components.next_span_evaluator.surroundings import surroundings_of
 from components.surroundings import SURROUNDINGS, Surroundings
+from trainer import vocabulary as lookup
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
-from trainer.metrics import ROOT_OF_MEAN
+from trainer.metric_aggregation import levels
 
 SLICES_FILE = "slices.json"
 _BATCH = 1024
@@ -52,9 +61,20 @@ class Executor(base_executor.BaseExecutor):
             values = per_position(signature, (train, held_out), length)
             weights = event_weights((train, held_out), weighted)
             metrics = means(values, weights)
+            shelf: dict[str, float] = {}
             if vocabulary := input_dict.get("vocabulary"):
                 of_train = trained_before(sequences, train, vocabulary[0].uri, exec_properties["cold_below"])
                 labels = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in of_train}
+                if catalogue := input_dict.get("catalogue"):
+                    items, keys = (lookup.Vocabulary.load(vocabulary[0].uri, name) for name in ("items", "keys"))
+                    before = counts_before(items, sequences.positions().target)
+                    labels[EVENTS_COLUMN] = events_before(before, np.concatenate([train.target, held_out.target]))
+                    if exec_properties.get("k"):
+                        table, rank = load_table(catalogue[0].uri), saved.signatures["rank"]
+                        assert table is not None
+                        shelf = shelf_of(
+                            rank, (train, held_out), table, items, keys, before, length, exec_properties["k"]
+                        )
                 slices = by_slice(
                     labels,
                     lambda here: means({name: values_of[here] for name, values_of in values.items()}, weights[here]),
@@ -72,7 +92,9 @@ class Executor(base_executor.BaseExecutor):
                     exec_properties["k"],
                     bool(exec_properties.get("exclude_seen")),
                 )
-            output.set_string_custom_property(SURROUNDINGS, dataclasses.replace(surroundings, slices=slices).to_json())
+            output.set_string_custom_property(
+                SURROUNDINGS, dataclasses.replace(surroundings, slices=slices, shelf=shelf).to_json()
+            )
             older = {
                 examples.get_int_custom_property("span"): evaluate(
                     signature, (read_held_out(held_out_files(examples.uri, VERDICT))[0],), length, weighted
@@ -106,19 +128,17 @@ def per_position(signature: Any, parts: tuple[Positions, ...], history_length: i
     by_metric: dict[str, list[np.ndarray]] = {}
     for positions in parts:
         for batch in positions.dataset(_BATCH, history_length):
-            for name, value in signature(**batch).items():
+            for name, value in signature(**rows_asked(signature, batch)).items():
                 by_metric.setdefault(name, []).append(np.asarray(value.numpy(), np.float64))
     return {name: np.concatenate(values) for name, values in by_metric.items()}
 
 
 def means(values: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, float]:
-    """`events`, the number of positions, and the mean of each metric by `weights` [p]; of a squared error its root.
+    """`events`, the number of positions, and what each metric comes to by `weights` [p]: its mean, as a rule.
 
-    Where no position counts there is no metric.
+    A metric that is not defined on these positions is left out.
     """
-    numbers = {name: float(np.average(of, weights=weights)) for name, of in values.items() if weights.any()}
-    roots = {name: math.sqrt(mean) for name, mean in numbers.items() if name in ROOT_OF_MEAN}
-    return {"events": float(len(weights)), **numbers, **roots}
+    return {"events": float(len(weights)), **levels(values, weights)}
 
 
 class _Spec(component_spec.ComponentSpec):
@@ -128,6 +148,7 @@ class _Spec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "older_held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "vocabulary": component_spec.ChannelParameter(type=Vocabulary, optional=True),
+        "catalogue": component_spec.ChannelParameter(type=Catalogue, optional=True),
     }
     OUTPUTS = {"evaluation": component_spec.ChannelParameter(type=NextSpanEvaluation)}
     PARAMETERS = {
@@ -149,7 +170,8 @@ class NextSpanEvaluator(base_component.BaseComponent):
     slice too: new, cold (trained on less often than `cold_below`) and warm items and keys, as the gate has them. With
     `weighted` its metrics are means by the events' weights, as the gate's are. With `k` as well, the length of a list,
     it measures what was most popular before the span on the same events, bounds of both, and what is recommended to
-    the span's users (`surroundings.py`).
+    the span's users (`surroundings.py`). With the `catalogue` the figures come by how many events an item had before,
+    too, and with `k` of the shelf (`shelf.py`).
     """
 
     SPEC_CLASS = _Spec
@@ -168,6 +190,7 @@ class NextSpanEvaluator(base_component.BaseComponent):
         weighted: bool = False,
         k: int | None = None,
         exclude_seen: bool | None = None,
+        catalogue: channel.BaseChannel | None = None,
     ) -> None:
         super().__init__(
             _Spec(
@@ -176,6 +199,7 @@ class NextSpanEvaluator(base_component.BaseComponent):
                 model=model,
                 older_held_out=older_held_out,
                 vocabulary=vocabulary,
+                catalogue=catalogue,
                 evaluation=channel_utils.as_channel([NextSpanEvaluation()]),
                 span=span,
                 history_length=history_length,

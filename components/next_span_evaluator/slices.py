@@ -10,6 +10,9 @@ from trainer.input_pipeline import Positions, Sequences
 from trainer.vocabulary import Vocabulary
 
 _SLICES = np.array([b"new", b"cold", b"warm"], object)
+_FROM = np.array([1, 5, 20, 100])  # events before, from which on the next slice begins
+_EVENTS = np.array([b"0", b"1-4", b"5-19", b"20-99", b"100+"], object)
+EVENTS_COLUMN = "item_events"
 
 
 def trained_before(
@@ -31,12 +34,26 @@ def trained_before(
     rows = {"items": (learned.target, positions.target), "keys": (learned.key, positions.key)}
     trained = {}
     for name, (today, position_rows) in rows.items():
-        vocabulary = Vocabulary.load(vocabulary_uri, name)
-        counts = np.concatenate([np.zeros(vocabulary.first_row, np.int64), vocabulary.counts])
-        counts -= np.bincount(today, minlength=len(counts))
-        before = np.where(position_rows < vocabulary.first_row, 0, counts[position_rows])
+        before = counts_before(Vocabulary.load(vocabulary_uri, name), today)[position_rows]
         trained[f"{name[:-1]}_slice"] = _SLICES[np.where(before <= 0, 0, np.where(before < cold_below, 1, 2))]
     return trained
+
+
+def counts_before(vocabulary: Vocabulary, today: np.ndarray) -> np.ndarray:
+    """How often each row was trained on before the span, int64 [size]; none of a row that ids share.
+
+    Args:
+      vocabulary: of the span.
+      today: int64 [n], the rows that the span's vocabulary grew by.
+    """
+    counts = np.concatenate([np.zeros(vocabulary.first_row, np.int64), vocabulary.counts])
+    counts[vocabulary.first_row :] -= np.bincount(today, minlength=len(counts))[vocabulary.first_row :]
+    return np.maximum(counts, 0)
+
+
+def events_before(counts: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The slice of each of int64 [p] item rows by its `counts` (see `counts_before`): bytes [p], `0` to `100+`."""
+    return _EVENTS[np.searchsorted(_FROM, counts[rows], side="right")]
 
 
 def by_slice(
@@ -46,6 +63,6 @@ def by_slice(
     return {
         f"{column}:{label.decode()}": measure(np.flatnonzero(of == label))
         for column, of in labels.items()
-        for label in _SLICES
+        for label in (_EVENTS if column == EVENTS_COLUMN else _SLICES)
         if (of == label).any()
     }

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from components.next_span_evaluator.shelf import ids_of
 from components.surroundings import Bounds, Surroundings
 from trainer.diagnostics import beyond_accuracy, last_position_per_key
+from trainer.features.query_values import row_of
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
-from trainer.metrics import ROOT_OF_MEAN
+from trainer.metric_aggregation import contributions
 from trainer.vocabulary import Vocabulary
 
 CONFIDENCE = 0.975  # of each bound: 95 % lie between the two
@@ -118,7 +120,7 @@ def surroundings_of(
     popular = {name: of for name, of in ranked(np.concatenate(ranks), k).items() if name in values}
     gains = {name: values[name] - of for name, of in popular.items()}
     return Surroundings(
-        bounded({name: of for name, of in values.items() if name not in ROOT_OF_MEAN}, weights, cluster),
+        bounded({name: contributions(name, of, weights) for name, of in values.items()}, weights, cluster),
         bounded(popular, weights, cluster),
         bounded(gains, weights, cluster),
         {},
@@ -150,9 +152,7 @@ def recommended(
     for positions in parts:
         asked = last_position_per_key(positions, keys.first_row, USERS // len(parts))
         for batch in asked.dataset(_BATCH, length) if len(asked) else ():
-            rows = np.minimum(batch["history"].numpy(), items.size - 1)
-            history = _ids(items, rows.ravel()).reshape(rows.shape)
-            user = _ids(keys, np.minimum(batch["key"].numpy(), keys.size - 1))
+            history, user = ids_of(items, batch["history"].numpy()), ids_of(keys, row_of(batch["key"]).numpy())
             answer = recommend(user_id=tf.constant(user, tf.string), history=tf.constant(history, tf.string))[
                 "item_ids"
             ].numpy()[:, :k]
@@ -165,8 +165,3 @@ def recommended(
     figures = beyond_accuracy(np.concatenate(lists), np.concatenate(targets), popularity, first, there[first:])
     names = {"recommended/popularity_percentile": "recommended", "held_out/popularity_percentile": "taken"}
     return {names.get(name, name.removeprefix("recommended/")): value for name, value in figures.items()}
-
-
-def _ids(vocabulary: Vocabulary, rows: np.ndarray) -> np.ndarray:
-    """The ids of rows, object [n]; an empty one for a row that has none."""
-    return np.array([id_ or b"" for id_ in vocabulary.ids_of(rows).to_pylist()], object)

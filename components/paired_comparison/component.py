@@ -11,11 +11,12 @@ from tfx.types import artifact, channel, channel_utils, component_spec, standard
 from components.artifacts import PairedDifferences
 from components.paired_comparison.anchor import Anchor, carried, next_anchor
 from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
-from components.paired_comparison.differences import Differences, levels
+from components.paired_comparison.differences import Differences
 from components.paired_comparison.judgement import OVERALL, Judgement, Rules, judge
 from components.paired_comparison.retention import OlderSpan, retention_on
 from components.paired_comparison.scoring import Events, signature_of
 from trainer.held_out_parts import VERDICT, held_out_files
+from trainer.metric_aggregation import levels
 
 
 class Executor(base_executor.BaseExecutor):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.atomic_write import atomic_write
-from trainer.metrics import ROOT_OF_MEAN
+from trainer.metric_aggregation import contributions
 
 _GAIN, _COLUMN = "gain/", "slice/"
 
@@ -70,25 +70,15 @@ def paired(
 ) -> Differences:
     """The gains of what two models make of the same events, float64 [n] a metric.
 
-    Of a metric that is the root of a mean of squares a^2 the gain is the squares' difference over the sum of both
-    roots: their mean is then exactly the difference of the roots, a - b = (a^2 - b^2) / (a + b).
+    Their mean is the difference of the metrics, means or not (see `contributions`). A night on which a metric is not
+    defined, such as the area under a curve without any positive label, says nothing: gains of 0.
     """
     gains = {}
     for name in sorted(set(candidate) & set(other)):
-        gain = candidate[name] - other[name]
-        if name in ROOT_OF_MEAN and weights.any():
-            roots = sum(float(np.average(values, weights=weights)) ** 0.5 for values in (candidate[name], other[name]))
-            gain = gain / roots if roots else gain
+        own, of_other = (contributions(name, scores[name], weights) for scores in (candidate, other))
+        gain = np.nan_to_num(own - of_other)
         gains[name] = -gain if name in lower_is_better else gain
     return Differences(gains, weights, keys, slices)
-
-
-def levels(scores: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, float]:
-    """Metric to its value over some events, float64 [n] each; nothing where no event counts."""
-    if not weights.any():
-        return {}
-    means = {name: float(np.average(values, weights=weights)) for name, values in scores.items()}
-    return {name: mean**0.5 if name in ROOT_OF_MEAN else mean for name, mean in means.items()}
 
 
 def pooled(nights: Sequence[Differences]) -> Differences:

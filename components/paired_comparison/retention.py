@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.paired_comparison.differences import Differences, levels, pooled
+from components.paired_comparison.differences import Differences, pooled
 from components.paired_comparison.scoring import Events
+from trainer.metric_aggregation import levels
 
 _EVENTS = 5_000  # of all spans before; more would add seconds and hardly any certainty
 

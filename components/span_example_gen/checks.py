@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import numpy as np
@@ -10,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.span_example_gen.casts import cast_or_null, shortened, text_of
+from components.span_example_gen.event_features import event_features, type_of
 from components.span_example_gen.ids import read_ids
+from components.span_example_gen.marks import Marks, Reject
 from components.span_example_gen.readers.raw_batch import NESTED, RawBatch
 from components.span_example_gen.settings import Rule, Settings
 from components.span_example_gen.span_window import SpanWindow
@@ -19,16 +20,7 @@ from components.suppression_list import FORGOTTEN, SuppressionList
 
 MALFORMED, NO_KEY, NO_ITEM, NO_TIME = "malformed_row", "no_key", "no_item", "no_time"
 BAD_KEY, BAD_ITEM, BAD_WEIGHT, BAD_CONTEXT = "bad_key", "bad_item", "bad_weight", "bad_context"
-NO_COLUMN = "no_column"
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """A row that can't be used: its line or row, the reason and the value at fault."""
-
-    row: int
-    reason: str
-    value: str
+NO_COLUMN, NO_VALUE = "no_column", "no_value"
 
 
 def check(
@@ -38,15 +30,16 @@ def check(
 
     Returns:
       The events: `key`, `item` string, `timestamp` int64 (unix milliseconds), `weight` float32, then the context
-      columns as binary (numbers as text); and the rejects in the order of the file.
+      columns as binary (numbers as text) and the features of `event_features`; and the rejects in the order of the
+      file.
     """
     n = len(raw.rows)
-    marks = _Marks(n)
+    marks = Marks(n)
     ids = {name: read_ids(raw, name, settings.decimal_ids) for name in (settings.key, settings.item)}
     if forgotten is not None:
         # Before all other reasons, whose values may be the id.
         marks.add(FORGOTTEN, settings.key, forgotten.among(ids[settings.key].values))
-    for name in sorted(raw.absent):
+    for name in sorted(raw.absent.intersection(settings.required_columns)):
         marks.add(NO_COLUMN, name, np.ones(n, dtype=bool))
     for rule in settings.reject:
         marks.add(rule.reason, rule.column, _matches(raw.columns[rule.column], rule))
@@ -67,6 +60,11 @@ def check(
     for name in settings.context:
         marks.add(BAD_CONTEXT, name, raw.not_scalar(name, NESTED))
     context = {name: _context(raw.columns[name], settings.format) for name in settings.context}
+    features = event_features(raw, settings)
+    for feature in settings.query_features:
+        if feature.missing == "reject":
+            missing = features[feature.vocabulary].is_null().to_numpy(zero_copy_only=False)
+            marks.add(NO_VALUE, feature.source, missing)
     events = pa.RecordBatch.from_pydict(
         {
             "key": ids[settings.key].values,
@@ -74,6 +72,7 @@ def check(
             "timestamp": pa.array(millis),
             "weight": pa.array(weight),
             **context,
+            **features,
         }
     )
     rejects = [
@@ -89,41 +88,9 @@ def check(
 def no_events(settings: Settings) -> pa.RecordBatch:
     """What `check` gives for a span on which nothing happened."""
     fixed = [("key", pa.string()), ("item", pa.string()), ("timestamp", pa.int64()), ("weight", pa.float32())]
-    schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context)])
+    features = ((feature.vocabulary, type_of(feature)) for feature in settings.query_features)
+    schema = pa.schema([*fixed, *((name, pa.binary()) for name in settings.context), *features])
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
-class _Marks:
-    """The first reason found for each row."""
-
-    def __init__(self, rows: int) -> None:
-        self._reason = np.full(rows, -1, dtype=np.int16)
-        self._found: list[tuple[str, str]] = []
-
-    def add(self, reason: str, column: str, mask: np.ndarray) -> None:
-        self._reason[mask & (self._reason < 0)] = len(self._found)
-        self._found.append((reason, column))
-
-    @property
-    def clean(self) -> np.ndarray:
-        return self._reason < 0
-
-    @property
-    def any(self) -> bool:
-        return bool((self._reason >= 0).any())
-
-    def rejects(self, raw: RawBatch) -> list[Reject]:
-        rejected = []
-        for number, (reason, column) in enumerate(self._found):
-            at = np.flatnonzero(self._reason == number)
-            if reason == FORGOTTEN:
-                rejected += [Reject(int(row), reason, "") for row in raw.rows[at]]
-                continue
-            values = text_of(raw.columns[column].take(pa.array(at))).to_pylist()
-            rejected += [
-                Reject(int(row), reason, shortened(value)) for row, value in zip(raw.rows[at], values, strict=True)
-            ]
-        return rejected
 
 
 def _matches(column: pa.Array, rule: Rule) -> np.ndarray:

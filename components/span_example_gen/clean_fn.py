@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from components.span_example_gen.checks import check
 from components.span_example_gen.errors import SpanError
+from components.span_example_gen.event_features import add, counted
 from components.span_example_gen.hashing import hash_events
 from components.span_example_gen.readers.raw_batch import FilePiece
 from components.span_example_gen.readers.registry import reader_of
@@ -50,6 +51,7 @@ class CleanFn(beam.DoFn):
                 summary.see(raw.present, self._settings.columns)
                 summary.count(piece.name, problems)
                 summary.unite({name: raw.kinds.get(name, "bytes") for name in self._settings.context})
+                add(summary.feature_counts, counted(clean, self._settings.query_features))
                 rejects.append(reject_lines(piece.name, problems))
                 if clean.num_rows:
                     summary.events += clean.num_rows

@@ -19,12 +19,15 @@ class SpanExampleGen(component.FileBasedExampleGen):
 
     Span and version resolution, fingerprint and caching are TFX's. `outputs["examples"]` holds gzipped TFRecords of
     tf.Example with the features `key`, `item` (bytes), `timestamp` (int64, unix milliseconds), `weight` (float, 1.0
-    without weights) and the context columns under their own names: bytes from CSV; bytes, int64 or float from
-    the other formats by the span's values. Beside the splits lies `rejects.csv` (file, line, reason, value). Custom
+    without weights), those of key and context (`event_features.py`) and the context columns under their own
+    names: bytes from CSV; bytes, int64 or float from the other formats by the span's values. Beside the splits lies
+    `rejects.csv` (file, line, reason, value). Custom
     properties: `span`, `version`, `rows`, `events`, `train_events`, `eval_events`, `rejects`, `duplicates`, `late`,
-    `early` (int) and `reject_reasons` (JSON, reason to count); rows = events + rejects + duplicates.
+    `early` (int), `reject_reasons` (JSON, reason to count) and, where features are declared, `features` (JSON: of each
+    how many events are without a value, or with one that can't be read); rows = events + rejects + duplicates.
 
-    Events with the same key, item, millisecond, weight and context are duplicates; the first in the files is kept.
+    Events with the same key, item, millisecond, weight, context and features are duplicates; the first in the files is
+    kept.
 
     Within each file events stand in time order, ties in the order of the user's files. A stable sort by `timestamp`
     over a split's files in name order therefore gives the span's one order: timestamp, then place in the user's files.
@@ -40,8 +43,8 @@ class SpanExampleGen(component.FileBasedExampleGen):
           input_base: the folder that holds all spans.
           data: the `data` section of the settings as plain values: `format`, `columns` (`key`, `item`, `timestamp`,
             `weight`, `context`), `timestamp_unit`, `timestamp_format`, `span_hours`, `late`, `decimal_ids`,
-            `weight_above`, `reject` (a list of `column`, `matches`, `reason`), `max_reject_fraction`. Other settings
-            of that section are left alone.
+            `weight_above`, `reject` (a list of `column`, `matches`, `reason`), `max_reject_fraction`; and
+            `query_features`, those of key and context. Other settings of that section are left alone.
           span: the span's number; for dated patterns days since 1970-01-01.
           pattern: where a span's files lie below `input_base`: `{YYYY}-{MM}-{DD}/*` or `{SPAN}/*`, with `v{VERSION}/`
             where days are delivered again. A span without any version folder is then read from the folder that would

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 from typing import Any
 
@@ -35,6 +36,7 @@ from components.suppression_list import SuppressionList
 REJECTS_FILE = "rejects.csv"
 _REJECTS_HEADER = b"file,line,reason,value\n"
 _PARTIAL = ".partial"
+_log = logging.getLogger(__name__)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -75,6 +77,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for name, count in verdict.counts.items():
             examples.set_int_custom_property(name, count)
         examples.set_string_custom_property("reject_reasons", json.dumps(verdict.reasons, sort_keys=True))
+        if verdict.feature_counts:
+            examples.set_string_custom_property("features", json.dumps(verdict.feature_counts, sort_keys=True))
 
     def _write(self, exec_properties: dict[str, Any], uri: str, partial: str) -> IngestSummary:
         settings = settings_in(exec_properties)
@@ -85,7 +89,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         versioned = exec_properties.get(utils.VERSION_PROPERTY_NAME) is not None
         input_base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         files = list_files(input_base, split.pattern, versioned)
-        pieces = plan_files(settings.format, with_rows(files), settings.columns)
+        pieces = plan_files(settings.format, with_rows(files), settings.required_columns)
         shards = os.path.join(partial, "shards")
         for folder in (shards, *(_split_folder(partial, name) for name in SPLITS)):
             fileio.makedirs(folder)
@@ -99,6 +103,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             fileio.makedirs(os.path.dirname(refused_file))
             write_file(refused_file, rejects)
             raise SpanError(explain(verdict, settings, span, refused_file))
+        for feature in settings.query_features:
+            if 0 < verdict.counts["events"] <= verdict.feature_counts[feature.name]["missing"]:
+                _log.warning(
+                    "No event of span %s has a value of the feature %s (column %s): it counts as missing. Look whether "
+                    "the column was delivered; `missing: reject` would refuse such a span.",
+                    settings.label(span), feature.name, feature.source,
+                )  # fmt: skip
         lost = [name for name in verdict.files if not fileio.exists(os.path.join(partial, name))]
         if lost:
             raise SpanError(f"Every file of the span must be written. Missing after the run: {lost[:3]}. Run it again.")

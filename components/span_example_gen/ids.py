@@ -62,7 +62,7 @@ def read_ids(raw: RawBatch, name: str, decimal_ids: str) -> Ids:
         return Ids(text, _mask(pc.is_null(text)), unfit | _mask(pc.is_valid(text)))
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         unfit |= _mask(pc.and_(pc.is_null(cast_or_null(column, pa.string())), pc.is_valid(column)))
-    missing = _nothing(text)
+    missing = stands_for_nothing(text)
     if decimal_ids == WHOLE and pc.any(pc.match_substring_regex(text, r"[.+]")).as_py():
         text = pc.replace_substring_regex(text, pattern=_WHOLE_NUMBER, replacement=r"\1")
         unfit |= _mask(pc.match_substring_regex(text, _FRACTION)) & ~missing
@@ -80,7 +80,8 @@ def _of_floats(column: pa.Array, unfit: np.ndarray) -> Ids:
     return Ids(pc.if_else(pa.array(unfit), text_of(column), whole), missing, unfit)
 
 
-def _nothing(text: pa.Array) -> np.ndarray:
+def stands_for_nothing(text: pa.Array) -> np.ndarray:
+    """Which texts are missing, bool [n]: null, blank, or a word that stands for nothing."""
     nothing = _mask(pc.utf8_is_space(text), missing=True).copy()
     short = np.flatnonzero(_mask(pc.less_equal(pc.binary_length(text), _LONGEST_WORD)))
     words = pc.utf8_lower(pc.utf8_trim_whitespace(text.take(pa.array(short))))

@@ -15,6 +15,7 @@ from components.span_example_gen.checks import (
     NO_ITEM,
     NO_KEY,
     NO_TIME,
+    NO_VALUE,
 )
 from components.span_example_gen.settings import UNITS_PER_SECOND, Settings
 from components.span_example_gen.span_window import EARLY, LATE, OUTSIDE_SPAN
@@ -43,6 +44,7 @@ _ADVICE = {
     BAD_ITEM: _ID.format("item"),
     BAD_CONTEXT: "Write one value a row, or take the column out of `data.columns.context`.",
     NO_COLUMN: "Deliver the file with this column, under the name that `data.columns` or `data.reject` gives.",
+    NO_VALUE: "A feature of `features.key` or `features.context` says `missing: reject`; `row` learns what is missing.",
     LATE: f"These are from before the span's own time. {_WINDOW}",
     EARLY: f"These are from after the span's own time. {_WINDOW}",
     OUTSIDE_SPAN: "Look whether the files lie in the right folder, and whether the times are read in the right unit.",

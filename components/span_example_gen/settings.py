@@ -11,6 +11,7 @@ from typing import Any
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.ids import WHOLE
 from components.span_example_gen.span_window import SpanWindow
+from trainer.features.declaration import Feature
 
 FORMATS = ("csv", "parquet", "jsonl", "tfrecord")
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -29,7 +30,10 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a row becomes an event and where the span is cut. `context` columns keep their own names."""
+    """How a row becomes an event and where the span is cut. `context` columns keep their own names.
+
+    `query_features` are those of key and context, see `event_features`.
+    """
 
     key: str
     item: str
@@ -49,12 +53,19 @@ class Settings:
     eval_fraction: float
     forgotten: str | None = None  # the file of those who must not come back
     digests: str | None = None  # where digests of files are kept, which need not be read again
+    query_features: tuple[Feature, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The user's columns that are read, each once, those of the event first."""
+        return tuple(dict.fromkeys([*self.required_columns, *(feature.source for feature in self.query_features)]))
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """Those without which a row is no event: not those of features that may be missing."""
         event = (self.key, self.item, self.timestamp, *((self.weight,) if self.weight else ()), *self.context)
-        return tuple(dict.fromkeys(event + tuple(rule.column for rule in self.reject)))
+        features = (feature.source for feature in self.query_features if feature.missing == "reject")
+        return tuple(dict.fromkeys([*event, *(rule.column for rule in self.reject), *features]))
 
     def window(self, span: int) -> SpanWindow | None:
         """The span's own time, or None where events may have any."""
@@ -72,13 +83,17 @@ class Settings:
         return (datetime.date(1970, 1, 1) + datetime.timedelta(days=span)).isoformat()
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        values = dataclasses.asdict(self)
+        if not self.query_features:  # as it was before there were any: what was run then need not be run again
+            del values["query_features"]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
         values = json.loads(text)
         rules = tuple(Rule(**rule) for rule in values.pop("reject"))
-        return cls(**{**values, "context": tuple(values["context"])}, reject=rules)
+        features = tuple(Feature(**feature) for feature in values.pop("query_features", ()))
+        return cls(**{**values, "context": tuple(values["context"])}, reject=rules, query_features=features)
 
 
 def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -> Settings:
@@ -134,6 +149,7 @@ def make_settings(data: Mapping[str, Any], pattern: str, eval_fraction: float) -
         eval_fraction=eval_fraction,
         forgotten=data.get("forgotten"),
         digests=data.get("digests"),
+        query_features=tuple(Feature(**feature) for feature in data.get("query_features") or ()),
     )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from components.span_example_gen.checks import Reject
 from components.span_example_gen.files import read_file, write_file
+from components.span_example_gen.marks import Reject
 from components.span_example_gen.readers.raw_batch import Kind
 
 SHARD_ROWS = 262_144
@@ -30,6 +30,7 @@ class Summary:
       reasons, examples: rejects by reason, and the first few of each.
       kinds: what each context column holds.
       present: columns that some record has.
+      feature_counts: see `event_features.counted`.
       error: stands for a span that can't be read on.
     """
 
@@ -42,6 +43,7 @@ class Summary:
     kinds: dict[str, Kind] = dataclasses.field(default_factory=dict)
     present: set[str] = dataclasses.field(default_factory=set)
     error: str = ""
+    feature_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:

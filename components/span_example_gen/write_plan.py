@@ -11,6 +11,7 @@ import numpy as np
 
 from components.span_example_gen.checks import no_events
 from components.span_example_gen.dedup_and_split import DUPLICATE, EVAL, TRAIN, select
+from components.span_example_gen.event_features import add, kinds_of
 from components.span_example_gen.files import write_file
 from components.span_example_gen.readers.raw_batch import Kind
 from components.span_example_gen.readers.required_columns import ColumnsError, require_columns
@@ -42,6 +43,7 @@ class IngestSummary:
     examples: dict[str, list[tuple[str, int, str]]] = dataclasses.field(default_factory=dict)
     shards: list[str] = dataclasses.field(default_factory=list)
     files: list[str] = dataclasses.field(default_factory=list)
+    feature_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def refused(self, max_reject_fraction: float) -> bool:
         # Who was forgotten says nothing about the files.
@@ -80,6 +82,7 @@ def plan(
 
 def _add_up(verdict: IngestSummary, summaries: Sequence[Summary]) -> None:
     for summary in summaries:
+        add(verdict.feature_counts, summary.feature_counts)
         for reason, count in summary.reasons.items():
             verdict.reasons[reason] = verdict.reasons.get(reason, 0) + count
         for reason, examples in summary.examples.items():
@@ -97,7 +100,7 @@ def _missing_columns(summaries: Sequence[Summary], settings: Settings) -> str:
     present = set[str]().union(*(summary.present for summary in summaries))
     if present and settings.format in ("jsonl", "tfrecord"):
         try:
-            require_columns("The records of the span", settings.columns, sorted(present))
+            require_columns("The records of the span", settings.required_columns, sorted(present))
         except ColumnsError as error:
             return str(error)
     return ""
@@ -122,7 +125,7 @@ def _tasks(
         "late": 0 if window is None else int(window.late(kept).sum()),
         "early": 0 if window is None else int(window.early(kept).sum()),
     }
-    kinds = {**KINDS, **united_kinds([summary.kinds for summary in summaries])}
+    kinds = {**KINDS, **united_kinds([summary.kinds for summary in summaries]), **kinds_of(settings.query_features)}
     parts = np.split(choice, np.cumsum([summary.events for summary in summaries])[:-1])
     filled = {
         split: [name for name, part in zip(verdict.shards, parts, strict=True) if (part == side).any()]

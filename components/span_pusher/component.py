@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
 from components.artifacts import PairedDifferences, set_finite
-from components.incremental_trainer.artifact_files import REFERENCE_FILE, SERVING_FOLDER
+from components.incremental_trainer.artifact_files import PLACES, REFERENCE_FILE, SERVING_FOLDER
 from components.paired_comparison.comparison import Comparison
 from components.resolvers import refuse_revoked
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
@@ -36,6 +36,8 @@ class Executor(base_executor.BaseExecutor):
             refuse_revoked(model, "pushed")
         comparisons = [Comparison.read(comparison.uri) for comparison in input_dict.get("comparison") or []]
         verdict = read_verdict(input_dict["evaluation"][0].uri, blessed, *comparisons)
+        if cost := model.get_string_custom_property(PLACES):
+            verdict = dataclasses.replace(verdict, sentence=f"{verdict.sentence} {cost}")
         version, served = model.get_int_custom_property("version"), Path(exec_properties["served"])
         (pushed,) = output_dict["pushed"]
         figures: dict[str, float] = {}

@@ -13,7 +13,8 @@ from components.paired_comparison.judgement import OVERALL, Finding, Judgement
 from components.paired_comparison.lesson import lesson_of
 
 CANDIDATE, BASELINE = "candidate", "baseline"
-_AVERAGES, _COUNT = ("mean_prediction", "root_mean"), "example_count"
+# "root_mean" of evaluations from before there were other metrics that are no mean.
+_AVERAGES, _COUNT = ("mean_prediction", "aggregate", "root_mean"), "example_count"
 _JACKKNIFE = 0.95  # the level of TFMA's intervals
 
 

@@ -23,6 +23,7 @@ class SpanTransformSpec(types.ComponentSpec):
         # A component's inputs and outputs may not share a name.
         "yesterday_vocabulary": component_spec.ChannelParameter(type=artifacts.Vocabulary, optional=True),
         "yesterday_history": component_spec.ChannelParameter(type=artifacts.KeyHistory, optional=True),
+        "catalogue": component_spec.ChannelParameter(type=artifacts.Catalogue, optional=True),
     }
     OUTPUTS = {
         "sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -38,7 +39,8 @@ class SpanTransform(base_beam_component.BaseBeamComponent):
     Outputs:
       sequences: Examples, split `train`: a key's last events, those trained on today marked.
       held_out: Examples, one a held-out event, with what came before it; splits `select` and `verdict`, by key.
-      vocabulary: Items and keys, grown by what is trained on today.
+      vocabulary: Items and keys, grown by what is trained on today and, of items, by what the catalogue sells; beside
+        them what is known of the features of items, keys and context (`trainer/features/feature_state.py`).
       history: Every key's last events.
     """
 
@@ -52,6 +54,7 @@ class SpanTransform(base_beam_component.BaseBeamComponent):
         settings: Settings,
         vocabulary: types.BaseChannel | None = None,
         history: types.BaseChannel | None = None,
+        catalogue: types.BaseChannel | None = None,
     ):
         """Builds the component.
 
@@ -61,12 +64,14 @@ class SpanTransform(base_beam_component.BaseBeamComponent):
           settings: Lengths, counts and rows.
           vocabulary: Yesterday's; absent, or resolved to nothing, on the first day.
           history: Yesterday's, likewise.
+          catalogue: Of this span, from `CatalogueGen`.
         """
         super().__init__(
             spec=SpanTransformSpec(
                 events=events,
                 yesterday_vocabulary=vocabulary,
                 yesterday_history=history,
+                catalogue=catalogue,
                 span=span,
                 settings=settings.to_json(),
                 sequences=types.Channel(type=standard_artifacts.Examples),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from components.span_transform import query_columns
+from trainer.features.declaration import Feature
 from trainer.keras2 import tf
 from trainer.vocabulary import Ids, hash_buckets
 
@@ -24,18 +27,25 @@ def files_of(folder: str | Path) -> list[Path]:
     return sorted(path for path in Path(folder).glob("*") if path.is_file() and not path.name.startswith((".", "_")))
 
 
-def read_events(path: str | Path) -> pa.Table:
+def schema_of(features: Sequence[Feature] | None) -> pa.Schema:
+    """Of events with features of key and context."""
+    return pa.schema([*SCHEMA, *query_columns.fields(features or ())])
+
+
+def read_events(path: str | Path, features: Sequence[Feature] | None = None) -> pa.Table:
     """Reads one gzipped TFRecord file of event Examples, in file order; context columns are left out."""
+    schema = schema_of(features)
     types = {pa.binary(): tf.string, pa.int64(): tf.int64, pa.float32(): tf.float32}
-    features = {field.name: tf.io.FixedLenFeature([], types[field.type]) for field in SCHEMA}
+    parsing = {field.name: tf.io.FixedLenFeature([], types[field.type]) for field in SCHEMA}
+    parsing |= query_columns.parsing(features or ())
     records = tf.data.TFRecordDataset(str(path), "GZIP", buffer_size=4 << 20).batch(_BATCH)
-    batches = [
-        pa.RecordBatch.from_arrays(
-            [pa.array(parsed[field.name].numpy(), field.type) for field in SCHEMA], schema=SCHEMA
-        )
-        for parsed in (tf.io.parse_example(batch, features) for batch in records)
-    ]
-    return pa.Table.from_batches(batches, SCHEMA).combine_chunks()
+    batches = []
+    for batch in records:
+        parsed = {name: values.numpy() for name, values in tf.io.parse_example(batch, parsing).items()}
+        columns = [pa.array(parsed[field.name], field.type) for field in SCHEMA]
+        columns += [query_columns.as_arrow(parsed[field.name], field) for field in list(schema)[len(SCHEMA) :]]
+        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return pa.Table.from_batches(batches, schema).combine_chunks()
 
 
 def key_hashes(keys: Ids) -> npt.NDArray[np.int64]:
@@ -70,6 +80,6 @@ def from_bytes(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
 
 
-def concat(tables: list[pa.Table]) -> pa.Table:
+def concat(tables: list[pa.Table], features: Sequence[Feature] | None = None) -> pa.Table:
     """Events of several files, one after the other; none are an empty table."""
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
+    return pa.concat_tables([schema_of(features).empty_table(), *tables]).combine_chunks()

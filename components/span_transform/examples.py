@@ -14,6 +14,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from components.span_transform.sequences import Cuts, Integers, Timelines, spread
 from components.span_transform.vocabulary_growth import Vocabularies
 from trainer.atomic_write import atomic_write
+from trainer.features.query_values import Values
 from trainer.keras2 import tf
 from trainer.vocabulary import Vocabulary
 
@@ -23,15 +24,19 @@ _BATCH = 4_096
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The rows of the timelines' ids in today's vocabularies: `items` `[n]`, an event each, `keys` `[k]`."""
+    """The rows of the timelines' ids in today's vocabularies: `items` `[n]`, an event each, `keys` `[k]`.
+
+    `query_features`: what is known of key and context at each event, see `trainer.features.query_values.Values`.
+    """
 
     items: pa.Array
     keys: pa.Array
+    query_features: Values = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, timelines: Timelines, today: Vocabularies) -> Rows:
+    def of(cls, timelines: Timelines, today: Vocabularies, features: Values | None = None) -> Rows:
         items = pa.array(today.items.lookup(timelines.items.dictionary))
-        return cls(items.take(timelines.items.indices), pa.array(today.keys.lookup(timelines.keys)))
+        return cls(items.take(timelines.items.indices), pa.array(today.keys.lookup(timelines.keys)), features or {})
 
 
 def sequence_batches(timelines: Timelines, cuts: Cuts, rows: Rows) -> Iterator[pa.RecordBatch]:
@@ -48,6 +53,7 @@ def sequence_batches(timelines: Timelines, cuts: Cuts, rows: Rows) -> Iterator[p
                 "weights": _lists(end - begin, timelines.weights.take(events)),
                 "first_new": _singles(pa.array(cuts.first_new[part])),
                 "first_today": _singles(pa.array(cuts.first_today[part])),
+                **{name: _values(of, end - begin, spread(begin, end)) for name, of in rows.query_features.items()},
             }
         )
 
@@ -74,6 +80,7 @@ def held_out_batches(
                 "label": _singles(pa.array(np.ones(len(event), np.float32))),
                 "item_slice": _singles(item_slices.take(items.indices)),
                 "key_slice": _singles(key_slices.take(key)),
+                **{name: _values(of, np.ones(len(end), np.int64), end) for name, of in rows.query_features.items()},
             }
         )
 
@@ -115,6 +122,12 @@ def _parts(cuts: Cuts) -> Iterator[slice]:
 
 def _batch(columns: dict[str, pa.Array]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def _values(values: np.ndarray, sizes: Integers, events: Integers) -> pa.Array:
+    """What is known at `events`, in lists of the values of so many each."""
+    chosen = values[events]
+    return _lists(sizes * (values.shape[1] if values.ndim > 1 else 1), pa.array(chosen.reshape(-1)))
 
 
 def _singles(values: pa.Array) -> pa.Array:

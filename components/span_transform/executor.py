@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
 from components.span_transform.known_events import without_known
 from components.span_transform.settings import Settings
+from trainer.features.declaration import Feature
 from trainer.held_out_parts import SELECT, VERDICT
 from trainer.vocabulary import read_header
 
@@ -51,6 +52,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             **{name: artifact.uri for name, artifact in outputs.items()},
             yesterday_vocabulary=_uri(input_dict, "yesterday_vocabulary"),
             yesterday_history=_uri(input_dict, "yesterday_history"),
+            catalogue=_uri(input_dict, "catalogue"),
         )
         files = {
             split: [str(path) for path in events_lib.files_of(artifact_utils.get_split_uri([events], split))]
@@ -100,7 +102,10 @@ def transform(
         pipeline
         | "Inputs" >> beam.Create(tasks)
         | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(_Read(shards, folders.yesterday_history)).with_outputs(_COUNTED, main="parts")
+        | "Read"
+        >> beam.ParDo(_Read(shards, folders.yesterday_history, settings.query_features)).with_outputs(
+            _COUNTED, main="parts"
+        )
     )
     grown = (
         pipeline
@@ -128,22 +133,25 @@ class _Task:
 class _Read(beam.DoFn):
     """A file to the shards its events belong to, and to the counts of what is trained on today."""
 
-    def __init__(self, shards: int, history: str | None):
-        self._shards, self._history = shards, history
+    def __init__(self, shards: int, history: str | None, features: Sequence[Feature] | None = None):
+        self._shards, self._history, self._features = shards, history, features
         self._until = None if history is None else history_lib.counts_in(history).until
 
     def process(self, task: _Task) -> Iterator[Any]:
         if task.split is None:
-            counted = vocabulary_growth.count_released(history_lib.read_held_out(task.path))
+            counted = vocabulary_growth.count_released(
+                history_lib.read_held_out(task.path, self._features), self._features
+            )
             yield beam.pvalue.TaggedOutput(_COUNTED, _pack(counted))
             return
-        events, known = events_lib.read_events(task.path), 0
+        events, known = events_lib.read_events(task.path, self._features), 0
         if self._history is not None and self._until is not None:
             events, known = without_known(events, self._history, self._until)
         if known:
             yield 0, known
         if task.split == TRAIN:
-            yield beam.pvalue.TaggedOutput(_COUNTED, _pack(vocabulary_growth.count_train(events, task.number)))
+            counted = vocabulary_growth.count_train(events, task.number, self._features)
+            yield beam.pvalue.TaggedOutput(_COUNTED, _pack(counted))
         for number, part in events_lib.partition(events, self._shards).items():
             yield number, (task.split, task.number, events_lib.to_bytes(part))
 
@@ -156,8 +164,13 @@ class _Grow(beam.DoFn):
 
     def process(self, _: None, counted: list[dict[str, bytes]]) -> Iterator[bool]:
         yesterday = vocabulary_growth.Vocabularies.load(self._folders.yesterday_vocabulary, self._settings.oov_rows)
-        today = vocabulary_growth.grow(yesterday, map(_unpack, counted), self._span, self._settings)
-        today.save(self._folders.vocabulary)
+        tables, of = [_unpack(part) for part in counted], self._folders
+        today = vocabulary_growth.grow(yesterday, tables, self._span, self._settings)
+        vocabulary_growth.grow_features(tables, of.yesterday_vocabulary, of.vocabulary, self._span, self._settings)
+        today = vocabulary_growth.with_catalogue(
+            today, of.yesterday_vocabulary, of.catalogue, of.vocabulary, self._settings
+        )
+        today.save(of.vocabulary)
         yield True
 
 
@@ -181,7 +194,10 @@ class _TransformShard(beam.DoFn):
         in_order = sorted(part for part in every if isinstance(part, tuple))
         known = sum(part for part in every if isinstance(part, int))
         train, held_out = (
-            events_lib.concat([events_lib.from_bytes(data) for name, _, data in in_order if name == split])
+            events_lib.concat(
+                [events_lib.from_bytes(data) for name, _, data in in_order if name == split],
+                self._settings.query_features,
+            )
             for split in (TRAIN, EVAL)
         )
         shard.transform_shard(
@@ -249,6 +265,8 @@ def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Fold
         items_before, keys_before = (
             read_header(folders.yesterday_vocabulary, kind).size for kind in vocabulary_growth.KINDS
         )
+    if folders.catalogue is not None:  # which gives rows to items that nobody has met yet
+        items_before = items - vocabulary_growth.first_met(folders.vocabulary, "items", span)
     sizes = {"item_rows": items, "key_rows": keys}
     properties = {
         "sequences": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.span_transform import query_columns
 from components.span_transform.events import key_hashes
 from trainer.atomic_write import atomic_write
+from trainer.features.declaration import Feature
+from trainer.features.query_values import PREFIX
+
+
+def list_field(name: str, kind: pa.DataType) -> pa.Field:
+    """A column with a value of `kind` for each event of a key."""
+    return pa.field(name, _list_of(kind))
 
 
 def _list_of(kind: pa.DataType) -> pa.DataType:
@@ -29,6 +38,16 @@ SCHEMA = pa.schema(
         ("held_out", pa.int64()),
     ]
 )
+
+
+def schema_of(features: Sequence[Feature] | None) -> pa.Schema:
+    """With features of key and context at each event that is held out; of the others they are null.
+
+    `held_out` stays the last column: `read_held_out` finds it there.
+    """
+    *first, last = SCHEMA
+    columns = [list_field(field.name, field.type) for field in query_columns.fields(features or ())]
+    return pa.schema([*first, *columns, last])
 
 
 # Most of a day's history is carried over unchanged, so its price is that of writing it: this halves it.
@@ -109,22 +128,23 @@ def counts_of(path: str | Path) -> Counts:
     return Counts(**{field.name: int(kept[field.name.encode()]) for field in dataclasses.fields(Counts)})
 
 
-def read_shard(folder: str | Path, shard: int, shards: int) -> pa.Table:
+def read_shard(folder: str | Path, shard: int, shards: int, features: Sequence[Feature] | None = None) -> pa.Table:
     """Reads the keys of one of `shards` shards, whatever the number of shards they were written in."""
     files = shards_in(folder)
     chosen = files[shard % len(files) :: shards] if len(files) >= shards else [files[shard % len(files)]]
-    table = pa.concat_tables([_conform(pq.read_table(path)) for path in chosen])
+    schema = schema_of(features)
+    table = pa.concat_tables([_conform(pq.read_table(path), schema) for path in chosen])
     if len(files) < shards:
         table = table.filter(pa.array(key_hashes(table["key"]) % shards == shard))
     return table.combine_chunks()
 
 
 def read_file(path: str | Path) -> pa.Table:
-    """Reads one shard file whole."""
-    return _conform(pq.read_table(path)).combine_chunks()
+    """Reads one shard file whole, but for the features of its events."""
+    return _conform(pq.read_table(path), SCHEMA).combine_chunks()
 
 
-def read_held_out(path: str | Path) -> pa.Table:
+def read_held_out(path: str | Path, features: Sequence[Feature] | None = None) -> pa.Table:
     """Reads only the keys of a shard file that have held-out events."""
     file = pq.ParquetFile(path)
     column = SCHEMA.get_field_index("held_out") - len(SCHEMA)
@@ -134,27 +154,51 @@ def read_held_out(path: str | Path) -> pa.Table:
         if (about := file.metadata.row_group(group)).column(about.num_columns + column).statistics.max > 0
     ]
     # Newer versions of pyarrow can't read no row group at all.
-    table = _conform(file.read_row_groups(groups)) if groups else SCHEMA.empty_table()
+    schema = schema_of(features)
+    table = _conform(file.read_row_groups(groups), schema) if groups else schema.empty_table()
     return table.filter(pc.greater(table["held_out"], 0)).combine_chunks()
 
 
 def write_shard(path: str | Path, tables: list[pa.Table], counts: Counts) -> None:
     """Writes a shard; keys with held-out events stand in a row group of their own, to be found without the others."""
     path = Path(path)
-    table = pa.concat_tables([SCHEMA.empty_table(), *(_conform(table) for table in tables)])
+    schema = _own_schema(tables[0])
+    table = pa.concat_tables([schema.empty_table(), *(_conform(table, schema) for table in tables)])
     held = pc.greater(table["held_out"], 0)
     about = {name: str(value) for name, value in dataclasses.asdict(counts).items()}
     with (
         atomic_write(path) as beside,
-        pq.ParquetWriter(beside, SCHEMA.with_metadata(about), **_PARQUET) as writer,
+        pq.ParquetWriter(beside, schema.with_metadata(about), **_PARQUET) as writer,
     ):
         for part in (table.filter(held), table.filter(pc.invert(held))):
             if len(part):
                 writer.write_table(part.combine_chunks().replace_schema_metadata(about))
 
 
-def _conform(table: pa.Table) -> pa.Table:
-    return table.replace_schema_metadata(None) if table.schema.equals(SCHEMA) else table.cast(SCHEMA)
+def _own_schema(table: pa.Table) -> pa.Schema:
+    *first, last = SCHEMA
+    kinds = {field.name: field.type.value_type for field in table.schema if field.name.startswith(PREFIX)}
+    return pa.schema([*first, *(list_field(name, kind) for name, kind in kinds.items()), last])
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`: what was not declared, or of another kind, when the table was written is null."""
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(None)
+    columns = []
+    for field in schema:
+        at = table.schema.get_field_index(field.name)
+        usable = at >= 0 and not (
+            field.name.startswith(PREFIX) and table.schema.field(at).type.value_type != field.type.value_type
+        )
+        columns.append(table.column(at).cast(field.type) if usable else _nothing(table["items"], field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _nothing(items: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    sizes = lengths(items)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.nulls(int(sizes.sum()), kind.value_type)).cast(kind)
 
 
 def latest(timestamps: pa.ChunkedArray) -> int:

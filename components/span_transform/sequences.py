@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.span_transform import history as history_lib
+from trainer.features.query_values import PREFIX
 
 Integers = npt.NDArray[np.int64]
 
@@ -35,6 +36,7 @@ class Timelines:
       items: `[n]` dictionary of binary, the items of all keys, each key's in order.
       timestamps: `[n]` int64.
       weights: `[n]` float32.
+      query_features: of key and context at each event, `[n]` each; null at those that were trained on before.
     """
 
     keys: pa.Array
@@ -43,6 +45,7 @@ class Timelines:
     items: pa.DictionaryArray
     timestamps: pa.Array
     weights: pa.Array
+    query_features: dict[str, pa.Array] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +116,7 @@ def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timeli
         items=flat("items", "item").dictionary_encode().take(order),
         timestamps=timestamps.take(order),
         weights=flat("weights", "weight").take(order),
+        query_features={name: flat(name, name).take(order) for name in train.schema.names if name.startswith(PREFIX)},
     )
     return timelines, untouched
 
@@ -180,15 +184,24 @@ def cut_history(timelines: Timelines, length: int) -> pa.Table:
     begin = np.maximum(timelines.starts[:-1], end - held - length)
     offsets = pa.array(_offsets(end - begin).astype(np.int32))
     taken = pa.array(spread(begin, end))
-    columns = [
-        pa.ListArray.from_arrays(offsets, values).cast(history_lib.SCHEMA.field(name).type)
-        for name, values in (
-            ("items", timelines.items.take(taken).dictionary_decode()),
-            ("timestamps", timelines.timestamps.take(taken)),
-            ("weights", timelines.weights.take(taken)),
-        )
+    # What was known at an event is asked for once more where it is still to be trained on.
+    later = pa.array(timelines.phases == HELD_OUT).take(taken)
+    columns = {
+        "items": timelines.items.take(taken).dictionary_decode(),
+        "timestamps": timelines.timestamps.take(taken),
+        "weights": timelines.weights.take(taken),
+        **{
+            name: pc.if_else(later, values.take(taken), pa.scalar(None, values.type))
+            for name, values in timelines.query_features.items()
+        },
+    }
+    schema = pa.schema([history_lib.list_field(name, values.type) for name, values in columns.items()])
+    lists = [
+        pa.ListArray.from_arrays(offsets, values).cast(field.type)
+        for values, field in zip(columns.values(), schema, strict=True)
     ]
-    return pa.Table.from_arrays([timelines.keys, *columns, pa.array(held)], schema=history_lib.SCHEMA)
+    schema = pa.schema([history_lib.SCHEMA.field("key"), *schema, history_lib.SCHEMA.field("held_out")])
+    return pa.Table.from_arrays([timelines.keys, *lists, pa.array(held)], schema=schema)
 
 
 def spread(begin: Integers, end: Integers) -> Integers:

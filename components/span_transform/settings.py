@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from components.json_parameter import JsonParameter
+from trainer.features.declaration import Feature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Settings(JsonParameter):
       half_life_spans: Spans after which an event counts half in the vocabulary's `recent`.
       cold_below: An id trained on less often than this is in the slice `cold`.
       verdict_share: Share of the held-out events that judge a candidate, by key; the others choose epochs.
+      features: Features of items; None for none.
+      query_features: Features of key and context; None for none.
       rows_per_shard: About how many events, those of the history included, one shard may hold.
     """
 
@@ -30,3 +33,5 @@ class Settings(JsonParameter):
     cold_below: int
     verdict_share: float
     rows_per_shard: int = 1_000_000
+    features: tuple[Feature, ...] | None = None
+    query_features: tuple[Feature, ...] | None = None

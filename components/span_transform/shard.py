@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.span_transform import examples, sequences
+from components.span_transform import examples, query_columns, sequences
 from components.span_transform import history as history_lib
 from components.span_transform.settings import Settings
 from components.span_transform.vocabulary_growth import Vocabularies
+from trainer.features.feature_state import FeatureState
 from trainer.held_out_parts import SELECT, VERDICT, in_verdict
 
 
@@ -25,6 +26,7 @@ class Folders:
     history: str
     yesterday_vocabulary: str | None
     yesterday_history: str | None
+    catalogue: str | None = None
 
 
 def transform_shard(
@@ -43,11 +45,16 @@ def transform_shard(
 
     `known` events of the shard were left out before.
     """
-    old = history_lib.SCHEMA.empty_table()
+    features = settings.query_features or ()
+    old = history_lib.schema_of(features).empty_table()
     if folders.yesterday_history is not None:
-        old = history_lib.read_shard(folders.yesterday_history, shard, shards)
+        old = history_lib.read_shard(folders.yesterday_history, shard, shards, features)
     timelines, untouched = sequences.join(old, train, held_out)
-    rows = examples.Rows.of(timelines, today)
+    state = FeatureState.load(folders.vocabulary, features)
+    values = {
+        of.vocabulary: query_columns.rows_of(timelines.query_features[of.vocabulary], of, state) for of in features
+    }
+    rows = examples.Rows.of(timelines, today, values)
     name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
 
     cuts = sequences.cut_sequences(timelines, settings.length)

@@ -13,6 +13,7 @@ from components.span_example_gen.checks import check
 from components.span_example_gen.dedup_and_split import EVAL, TRAIN, select
 from components.span_example_gen.driver import processor_of
 from components.span_example_gen.errors import SpanError
+from components.span_example_gen.event_features import kinds_of
 from components.span_example_gen.files import list_files, with_rows
 from components.span_example_gen.hashing import hash_events
 from components.span_example_gen.readers.raw_batch import Kind
@@ -21,7 +22,7 @@ from components.span_example_gen.refusal_message import explain
 from components.span_example_gen.settings import Settings, make_settings
 from components.span_example_gen.shards import Summary, reject_lines
 from components.span_example_gen.write_plan import KINDS, IngestSummary
-from components.span_transform.events import SCHEMA
+from components.span_transform.events import schema_of
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
@@ -33,8 +34,8 @@ _REJECTS_HEADER = "file,line,reason,value\n"
 class Events:
     """A span's clean events, each part in the order of the user's files.
 
-    The columns are those of `span_transform.events.SCHEMA`, or also the context columns, as the binary text that they
-    were read as; `kinds` says what each of all columns stands for.
+    The columns are those of `span_transform.events.schema_of`, or also the context columns, as the binary text that
+    they were read as; `kinds` says what each of all columns stands for.
     """
 
     train: pa.Table
@@ -53,8 +54,8 @@ def ingest(config: Config, span: int, rejects_folder: Path) -> Events:
     Raises:
       SpanError: the pipeline would refuse the span. Its rejected rows then lie in `rejects_folder`.
     """
-    every = ingest_all(config, span, rejects_folder)
-    return Events(*(part.select(SCHEMA.names).cast(SCHEMA) for part in (every.train, every.held_out)))
+    every, schema = ingest_all(config, span, rejects_folder), schema_of(config.features.of_query)
+    return Events(*(part.select(schema.names).cast(schema) for part in (every.train, every.held_out)))
 
 
 def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
@@ -64,7 +65,9 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     window, forgotten = settings.window(span), SuppressionList.load(settings.forgotten)
     summary, lines = Summary(0), [_REJECTS_HEADER]
     batches, hashes = [], []
-    pieces = [piece for path, name in with_rows(_files(config, span)) for piece in plan(path, name, settings.columns)]
+    pieces = [
+        piece for path, name in with_rows(_files(config, span)) for piece in plan(path, name, settings.required_columns)
+    ]
     for piece in pieces:
         for raw in read(piece, settings.columns):
             clean, rejects = check(raw, settings, window, forgotten)
@@ -79,7 +82,7 @@ def ingest_all(config: Config, span: int, rejects_folder: Path) -> Events:
     events = pa.Table.from_batches(batches)
     choice = select(np.concatenate(hashes), events["timestamp"].to_numpy(), settings.eval_fraction)
     train, held_out = (events.filter(pa.array(choice == side)).combine_chunks() for side in (TRAIN, EVAL))
-    return Events(train, held_out, {**KINDS, **summary.kinds})
+    return Events(train, held_out, {**KINDS, **summary.kinds, **kinds_of(settings.query_features)})
 
 
 def _files(config: Config, span: int) -> list[tuple[str, str]]:

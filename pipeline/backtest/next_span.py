@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.next_span_evaluator.component import evaluate
 from pipeline.backtest.prepared_spans import PreparedSpan
+from trainer.features.declaration import OF_WORDS, Feature
+from trainer.features.query_values import with_values
 from trainer.keras2 import tf
 
 Metrics = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
-def as_signature(metrics: Metrics) -> Any:
+def as_signature(metrics: Metrics, features: Sequence[Feature] = ()) -> Any:
     """`metrics` traced once for batches of any size, to be called by name.
 
     Args:
       metrics: of key [b], history [b, h], item [b] rows and weight [b]: float32 [b] by name.
+      features: of key and context, whose values then come with a key.
     """
-    return tf.function(metrics).get_concrete_function(
+
+    def with_features(
+        key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, *values: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        named = {feature.vocabulary: value for feature, value in zip(features, values, strict=True)}
+        return metrics(with_values(key, named), history, item, weight)
+
+    specs = (
+        tf.TensorSpec([None, None], tf.int64, feature.vocabulary)
+        if feature.kind in OF_WORDS
+        else tf.TensorSpec([None], tf.float32, feature.vocabulary)
+        for feature in features
+    )
+    return tf.function(with_features).get_concrete_function(
         tf.TensorSpec([None], tf.int64, "key"),
         tf.TensorSpec([None, None], tf.int64, "history"),
         tf.TensorSpec([None], tf.int64, "item"),
         tf.TensorSpec([None], tf.float32, "weight"),
+        *specs,
     )
 
 

@@ -78,7 +78,8 @@ class PolicyRun:
         fine_tunes = policy.learn == "fine_tune"
         self._rules = self._given.policy if fine_tunes else self._given.policy.without_limits()
         policy_rules = dataclasses.asdict(self._rules)
-        how = (policy.learn, dataclasses.asdict(self._spec), dataclasses.asdict(self._training), bounds, policy_rules)
+        spec = {name: value for name, value in dataclasses.asdict(self._spec).items() if value is not None}
+        how = (policy.learn, spec, dataclasses.asdict(self._training), bounds, policy_rules)
         by_weight = ("weighted",) if self._given.weighted else ()
         by_verdict = (dataclasses.asdict(comparison_rules(config)),) if self._backs_off else ()
         self._how = json.dumps((*how, *by_weight, *by_verdict), sort_keys=True)
@@ -168,7 +169,7 @@ class PolicyRun:
 
         # Tracing costs more than a small test, and a model is tested on several spans.
         if learned.signature is None:
-            learned.signature = as_signature(metrics)
+            learned.signature = as_signature(metrics, self._spec.query_features or ())
         return learned.signature
 
     @property
@@ -232,15 +233,19 @@ class PolicyRun:
         self, decision: Decision, span: PreparedSpan, learned: _Learned | None
     ) -> tuple[_Learned, int, int, float]:
         numbers = set(decision.train_on)
+        features, known = span.item_features(self._spec.features), span.query_state(self._spec.query_features)
+        words = (*(features.sizes if features else ()), *known.sizes(self._spec.query_features or ()))
         result = update(
             self._spec,
-            span.sizes,
+            dataclasses.replace(span.sizes, words=words),
             [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
             span.select,
             span.popularity,
             backed_off(self._training, decision.factors),
             base=learned.state if learned is not None and decision.action == "fine_tune" else None,
             memory=learned.memory if learned is not None else None,
+            features=features,
+            knots={name: numbers.knots() for name, numbers in known.numbers.items()},
         )
         after = _Learned(result.model, result.state, result.memory)
         return after, result.examples, result.epochs, result.seconds

@@ -11,22 +11,32 @@ from pathlib import Path
 
 import numpy as np
 
+from components.catalogue_gen.deliveries import fingerprint_of
+from components.catalogue_gen.settings import Settings as CatalogueSettings
+from components.catalogue_gen.state import load_table
+from components.incremental_trainer.catalogue_items import encoded_texts
+from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
-from components.span_transform.events import SCHEMA, partition
+from components.span_transform.events import partition, schema_of
 from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
+from pipeline.backtest.catalogue import write_catalogue, write_encoded
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.differences import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
+from trainer.encoders.folder import encoder_digest
+from trainer.features.declaration import Feature
+from trainer.features.feature_state import FeatureState
+from trainer.features.item_features import ItemFeatures, item_features
 from trainer.held_out_parts import SELECT, VERDICT, Part, held_out_files
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
 from trainer.models.base import TableSizes
 
-_ABOUT = "about.json"
+_ABOUT, _CATALOGUE, _ENCODINGS = "about.json", "catalogue", "encodings"
 _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and again
 
 
@@ -34,13 +44,15 @@ _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and agai
 class PreparedSpan:
     """One span's sequences, held-out positions and vocabulary.
 
-    `fingerprint` says what it was made from, all earlier spans included.
+    `fingerprint` says what it was made from, all earlier spans included; `half_life` is that of its
+    vocabulary's counts.
     """
 
     number: int
     name: str
     folder: Path
     fingerprint: str
+    half_life: float = 7.0
 
     @property
     def sequences(self) -> Sequences:
@@ -64,10 +76,24 @@ class PreparedSpan:
     def _vocabularies(self) -> vocabulary_growth.Vocabularies:
         return vocabulary_growth.Vocabularies.load(self.folder / "vocabulary", 1)
 
+    def query_state(self, features: Sequence[Feature] | None) -> FeatureState:
+        """Words and numbers of features of key and context."""
+        return FeatureState.load(self.folder / "vocabulary", features or ())
+
     @property
     def sizes(self) -> TableSizes:
         items, keys = self._vocabularies.items, self._vocabularies.keys
         return TableSizes(items.size, keys.size, items.first_row)
+
+    def item_features(self, features: Sequence[Feature] | None) -> ItemFeatures | None:
+        """What a model is told of items by the catalogue of the span; None for a model that takes none."""
+        if features is None:
+            return None
+        table = load_table(self.folder / _CATALOGUE)
+        assert table is not None
+        items, state = self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features)
+        texts = [self.folder / _ENCODINGS / of.name for of in features if of.kind == "text"]
+        return item_features(table, items, state, features, encoded_texts(items, texts), self.half_life)
 
     @property
     def popularity(self) -> np.ndarray:
@@ -86,7 +112,10 @@ def prepare(
     """
     prepared: list[PreparedSpan] = []
     naming = Naming(config.data.dated)
-    settings = GraphParameters.of(config).transform
+    given = GraphParameters.of(config)
+    settings, catalogue = given.transform, given.catalogue
+    # Files under an encoder's path may change.
+    encoders = [[of.to_json(), encoder_digest(of.folder, of.max_tokens, of.prefix)] for of in given.encoders.values()]
     forgotten = SuppressionList.load(config.suppression_list_path)
     how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
     if forgotten is not None:
@@ -95,21 +124,39 @@ def prepare(
         name = naming.format(number)
         on_span(name)
         before = prepared[-1].fingerprint if prepared else None
-        made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before])
-        span = PreparedSpan(number, name, folder / name, hashlib.sha256(made_from.encode()).hexdigest())
+        listed = [] if catalogue is None else [fingerprint_of(catalogue, number), catalogue.to_json(), *encoders]
+        made_from = json.dumps([number, delivery.version, delivery.fingerprint, how, before, *listed])
+        fingerprint = hashlib.sha256(made_from.encode()).hexdigest()
+        span = PreparedSpan(number, name, folder / name, fingerprint, settings.half_life_spans)
         if _fingerprint(span.folder) != span.fingerprint:
-            _write(span, ingest(config, number, folder.parent / "refused"), prepared[-1:], settings)
+            events = ingest(config, number, folder.parent / "refused")
+            _write(span, events, prepared[-1:], settings, catalogue, given.encoders)
         prepared.append(span)
     return prepared
 
 
-def _write(span: PreparedSpan, events: Events, yesterday: Sequence[PreparedSpan], settings: Settings) -> None:
+def _write(
+    span: PreparedSpan,
+    events: Events,
+    yesterday: Sequence[PreparedSpan],
+    settings: Settings,
+    catalogue: CatalogueSettings | None,
+    encoders: Mapping[str, EncoderSettings],
+) -> None:
     with atomic_folder(span.folder) as beside:
         made = [beside / name for name in ("sequences", "held_out", "vocabulary", "history")]
         for folder in made:
             folder.mkdir()
         state = [str(yesterday[0].folder / name) if yesterday else None for name in ("vocabulary", "history")]
-        transform(events, span.number, shard.Folders(*map(str, made), *state), settings)
+        folders = shard.Folders(*map(str, made), *state)
+        if catalogue is not None:
+            (beside / _CATALOGUE).mkdir()
+            old = yesterday[0].folder / _CATALOGUE if yesterday else None
+            write_catalogue(catalogue, span.number, old, beside / _CATALOGUE)
+            folders = dataclasses.replace(folders, catalogue=str(beside / _CATALOGUE))
+            encoded = yesterday[0].folder / _ENCODINGS if yesterday else None
+            write_encoded(encoders, span.number, encoded, beside / _CATALOGUE, beside / _ENCODINGS)
+        transform(events, span.number, folders, settings)
         (beside / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
     _sequences.cache_clear()
     _held_out.cache_clear()
@@ -118,19 +165,24 @@ def _write(span: PreparedSpan, events: Events, yesterday: Sequence[PreparedSpan]
 def transform(events: Events, span: int, folders: shard.Folders, settings: Settings) -> None:
     """What `span_transform.executor.transform` does with Beam, a shard after the other in this process."""
     yesterday = vocabulary_growth.Vocabularies.load(folders.yesterday_vocabulary, settings.oov_rows)
-    counted = [vocabulary_growth.count_train(events.train, 0)]
-    known = 0
+    features, known = settings.query_features, 0
+    counted = [vocabulary_growth.count_train(events.train, 0, features)]
     if folders.yesterday_history is not None:
         paths = history_lib.shards_in(folders.yesterday_history)
-        counted += [vocabulary_growth.count_released(history_lib.read_held_out(path)) for path in paths]
+        released = (history_lib.read_held_out(path, features) for path in paths)
+        counted += [vocabulary_growth.count_released(history, features) for history in released]
         known = history_lib.counts_in(folders.yesterday_history).events
     today = vocabulary_growth.grow(yesterday, counted, span, settings)
+    vocabulary_growth.grow_features(counted, folders.yesterday_vocabulary, folders.vocabulary, span, settings)
+    today = vocabulary_growth.with_catalogue(
+        today, folders.yesterday_vocabulary, folders.catalogue, folders.vocabulary, settings
+    )
     today.save(folders.vocabulary)
     shards = 1
     while shards * settings.rows_per_shard < known + len(events.train) + len(events.held_out):
         shards *= 2
     train, held_out = partition(events.train, shards), partition(events.held_out, shards)
-    nothing = SCHEMA.empty_table()
+    nothing = schema_of(features).empty_table()
     for number in range(shards):
         shard.transform_shard(
             train.get(number, nothing), held_out.get(number, nothing),

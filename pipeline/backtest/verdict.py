@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from components.paired_comparison.differences import levels
 from components.paired_comparison.judgement import Judgement, judge
 from components.paired_comparison.lesson import Lesson, lesson_of
 from components.paired_comparison.retention import OlderSpan, retention_on
@@ -14,6 +13,7 @@ from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.config import Config
 from pipeline.parameters.comparison_rules import PAST_SPANS, comparison_rules
 from trainer.held_out_parts import VERDICT, held_out_files
+from trainer.metric_aggregation import levels
 
 
 class Judged(NamedTuple):

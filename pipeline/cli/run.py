@@ -99,14 +99,15 @@ def status(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the ledger: every span, what was decided, how good the model is, what is served."""
     settings = read_settings(config)
     from pipeline.ledger.runs import read_runs
-    from pipeline.monitoring.status import held_lines, learning_lines, shown, status_lines, status_table
+    from pipeline.monitoring.status import held_lines, learning_lines, shelf_lines, shown, status_lines, status_table
 
     runs = read_runs(settings)
     if not runs:
         Console().print("No span has been run. Start with `warmspan run`.")
         return
     table_console().print(status_table(shown(runs)))
-    for line in ("", *held_lines(shown(runs)), *learning_lines(shown(runs)), *status_lines(settings)):
+    of_runs = [line for lines in (held_lines, learning_lines, shelf_lines) for line in lines(shown(runs))]
+    for line in ("", *of_runs, *status_lines(settings)):
         say(line)
 
 

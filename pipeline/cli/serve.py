@@ -124,6 +124,9 @@ def recommend(
     history: Annotated[str, typer.Option(help="Items of the user, oldest first, with commas between.")] = "",
     k: Annotated[int, typer.Option(help="How many items.")] = 10,
     url: Annotated[str, typer.Option(help="Where the model is served.")] = "http://127.0.0.1:8501",
+    feature: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of a feature of the user or the moment; once for each.")
+    ] = None,
 ) -> None:
     """Ask the served model for a user's items."""
     settings = read_settings(config)
@@ -131,8 +134,13 @@ def recommend(
 
     from serving.client import Client, ClientError
 
+    pairs = [text.partition("=") for text in feature or ()]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        stop(ValueError(f"`--feature` must be NAME=VALUE, such as device=tv. Received: {wrong[0]!r}."))
+    known = {name: [value for of, _, value in pairs if of == name] for name, _, _ in pairs}
     try:
-        recommended = Client(url, settings.name).recommend(user, [item for item in history.split(",") if item], k=k)
+        items = [item for item in history.split(",") if item]
+        recommended = Client(url, settings.name).recommend(user, items, k=k, features=known)
     except ClientError as error:
         stop(error)
     table = Table("item", "score", "title", show_edge=False)

@@ -12,13 +12,17 @@ from typing import Any
 import pydantic
 
 from pipeline.config.alerts import Alerts
+from pipeline.config.catalogue import Catalogue
 from pipeline.config.data import Data, Split
+from pipeline.config.encoders import Encoders
+from pipeline.config.features import Features
 from pipeline.config.gate import Gate, Push
 from pipeline.config.guard import Guard
 from pipeline.config.policy import Maintenance
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.update import Update
+from trainer.features.declaration import Feature
 
 
 class ConfigError(ValueError):
@@ -41,7 +45,7 @@ class History(Section):
 
 
 class Model(Section):
-    """`type` is `two_tower`, `ranking`, or the dotted path of your own `tfrs.Model`."""
+    """`type` is `two_tower`, `sasrec`, `ranking`, `dcn`, `two_stage`, or the dotted path of your own `tfrs.Model`."""
 
     type: str = "two_tower"
     params: dict[str, Any] = pydantic.Field(default_factory=dict)
@@ -71,6 +75,9 @@ class Config(Section):
     metadata: str | None = None
     cache: bool = True
     data: Data
+    catalogue: Catalogue | None = None
+    encoders: Encoders = pydantic.Field(default_factory=dict)
+    features: Features = Features()
     split: Split = Split()
     vocabulary: Vocabulary = Vocabulary()
     history: History = History()
@@ -87,9 +94,72 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _policy_fits(self) -> Config:
-        columns = ("key", "item", "weight", *self.data.columns.context)
+        features = (feature.vocabulary for feature in self.features.of_query)
+        columns = ("key", "item", "weight", *self.data.columns.context, *features)
         self.policy.check_fits(self.data.dated, columns, self.update.max_owed_spans)
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _features_are_no_answers(self) -> Config:
+        columns = self.data.columns
+        taken = {
+            columns.key: "`data.columns.key`, which has a vector of its own",
+            columns.item: "`data.columns.item`, which is to be predicted",
+            columns.weight: "`data.columns.weight`, which is known once the event has happened",
+        }
+        for feature in self.features.of_query:
+            if feature.source in taken:
+                raise ValueError(
+                    "a feature of `features.key` or `features.context` can't be the column of "
+                    f"{taken[feature.source]}. Received: {feature.name!r}, column {feature.source!r}. Take it out."
+                )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _catalogue_fits(self) -> Config:
+        catalogue = self.catalogue
+        if catalogue is None or catalogue.pattern is None:
+            return self
+        if catalogue.dated != self.data.dated:
+            raise ValueError(
+                "`catalogue.pattern` must count spans as `data.pattern` does, by dates or by numbers. Received: "
+                f"{catalogue.pattern!r} beside {self.data.pattern!r}."
+            )
+        if catalogue.valid_from is not None and not catalogue.dated:
+            raise ValueError(
+                "`catalogue.valid_from` needs spans that are dates. Received: "
+                f"{catalogue.pattern!r}. Deliver each change in the span from which it holds."
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _texts_have_encoders(self) -> Config:
+        declared = ", ".join(map(repr, self.encoders)) or "none"
+        for feature in self.features.item:
+            if feature.kind != "text" or feature.encoder in self.encoders:
+                continue
+            if feature.encoder is None and len(self.encoders) == 1:
+                continue
+            raise ValueError(
+                "`features.item`: a text must have an encoder in `encoders`: the one that it names, or the only one. "
+                f"Received: {feature.name!r} with {feature.encoder!r}, of these encoders: {declared}. Declare it, or "
+                "correct the name (docs/text.md)."
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _places_fit(self) -> Config:
+        kept, k = self.push.places_for_new, min(self.gate.k, self.push.max_k)
+        if kept is not None and kept.places >= k:
+            raise ValueError(
+                f"`push.places_for_new.places` must be less than the length of a list, {k} (`gate.k`, "
+                f"`push.max_k`). Received: {kept.places}. Keep fewer places."
+            )
+        return self
+
+    def encoder_of(self, feature: Feature) -> str:
+        """The name of a text's encoder."""
+        return feature.encoder or next(iter(self.encoders))
 
     @property
     def serving_path(self) -> Path:

@@ -62,6 +62,11 @@ def ineffective(config: Config) -> list[Ineffective]:
     return [Ineffective(effect, value) for effect, value in idle if value not in (effect.default, *effect.earlier)]
 
 
+def _all_encode(config: Config) -> bool:
+    texts = [feature for feature in config.features.item if feature.kind == "text"]
+    return set(config.encoders) <= {config.encoder_of(feature) for feature in texts}
+
+
 def _watches(config: Config) -> bool:
     return config.split.eval_fraction > 0
 
@@ -145,6 +150,9 @@ EFFECTS = (
     ),
     Effect("serving.columns", "with `data.items`", lambda c: c.data.items is not None or c.serving.columns == ()),
     Effect("serving.available", "with `data.items`", lambda c: c.data.items is not None),
+    Effect("encoders", "with a feature of kind text for each", _all_encode),
+    Effect("features.item", "with `catalogue`", lambda c: c.catalogue is not None),
+    Effect("push.places_for_new", "with `catalogue`", lambda c: c.catalogue is not None),
     Effect(
         "serving.index.min_recall",
         "with `serving.index.type: approximate`, or with a `serving.index.table` that is not float32",

@@ -22,7 +22,7 @@ class Threshold(Section):
 
 
 class Gate(Section):
-    """What a candidate must show before it is pushed. Metrics: recall, ndcg, mrr at `k`; rmse or auc for `ranking`."""
+    """What a candidate must show before it is pushed. Metrics: those of the model (docs/models.md)."""
 
     k: int = pydantic.Field(default=20, ge=1)
     min_events: int = pydantic.Field(default=20, ge=1)
@@ -54,9 +54,31 @@ class Gate(Section):
         return value
 
 
+class PlacesForNew(Section):
+    """So many of the first `gate.k` places of each list are kept for new items, the best by their scores.
+
+    New is what first appeared in the catalogue in one of the last `younger_than` spans, or what has
+    `fewer_events_than` so many; with both, that of which both are true.
+    """
+
+    places: int = pydantic.Field(ge=1)
+    younger_than: int | None = pydantic.Field(default=None, ge=1)
+    fewer_events_than: int | None = pydantic.Field(default=None, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _says_what_is_new(self) -> PlacesForNew:
+        if self.younger_than is None and self.fewer_events_than is None:
+            raise ValueError(
+                "must say which items are new, by `younger_than` (spans) or `fewer_events_than`. Received: neither. "
+                "Write for example {places: 2, younger_than: 7}."
+            )
+        return self
+
+
 class Push(Section):
     """How a blessed model reaches TF Serving's folder."""
 
     keep_versions: int = pydantic.Field(default=7, ge=1)
     max_k: int = pydantic.Field(default=100, ge=1)
     exclude_seen: bool = True
+    places_for_new: PlacesForNew | None = None

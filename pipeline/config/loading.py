@@ -120,7 +120,12 @@ def _absolute(config: Config, base: Path) -> Config:
             "items": None if config.data.items is None else base / config.data.items,
         }
     )
-    return config.model_copy(update={"root": base / config.root, "data": data})
+    catalogue = config.catalogue
+    if catalogue is not None:
+        catalogue = catalogue.model_copy(update={"path": base / catalogue.path})
+    encoders = {name: of.model_copy(update={"path": base / of.path}) for name, of in config.encoders.items()}
+    changed = {"root": base / config.root, "data": data, "catalogue": catalogue, "encoders": encoders}
+    return config.model_copy(update=changed)
 
 
 def _as_begun(config: Config) -> Config:

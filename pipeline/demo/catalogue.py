@@ -54,15 +54,15 @@ class Catalogue:
     def __init__(self, seed: int) -> None:
         """Shuffles the titles by `seed`."""
         self._plain = [
-            (department, style, f"{material} {noun}")
+            (department, style, material, noun)
             for department, (nouns, materials) in enumerate(DEPARTMENTS.values())
             for style, names in enumerate(materials)
             for material in names
             for noun in nouns
         ]
         self._order = np.random.default_rng([seed, 0]).permutation(len(self._plain))
-        self._departments = np.array([department for department, _, _ in self._plain])[self._order]
-        self._styles = np.array([style for _, style, _ in self._plain])[self._order]
+        self._departments = np.array([department for department, *_ in self._plain])[self._order]
+        self._styles = np.array([style for _, style, *_ in self._plain])[self._order]
 
     def departments(self, count: int) -> npt.NDArray[np.int64]:
         """The department numbers of the first `count` articles, shape `[count]`."""
@@ -76,9 +76,14 @@ class Catalogue:
         """The name of the department of article `number`."""
         return tuple(DEPARTMENTS)[self._departments[number % len(self._plain)]]
 
+    def material(self, number: int) -> str:
+        """What article `number` is made of, which says its style."""
+        return self._plain[self._order[number % len(self._plain)]][2]
+
     def title(self, number: int) -> str:
         """A title that no other article has, such as 'Walnut side table'."""
         round_, place = divmod(number, len(self._plain))
         edition, variant = divmod(round_, len(VARIANTS))
-        title = self._plain[self._order[place]][2] + VARIANTS[variant]
+        _, _, material, noun = self._plain[self._order[place]]
+        title = f"{material} {noun}{VARIANTS[variant]}"
         return f"{title}, edition {edition + 1}" if edition else title

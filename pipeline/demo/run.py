@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config, load_config
-from pipeline.demo.simulator import SHOP_SETTINGS, simulate
+from pipeline.demo.simulator import CATALOGUE_SETTINGS, SHOP_SETTINGS, simulate
 from pipeline.ledger.runs import read_ledger
 from pipeline.monitoring.status import status_table
 from pipeline.orchestration.daily_run import run_steps
@@ -33,6 +33,7 @@ gate:
   thresholds:
     recall: {floor: 0.02, max_drop: 0.02}
 """
+    + CATALOGUE_SETTINGS
 )
 
 

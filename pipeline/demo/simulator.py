@@ -57,6 +57,14 @@ data:
   pattern: "{YYYY}-{MM}-{DD}/*.csv"
   columns: {key: user_id, item: item_id, timestamp: timestamp}
 """
+# What is to be added at the end of it for a model that learns what the articles are.
+CATALOGUE_SETTINGS = """\
+catalogue: {path: shop/catalogue, pattern: "{YYYY}-{MM}-{DD}/*.csv"}
+features:
+  item:
+    - {name: category, kind: category}
+    - {name: material, kind: category}
+"""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,11 @@ class Shop:
         """How many articles come on a day."""
         return self.items if number in (0, self.turnover) else self.new_items_per_day
 
+    def sold_on(self, number: int) -> range:
+        """The articles that are sold on a day, by number."""
+        until = [sum(self.items_on(day) for day in range(end)) for end in (self.turnover or 0, number + 1)]
+        return range(until[0] if self.turnover is not None and number >= self.turnover else 0, until[1])
+
 
 @dataclass(frozen=True)
 class Day:
@@ -116,7 +129,8 @@ def simulate(
     """Writes `days` spans of events and the catalogue under `path`.
 
     `events/YYYY-MM-DD/events.csv` holds user_id, item_id, timestamp (unix seconds, UTC) and quantity, in the order of
-    time; `items.csv` holds item_id, title and category of every article sold up to the last day. The same arguments
+    time; `catalogue/YYYY-MM-DD/items.csv`, of that evening, item_id, title, category and material of what is sold from
+    the next morning on, and `items.csv` the first three of every article sold up to the last day. The same arguments
     give the same bytes, and a day does not depend on how many follow it: asking again for more days adds only those.
 
     Args:
@@ -142,9 +156,10 @@ def simulate(
     shop = Shop(events_per_day, users, items, new_users_per_day, new_items_per_day, turnover)
     catalogue = Catalogue(seed)
     folders = []
-    for day in _days(first_day, days, seed, shop, catalogue):
+    for number, day in enumerate(_days(first_day, days, seed, shop, catalogue)):
         folder = path / "events" / day.date.isoformat()
-        _write_span(folder, _events_csv(day))
+        _write_once(folder / "events.csv", _events_csv(day))
+        _write_once(path / "catalogue" / folder.name / "items.csv", _catalogue_csv(catalogue, shop.sold_on(number + 1)))
         folders.append(folder)
     count = sum(shop.items_on(number) for number in range(days))
     _grow_items(path / "items.csv", _items_csv(catalogue, count))
@@ -273,6 +288,16 @@ def _items_csv(catalogue: Catalogue, count: int) -> str:
     )
 
 
+def _catalogue_csv(catalogue: Catalogue, sold: Iterable[int]) -> str:
+    return _csv(
+        ("item_id", "title", "category", "material"),
+        (
+            (item_id(number), catalogue.title(number), catalogue.category(number), catalogue.material(number))
+            for number in sold
+        ),
+    )
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -281,13 +306,12 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _write_span(folder: Path, text: str) -> None:
-    file = folder / "events.csv"
+def _write_once(file: Path, text: str) -> None:
     if file.exists():
         if file.read_text(encoding="utf-8") != text:
             raise ValueError(
-                f"{file} must be what this simulation writes. Received: another shop's events. Choose an empty folder, "
-                "or the seed, first day and sizes that the folder was made with."
+                f"{file} must be what this simulation writes. Received: another shop's {file.stem}. Choose an empty "
+                "folder, or the seed, first day and sizes that the folder was made with."
             )
         return
     _write(file, text)

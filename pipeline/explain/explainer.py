@@ -83,12 +83,15 @@ class Explanation:
       events: what the model sees of the history, what carried most first: by `share` where shares are linear, else by
         `fall`.
       rest: what the score has from elsewhere; empty where it is no sum.
+      of_item: which parts the item's id and its features have in what speaks for it by vectors; empty without features,
+        or where the score is no sum.
       named: how many of the first events are named as those that carried it.
       fall: by how much the score falls when all the named ones are taken out together.
       nearest: items with the likest vectors.
       learned: spans that the model and those it was trained from have learned.
       bases: versions that it was trained from, the nearest first.
-      first_span, count: when the item was first seen, and how often it was trained on, up to the newest span.
+      first_span, count: when the item was first seen, -1 for never, and how often it was trained on, up to the newest
+        span.
       note: what can't be said, and why; else empty.
     """
 
@@ -110,6 +113,7 @@ class Explanation:
     first_span: int
     count: int
     note: str = ""
+    of_item: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Explainer:
@@ -199,6 +203,7 @@ class Explainer:
                 for at in order
             ),
             rest={} if shares is None else dict(shares.rest),
+            of_item={} if shares is None else dict(shares.of_item),
             named=len(most),
             fall=score - float(together),
             nearest=self._nearest(item, count),

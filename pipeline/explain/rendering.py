@@ -44,11 +44,13 @@ def lineage(explanation: Explanation, naming: Naming) -> str:
     spans = ", ".join(span_ranges(explanation.learned, naming))
     bases = f" It was trained from {', '.join(map(str, explanation.bases))}." if explanation.bases else ""
     count = f"{len(explanation.learned)} span{'s' * (len(explanation.learned) != 1)}"
-    return (
-        f"Version {explanation.version} has learned {count}: {spans}.{bases} "
-        f"The item was first seen on {naming.format(explanation.first_span)} and trained on {explanation.count:,} "
-        f"time{'s' * (explanation.count != 1)} so far."
-    )
+    seen = "The item is in the catalogue and has no event so far: its features alone speak for it."
+    if explanation.first_span >= 0:
+        seen = (
+            f"The item was first seen on {naming.format(explanation.first_span)} and trained on {explanation.count:,} "
+            f"time{'s' * (explanation.count != 1)} so far."
+        )
+    return f"Version {explanation.version} has learned {count}: {spans}.{bases} {seen}"
 
 
 def event_table(explanation: Explanation) -> Table:
@@ -70,6 +72,16 @@ def event_table(explanation: Explanation) -> Table:
     return table
 
 
+def item_table(explanation: Explanation) -> Table:
+    """What of the item speaks for it: its id and its features."""
+    table = Table("of the item", "share", show_edge=False)
+    table.columns[1].justify = "right"
+    for name, value in explanation.of_item.items():
+        table.add_row(name, signed(value))
+    table.add_row("together, what vectors say", signed(sum(explanation.of_item.values())))
+    return table
+
+
 def as_lines(explanation: Explanation, naming: Naming) -> Iterator[str | Table]:
     """The explanation from top to bottom."""
     yield headline(explanation)
@@ -82,6 +94,9 @@ def as_lines(explanation: Explanation, naming: Naming) -> Iterator[str | Table]:
     yield "“Without it” is what the score changes by when that event alone is taken out and the model is asked again."
     if explanation.note:
         yield explanation.note
+    if explanation.of_item:
+        yield ""
+        yield item_table(explanation)
     if explanation.nearest:
         yield ""
         near = Table("nearest items", "cosine", show_edge=False)
@@ -97,7 +112,7 @@ def as_dict(explanation: Explanation, naming: Naming) -> dict[str, Any]:
     """For a machine: spans by their names, the method in words beside its name."""
     raw = dataclasses.asdict(explanation)
     raw["learned"] = [naming.format(span) for span in explanation.learned]
-    raw["first_span"] = naming.format(explanation.first_span)
+    raw["first_span"] = naming.format(explanation.first_span) if explanation.first_span >= 0 else None
     raw["method_in_words"] = METHODS[explanation.method]
     return raw
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,11 @@ class TrainedModel:
         return dataclasses.replace(attribution, events=recent)
 
     def vectors(self) -> np.ndarray | None:
-        """float32 [items, d], the table of items that the model has trained; None where it has none."""
+        """float32 [items, d], of what the model has trained of items; None where it has no table of vectors."""
+        if self.model.feature_tables:  # what a row has learned is only a part of its item's vector
+            vectors_of: Any = getattr(self.model, "item_vectors", None)
+            rows = np.arange(self.model.sizes.first_row, self.model.sizes.items)
+            return None if vectors_of is None else vectors_of(rows).numpy()
         for path, kind in self.model.tables.items():
             table: object = self.model
             for name in path.split("/"):

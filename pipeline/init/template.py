@@ -36,6 +36,12 @@ COMMENTS = {
     "data.max_reject_fraction": "more rejected rows than this stop the span",
     "data.items": "a CSV file of titles, for people who look at recommendations",
     "data.item_title": "its column of titles",
+    "catalogue": "what is sold, by date, e.g. {path: catalogue} (docs/features.md). null: what events show",
+    "encoders": "of texts of the catalogue, e.g. {minilm: {path: models/all-MiniLM-L6-v2}} (docs/text.md)",
+    "features": "what is known besides ids, e.g. [{name: brand, kind: category}] (docs/features.md)",
+    "features.item": "columns of the catalogue: id, category, categories, number, time, text or vector",
+    "features.key": "columns of the events: of the user or session, e.g. [{name: country, kind: category}]",
+    "features.context": "columns of the events: of the moment and the request, e.g. [{name: device, kind: category}]",
     "split": "what is held out of each span",
     "split.eval_fraction": "the last part by time judges that day's candidate and is trained on the next day",
     "vocabulary": "which ids get an embedding row of their own",
@@ -46,7 +52,7 @@ COMMENTS = {
     "history": "what the model sees of a key",
     "history.length": "its last events",
     "model": "what is learned",
-    "model.type": "two_tower, ranking, sasrec, or the dotted path of your own tfrs.Model",
+    "model.type": "two_tower, sasrec, ranking, dcn, two_stage, or the dotted path of your own tfrs.Model",
     "model.params": "its arguments, e.g. {dim: 64}",
     "update": "how one span changes the model",
     "update.epochs": "at most; the best one is kept",
@@ -126,6 +132,7 @@ COMMENTS = {
     "push.keep_versions": "older versions are deleted",
     "push.max_k": "the longest list that can be asked for",
     "push.exclude_seen": "whether a history's items are left out of its recommendations",
+    "push.places_for_new": "places of a list that are kept, e.g. {places: 2, younger_than: 7} (docs/features.md)",
     "serving": "what is exported (docs/serving-model.md)",
     "serving.columns": "columns of data.items that come along with an item; null: its title",
     "serving.available": "its column that says which items may be recommended; null: all",
@@ -191,7 +198,8 @@ def _section(section: Any, prefix: str, values: Mapping[str, Any], observed: Map
         nested = is_section(field.annotation)
         if nested and not prefix:
             lines.append("")
-        lines += [f"{indent}# {text}" for text in (COMMENTS.get(setting), observed.get(setting)) if text]
+        comments = (COMMENTS.get(setting), observed.get(setting))
+        lines += [f"{indent}# {line}" for text in comments if text for line in text.splitlines()]
         if nested:
             lines += [f"{indent}{name}:", *_section(field.annotation, f"{setting}.", values, observed)]
         else:

@@ -17,7 +17,9 @@ from pipeline.init.column_roles import Choice, choose_columns, weight_candidates
 from pipeline.init.errors import InitError
 from pipeline.init.expected_rejects import Expected, expect, reject_rules
 from pipeline.init.guess import Guess, percent
+from pipeline.init.item_features import propose_catalogue
 from pipeline.init.model_settings import guess_model
+from pipeline.init.query_features import propose_context
 from pipeline.init.sample import Column, Sample, read_sample
 from pipeline.init.span_hours import guess_span_hours, in_hours, share_on_their_day, times_by_span
 from pipeline.init.span_layout import Layout, find_layout
@@ -79,6 +81,9 @@ def write_config(
     guesses += reject_rules(by_part, [columns[name] for name in weights], windowed)
     expected = expect(sample, _settings(guesses), strangers)
     guesses += [*expected.guess(), *_titles(layout, chosen["item"].column, out)]
+    guesses += propose_catalogue(layout, chosen["item"].column, chosen["key"].column, out)
+    event = {choice.column for choice in chosen.values()}
+    guesses += propose_context(list(columns.values()), event | {*weights})
     guesses += guess_model(chosen["key"].column, sample.keys(chosen["key"].column))
     if hours and hours.value == 1:
         guesses += in_hours()

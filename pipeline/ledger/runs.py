@@ -12,6 +12,8 @@ from typing import Any, Literal
 from components.surroundings import SURROUNDINGS, Surroundings
 from pipeline.config import Config
 from pipeline.ledger.balance import Balance
+from pipeline.ledger.catalogue_balance import CatalogueBalance
+from pipeline.ledger.encoding_balance import EncodingBalance
 from pipeline.ledger.models import REASON, REVOKED
 from pipeline.ledger.reader import LedgerReader, newest_of
 from pipeline.metadata_store.connection import open_store
@@ -54,6 +56,8 @@ class Run:
       learning: how the training differs from the settings since a refusal: "learns at half the rate: …"; else empty.
       released: whether a person has let it in since it was held: it is to be run.
       base_revoked: whether the champion that it began with was taken back since.
+      catalogue: what became of the catalogue; None without one.
+      encodings: what became of each of its texts that has an encoder.
     """
 
     span: int
@@ -89,6 +93,8 @@ class Run:
     doubts: str = ""
     released: bool = False
     learning: str = ""
+    catalogue: CatalogueBalance | None = None
+    encodings: tuple[EncodingBalance, ...] = ()
 
     @property
     def void(self) -> bool:
@@ -233,4 +239,10 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         doubts=profile.get("reason", ""),
         learning=decision.get("learning", ""),
         released=held and profile.get(RELEASED) == 1,
+        catalogue=CatalogueBalance.of(made("WarmspanCatalogue", "items")),
+        encodings=EncodingBalance.of_all(
+            of.properties
+            for of in sorted(artifacts, key=lambda artifact: artifact.id)
+            if of.type == "WarmspanItemEncodings" and of.span == span
+        ),
     )

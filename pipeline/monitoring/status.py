@@ -11,8 +11,10 @@ from pipeline.config import Config
 from pipeline.erasure.pending import pending_lines, read_pending
 from pipeline.ledger.runs import Run, held_sentence
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
+from pipeline.metrics import watched
 from pipeline.operations.disk_usage import disk_lines, disk_use
 
+_NEW = "item_events:0"  # the slice of items that had no event before
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
 
 
@@ -26,12 +28,15 @@ def shown(runs: Sequence[Run]) -> list[Run]:
 def status_table(ledger: Sequence[Run]) -> Table:
     """One row a span: what came in, what was decided, how good it is, what is served."""
     names = list(dict.fromkeys(name for run in ledger for name in (*run.next_span, *run.candidate)))
-    main = next((name for name in ("recall", "auc", "rmse") if name in names), names[0] if names else "metric")
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    main = watched(names) or "metric"
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     left = {"span", "decision", "verdict"}
+    # Where there is a catalogue an item may be served before anybody has met it.
+    with_new = any(_NEW in run.surroundings.slices for run in ledger)
+    quality = [f"next-\nspan\n{main}", *(["on\nnew\nitems"] if with_new else []), f"candi-\ndate\n{main}"]
     for title in (
         *("span", "rows", "events", "re-\njects", "dupli-\ncates", "new\nitems", "new\nkeys", "decision"),
-        *(f"next-\nspan\n{main}", f"candi-\ndate\n{main}", f"cham-\npion\n{main}", "verdict", "pushed", "sec."),
+        *(*quality, f"cham-\npion\n{main}", "verdict", "pushed", "sec."),
     ):
         table.add_column(title, justify="left" if title in left else "right", no_wrap=True, vertical="bottom")
     for run in ledger:
@@ -40,7 +45,9 @@ def status_table(ledger: Sequence[Run]) -> Table:
             _count(None if run.balance is None else run.balance.rows),
             *(_count(value) for value in (run.events, run.rejects, run.duplicates, run.new_items, run.new_keys)),
             _ACTIONS.get(run.action, "-") if run.state == "done" else f"[red]{run.state}[/red]",
-            *(_number(of.get(main)) for of in (run.next_span, run.candidate, run.champion)),
+            _number(run.next_span.get(main)),
+            *([_number(run.surroundings.slices.get(_NEW, {}).get(main))] if with_new else []),
+            *(_number(of.get(main)) for of in (run.candidate, run.champion)),
             _verdict(run),
             str(run.pushed) if run.pushed else "-",
             f"{sum(run.seconds.values()):.1f}",
@@ -56,6 +63,11 @@ def held_lines(runs: Sequence[Run]) -> list[str]:
 def learning_lines(runs: Sequence[Run]) -> list[str]:
     """The spans that were learned otherwise than the settings say, and why."""
     return [f"{run.name}: {run.learning}" for run in runs if run.learning]
+
+
+def shelf_lines(runs: Sequence[Run]) -> list[str]:
+    """The last span's champion on items that had no event before, where there is a catalogue."""
+    return [f"{run.name}: {line}" for run in runs[-1:] if (line := run.surroundings.shelf_sentence)]
 
 
 def _verdict(run: Run) -> str:

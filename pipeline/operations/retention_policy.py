@@ -132,6 +132,9 @@ def needed(
             "papers of the last spans",
         )
     keep(newest(records.of("ImportSchemaGen/schema"))[-1:], "schema")
+    # A day that is skipped or held encodes nothing; the day after it goes on from an older one.
+    for kind in {record.kind for record in records.all if record.node.startswith("ItemEncoder.")}:
+        keep(_last(records.of(kind), horizon, 1), "texts that need not be encoded again")
     _shadow(records, reasons)
     _belonging(records, {record.id for record in records.of(MODEL) if record.id in reasons}, keep)
     return reasons

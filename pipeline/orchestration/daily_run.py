@@ -78,11 +78,16 @@ def summary(run: Run, naming: Naming) -> str:
         return f"[bold]{run.name}[/bold]  {run.balance}  ({seconds:.1f} s)\n  [yellow]{held}[/yellow]\n  {let_in}"
     counts = f"{run.balance}, {run.new_items:,} new items, {run.new_keys:,} new keys"
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
+    if run.catalogue is not None:
+        lines.append(f"  catalogue: {run.catalogue}")
+    lines += [f"  text {escape(str(encoding))}" for encoding in run.encodings]
     if run.doubts:
         lines.append(f"  let in although {escape(run.doubts)}")
     if run.next_span:
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in sorted(run.next_span.items()))
         lines.append(f"  champion on the new span: {numbers}")
+    if shelf := run.surroundings.shelf_sentence:
+        lines.append(f"  {shelf}")
     start = f" from {run.base_version}" if run.base_version else ""
     lines.append(f"  {run.action.replace('_', '-')}{start}: {run.reason}")
     if run.learning:

@@ -158,6 +158,10 @@ def _run(
     if before is not None and _over(before) in run.graph.conditions(node):
         result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
     else:
+        for companion in run.graph.upstream(node):
+            # Only some graphs have it, so that no scheduler has a task for it: it runs with the first that needs it.
+            if companion not in NODES and not run.progress.done(companion):
+                run.run_node(companion)
         if waiting := [upstream for upstream in run.graph.upstream(node) if not run.progress.done(upstream)]:
             raise RunError(
                 f"{node} must come after {', '.join(waiting)}. Received: {run.name}, where they are not done."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from tensorflow_model_analysis.proto import config_pb2 as tfma
 from components.span_pusher.verdict import BASELINE, CANDIDATE
 from pipeline.config import Config, ConfigError, Threshold
 from pipeline.metrics import LOWER_IS_BETTER
-from trainer.metrics import ROOT_OF_MEAN
+from trainer.metric_aggregation import is_mean
 
 SLICES = ("item_slice", "key_slice")
 _WEIGHT = "weight"  # the feature of a held-out example, whatever model is asked about it
@@ -75,8 +76,9 @@ def _metric(config: Config, name: str, outputs: list[str], counted: bool, weight
         if name in of_metric
     ]
     average = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
-    if name in ROOT_OF_MEAN:
-        average.class_name, average.module = "RootMean", "components.gate.root_mean"
+    if not is_mean(name):
+        average.class_name, average.module = "Aggregate", "components.gate.aggregate"
+        average.config = json.dumps({"metric": name})
     elif weighted:
         average.class_name, average.module = "WeightedMean", "components.gate.weighted_mean"
     count = [tfma.MetricConfig(class_name="ExampleCount")] if counted else []  # it is the same for every output

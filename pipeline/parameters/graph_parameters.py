@@ -7,13 +7,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from components.catalogue_gen.settings import Settings as CatalogueSettings
+from components.incremental_trainer.settings import PlacesForNew
 from components.incremental_trainer.settings import Settings as TrainerSettings
+from components.item_encoder.settings import Settings as EncoderSettings
+from components.span_example_gen.ids import WHOLE
 from components.span_guard.limits import Rules
 from components.span_transform.settings import Settings as TransformSettings
 from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
 from pipeline.parameters.update_policy import Window, update_policy, windows
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
+from trainer.features.declaration import Feature
 from trainer.models import find_model
 from trainer.settings import ModelSpec, Policy
 
@@ -33,6 +38,8 @@ class GraphParameters:
       data: for `SpanExampleGen`, the section `data` as plain values, under `forgotten` where it is written who must not
         come back, also where nobody is yet, since it is read when a span is, and may have been written since; and under
         `digests` where those of files are kept.
+      catalogue: for `CatalogueGen`; None where there is none.
+      encoders: for the `ItemEncoder` of each item feature that is a text, by the feature's name.
       guard, transform, trainer, policy: for `SpanGuard`, `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
@@ -43,6 +50,8 @@ class GraphParameters:
     """
 
     data: Mapping[str, Any]
+    catalogue: CatalogueSettings | None
+    encoders: Mapping[str, EncoderSettings]
     guard: Rules
     transform: TransformSettings
     trainer: TrainerSettings
@@ -79,6 +88,22 @@ class GraphParameters:
                 "which makes no use of weights. Leave it out, or let the model's `weight_role` say what it does with "
                 "them (docs/own-model.md)."
             )
+        for feature in config.features.item:
+            if feature.kind not in model.item_feature_kinds:
+                kinds = ", ".join(sorted(model.item_feature_kinds)) or "no feature of items"
+                raise ConfigError(
+                    f"`features.item` must be of use to the model. Received: {feature.name!r} of kind {feature.kind} "
+                    f"for `{config.model.type}`, which learns from {kinds}. Take it out, or take another model."
+                )
+        for section, features in (("key", config.features.key), ("context", config.features.context)):
+            for feature in features:
+                if feature.kind not in model.query_feature_kinds:
+                    kinds = ", ".join(sorted(model.query_feature_kinds)) or "no feature of keys and context"
+                    raise ConfigError(
+                        f"`features.{section}` must be of use to the model. Received: {feature.name!r} of kind "
+                        f"{feature.kind} for `{config.model.type}`, which learns from {kinds}. Take it out, or take "
+                        "another model."
+                    )
         try:
             check_fits(config.serving.index, model.vectors, config.model.type)
         except IndexSettingsError as error:
@@ -88,7 +113,10 @@ class GraphParameters:
                 **config.data.model_dump(mode="json"),
                 "forgotten": str(config.suppression_list_path),
                 "digests": str(config.digests_path),
+                "query_features": [dataclasses.asdict(feature) for feature in config.features.of_query],
             },
+            catalogue=_catalogue(config),
+            encoders=_encoders(config),
             guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
             trainer=_trainer(config),
@@ -101,6 +129,51 @@ class GraphParameters:
         )
 
 
+def _catalogue(config: Config) -> CatalogueSettings | None:
+    given = config.catalogue
+    if given is None:
+        return None
+    return CatalogueSettings(
+        path=str(given.path),
+        pattern=given.pattern,
+        format=given.format,
+        delivery=given.delivery,
+        item=given.item or config.data.columns.item,
+        withdrawn=given.withdrawn,
+        valid_from=given.valid_from,
+        decimal_ids=config.data.decimal_ids or WHOLE,
+        max_reject_fraction=given.max_reject_fraction,
+        max_withdrawn_fraction=given.max_withdrawn_fraction,
+        max_changed_fraction=given.max_changed_fraction,
+        features=config.features.item,
+        digests=str(config.digests_path),
+    )
+
+
+def _encoders(config: Config) -> dict[str, EncoderSettings]:
+    """Of the columns that the catalogue has by the features' names."""
+    texts = [feature for feature in config.features.item if feature.kind == "text"]
+    of_text = {feature.name: config.encoders[config.encoder_of(feature)] for feature in texts}
+    return {
+        name: EncoderSettings(
+            name=name,
+            folder=str(encoder.path),
+            text=name,
+            max_tokens=encoder.max_tokens,
+            batch=encoder.batch,
+            prefix=encoder.prefix,
+            keep_unused=encoder.keep_unused,
+        )
+        for name, encoder in of_text.items()
+    }
+
+
+def _learned_features(config: Config) -> tuple[Feature, ...] | None:
+    """Those of a catalogue, perhaps none; None without one, and for a model that takes none."""
+    takes = find_model(config.model.type).item_feature_kinds
+    return config.features.item if config.catalogue is not None and takes else None
+
+
 def _transform(config: Config) -> TransformSettings:
     return TransformSettings(
         length=config.history.length,
@@ -110,12 +183,21 @@ def _transform(config: Config) -> TransformSettings:
         half_life_spans=config.vocabulary.half_life_spans,
         cold_below=config.gate.cold_below,
         verdict_share=config.gate.verdict_share,
+        features=config.features.item or None,
+        query_features=config.features.of_query or None,
     )
 
 
 def _trainer(config: Config) -> TrainerSettings:
+    places = config.push.places_for_new
     return TrainerSettings(
-        model=ModelSpec(config.model.type, config.model.params, config.history.length),
+        model=ModelSpec(
+            config.model.type,
+            config.model.params,
+            config.history.length,
+            _learned_features(config),
+            config.features.of_query or None,
+        ),
         policy=Policy(**{field.name: getattr(config.update, field.name) for field in dataclasses.fields(Policy)}),
         k=config.gate.k,
         max_k=config.push.max_k,
@@ -127,4 +209,9 @@ def _trainer(config: Config) -> TrainerSettings:
         available_column=config.serving.available,
         index=config.serving.index,
         log_folder=str(config.logs_path / "training"),
+        key_features=len(config.features.key) if config.features.of_query else None,
+        decimal_ids=(config.data.decimal_ids or WHOLE) if config.features.of_query else None,
+        hide_unlisted=None if config.catalogue is None else config.catalogue.unlisted == "hide",
+        half_life_spans=None if config.catalogue is None else config.vocabulary.half_life_spans,
+        places_for_new=None if places is None else PlacesForNew(**places.model_dump()),
     )

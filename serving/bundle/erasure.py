@@ -14,7 +14,7 @@ from serving.bundle.manifest import Manifest, check_bundle, fingerprints
 from serving.bundle.warmup_requests import WARM_UP_FILE, read_warm_up, write_warm_up
 
 _KEYS, _ITEMS = "keys/ids/.ATTRIBUTES/VARIABLE_VALUE", "items/ids/.ATTRIBUTES/VARIABLE_VALUE"
-_NOT_OF_KEYS = ("_", "items/", "columns/")  # how names of other variables begin
+_NOT_OF_KEYS = ("_", "items/", "columns/", "query_inputs/")  # how names of other variables begin
 _CHECKPOINT = Path("variables") / "variables"
 _NOBODY = b"none of the ids"  # as in the warm-up of a model without keys
 # Not the names of a push or a removal that was cut off: those are cleared away, and never put back.

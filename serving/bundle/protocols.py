@@ -55,7 +55,11 @@ class DotProduct(Protocol):
 
 
 class Servable(Protocol):
-    """What a trained model must answer, over rows of its vocabularies."""
+    """What a trained model must answer, over rows of its vocabularies.
+
+    A `key` is int64 [b], or, of a model that learned from features of users and requests, a mapping of these rows under
+    `row` and of values by the names of its inputs (see `QueryInputs`).
+    """
 
     history_length: int
 

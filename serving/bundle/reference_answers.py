@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.atomic_write import write_file
+from serving.bundle.kept_places import KeptPlaces
 from serving.bundle.protocols import UNAVAILABLE, Catalogue
 
 _CELLS = 1 << 22  # scores that are computed at once
@@ -109,6 +110,7 @@ def make_reference(
     catalogue: Catalogue,
     k: int,
     exclude_seen: bool,
+    kept: KeptPlaces | None = None,
 ) -> Reference:
     """Asks the trained model itself, and finds the best with NumPy.
 
@@ -119,7 +121,11 @@ def make_reference(
       catalogue: the ids behind the rows.
       k: how many items the export must find.
       exclude_seen: whether the history's items are left out.
+      kept: places for new items; None for none.
     """
+    new = np.zeros(catalogue.size, bool)
+    if kept is not None:
+        new[catalogue.first_row :] = kept.new
     item_ids, key_ids = _names(catalogue.items, catalogue.first_row), _names(catalogue.keys, catalogue.first_row)
     shown, step = catalogue.shown, max(1, _CELLS // max(1, catalogue.size))
     items, serialized = [], []
@@ -129,7 +135,7 @@ def make_reference(
             scores = np.where(shown, scores, UNAVAILABLE)
             if exclude_seen:
                 scores[seen] = UNAVAILABLE
-            best = np.argsort(-scores, kind="stable")[: 2 * k]
+            best = (np.argsort(-scores, kind="stable") if kept is None else kept.order(scores, new))[: 2 * k]
             best = best[scores[best] > UNAVAILABLE]
             items.append([item_ids(row) for row in best])
             serialized.append(scores[best].tolist())

@@ -33,6 +33,14 @@ class Index(Protocol):
         """
         ...
 
+    def keep(self, new: np.ndarray) -> None:
+        """Told before the first request which rows are new and can be recommended, bool [size]."""
+        ...
+
+    def top_new(self, key: tf.Tensor, history: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `top`, of the new rows alone."""
+        ...
+
 
 class ExactIndex:
     """Scores the whole catalogue. Of what is hidden the score is overwritten before the best are looked for."""
@@ -45,7 +53,16 @@ class ExactIndex:
         self._penalty = tf.Variable(np.where(shown, 0.0, UNAVAILABLE).astype(np.float32), trainable=False)
 
     def top(self, key: tf.Tensor, history: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        scores = self._score_all(key, history) + self._penalty
+        return self._top(self._score_all(key, history) + self._penalty, hidden, k)
+
+    def keep(self, new: np.ndarray) -> None:
+        self._of_new = tf.Variable(np.where(new, 0.0, UNAVAILABLE).astype(np.float32), trainable=False)
+
+    def top_new(self, key: tf.Tensor, history: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        # The scores are those of `top`: the same operations on the same inputs run once.
+        return self._top(self._score_all(key, history) + self._of_new, hidden, min(k, self._size))
+
+    def _top(self, scores: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         owner = tf.broadcast_to(tf.range(tf.shape(hidden, tf.int64)[0])[:, None], tf.shape(hidden))
         at = tf.reshape(tf.stack([owner, hidden], axis=-1), [-1, 2])
         scores = tf.tensor_scatter_nd_update(scores, at, tf.fill([tf.shape(at)[0]], UNAVAILABLE))
@@ -88,6 +105,16 @@ class ApproximateIndex:
         top = tf.math.top_k(scores, more)
         rows = tf.gather(rows, top.indices, batch_dims=1)
         return listed_best(rows, top.values, hidden, k)
+
+    def keep(self, new: np.ndarray) -> None:
+        # Row 0, which is no item, for as many places as there may be too few.
+        self._new = tf.Variable(np.flatnonzero(new), trainable=False, name="new_rows")
+
+    def top_new(self, key: tf.Tensor, history: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.pad(self._new.read_value(), [[0, k]])
+        scores = tf.matmul(self._query(key, history), self._vectors(rows), transpose_b=True)
+        rows = tf.broadcast_to(rows, tf.shape(scores))
+        return listed_best(rows, tf.where(rows > 0, scores, UNAVAILABLE), hidden, k)
 
 
 def listed_best(rows: tf.Tensor, scores: tf.Tensor, hidden: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:

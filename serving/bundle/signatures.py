@@ -5,7 +5,7 @@ Only TensorFlow's own operations are used, so that the stock TF Serving image lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from serving.bundle.id_lookup import IdTable
 from serving.bundle.index_settings import IndexSettings
+from serving.bundle.kept_places import KeptPlaces, served
 from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
 from serving.bundle.quantization import in_precision
+from serving.bundle.query_inputs import ROW, QueryInputs, RequestFeature
 from serving.bundle.retrieval_index import ApproximateIndex, ExactIndex, check_fits, listed_best
 
 _USER = tf.TensorSpec([None], tf.string, "user_id")
@@ -23,6 +25,14 @@ _EXCLUDE = tf.TensorSpec([None, None], tf.string, "exclude")
 _CANDIDATES = tf.TensorSpec([None, None], tf.string, "candidates")
 _ITEMS = tf.TensorSpec([None, None], tf.string, "items")
 _K = tf.TensorSpec([None], tf.int32, "k")
+_FEATURES = tf.TensorSpec([None, None, 2], tf.string, "features")
+_POSITION = (
+    tf.TensorSpec([None], tf.int64, "key"),
+    tf.TensorSpec([None, None], tf.int64, "history"),
+    tf.TensorSpec([None], tf.int64, "item"),
+    tf.TensorSpec([None], tf.float32, "weight"),
+)
+IN_CONTEXT = "_in_context"  # how the names of signatures end that take features as well
 
 
 class Signatures(tf.Module):
@@ -37,6 +47,8 @@ class Signatures(tf.Module):
         exclude_seen: bool,
         index: IndexSettings | None = None,
         model_name: str = "",
+        query_features: Sequence[RequestFeature] = (),
+        kept: KeptPlaces | None = None,
     ) -> None:
         """Prepares the graph's tables.
 
@@ -48,6 +60,8 @@ class Signatures(tf.Module):
           exclude_seen: whether the history's items are left out.
           index: how items are found; None for exactly.
           model_name: for messages.
+          query_features: of users and requests, which the model learned from.
+          kept: places for new items; None for none.
 
         Raises:
           IndexSettingsError: the model's scores have no room for that index.
@@ -74,7 +88,15 @@ class Signatures(tf.Module):
             else ApproximateIndex(product, catalogue.shown, settings.lists, settings.probes or 1)
         )
         self._index: Callable[[], Any] = lambda: made
+        self.query_inputs = QueryInputs(query_features)
+        # A function of its own, so that `evaluate` calls this graph instead of holding a second one.
+        self.evaluate_rows = tf.function(self._evaluate_rows, input_signature=[*_POSITION, *self.query_inputs.specs])
         self._k, self._exclude_seen = k, exclude_seen
+        self._kept = None if kept is None else (kept.places, min(kept.k, max_k, catalogue.size))
+        if kept is not None:
+            new = np.zeros(catalogue.size, bool)
+            new[catalogue.first_row :] = kept.new
+            made.keep(new & catalogue.shown)
         self._max_k, self._first_row = min(max_k, catalogue.size), catalogue.first_row
 
     @property
@@ -89,10 +111,16 @@ class Signatures(tf.Module):
           less, the rows of the item table. '' and a score of -1e30 where there are fewer items than that.
         """
         seen = self.items.rows(history)
-        return self._answer(*self._best(user_id, seen, self._hidden(seen)))
+        return self._answer(*self._best(self._key(user_id), seen, self._hidden(seen)))
 
     def recommend_among(
-        self, user_id: tf.Tensor, history: tf.Tensor, exclude: tf.Tensor, candidates: tf.Tensor, k: tf.Tensor
+        self,
+        user_id: tf.Tensor,
+        history: tf.Tensor,
+        exclude: tf.Tensor,
+        candidates: tf.Tensor,
+        k: tf.Tensor,
+        features: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """The same with all that can be asked for, each of it for a request of its own.
 
@@ -102,25 +130,28 @@ class Signatures(tf.Module):
           exclude: string [b, e], items that are left out too; '' pads.
           candidates: string [b, c], the only items that may be answered; '' pads, and nothing but '' stands for all.
           k: int32 [b], how many; 0, and what is more than was exported, for as many as were exported.
+          features: string [b, f, 2], what is known of user and request, see `QueryInputs.read`; None for nothing.
         """
+        key = self._key(user_id, features)
         seen = self.items.rows(history)
         hidden = self._hidden(seen, self.items.rows(exclude))
         candidate_rows = self.items.rows(candidates)
         listed = tf.reduce_any(candidate_rows > 0, axis=1)
         nothing = tf.zeros([tf.size(user_id), self._max_k], tf.int64)
+        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
 
         def none() -> tuple[tf.Tensor, tf.Tensor]:
             return nothing, tf.fill(tf.shape(nothing), UNAVAILABLE)
 
         def among_all() -> tuple[tf.Tensor, tf.Tensor]:
-            return self._best(user_id, seen, hidden)
+            return self._best(key, seen, hidden, counts)
 
         def among_listed() -> tuple[tf.Tensor, tf.Tensor]:
             # Sorted, so that an item that is named twice has its likeness beside it, and ties end as among all.
             missing = tf.maximum(self._max_k - tf.shape(candidate_rows)[1], 0)
             rows = tf.sort(tf.pad(candidate_rows, [[0, 0], [0, missing]]), axis=1)
             again = tf.pad(rows[:, 1:] == rows[:, :-1], [[0, 0], [1, 0]])
-            scores = tf.where(again, UNAVAILABLE, self._scores(user_id, seen, rows))
+            scores = tf.where(again, UNAVAILABLE, self._scores(key, seen, rows))
             return listed_best(rows, scores, hidden, self._max_k)
 
         # One or the other costs nothing where no request of the batch is of that kind.
@@ -130,19 +161,23 @@ class Signatures(tf.Module):
             tf.where(listed[:, None], listed_part, other)
             for listed_part, other in zip(from_listed, from_all, strict=True)
         )
-        counts = tf.where((k > 0) & (k < self._max_k), k, self._max_k)
         most = tf.reduce_max(tf.concat([counts, [0]], axis=0))
         scores = tf.where(tf.range(self._max_k) < counts[:, None], scores, UNAVAILABLE)
         return self._answer(rows[:, :most], scores[:, :most])
 
-    def rank(self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+    def rank(
+        self, user_id: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor, features: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """Scores of string [b, c] candidates, float32 [b, c], higher is better.
 
         -1e30 for '', for unknown items and for those that are not available.
         """
-        return {"scores": self._scores(user_id, self.items.rows(history), self.items.rows(candidates))}
+        key = self._key(user_id, features)
+        return {"scores": self._scores(key, self.items.rows(history), self.items.rows(candidates))}
 
-    def embed(self, user_id: tf.Tensor, history: tf.Tensor, items: tf.Tensor) -> dict[str, tf.Tensor]:
+    def embed(
+        self, user_id: tf.Tensor, history: tf.Tensor, items: tf.Tensor, features: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """Vectors whose product is what the model learned: of users float32 [b, d], of string [b, c] items [b, c, d].
 
         Zeros for '' and for unknown items.
@@ -151,7 +186,7 @@ class Signatures(tf.Module):
         assert product is not None
         rows = self.items.rows(items)
         known = tf.cast(rows >= self._first_row, tf.float32)[:, :, None]
-        query = product.query(self._key_rows(user_id), self._recent(self.items.rows(history)))
+        query = product.query(self._key(user_id, features), self._recent(self.items.rows(history)))
         return {"user_vectors": query, "item_vectors": product.items.vectors(rows) * known}
 
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -164,25 +199,22 @@ class Signatures(tf.Module):
                 "item_row": integer,
                 "history": tf.io.RaggedFeature(tf.int64),
                 "weight": tf.io.FixedLenFeature([], tf.float32),
+                **self.query_inputs.parsing,
             },
         )
-        history = self._align(parsed["history"])
-        metrics = self.evaluate_rows(parsed["key_row"], history, parsed["item_row"], parsed["weight"])
+        history, features = self._align(parsed["history"]), self.query_inputs.parsed(parsed)
+        metrics = self.evaluate_rows(parsed["key_row"], history, parsed["item_row"], parsed["weight"], *features)
         return {name: value[:, None] for name, value in metrics.items()}
 
-    @tf.function(  # a function of its own, so that `evaluate` calls this graph instead of holding a second one
-        input_signature=[
-            tf.TensorSpec([None], tf.int64, "key"),
-            tf.TensorSpec([None, None], tf.int64, "history"),
-            tf.TensorSpec([None], tf.int64, "item"),
-            tf.TensorSpec([None], tf.float32, "weight"),
-        ]
-    )
-    def evaluate_rows(
-        self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor
+    def _evaluate_rows(
+        self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, *features: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """The metrics of positions given as rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each."""
-        return self._model().evaluate_positions(key, history, item, weight, self._k, self._exclude_seen)
+        """The metrics of positions given as rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each.
+
+        `features`: what was known at each, in the order of `QueryInputs.specs`.
+        """
+        known = {ROW: key, **self.query_inputs.named(features)} if features else key
+        return self._model().evaluate_positions(known, history, item, weight, self._k, self._exclude_seen)
 
     def build(self) -> dict[str, Any]:
         """The signatures by name, as `tf.saved_model.save` takes them; from then on `parameters` are what they use."""
@@ -195,6 +227,13 @@ class Signatures(tf.Module):
         }
         if self._model().dot_product is not None:
             built["embed"] = _graph(self.embed, _USER, _HISTORY, _ITEMS)
+        if self.query_inputs.features:  # beside those without, which stay as every client knows them
+            built[f"recommend{IN_CONTEXT}"] = _graph(
+                self.recommend_among, _USER, _HISTORY, _EXCLUDE, _CANDIDATES, _K, _FEATURES
+            )
+            built[f"rank{IN_CONTEXT}"] = _graph(self.rank, _USER, _HISTORY, _CANDIDATES, _FEATURES)
+            if "embed" in built:
+                built[f"embed{IN_CONTEXT}"] = _graph(self.embed, _USER, _HISTORY, _ITEMS, _FEATURES)
         self.parameters = list(
             {id(variable): variable for graph in built.values() for variable in graph.graph.variables}.values()
         )
@@ -215,13 +254,29 @@ class Signatures(tf.Module):
         ]
         if self._model().dot_product is not None:
             requests.append(("embed", {**pair, "items": history}))
+        if self.query_inputs.features:
+            features = np.array([[[of.name, ""] for of in self.query_inputs.features]], object)
+            requests += [
+                (f"{name}{IN_CONTEXT}", {**inputs, "features": features})
+                for name, inputs in requests
+                if name != "serving_default"
+            ]
         return requests
 
-    def _best(self, user_id: tf.Tensor, seen: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self.index.top(self._key_rows(user_id), self._recent(seen), hidden, self._max_k)
+    def _best(
+        self, key: Any, seen: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best rows and their scores; of lists of `counts`, int32 [b], or of as many as were exported."""
+        history = self._recent(seen)
+        listed = self.index.top(key, history, hidden, self._max_k)
+        if self._kept is None:
+            return listed
+        places, k = self._kept
+        length = tf.fill(tf.shape(seen)[:1], k) if counts is None else tf.minimum(counts, k)
+        return served(listed, self.index.top_new(key, history, hidden, places), length)
 
-    def _scores(self, user_id: tf.Tensor, seen: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        scores = self._model().score(self._key_rows(user_id), self._recent(seen), rows)
+    def _scores(self, key: Any, seen: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        scores = self._model().score(key, self._recent(seen), rows)
         return tf.where(tf.gather(self._shown, rows), scores, UNAVAILABLE)
 
     def _answer(self, rows: tf.Tensor, scores: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -233,8 +288,10 @@ class Signatures(tf.Module):
         rows = [*([seen] if self._exclude_seen else []), *others]
         return tf.concat(rows, axis=1) if rows else tf.zeros_like(seen[:, :0])
 
-    def _key_rows(self, user_id: tf.Tensor) -> tf.Tensor:
-        return tf.zeros(tf.shape(user_id), tf.int64) if self.keys is None else self.keys.rows(user_id)
+    def _key(self, user_id: tf.Tensor, features: tf.Tensor | None = None) -> Any:
+        """The rows of users, with what is known of them and of their requests where that is given."""
+        rows = tf.zeros(tf.shape(user_id), tf.int64) if self.keys is None else self.keys.rows(user_id)
+        return rows if features is None else {ROW: rows, **self.query_inputs.read(features)}
 
     def _recent(self, rows: tf.Tensor) -> tf.Tensor:
         return self._align(tf.ragged.boolean_mask(rows, rows > 0))

@@ -93,6 +93,9 @@ def _every_signature(model: SavedModel, folder: Path, reference: Reference | Non
     if "evaluate_rows" in model.signatures:
         integer = np.ones(1, np.int64)
         position = {"key": integer, "history": integer[:, None], "item": integer, "weight": np.ones(1, np.float32)}
+        for feature in model.signatures["evaluate_rows"].inputs.keys() - position.keys():
+            of_words = model.signatures["evaluate_rows"].inputs[feature] == "int64"
+            position[feature] = integer[:, None] if of_words else position["weight"]
         requests.append(("evaluate_rows", position))
     for name, inputs in requests:
         for output, values in model.run(name, inputs).items():

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.next_span_evaluator.slices import by_slice, trained_before
+from components.next_span_evaluator.slices import by_slice, counts_before, events_before, trained_before
 from trainer.checks.small_data import sequences
 from trainer.vocabulary import Vocabulary
 
@@ -47,6 +47,17 @@ def test_an_id_without_a_row_counts_as_new(tmp_path):
         "item_slice": [b"new"],
         "key_slice": [b"new"],
     }
+
+
+def test_items_are_told_by_how_many_events_they_had_before():
+    items = Vocabulary.empty(1).grow([b"a"] * 100 + [b"b"] * 19 + [b"c"] * 4, 1, 1, 7.0)
+    items = items.grow([b"a", b"c", b"d"], 2, 1, 7.0)
+    counts = counts_before(items, items.lookup([b"a", b"c", b"d"]))
+    assert counts.tolist() == [0, 0, 100, 19, 4, 0]
+    rows = np.array([1, 2, 3, 4, 5])
+    assert events_before(counts, rows).tolist() == [b"0", b"100+", b"5-19", b"1-4", b"0"]
+    names = by_slice({"item_events": events_before(counts, rows)}, lambda here: {"events": float(len(here))})
+    assert list(names) == ["item_events:0", "item_events:1-4", "item_events:5-19", "item_events:100+"]
 
 
 def test_every_position_falls_into_one_slice_of_each_kind():

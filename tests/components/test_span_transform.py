@@ -74,7 +74,7 @@ def test_its_channels() -> None:
     assert component.exec_properties["span"] == 3
     assert Settings.from_json(component.exec_properties["settings"]) == transform_settings(length=9)
     optional = {name: parameter.optional for name, parameter in SpanTransformSpec.INPUTS.items()}
-    assert optional == {"events": False, "yesterday_vocabulary": True, "yesterday_history": True}
+    assert optional == {"events": False, "yesterday_vocabulary": True, "yesterday_history": True, "catalogue": True}
 
 
 def test_what_the_artifacts_tell(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def train(
     past: Sequence[Day] = (),
     base: artifact.Artifact | None = None,
     settings: Settings = SETTINGS,
+    catalogue: artifact.Artifact | None = None,
 ) -> artifact.Artifact:
     """Runs the trainer's executor; returns the model."""
     decided = made(artifacts.Decision, folder / "decision")
@@ -122,6 +123,7 @@ def train(
         "vocabulary": [day.vocabulary],
         "past_sequences": [past_day.sequences for past_day in past],
         "base_model": [] if base is None else [base],
+        **({} if catalogue is None else {"catalogue": [catalogue]}),
     }
     model = made(standard_artifacts.Model, folder / "model")
     memory = made(artifacts.ReplayMemory, folder / "memory")

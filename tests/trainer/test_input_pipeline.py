@@ -203,7 +203,8 @@ def test_sequences_are_read_as_they_were_written(tmp_path_factory: pytest.TempPa
     ]
     wanted = as_sequences([row for part in rows for row in part])
     sequences = read_sequences(files)
-    for field in dataclasses.fields(Sequences):
+    assert not sequences.query_features
+    for field in dataclasses.fields(Sequences)[:-1]:
         read, written = getattr(sequences, field.name), getattr(wanted, field.name)
         np.testing.assert_array_equal(read, written)
         assert read.dtype == written.dtype

@@ -17,6 +17,15 @@ _TRANSITIONS = [
     "transitions/counts",
     *(f"transitions/{lists}/{part}" for lists in ("following", "together") for part in ("rows", "weights_")),
 ]
+_DCN = [
+    *(f"crosses/{cross}/_dense_{part}" for cross in (0, 1) for part in ("u/kernel", "v/bias", "v/kernel")),
+    "item_bias/embeddings",
+    "item_embedding/embeddings",
+    "key_embedding/embeddings",
+    *(f"mlp/layer-{layer}/{part}" for layer in (0, 1, 2) for part in ("bias", "kernel")),
+    "moments",
+    "pooling/distance_bias",
+]
 SAVED = {
     "two_tower": [
         "history_scale",
@@ -35,6 +44,18 @@ SAVED = {
         *(f"mlp/layer-{layer}/{part}" for layer in (0, 1) for part in ("bias", "kernel")),
         "moments",
         "pooling/distance_bias",
+    ],
+    "dcn": _DCN,
+    "two_stage": [
+        *(f"ranking/{path}" for path in _DCN),
+        "retrieval/history_scale",
+        "retrieval/item_embedding/embeddings",
+        "retrieval/key_embedding/embeddings",
+        "retrieval/pooling/distance_bias",
+        "retrieval/popularity/average",
+        "retrieval/popularity/counts",
+        "retrieval/slope",
+        "share",
     ],
     "sasrec": [
         *_BLOCK,

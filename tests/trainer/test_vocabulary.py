@@ -53,6 +53,29 @@ def test_a_row_never_changes(batches: list[list[bytes]], min_count: int, oov_row
         rows = now
 
 
+@given(batches, st.lists(st.lists(some_ids, max_size=4), max_size=5), st.integers(1, 3))
+def test_to_admit_an_id_moves_none_and_changes_no_count(
+    batches: list[list[bytes]], listed: list[list[bytes]], min_count: int
+) -> None:
+    plain = with_listed = Vocabulary.empty(2)
+    admitted: set[bytes] = set()
+    for span, ids in enumerate(batches):
+        plain, before = plain.grow(ids, span, min_count, half_life=7.0), with_listed.ids.to_pylist()
+        named = listed[span] if span < len(listed) else []
+        with_listed = with_listed.grow(ids, span, min_count, half_life=7.0).admit(named, span)
+        admitted |= {*named}
+        now = with_listed.ids.to_pylist()
+        assert now[: len(before)] == before
+        assert len(set(now)) == len(now)
+        assert set(now) == {*plain.ids.to_pylist()} | admitted
+        every = [*now, *plain.pending["id"].to_pylist()]
+        assert with_listed.trained_counts(every).tolist() == plain.trained_counts(every).tolist()
+        unmet = with_listed.counts == 0
+        assert (with_listed.first_span[unmet] == -1).all()
+        assert (with_listed.first_span[~unmet] >= 0).all()
+        assert with_listed.rows_of([b"never seen"], 7).tolist() == [7]
+
+
 @given(batches, st.integers(1, 3))
 def test_admission_is_by_the_count_over_all_spans(batches: list[list[bytes]], min_count: int) -> None:
     vocabulary = grown(batches, min_count)

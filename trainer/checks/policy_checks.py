@@ -164,6 +164,7 @@ def _expect_finite_state(state: ModelState) -> None:
 
 def _memory_arrays(memory: ReplayMemory) -> Arrays:
     columns = dataclasses.asdict(memory.sequences)
+    columns |= columns.pop("query_features")
     return {"budget": np.array(memory.budget), "span": memory.span, "draw": memory.draw, **columns}
 
 

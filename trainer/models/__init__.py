@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
+from trainer.features.declaration import Feature
 from trainer.models.base import Recommender, TableSizes
 
 BUILT_IN = {
     "two_tower": "trainer.models.two_tower.TwoTower",
     "ranking": "trainer.models.ranking.Ranking",
+    "dcn": "trainer.models.dcn.Dcn",
+    "two_stage": "trainer.models.two_stage.TwoStage",
     "sasrec": "trainer.models.sasrec.SasRec",
 }
 
@@ -37,15 +41,27 @@ def find_model(type_: str) -> type[Recommender]:
     return model_class
 
 
-def build_model(type_: str, sizes: TableSizes, history_length: int, params: dict[str, Any]) -> Recommender:
-    """Builds the model `type_` with tables of the given sizes.
+def build_model(
+    type_: str,
+    sizes: TableSizes,
+    history_length: int,
+    params: dict[str, Any],
+    features: Sequence[Feature] | None = None,
+    query_features: Sequence[Feature] | None = None,
+) -> Recommender:
+    """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items; None for no tower.
+
+    `query_features`, of key and context, have a tower where there are any.
 
     Raises:
       ModelError: there is no such model, or it does not take `params`.
     """
     model_class = find_model(type_)
+    towers = {} if features is None else {"features": tuple(features)}
+    if query_features:
+        towers["query_features"] = tuple(query_features)
     try:
-        return model_class(sizes, history_length, **params)
+        return model_class(sizes, history_length, **params, **towers)
     except TypeError as error:
         raise ModelError(
             f"`model.params` must be keyword arguments of {type_}. Received: {params} ({error})."

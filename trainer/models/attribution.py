@@ -21,11 +21,14 @@ class Attribution:
       method: how the events' terms come about.
       events: float64 [h], of each place of the history; 0 where it is padding.
       rest: what the score has from elsewhere, by name.
+      of_item: the product of vectors once more, by what the item's vector is the sum of: its id and each of its
+        features. Empty where there are no features of items.
     """
 
     method: Method
     events: np.ndarray
     rest: Mapping[str, float]
+    of_item: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def total(self) -> float:

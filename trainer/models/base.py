@@ -8,7 +8,8 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
    teacher of distillation, and by whoever reads a saved state.
 3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
    new rows; all other variables are copied whole.
-4. `set_popularity`: by `trainer.update`, once, before the first span is learned.
+4. `set_popularity`: by `trainer.update`, once, before the first span is learned; then `set_features`, where features of
+   items are declared, and `learn_launches`; and `set_knots`, where features of key and context are.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
 6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
    `score_batch`, herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch
@@ -32,17 +33,22 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.features.declaration import Kind
+from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
+from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics, weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.frozen_items import DotProduct
+from trainer.models.kept_places import KeptPlaces
 
 VocabularyName = Literal["items", "keys"]
 WeightRole = Literal["loss", "label", "unused"]
@@ -52,12 +58,18 @@ WeightRole = Literal["loss", "label", "unused"]
 class TableSizes:
     """Rows of the tables, padding (row 0) and out-of-vocabulary rows included.
 
-    `first_row` is the row of the first id: below it nothing can be recommended.
+    `first_row` is the row of the first id: below it nothing can be recommended. `words` are rows by the names of the
+    vocabularies of features, where there are any.
     """
 
     items: int
     keys: int
     first_row: int
+    words: tuple[tuple[str, int], ...] = ()
+
+    def rows(self, vocabulary: str) -> int:
+        """Of a table for the ids or words of that vocabulary; none of one that there is not."""
+        return {"items": self.items, "keys": self.keys, **dict(self.words)}.get(vocabulary, 0)
 
 
 class Recommender(tfrs.Model, abc.ABC):
@@ -65,7 +77,11 @@ class Recommender(tfrs.Model, abc.ABC):
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
     which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
-    where it is not none, `dot_product` gives them once the model is frozen.
+    where it is not none, `dot_product` gives them once the model is frozen. `item_feature_kinds` says which kinds of
+    features of items it learns from: where there are any, it is built with those declared, as `features`.
+    `query_feature_kinds` says the same of features of key and context; where such are declared it is built with them as
+    `query_features`, and every `key` that it gets may be a mapping instead of rows (see
+    `trainer.features.query_values`).
 
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
@@ -79,11 +95,14 @@ class Recommender(tfrs.Model, abc.ABC):
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
     tables: ClassVar[dict[str, VocabularyName]] = {}
     vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
+    item_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
+    query_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
 
     def __init__(self, sizes: TableSizes, history_length: int) -> None:
         super().__init__()
         self.sizes = sizes
         self.history_length = history_length
+        self.kept_places: KeptPlaces | None = None  # set before the export, where the settings keep some
 
     @classmethod
     def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -134,6 +153,28 @@ class Recommender(tfrs.Model, abc.ABC):
         """Told before each span: float64 [sizes.items], how often each item row occurred, of late above all."""
         del recent
 
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        """As `tables`, of what is there for declared features: variables, by the vocabularies of their rows."""
+        return {}
+
+    def set_features(self, features: ItemFeatures) -> None:
+        """Told before each span what is known of each item, where features are declared."""
+        del features
+
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        """Told before each span of numbers of key and context, by feature (see `NumberStatistics.knots`)."""
+        del knots
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Told once, after `set_features`, of when items appeared and what they had in each span that is to be learned.
+
+        Args:
+          launches: as of the last span.
+          spans: their numbers and how many events each item had, int64 [sizes.items]; in order, perhaps none.
+        """
+        del launches, spans
+
     def observe(self, sequences: Sequences) -> None:
         """Told of each span once, before it is learned; a model that counts counts here."""
         del sequences
@@ -168,15 +209,24 @@ class Recommender(tfrs.Model, abc.ABC):
         del weight
         history = self.known(history, self.sizes.items)
         scores = self.score_all(self.known(key, self.sizes.keys), history)
-        scores = mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item)
-        return ranking_metrics(rank_of(scores, item, self.sizes.first_row), k)
+        return self.list_metrics(
+            mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item), item, k
+        )
+
+    def list_metrics(self, scores: tf.Tensor, item: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
+        """The metrics of the lists by float32 [b, items] masked scores, float32 [b] each, as they are served."""
+        rank = rank_of(scores, item, self.sizes.first_row)
+        return ranking_metrics(rank if self.kept_places is None else self.kept_places.rank(scores, item, rank), k)
 
     @staticmethod
-    def known(rows: tf.Tensor, size: int) -> tf.Tensor:
+    def known(rows: Any, size: int) -> Any:
         """Rows that came into the vocabulary after this model was trained become the out-of-vocabulary row."""
+        if isinstance(rows, Mapping):
+            return {**rows, ROW: Recommender.known(rows[ROW], size)}
         return tf.where(rows < size, rows, tf.ones_like(rows))
 
 
-def table_of(model: Recommender, path: str) -> VocabularyName | None:
+def table_of(model: Recommender, path: str) -> str | None:
     """The vocabulary whose rows the variable at `path` holds, if any."""
-    return next((name for table, name in model.tables.items() if path == table or path.startswith(table + "/")), None)
+    tables = {**model.tables, **model.feature_tables}
+    return next((name for table, name in tables.items() if path == table or path.startswith(table + "/")), None)

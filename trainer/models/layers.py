@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from trainer.keras2 import keras, tf
@@ -50,9 +52,18 @@ class Popularity(keras.layers.Layer):
         self.counts.assign(recent.astype(np.float32))
         self.average.assign(max(float(recent.sum()), 1.0) / self.items)
 
-    def log(self, item: tf.Tensor, without: tf.Tensor | float = 0.0) -> tf.Tensor:
-        """Log of count over average count for int64 rows of any shape, `without` so many of its events."""
+    def log(
+        self,
+        item: tf.Tensor,
+        without: tf.Tensor | float = 0.0,
+        expected: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """Log of count over average count for int64 rows of any shape, `without` so many of its events.
+
+        `expected` says what the counts of items, whose rows it is given first, are taken for (see `LaunchPrior`).
+        """
         count = tf.maximum(tf.gather(self.counts, item) - without, 0.0)
+        count = count if expected is None else expected(item, count)
         return tf.math.log((count + UNSEEN) / (self.average + UNSEEN))
 
     def share(self, item: tf.Tensor) -> tf.Tensor:

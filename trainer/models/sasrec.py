@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
+from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models import sampled_softmax
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
+from trainer.models.query_tower import QueryTower
 from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import SparseScores, Transitions
@@ -41,10 +47,18 @@ class SasRec(Recommender):
       reverse: whether sequences are learned from the end to the start too. What was looked at together says much
         about each other in either order, and a short history has few pairs.
       neighbours: how many neighbours of each item are counted, 0 for none (see `Transitions`).
+      launch_prior: whether an item with few events has the popularity that its features, its age and those events let
+        expect (see `LaunchPrior`); without features there is none.
+      features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
+        With none of a catalogue, an empty list, it is zero before an item has events.
+      query_features: of key and context; with them g(features) is added to the session (see `QueryTower`), but for
+        sequences that are learned in reverse: what is known when an item comes says nothing of the one before.
     """
 
     form = "sequences"
     vectors = "part"
+    item_feature_kinds = OF_ITEMS
+    query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "popularity/counts": "items",
@@ -68,6 +82,9 @@ class SasRec(Recommender):
         negatives: int = 2048,
         reverse: bool = True,
         neighbours: int = 64,
+        launch_prior: bool = True,
+        features: Sequence[Feature] | None = None,
+        query_features: Sequence[Feature] | None = None,
     ) -> None:
         if head not in ("raw", "projected"):
             raise TypeError(f"head must be raw or projected, not {head!r}")
@@ -80,6 +97,10 @@ class SasRec(Recommender):
         super().__init__(sizes, history_length)
         self.negatives, self.reverse, self.item_dropout = negatives, reverse, item_dropout
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
+        self.item_features = (
+            FeatureTower(features, sizes, dimension, launch_prior and bool(features)) if features is not None else None
+        )
+        self.query_features = QueryTower(query_features, sizes, dimension) if query_features else None
         self.places = self.add_weight("places", [history_length, dimension], initializer=_noise(0.02))
         self.blocks = [CausalBlock(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
         self.log_scale = self.add_weight("log_scale", [], initializer=keras.initializers.Constant(-np.log(temperature)))
@@ -99,6 +120,35 @@ class SasRec(Recommender):
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
 
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        towers = (self.item_features, self.query_features)
+        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
+
+    def set_features(self, features: ItemFeatures) -> None:
+        if self.item_features is not None:
+            self.item_features.tell(features)
+
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        if self.query_features is not None:
+            self.query_features.set_knots(knots)
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        if self.item_features is not None:
+            self.item_features.learn_launches(launches, spans)
+
+    def log_popularity(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
+        """Log popularity, float32 of the shape of int64 rows, `without` so many events of each."""
+        prior = None if self.item_features is None else self.item_features.launches
+        return self.popularity.log(item, without, prior)
+
+    def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """v_item, not of unit length, float32 [..., dimension], for int64 rows of any shape."""
+        if self.served is not None:
+            return self.served.table(item)
+        own = self.item_embedding(item)
+        return own if self.item_features is None else self.item_features(item, own)
+
     def observe(self, sequences: Sequences) -> None:
         if self.transitions is not None:
             self.transitions.count(sequences)
@@ -107,8 +157,8 @@ class SasRec(Recommender):
         self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row)
 
     def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        del key
-        return self._sessions(history, training=False)[:, -1]
+        session = self._sessions(history, training=False)[:, -1]
+        return session if self.query_features is None else session + self.query_features(key)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is None:
@@ -118,8 +168,8 @@ class SasRec(Recommender):
 
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
-        sessions = tf.gather_nd(self._sessions(batch["history"], training=False), steps)
-        return self._cosine(sessions, self.item_embedding(candidates))
+        sessions = self._asked(batch["key"], self._sessions(batch["history"], training=False), steps)
+        return self._cosine(sessions, self.item_vectors(candidates))
 
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution | None:
         """With `head: raw` the session is a weighted mean of raw item vectors, and a product with it a sum over events.
@@ -128,34 +178,42 @@ class SasRec(Recommender):
         stand popularity and what was counted (see `Stacking`). With `head: projected` the Transformer mixes what it
         attends to, and nothing is left of single events.
         """
-        del key
         attention, raw = self._attended(history, training=False)
         if attention is None:
             return None
-        session = tf.matmul(attention[:, -1:], raw)[0, 0]
+        known = tf.zeros([raw.shape[-1]]) if self.query_features is None else self.query_features(key)[0]
+        session = tf.matmul(attention[:, -1:], raw)[0, 0] + known
         length = tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(session)), 1e-12))  # as l2_normalize
         scale = self.mixture.weights_[0] * tf.exp(self.log_scale) / length
-        items = self.item_embedding if self.served is None else self.served.table
-        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], self._unit(items(item))[0])
+        wanted = self._unit(self.item_vectors(item))[0]
+        events = scale * attention[0, -1] * tf.linalg.matvec(raw[0], wanted)
         present = tf.cast(history[0] > 0, tf.float32)
         slope = self.mixture.query(session[None], history)[0, -1]
         nothing = tf.zeros([1, self.sizes.items])
         met = float(self.mixture.correct(nothing, (), history)[0, item[0]])
         counted = float(self.mixture.correct(nothing, self._counted(history), history)[0, item[0]])
         rest = {
-            "popularity": float(slope * self.popularity.log(item)[0]),
+            "popularity": float(slope * self.log_popularity(item)[0]),
             "what was counted beside these items": counted - met,
             "met before or not": met,
         }
+        if self.query_features is not None:
+            rest["features of user and context"] = float(scale * tf.reduce_sum(known * wanted))
         if not float(tf.reduce_sum(present)):  # then the attention is on the padding, which has a vector too
             rest["no history"] = float(tf.reduce_sum(events))
-        return Attribution("attention", (events * present).numpy().astype(np.float64), rest)
+        of_item = {}
+        if self.item_features is not None:
+            per_length = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(self.item_vectors(item))), 1e-12))
+            of_item = self.item_features.products(scale * per_length * session, item, self.item_embedding(item))
+        return Attribution("attention", (events * present).numpy().astype(np.float64), rest, of_item)
 
     def freeze(self) -> None:
-        """Computes the items' lengths and log popularity once. Training after it leaves them behind."""
-        embeddings = self.item_embedding.embeddings
+        """Computes log popularity and the items' vectors and lengths once. Training after it leaves them behind."""
+        embeddings = self._item_table()
+        if self.item_features is not None:
+            embeddings = tf.Variable(embeddings, trainable=False, name="items")
         scale = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(embeddings), axis=1), 1e-12))  # as l2_normalize
-        self.served = FrozenItems(embeddings, self.popularity.log(tf.range(self.sizes.items)), scale)
+        self.served = FrozenItems(embeddings, self.log_popularity(tf.range(self.sizes.items)), scale)
 
     @property
     def dot_product(self) -> DotProduct | None:
@@ -180,12 +238,12 @@ class SasRec(Recommender):
             both = zip(forward, _reversed(*forward), strict=True)
             history, item, weight = (tf.concat(columns, axis=0) for columns in both)
         steps = tf.where(item >= self.sizes.first_row)
-        sessions = tf.gather_nd(self._sessions(history, training=True), steps)
+        sessions = self._asked(batch["key"], self._sessions(history, training=True), steps)
         candidates = self._candidates(tf.concat([history, item], axis=1))
         length = tf.shape(history)[1]
         history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
-        vectors = tf.nn.dropout(self._unit(self.item_embedding(candidates.rows)), self.item_dropout)
+        vectors = tf.nn.dropout(self._unit(self.item_vectors(candidates.rows)), self.item_dropout)
         losses = sampled_softmax.losses(
             self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
         )
@@ -196,10 +254,23 @@ class SasRec(Recommender):
         attention, values = self._attended(history, training)
         return values if attention is None else tf.matmul(attention, values)
 
+    def _asked(self, key: Any, sessions: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+        """The wanted vectors at int64 [p, 2] `steps` of [b, l, dimension] sessions, with what each step is asked with.
+
+        Of sequences behind those of `key`, which are reversed, the sessions alone.
+        """
+        wanted = tf.gather_nd(sessions, steps)
+        if self.query_features is None or not isinstance(key, Mapping):
+            return wanted if self.query_features is None else wanted + self.query_features(key)
+        forward = tf.cast(steps[:, 0] < tf.shape(key[ROW], tf.int64)[0], tf.float32)
+        at = steps * tf.cast(forward, tf.int64)[:, None]  # of a reversed sequence anywhere: it counts for nothing
+        values = {name: tf.gather_nd(of, at) for name, of in key.items() if name != ROW}
+        return wanted + forward[:, None] * self.query_features(values)
+
     def _attended(self, history: tf.Tensor, training: bool) -> tuple[tf.Tensor | None, tf.Tensor]:
         """The weights [b, l, l] of the raw item vectors, and these; or None and the Transformer's own output."""
         present = history > 0
-        raw = self.item_embedding(history) if self.served is None else self.served.table(history)
+        raw = self.item_vectors(history)
         if training:
             raw = tf.nn.dropout(raw, self.item_dropout)
         place = tf.maximum(tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1, 0)
@@ -226,7 +297,7 @@ class SasRec(Recommender):
         return sampled_softmax.draw(rows, share, self.sizes.items, self.sizes.first_row, self.negatives)
 
     def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
-        popular = self.popularity.log(tf.range(self.sizes.items))
+        popular = self.log_popularity(tf.range(self.sizes.items))
         return Evidence(self._query(key, history), self._unit_items(), popular, self._counted(history), history)
 
     def _query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
@@ -239,7 +310,12 @@ class SasRec(Recommender):
         return () if self.transitions is None else self.transitions(history)
 
     def _unit_items(self) -> tf.Tensor:
-        return self._unit(self.item_embedding.embeddings)
+        return self._unit(self._item_table())
+
+    def _item_table(self) -> tf.Variable | tf.Tensor:
+        if self.item_features is None:
+            return self.item_embedding.embeddings
+        return self.item_vectors(tf.range(self.sizes.items, dtype=tf.int64))
 
     @staticmethod
     def _unit(vectors: tf.Tensor) -> tf.Tensor:

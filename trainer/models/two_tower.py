@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
+from trainer.features.item_features import ItemFeatures
+from trainer.features.launches import Launches
+from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
+from trainer.models.query_tower import QueryTower, masked
 
 
 class TwoTower(Recommender):
@@ -38,9 +44,16 @@ class TwoTower(Recommender):
       negatives: candidates drawn from the catalogue for each batch.
       key_embedding: whether a key has a vector of its own. False where keys are sessions, which do not come back.
       dropout: of the wanted vector while training.
+      launch_prior: whether an item with few events has the popularity that its features, its age and those events let
+        expect (see `LaunchPrior`); without features there is none.
+      features: of items; with them v_item is what its id has learned and what its features say (see `FeatureTower`).
+        With none of a catalogue, an empty list, it is zero before an item has events.
+      query_features: of key and context; with them g(features) is added to u_key (see `QueryTower`).
     """
 
     vectors = "whole"
+    item_feature_kinds = OF_ITEMS
+    query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",
@@ -55,6 +68,9 @@ class TwoTower(Recommender):
         negatives: int = 1000,
         key_embedding: bool = True,
         dropout: float = 0.0,
+        launch_prior: bool = True,
+        features: Sequence[Feature] | None = None,
+        query_features: Sequence[Feature] | None = None,
     ) -> None:
         if negatives < 1:
             raise TypeError(f"negatives must be at least 1, not {negatives}")
@@ -62,6 +78,10 @@ class TwoTower(Recommender):
         self.negatives = negatives
         self.item_embedding = item_table(sizes, dimension, stddev=0.8 * dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension) if key_embedding else None
+        self.item_features = (
+            FeatureTower(features, sizes, dimension, launch_prior and bool(features)) if features is not None else None
+        )
+        self.query_features = QueryTower(query_features, sizes, dimension) if query_features else None
         self.pooling = HistoryPooling(history_length)
         self.popularity = Popularity(sizes.items)
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")
@@ -79,18 +99,48 @@ class TwoTower(Recommender):
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
 
+    @property
+    def feature_tables(self) -> Mapping[str, str]:
+        towers = (self.item_features, self.query_features)
+        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
+
+    def set_features(self, features: ItemFeatures) -> None:
+        if self.item_features is not None:
+            self.item_features.tell(features)
+
+    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
+        if self.query_features is not None:
+            self.query_features.set_knots(knots)
+
+    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
+        if self.item_features is not None:
+            self.item_features.learn_launches(launches, spans)
+
+    def log_popularity(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
+        """Log popularity, float32 of the shape of int64 rows, `without` so many events of each."""
+        prior = None if self.item_features is None else self.item_features.launches
+        return self.popularity.log(item, without, prior)
+
+    def item_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """v_item without popularity, float32 [..., dimension], for int64 rows of any shape."""
+        if self.served is not None:
+            return self.served.table(item)
+        own = self.item_embedding(item)
+        return own if self.item_features is None else self.item_features(item, own)
+
     def query(self, key: tf.Tensor, history: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, dimension + 1] for int64 [b] keys and [b, h] histories; the last meets log popularity."""
-        items = self.item_embedding if self.served is None else self.served.table
-        query_vector = self.history_scale * self.pooling(history, items(history))
+        query_vector = self.history_scale * self.pooling(history, self.item_vectors(history))
         if self.key_embedding is not None:
-            query_vector += self.key_embedding(key)
+            query_vector += self.key_embedding(row_of(key))
+        if self.query_features is not None:
+            query_vector += self.query_features(key)
         query_vector = self.dropout(query_vector, training=training)
         return tf.concat([query_vector, self.slope * tf.ones_like(query_vector[:, :1])], axis=1)
 
     def candidate(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
         """float32 [n, dimension + 1] for int64 [n] item rows, `without` so many events of each in its popularity."""
-        return tf.concat([self.item_embedding(item), self.popularity.log(item, without)[:, None]], axis=1)
+        return tf.concat([self.item_vectors(item), self.log_popularity(item, without)[:, None]], axis=1)
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is not None:
@@ -105,19 +155,27 @@ class TwoTower(Recommender):
 
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution:
         """An event's share is <its part of the pooled history, v_item>; beside it stand the key's and popularity."""
-        items = self.item_embedding if self.served is None else self.served.table
-        item_vector = items(item)[0]
+        item_vector = self.item_vectors(item)[0]
         weights = self.history_scale * self.pooling.length(history) * self.pooling.weights_of(history)
-        events = weights[0] * tf.linalg.matvec(items(history)[0], item_vector)
-        rest = {"popularity": float(self.slope * self.popularity.log(item)[0])}
+        events = weights[0] * tf.linalg.matvec(self.item_vectors(history)[0], item_vector)
+        rest = {"popularity": float(self.slope * self.log_popularity(item)[0])}
         if self.key_embedding is not None:
-            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(key)[0] * item_vector))
-        return Attribution("linear", events.numpy().astype(np.float64), rest)
+            rest["the user's own vector"] = float(tf.reduce_sum(self.key_embedding(row_of(key))[0] * item_vector))
+        if self.query_features is not None:
+            rest["features of user and context"] = float(tf.reduce_sum(self.query_features(key)[0] * item_vector))
+        of_item = {}
+        if self.item_features is not None:
+            wanted = self.query(key, history)[0, :-1]
+            of_item = self.item_features.products(wanted, item, self.item_embedding(item))
+        return Attribution("linear", events.numpy().astype(np.float64), rest, of_item)
 
     def freeze(self) -> None:
-        """Computes log popularity once. Training after it leaves that behind."""
-        offset = self.popularity.log(self._catalogue())
-        self.served = FrozenItems(self.item_embedding.embeddings, offset)
+        """Computes log popularity, and what features add to items, once. Training after it leaves that behind."""
+        offset = self.log_popularity(self._catalogue())
+        table = self.item_embedding.embeddings
+        if self.item_features is not None:
+            table = tf.Variable(self.item_vectors(self._catalogue()), trainable=False, name="items")
+        self.served = FrozenItems(table, offset)
 
     @property
     def dot_product(self) -> DotProduct | None:
@@ -128,8 +186,8 @@ class TwoTower(Recommender):
         if training:
             # What has no row of its own can't be recommended, and how often a batch holds it is not known.
             admitted = batch["item"] >= self.sizes.first_row
-            columns = (batch[name] for name in ("key", "history", "item", "weight"))
-            key, history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
+            key, columns = masked(batch["key"], admitted), (batch[name] for name in ("history", "item", "weight"))
+            history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
             weight = tf.maximum(weight, 0.0)
             first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
             drawn = tf.random.uniform([self.negatives], first, self.sizes.items, tf.int64)

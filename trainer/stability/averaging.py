@@ -26,7 +26,7 @@ def average(trainable: Trainable, before: Arrays, carried: TableSizes, share: fl
             continue
         new = variable.numpy()
         table = table_of(trainable.model, path)
-        both = slice(None) if table is None else slice(getattr(carried, table))
+        both = slice(None) if table is None else slice(carried.rows(table))
         if new.ndim == 0:
             new = np.float32((1.0 - share) * before[path] + share * new)
         else:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from trainer.keras2 import tf
-from trainer.models.base import VocabularyName
 
-_LOOKED_UP: dict[VocabularyName, tuple[str, ...]] = {"items": ("item", "history"), "keys": ("key",)}
+LOOKED_UP: dict[str, tuple[str, ...]] = {"items": ("item", "history"), "keys": ("key",)}
 
 
-def used_rows(batch: dict[str, tf.Tensor], table: VocabularyName, carried: int) -> tuple[tf.Tensor, tf.Tensor]:
+def used_rows(batch: dict[str, tf.Tensor], table: str, carried: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The rows that a batch of positions or of sequences uses, of the first `carried` rows of a table.
 
     Row 0, which pads, is left out.
@@ -16,7 +15,7 @@ def used_rows(batch: dict[str, tf.Tensor], table: VocabularyName, carried: int) 
     Returns:
       int64 [r] rows, each once, and float32 [r], how often each occurs for a position of the batch.
     """
-    looked_up = [tf.reshape(batch[name], [-1]) for name in _LOOKED_UP[table] if name in batch]
+    looked_up = [tf.reshape(batch[name], [-1]) for name in LOOKED_UP[table] if name in batch]
     every = tf.concat(looked_up, axis=0)
     rows, _, count = tf.unique_with_counts(tf.boolean_mask(every, (every > 0) & (every < carried)))
     positions = tf.math.count_nonzero(batch["item"], dtype=tf.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
 from trainer.stability.base import NEW, Batches, LossTerm
-from trainer.stability.batch_rows import used_rows
+from trainer.stability.batch_rows import LOOKED_UP, used_rows
 from trainer.train_state import Arrays
 
 FISHER_BATCH = 16  # positions whose gradients are squared together
@@ -49,6 +49,9 @@ class Ewc(LossTerm):
             if table is None:
                 total += tf.reduce_sum(fisher * tf.square(variable - previous))
                 continue
+            if table not in LOOKED_UP:  # of words, which items have
+                total += tf.reduce_sum(fisher * tf.square(variable[: len(previous)] - previous))
+                continue
             rows, _ = used_rows(batches[NEW], table, len(previous))
             moved = tf.gather(variable, rows) - tf.gather(previous, rows)
             total += tf.reduce_sum(tf.gather(fisher, rows) * tf.square(moved))
@@ -78,7 +81,7 @@ def fisher_diagonal(
     Returns:
       float32 arrays by the path of each trainable variable, of the shapes in `previous`.
     """
-    learned = {path: variable for path, variable in variables.items() if variable.trainable}
+    learned = {path: variable for path, variable in variables.items() if variable.trainable and path in previous}
     constants = {path: variable.numpy() for path, variable in variables.items() if not variable.trainable}
     fisher = {path: np.zeros_like(previous[path]) for path in learned}
 

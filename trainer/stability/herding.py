@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from trainer.features.query_values import with_values
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.base import PolicyError
@@ -82,7 +83,10 @@ def representations(model: Recommender, history_length: int) -> Represent:
             part = slice(start, start + _BATCH)
             at = end[part, None] + np.arange(-history_length, 0)
             history = np.where(at >= begin[part, None], items[np.maximum(at, 0)], 0)
-            vectors.append(step(tf.constant(pool.sequences.key[part]), tf.constant(history)).numpy())
+            # Of the last event, which is what the history before it stands for.
+            values = {name: tf.constant(of[end[part]]) for name, of in pool.sequences.query_features.items()}
+            key = with_values(tf.constant(pool.sequences.key[part]), values)
+            vectors.append(step(key, tf.constant(history)).numpy())
         return np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32)
 
     return represent

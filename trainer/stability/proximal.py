@@ -9,7 +9,7 @@ import numpy as np
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
 from trainer.stability.base import NEW, Batches, LossTerm
-from trainer.stability.batch_rows import used_rows
+from trainer.stability.batch_rows import LOOKED_UP, used_rows
 
 
 class Proximal(LossTerm):
@@ -39,7 +39,7 @@ class Proximal(LossTerm):
         self._anchors = [
             (table_of(model, path), variable, tf.constant(previous[path]))
             for path, variable in sorted(variables.items())
-            if variable.trainable
+            if variable.trainable and path in previous
         ]
 
     def loss(self, model: Recommender, batches: Batches) -> tf.Tensor:
@@ -48,6 +48,9 @@ class Proximal(LossTerm):
         for table, variable, previous in self._anchors:
             if table is None:
                 total += tf.reduce_sum(tf.square(variable - previous))
+                continue
+            if table not in LOOKED_UP:  # of words, which items have: a small table, of which every position uses all
+                total += tf.reduce_sum(tf.square(variable[: len(previous)] - previous))
                 continue
             rows, share = used_rows(batch, table, len(previous))
             moved = tf.reshape(tf.gather(variable, rows) - tf.gather(previous, rows), [tf.shape(rows)[0], -1])

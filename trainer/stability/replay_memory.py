@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.atomic_write import atomic_write
+from trainer.features.query_values import PREFIX
 from trainer.input_pipeline import Sequences, concatenate
 from trainer.models.base import TableSizes
 from trainer.stability.selection import Selection
@@ -91,7 +92,7 @@ class ReplayMemory:
 
     def save(self, path: str | Path) -> None:
         """Writes one file, beside first."""
-        columns = {name: getattr(self.sequences, name) for name in _COLUMNS}
+        columns = {**{name: getattr(self.sequences, name) for name in _COLUMNS}, **self.sequences.query_features}
         with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
 
@@ -104,7 +105,8 @@ class ReplayMemory:
         """
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                sequences = Sequences(**{name: file[name] for name in _COLUMNS})
+                features = {name: file[name] for name in file.files if name.startswith(PREFIX)}
+                sequences = Sequences(**{name: file[name] for name in _COLUMNS}, query_features=features)
                 return cls(int(file["budget"]), sequences, file["span"], file["draw"])
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise MemoryFileError(

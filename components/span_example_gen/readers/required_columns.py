@@ -39,7 +39,8 @@ def require_columns(file: str, wanted: Sequence[str], present: Sequence[str]) ->
             near = _nearest(name, present)
             hints.append(f"{name!r}" + (f" (nearest: {near!r})" if near else ""))
         raise ColumnsError(
-            f"{file} must have the columns that `data.columns` and `data.reject` name. Missing: {', '.join(hints)}. "
+            f"{file} must have the columns that the settings name: `data.columns` and `data.reject`, or of a catalogue "
+            f"`catalogue` and `features.item`. Missing: {', '.join(hints)}. "
             f"Found: {', '.join(map(repr, present))}. Correct the settings, or deliver the file with these columns."
         )
     twice = [name for name in wanted if list(present).count(name) > 1]

@@ -16,7 +16,7 @@ from components.span_transform import history as history_lib
 from pipeline.erasure.formats.base import FileFormat, RewritableFormat, Unreadable
 from pipeline.erasure.id_matcher import IdMatcher
 
-_OF_THE_CATALOGUE = ("items", "columns")  # how names of its tables begin
+_OF_THE_CATALOGUE = ("items", "columns", "feature_")  # how names of its tables begin
 
 
 class Parquet(FileFormat):

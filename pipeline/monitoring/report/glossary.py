@@ -33,6 +33,8 @@ DEFINITIONS = {
     "most popular: of what those lists hold, and of what the users took. Far above it the lists favour the popular.",
     "slice": "Part of the held-out events. An item or key is new if it was never trained on before the span, cold if "
     "fewer times than the setting gate.cold_below, else warm.",
+    "shelf": "Items that the catalogue sells and nobody has met yet, as the champion knows them: its recall on their "
+    "first events, ranked among themselves alone. Chance: the length of the list over the length of the shelf.",
     "seconds": "From the start to the end of a node as ML Metadata has it, without the start of the process.",
     "version": "The folder that TF Serving loads: the span's date and a two-digit revision.",
     "learned": "How many spans a version and the versions it was fine-tuned from have trained on.",
@@ -62,5 +64,9 @@ DEFINITIONS = {
     "ndcg": "ndcg@k: as recall@k, but an item at rank r counts 1 / log2(r + 1).",
     "mrr": "mrr@k: as recall@k, but an item at rank r counts 1 / r.",
     "rmse": "Root of the mean squared error of the predicted rating; lower is better.",
-    "auc": "Chance that an event of label 1 is scored above one of label 0.",
+    "auc": "Chance that the item of an event is scored above another of the catalogue.",
+    "roc_auc": "Chance that an event of label 1 is scored above one of label 0.",
+    "log_loss": "Mean negative log-likelihood of the labels; lower is better.",
+    "accuracy": "Share of the events whose label is predicted, from probability 0.5 on as 1.",
+    "f1": "Harmonic mean of precision and recall of label 1, from probability 0.5 on.",
 }

@@ -26,6 +26,7 @@ from pipeline.monitoring.report.quality_plots import (
     draw_lists,
     draw_losses,
     draw_quality,
+    draw_shelf,
     draw_slices,
     draw_slices_over_time,
 )
@@ -121,6 +122,7 @@ def _quality(data: ReportData, naming: Naming) -> list[Plot]:
     plots = (
         draw_gate(data, naming),
         *draw_slices_over_time(data, naming),
+        draw_shelf(data, naming),
         *draw_lists(data.runs, naming),
         None if data.losses is None else draw_losses(*data.losses),
     )

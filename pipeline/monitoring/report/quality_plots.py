@@ -18,6 +18,7 @@ from pipeline.monitoring.report.svg import (
     GREEN,
     HEIGHT,
     ORANGE,
+    PURPLE,
     Plot,
     drawing,
     finish,
@@ -29,6 +30,14 @@ from pipeline.spans import Naming
 from trainer.training_log import Losses
 
 _LOOKS = {"new": ("^", "--", ORANGE), "cold": ("s", "-.", GREEN), "warm": ("o", "-", BLUE)}
+_BY_EVENTS = {
+    "0": ("^", "--", ORANGE),
+    "1-4": ("s", "-.", GREEN),
+    "5-19": ("D", ":", "black"),
+    "20-99": ("v", "--", PURPLE),
+    "100+": ("o", "-", BLUE),
+}
+_SLICES = {"item_slice": "items", "item_events": "events that an item had before", "key_slice": "keys"}
 _COUNTED = 8  # faint points that have room for their counts
 _WIDE = 6.4  # inches, of the plot on the first screen
 
@@ -96,10 +105,28 @@ def draw_gate(data: ReportData, naming: Naming) -> Plot | None:
 
 
 def draw_slices_over_time(data: ReportData, naming: Naming) -> list[Plot]:
-    """Next-span quality of new, cold and warm items, and of keys; a slice of few events faintly, with its count."""
-    return [
-        plot for column in ("item", "key") if (plot := _slices_over_time(data, naming, f"{column}_slice")) is not None
-    ]
+    """Next-span quality of new, cold and warm items, and of keys; a slice of few events faintly, with its count.
+
+    Of items also by their events before, where there is a catalogue.
+    """
+    return [plot for column in _SLICES if (plot := _slices_over_time(data, naming, column)) is not None]
+
+
+def draw_shelf(data: ReportData, naming: Naming) -> Plot | None:
+    """The champion's next-span recall of items without events, among these alone, beside what chance finds."""
+    runs = [run for run in data.runs if run.surroundings.shelf]
+    if not runs:
+        return None
+    series = {name: [run.surroundings.shelf.get(name) for run in runs] for name in ("recall", "chance")}
+    with drawing() as (figure, axes):
+        for (name, values), look in zip(series.items(), (("o", "-", BLUE), ("^", "--", ORANGE)), strict=True):
+            _line(axes, [run.span for run in runs], values, look, name)
+        axes.set_ylim(0, 1.15 * max([value for of in series.values() for value in of if value is not None]) or 1.0)
+        span_axis(axes, runs, naming)
+        legend(figure, axes)
+        size, events = (round(runs[-1].surroundings.shelf[name]) for name in ("size", "events"))
+        words = f"{series_words(runs, series)}; last of {size:,} items, on {events} events"
+        return finish(figure, f"The shelf: {title('recall', data.k)} among items without events", words)
 
 
 def _slices_over_time(data: ReportData, naming: Naming, column: str) -> Plot | None:
@@ -112,7 +139,7 @@ def _slices_over_time(data: ReportData, naming: Naming, column: str) -> Plot | N
         return None
     few = {label: [span for span, (_, n) in line.items() if n < data.few_events] for label, line in lines.items()}
     with drawing() as (figure, axes):
-        for label, (marker, style, colour) in _LOOKS.items():
+        for label, (marker, style, colour) in (_BY_EVENTS if column == "item_events" else _LOOKS).items():
             line = lines.get(label, {})
             spans = sorted(line)
             if not spans:
@@ -141,10 +168,9 @@ def _slices_over_time(data: ReportData, naming: Naming, column: str) -> Plot | N
             (mark,) = axes.plot([], [], "o", color="black", alpha=FAINT, label=f"fewer than {data.few_events} events")
             mark.set_markerfacecolor("none")
         legend(figure, axes, columns=4)
-        kind = "items" if column == "item_slice" else "keys"
         last = {label: line[max(line)] for label, line in lines.items()}
         words = ", ".join(f"{label} {value:.3g} on {events} events" for label, (value, events) in last.items())
-        return finish(figure, f"{title(data.metric, data.k)} by {kind}", f"Last: {words}")
+        return finish(figure, f"{title(data.metric, data.k)} by {_SLICES[column]}", f"Last: {words}")
 
 
 def draw_slices(verdict: Verdict, metric: str, names: Mapping[str, str], few_events: int = 0) -> Plot | None:

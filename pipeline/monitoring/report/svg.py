@@ -18,7 +18,7 @@ from pipeline.ledger.runs import Run
 from pipeline.spans import Naming
 
 # Okabe and Ito's colours (2008), which people with any kind of colour vision can tell apart.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 # Small, so that a phone shows a plot at about its own size.
 WIDTH, HEIGHT = 4.6, 2.7
 _MOST_TICKS = 6
@@ -29,7 +29,7 @@ _RING = 9  # the largest marker that a row of a legend has room for
 # Where the reader's screen is dark: what is drawn in the one is shown in the other.
 _IN_THE_DARK = {
     "#000000": "#e6e6e6", "#ffffff": "#16181c", "#dddddd": "#3a3d44", "#555555": "#b0b4bc",
-    BLUE.lower(): "#56b4e9", ORANGE.lower(): "#f08c4a", GREEN.lower(): "#2fc79a",
+    BLUE.lower(): "#56b4e9", ORANGE.lower(): "#f08c4a", GREEN.lower(): "#2fc79a", PURPLE.lower(): "#e6a8cb",
 }  # fmt: skip
 _NOTHING: dict[str, str | None] = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _STYLE = {

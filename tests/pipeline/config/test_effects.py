@@ -28,6 +28,12 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "data.item_title": ("name", {"data.items": "items.csv"}),
     "serving.columns": (["genre"], {"data.items": "items.csv"}),
     "serving.available": ("sold", {"data.items": "items.csv"}),
+    "encoders": (
+        {"minilm": {"path": "minilm"}},
+        {"catalogue": {"path": "catalogue"}, "features.item": [{"name": "title", "kind": "text"}]},
+    ),
+    "features.item": ([{"name": "brand", "kind": "category"}], {"catalogue": {"path": "catalogue"}}),
+    "push.places_for_new": ({"places": 2, "younger_than": 7}, {"catalogue": {"path": "catalogue"}}),
     "serving.index.min_recall": (0.5, {"serving.index.table": "int8"}),
     "update.learning_rate": (0.3, {}),
     "update.initial_accumulator": (0.3, {"update.optimizer": "adagrad"}),
@@ -101,7 +107,8 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "policy.drift.columns": {"policy.drift.columns": {"item": {"measure": "infinity_norm"}}},
 }
 ALWAYS = """
-name root metadata cache data.path data.pattern data.format data.columns.key data.columns.item data.columns.timestamp
+name root metadata cache catalogue data.path data.pattern data.format data.columns.key data.columns.item
+data.columns.timestamp
 data.columns.context data.timestamp_format data.span_hours data.late data.decimal_ids data.reject
 data.max_reject_fraction split.eval_fraction
 vocabulary.item_min_count vocabulary.key_min_count vocabulary.oov_rows vocabulary.half_life_spans history.length
@@ -121,7 +128,7 @@ policy.schedule.every alerts.command alerts.webhook gc.keep_spans gc.trash_days 
 # By their sections, which can't be without each other, and by what the model makes of them.
 REFUSED_ELSEWHERE = """
 serving.index.lists serving.index.probes policy.schedule.weekday policy.schedule.start data.columns.weight
-model.params
+model.params features.key features.context
 """
 
 

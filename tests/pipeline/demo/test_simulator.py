@@ -42,7 +42,8 @@ def category(shop: Path) -> dict[str, str]:
 def test_files_have_the_promised_form(shop, days):
     folders = sorted(folder.name for folder in (shop / "events").iterdir())
     assert folders == [f"2024-05-{day:02d}" for day in range(2, 14)]
-    assert set(contents(shop)) == {f"events/{folder}/events.csv" for folder in folders} | {"items.csv"}
+    dated = {file.format(folder) for folder in folders for file in ("events/{}/events.csv", "catalogue/{}/items.csv")}
+    assert set(contents(shop)) == dated | {"items.csv"}
     items = read(shop / "items.csv")
     assert list(items[0]) == ["item_id", "title", "category"]
     assert len({row["title"] for row in items}) == len(items) == 400 + 11 * 12
@@ -209,3 +210,18 @@ def test_titles_never_run_out():
     assert titles[-1].endswith(", edition 2")
     assert catalogue.category(plain) == catalogue.category(0)
     assert set(catalogue.styles(count).tolist()) == set(range(len(STYLES)))
+
+
+def test_an_evening_s_catalogue_names_what_is_sold_the_next_day(tmp_path):
+    sizes = {"events_per_day": 300, "items": 50, "new_items_per_day": 4}
+    simulate(tmp_path, THURSDAY, 5, seed=1, turnover=3, **sizes)
+    listed = [{row["item_id"] for row in read(file)} for file in sorted(tmp_path.glob("catalogue/*/items.csv"))]
+    assert [len(day) for day in listed] == [54, 58, 50, 54, 58]
+    assert listed[0] < listed[1]
+    assert not listed[1] & listed[2]
+    assert listed[2] < listed[3] < listed[4]
+    for evening, file in zip(listed, sorted(tmp_path.glob("events/*/events.csv"))[1:], strict=False):
+        assert {row["item_id"] for row in read(file)} <= evening
+    first = read(tmp_path / "catalogue" / "2024-05-02" / "items.csv")
+    assert all(row["title"].startswith(row["material"]) for row in first)
+    assert len({row["material"] for row in first}) > 10

@@ -23,11 +23,12 @@ ITEMS, KEYS, PAIRS, NAMED = 60, 20, 200, 3
 KINDS = {
     "two_tower": ("two_tower", {"dimension": 8}, "linear"),
     "ranking": ("ranking", {"dimension": 8, "objective": "click"}, "left out"),
+    "stages": ("two_stage", {"retrieval": {"dimension": 8}, "ranking": {"dimension": 8}, "candidates": 9}, "left out"),
     "sasrec": ("sasrec", {"dimension": 8}, "attention"),
     "sasrec projected": ("sasrec", {"dimension": 8, "head": "projected"}, "left out"),
 }
-# What a Transformer's export takes is no matter of seconds.
-KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith("sasrec")) for kind in KINDS]
+# What the export of a Transformer, or of crosses, takes is no matter of seconds.
+KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(("sasrec", "stages"))) for kind in KINDS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +197,9 @@ def test_the_sentences_say_the_numbers(folder):
     )
     assert f"by {abs(explanation.fall):.4f}" in carried(explanation) or explanation.named == 0
     assert "has learned 2 spans: 1970-01-04 to 1970-01-05." in lineage(explanation, DAYS)
+    unmet = dataclasses.replace(explanation, first_span=-1, count=0)
+    assert "is in the catalogue and has no event so far" in lineage(unmet, DAYS)
+    assert as_dict(unmet, DAYS)["first_span"] is None
     assert len(list(as_lines(explanation, DAYS))) > 5
     assert as_dict(explanation, DAYS)["learned"] == ["1970-01-04", "1970-01-05"]
     assert carried(explained(of, b"user 1", b"item 7", [])) == "The user has no event that the model looks at."

@@ -14,11 +14,18 @@ from trainer.models import BUILT_IN, ModelError
 
 ROOT = Path(__file__).resolve().parents[3]
 _SASREC = {"dimension": 8, "negatives": 5, "neighbours": 4}
+_DCN = {"dimension": 8, "crosses": 1, "projection": 4, "hidden": [8]}
 CASES = {
     "two_tower": RecommenderCase("two_tower", {"dimension": 8, "negatives": 20}),
     "keyless": RecommenderCase("two_tower", {"dimension": 8, "negatives": 20, "key_embedding": False, "dropout": 0.1}),
     "rating": RecommenderCase("ranking", {"dimension": 8, "hidden": [16, 8]}),
     "click": RecommenderCase("ranking", {"dimension": 8, "hidden": [16], "objective": "click"}),
+    "crossed clicks": RecommenderCase("dcn", {**_DCN, "objective": "click"}),
+    "crossed labels": RecommenderCase("dcn", {**_DCN, "objective": "label", "projection": None}),
+    "stages of clicks": RecommenderCase("two_stage", {"ranking": _DCN, "candidates": 5, "retrieval": {"dimension": 8}}),
+    "stages of ratings": RecommenderCase(
+        "two_stage", {"ranking": {**_DCN, "objective": "rating"}, "retrieval": {"dimension": 8}}
+    ),
     "sasrec": RecommenderCase("sasrec", _SASREC),
     "projected": RecommenderCase("sasrec", {**_SASREC, "head": "projected", "neighbours": 0}),
     "large": RecommenderCase("sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False}),

@@ -292,7 +292,7 @@ def test_a_model_of_one_s_own_comes_in_by_dotted_path() -> None:
         ("tests.trainer.models.test_models.SIZES", {}, "must be a subclass"),
         ("two_tower", {"dimensions": 3}, "must be keyword arguments of two_tower.*dimensions"),
         ("two_tower", {"negatives": 0}, "negatives must be at least 1"),
-        ("ranking", {"objective": "likes"}, "objective must be 'rating' or 'click'"),
+        ("ranking", {"objective": "likes"}, "objective must be 'rating', 'click' or 'label'"),
     ],
 )
 def test_a_model_that_can_t_be_built_says_why(type_: str, params: dict, words: str) -> None:

@@ -1,0 +1,1 @@
+"""Encoders of the items' texts: BERT-like folders in Hugging Face's layout, run by Keras (extra `warmspan[text]`)."""
