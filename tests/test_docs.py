@@ -64,7 +64,10 @@ def test_every_tag_is_defined(tmp_path):
     columns = {"key": "user_id", "item": "item_id", "timestamp": "timestamp"}
     config = Config.model_validate({"name": "shop", "root": tmp_path, "data": {"path": "x", "columns": columns}})
     lists = dict.fromkeys(("coverage", "distinct_items", "gini", "users", "recommended", "taken"), 0.5)
-    surroundings = Surroundings(popularity={"recall": (0.1, 0.0, 0.2)}, served_lists=lists)
+    surroundings = Surroundings(
+        popularity={"recall": (0.1, 0.0, 0.2)}, served_lists=lists, shelf={"recall": 0.5},
+        slices={"item_events:1-4": {"recall": 0.1}},
+    )  # fmt: skip
     folder = write_details(config, make_run("2024-05-03", surroundings=surroundings), DETAILS)
     pages = [Pages(path) for path in folder.iterdir()]
     tags = {tag for page in pages for plugin in ("scalars", "histograms", "text") for tag in page.of(plugin)}

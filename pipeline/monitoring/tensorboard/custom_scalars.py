@@ -44,8 +44,8 @@ _COST = {
 }
 
 
-def make_layout(metric: str, k: int, dates: str) -> layout_pb2.Layout:
-    """The page, with `metric` for quality; `dates` says what the steps are."""
+def make_layout(metric: str, k: int, dates: str, catalogue: bool = False) -> layout_pb2.Layout:
+    """The page, with `metric` for quality; `dates` says what the steps are. With a `catalogue`, new items too."""
     name = title(metric, k)
     quality: list[Any] = [
         _chart(
@@ -62,6 +62,22 @@ def make_layout(metric: str, k: int, dates: str) -> layout_pb2.Layout:
         _chart(f"gate: candidate less champion by item, {name}", [f"gate_slices/{metric}/item/difference"]),
         _chart(f"gate: candidate less champion by key, {name}", [f"gate_slices/{metric}/key/difference"]),
     ]
+    if catalogue:  # a chart each: TensorBoard gives a colour to a run, not to a tag
+        quality += [
+            *(
+                _chart(
+                    f"next-span {name} on items with {before} events before", [f"next_span_by_events/{metric}/{tag}$"]
+                )
+                for before, tag in (
+                    ("no", "0"),
+                    ("1 to 4", "1-4"),
+                    ("5 to 19", "5-19"),
+                    ("20 and more", "(20-99|100\\+)"),
+                )
+            ),
+            _chart("the shelf: recall among items without events alone", ["shelf/recall"]),
+            _chart("the shelf: what chance finds there", ["shelf/chance"]),
+        ]
     groups = {"Data": _DATA, "Tables": _TABLES, "Health": _HEALTH, "Cost": _COST}
     return layout_pb2.Layout(
         category=[

@@ -74,7 +74,9 @@ def _write_layout(config: Config, run: Run, folder: Path, first: int) -> bool:
     """The first page, if `run` has a metric to put on it."""
     metrics = [*run.next_span, *run.candidate]
     if metrics:
-        page = make_layout(headline(metrics), config.gate.k, _dates(config, first, run.span))
+        page = make_layout(
+            headline(metrics), config.gate.k, _dates(config, first, run.span), bool(run.surroundings.shelf)
+        )
         # Of a day that no span can be of, so that its file comes first.
         write_events(folder / SPAN / LAYOUT_FILE, [event(0, wall_time(run.span, config.data.dated), [layout(page)])])
     return bool(metrics)
@@ -110,6 +112,9 @@ def _runs(run: Run, details: Details) -> dict[str, dict[str, float]]:
     scalars |= _by_node("bytes", {node: float(size) for node, size in details.bytes.items()})
     scalars |= _differences(run, details)
     scalars |= {f"served_lists/{name}": value for name, value in run.surroundings.served_lists.items()}
+    scalars |= {f"shelf/{name}": value for name, value in run.surroundings.shelf.items()}
+    for before, metrics in _by_events(run.surroundings.slices):
+        scalars |= {f"next_span_by_events/{name}/{before}": value for name, value in metrics.items()}
     popular = run.surroundings.popularity
     runs = {
         SPAN: scalars,
@@ -136,6 +141,14 @@ def _sliced(by_slice: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
         column, _, label = where.partition("_slice:")
         if label in SLICES:
             yield column, label, metrics
+
+
+def _by_events(by_slice: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """`item_events:1-4` becomes `1-4`: how many events an item had before, where there is a catalogue."""
+    for where, metrics in by_slice.items():
+        column, _, label = where.partition(":")
+        if column == "item_events":
+            yield label, metrics
 
 
 def _balance(balance: Balance | None) -> dict[str, int]:

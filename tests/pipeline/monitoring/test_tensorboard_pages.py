@@ -87,7 +87,9 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_what_the_ledger_has_no_room_for_is_written_too(config):
-    surroundings = Surroundings(popularity={"recall": (0.15, 0.1, 0.2)}, served_lists={"coverage": 0.3})
+    surroundings = Surroundings(
+        popularity={"recall": (0.15, 0.1, 0.2)}, served_lists={"coverage": 0.3}, shelf={"recall": 0.5, "size": 40.0}
+    )
     run = make_run("2024-05-03", candidate={"recall": 0.3}, champion={"recall": 0.25}, surroundings=surroundings)
     folder = write_details(config, run, DETAILS)
     span, new, warm, cold = (Pages(folder / name).scalars for name in ("span", "new", "warm", "cold"))
@@ -104,6 +106,8 @@ def test_what_the_ledger_has_no_room_for_is_written_too(config):
         "gate_difference/recall/lower": -0.01,
         "gate_difference/recall/upper": 0.11,
         "served_lists/coverage": 0.3,
+        "shelf/recall": 0.5,
+        "shelf/size": 40,
         **HEALTH.numbers,
     }
     assert {tag: scalars[tag] for tag in wanted} == pytest.approx(wanted)
@@ -130,6 +134,19 @@ def test_every_chart_of_the_first_page_finds_a_curve(config):
     for expression in tags_of(layout):
         assert any(re.match(expression, tag) for tag in tags), expression
     assert sorted(path.name for path in (folder / "span").iterdir())[0] == "events.out.tfevents.-layout"
+
+
+def test_with_a_catalogue_the_first_page_shows_how_new_items_fare(config):
+    slices = {f"item_events:{before}": {"recall": 0.1, "events": 9.0} for before in ("0", "1-4", "5-19", "20-99")}
+    surroundings = Surroundings(slices=slices, shelf={"recall": 0.5, "chance": 0.25, "size": 40.0, "events": 12.0})
+    folder = write_details(config, make_run("2024-05-03", surroundings=surroundings), DETAILS)
+    tags = [tag for path in folder.iterdir() for tag in Pages(path).scalars]
+    charts = {chart.title: chart.multiline.tag for chart in Pages(folder / "span").layout.category[0].chart}
+    of_new = [of for heading, of in charts.items() if "before" in heading or "shelf" in heading]
+    assert len(of_new) == 6
+    for (expression,) in of_new:
+        assert len([tag for tag in tags if re.match(expression, tag)]) == 1, expression
+    assert "next-span recall@20 on items with no events before" in charts
 
 
 def test_lines_that_share_a_chart_are_runs_of_their_own(config):
