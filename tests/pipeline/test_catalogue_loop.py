@@ -20,7 +20,7 @@ from trainer.vocabulary import Vocabulary
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
 _SECTIONS = """
-catalogue: {path: shop/catalogue}
+catalogue: {path: shop/listed}
 features: {item: [{name: category, kind: category}]}
 push: {places_for_new: {places: 1, younger_than: 1}}
 """
@@ -32,7 +32,7 @@ def list_items(config: Config, day: str, without: str = "") -> list[str]:
     with (Path(config.data.path).parent / "items.csv").open(newline="") as file:
         rows = [row for row in csv.reader(file) if row[0] != without]
     rows.insert(1, [NEW, "A thing that nobody has met", rows[1][2]])
-    target = Path(config.data.path).parent / "catalogue" / day / "items.csv"
+    target = Path(config.data.path).parent / "listed" / day / "items.csv"
     target.parent.mkdir(parents=True)
     with target.open("w", newline="") as file:
         csv.writer(file).writerows(rows)

@@ -23,7 +23,7 @@ from trainer.train_state import ModelState
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
 _SECTIONS = """
-catalogue: {path: shop/catalogue}
+catalogue: {path: shop/listed}
 encoders: {tiny: {path: tiny, max_tokens: 16}}
 features: {item: [{name: title, kind: text}, {name: category, kind: category}]}
 """
