@@ -29,6 +29,7 @@ ANOTHER_THING = {
     ("_Entry", "model"),
     ("ModelConfig", "policy"),
     ("Catalogue", "available"),
+    ("TwoStage.__init__", "candidates"),
     ("Recommendation", "columns"),
     ("SasRec.__init__", "temperature"),
     ("MonitoredMetric.__init__", "batch_size"),

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_example_gen.casts import cast_or_null, text_of
+from components.span_example_gen.casts import cast_or_null, text_of, without_plus
 from components.span_example_gen.ids import read_ids, stands_for_nothing
 from components.span_example_gen.readers.raw_batch import NESTED, RawBatch
 from components.span_example_gen.times import to_milliseconds
@@ -84,7 +84,7 @@ def _numbers(column: pa.Array, missing: np.ndarray) -> pa.Array:
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        column = pc.utf8_ltrim(pc.utf8_trim_whitespace(text_of(column)), characters="+")
+        column = without_plus(pc.utf8_trim_whitespace(text_of(column)))
     numbers = cast_or_null(column, pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     return pa.array(np.where(np.isfinite(numbers), numbers, np.nan), pa.float64(), mask=missing)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def cast_or_null(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -39,3 +40,8 @@ def shortened(value: str | None, limit: int = 1000) -> str:
     """A value as it is shown to people."""
     value = value or ""
     return value if len(value) <= limit else value[:limit] + "…"
+
+
+def without_plus(text: pa.Array) -> pa.Array:
+    """Text without a + before a number, which Arrow does not read; two of them, or + before -, are no sign."""
+    return pc.replace_substring_regex(text, pattern=r"^\+([0-9.])", replacement=r"\1")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_example_gen.casts import cast_or_null, shortened, text_of
+from components.span_example_gen.casts import cast_or_null, shortened, text_of, without_plus
 from components.span_example_gen.event_features import event_features, type_of
 from components.span_example_gen.ids import read_ids
 from components.span_example_gen.marks import Marks, Reject
@@ -106,7 +106,7 @@ def _matches(column: pa.Array, rule: Rule) -> np.ndarray:
 
 def _weights(column: pa.Array, above: float | None) -> tuple[np.ndarray, np.ndarray]:
     if pa.types.is_string(column.type):
-        column = pc.utf8_ltrim(pc.ascii_trim_whitespace(column), characters="+")
+        column = without_plus(pc.ascii_trim_whitespace(column))
     numbers = cast_or_null(column, pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         weights = numbers.astype(np.float32)

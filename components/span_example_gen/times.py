@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.span_example_gen.casts import cast_or_null
+from components.span_example_gen.casts import cast_or_null, without_plus
 from components.span_example_gen.settings import UNITS_PER_SECOND
 
 # Years 1 to 9999, what a calendar can hold: milliseconds taken for seconds end up beyond it.
@@ -58,7 +58,7 @@ def _from_text(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_number_text(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    return _from_floats(cast_or_null(pc.utf8_ltrim(text, characters="+"), pa.float64()), unit)
+    return _from_floats(cast_or_null(without_plus(text), pa.float64()), unit)
 
 
 def _from_iso(text: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:

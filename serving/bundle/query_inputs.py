@@ -150,7 +150,7 @@ def _each(text: tf.Tensor, feature: RequestFeature) -> tf.RaggedTensor:
 
 
 def _number(text: tf.Tensor, missing: tf.Tensor, feature: RequestFeature) -> tf.Tensor:
-    plain = tf.strings.regex_replace(_stripped(text), r"^\++", "")
+    plain = tf.strings.regex_replace(_stripped(text), r"^\+([0-9.])", r"\1")
     readable = tf.strings.regex_full_match(plain, _NUMBER)
     value = tf.strings.to_number(tf.where(readable, plain, "0"), tf.float64)
     if feature.kind == "time":

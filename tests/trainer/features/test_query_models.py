@@ -149,9 +149,9 @@ def test_a_feature_that_is_declared_later_adds_nothing_and_one_that_is_gone_is_r
 
 def test_the_loss_of_an_event_depends_on_what_was_known_at_it(first):
     positions = events(seed=2).positions()
-    wrong = dataclasses.replace(
-        positions, features=query_values.take(positions.query_features, np.arange(len(positions))[::-1])
-    )
+    known = positions.query_features
+    other = {"feature_device": TV + PHONE - known["feature_device"], "feature_hour": 23 - known["feature_hour"]}
+    wrong = dataclasses.replace(positions, query_features={**known, **other})
     losses = [first.model.compute_loss(next(iter(of.dataset(512, 6)))).numpy() for of in (positions, wrong)]
     assert losses[0] < losses[1] - 0.1
 

@@ -54,7 +54,7 @@ def days() -> list[tuple[Vocabulary, ItemFeatures, Span]]:
         splits = np.arange(0, len(rows) + 1)
         zeros = np.zeros(len(rows), np.int64)
         events = Sequences(rows, np.arange(len(rows)), np.ones(len(rows), np.float32), splits, zeros + 1, zeros, zeros)
-        made.append((items, item_features(catalogue, items, state, FEATURES, 2.0), Span(number, events)))
+        made.append((items, item_features(catalogue, items, state, FEATURES, half_life=2.0), Span(number, events)))
     return made
 
 
