@@ -1,4 +1,4 @@
-"""A TFMA metric: what the values of a metric that is no mean come to (`trainer.metric_aggregation`)."""
+"""A TFMA metric: what the values of a metric come to by the events' weights (`trainer.metric_aggregation`)."""
 
 from __future__ import annotations
 

@@ -76,11 +76,9 @@ def _metric(config: Config, name: str, outputs: list[str], counted: bool, weight
         if name in of_metric
     ]
     average = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=thresholds)
-    if not is_mean(name):
+    if weighted or not is_mean(name):  # by weights TFMA's own mean would let one below 0 take away from the others
         average.class_name, average.module = "Aggregate", "components.gate.aggregate"
         average.config = json.dumps({"metric": name})
-    elif weighted:
-        average.class_name, average.module = "WeightedMean", "components.gate.weighted_mean"
     count = [tfma.MetricConfig(class_name="ExampleCount")] if counted else []  # it is the same for every output
     if not weighted:
         return [tfma.MetricsSpec(output_names=outputs, metrics=[*count, average])]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_recommenders as tfrs
 
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
-from trainer.features.item_features import ItemFeatures
 from trainer.features.query_values import row_of
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes, VocabularyName
@@ -18,9 +17,10 @@ from trainer.models.frozen_items import gather
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 from trainer.models.query_tower import QueryTower
 from trainer.models.ranker import NEGATIVES, Objective, Ranker, deep
+from trainer.models.with_features import WithFeatures
 
 
-class Dcn(Ranker):
+class Dcn(Ranker, WithFeatures):
     """score(key, history, item) = MLP(crosses(x)) + bias of the item, x = [u_key, pooled(history), E[item], features].
 
     x_{l+1} = x_0 * (V_l U_l x_l + b_l) + x_l, an element each (Wang et al., "DCN V2: Improved deep & cross network and
@@ -91,19 +91,6 @@ class Dcn(Ranker):
         at_first = tf.zeros([1, width])
         for cross in self.crosses:
             cross(at_first)
-
-    @property
-    def feature_tables(self) -> Mapping[str, str]:
-        towers = (self.item_features, self.query_features)
-        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
-
-    def set_features(self, features: ItemFeatures) -> None:
-        if self.item_features is not None:
-            self.item_features.tell(features)
-
-    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
-        if self.query_features is not None:
-            self.query_features.set_knots(knots)
 
     def set_popularity(self, recent: np.ndarray) -> None:
         if self.popularity is not None:

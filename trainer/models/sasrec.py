@@ -8,15 +8,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
-from trainer.features.item_features import ItemFeatures
-from trainer.features.launches import Launches
 from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models import sampled_softmax
 from trainer.models.attribution import Attribution
-from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.base import TableSizes, VocabularyName, WeightRole
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
@@ -24,9 +22,10 @@ from trainer.models.query_tower import QueryTower
 from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transformer import CausalBlock, projection
 from trainer.models.transitions import SparseScores, Transitions
+from trainer.models.with_features import WithFeatures
 
 
-class SasRec(Recommender):
+class SasRec(WithFeatures):
     """score(history, item) = cosine(session, v_item) / temperature, mixed with what was counted (see `Stacking`).
 
     Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018: one forward pass over a sequence takes a
@@ -119,23 +118,6 @@ class SasRec(Recommender):
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
-
-    @property
-    def feature_tables(self) -> Mapping[str, str]:
-        towers = (self.item_features, self.query_features)
-        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
-
-    def set_features(self, features: ItemFeatures) -> None:
-        if self.item_features is not None:
-            self.item_features.tell(features)
-
-    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
-        if self.query_features is not None:
-            self.query_features.set_knots(knots)
-
-    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
-        if self.item_features is not None:
-            self.item_features.learn_launches(launches, spans)
 
     def log_popularity(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
         """Log popularity, float32 of the shape of int64 rows, `without` so many events of each."""

@@ -9,20 +9,19 @@ import numpy as np
 import tensorflow_recommenders as tfrs
 
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
-from trainer.features.item_features import ItemFeatures
-from trainer.features.launches import Launches
 from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
-from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.base import TableSizes, VocabularyName, WeightRole
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 from trainer.models.query_tower import QueryTower, masked
+from trainer.models.with_features import WithFeatures
 
 
-class TwoTower(Recommender):
+class TwoTower(WithFeatures):
     """score(key, history, item) = <scale * pooled(history) + u_key, v_item> + slope * log popularity(item).
 
     Histories and items share one embedding, so that an item is close to what it occurs with. Popularity is told and
@@ -98,23 +97,6 @@ class TwoTower(Recommender):
 
     def set_popularity(self, recent: np.ndarray) -> None:
         self.popularity.assign(recent)
-
-    @property
-    def feature_tables(self) -> Mapping[str, str]:
-        towers = (self.item_features, self.query_features)
-        return {path: name for tower in towers if tower is not None for path, name in tower.tables.items()}
-
-    def set_features(self, features: ItemFeatures) -> None:
-        if self.item_features is not None:
-            self.item_features.tell(features)
-
-    def set_knots(self, knots: Mapping[str, np.ndarray]) -> None:
-        if self.query_features is not None:
-            self.query_features.set_knots(knots)
-
-    def learn_launches(self, launches: Launches, spans: Sequence[tuple[int, np.ndarray]]) -> None:
-        if self.item_features is not None:
-            self.item_features.learn_launches(launches, spans)
 
     def log_popularity(self, item: tf.Tensor, without: float = 0.0) -> tf.Tensor:
         """Log popularity, float32 of the shape of int64 rows, `without` so many events of each."""
