@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals.conditional import Cond
 from tfx.orchestration import pipeline
@@ -32,6 +31,7 @@ from components.resolvers import Anchor, Champion, PastProfiles, PreviousState
 from components.span_example_gen import SpanExampleGen
 from components.span_guard import SpanGuard
 from components.span_pusher import SpanPusher
+from components.span_statistics import SpanStatistics
 from components.span_transform import SpanTransform
 from components.update_decider import UpdateDecider
 from components.update_decider.decision import Override
@@ -62,7 +62,7 @@ def create_pipeline(
 
     # The day's files become clean events, the last of them held out.
     events = SpanExampleGen(str(config.data.path), given.data, span, config.data.pattern, config.split.eval_fraction)
-    statistics = StatisticsGen(examples=events.outputs["examples"])
+    statistics = SpanStatistics(examples=events.outputs["examples"]).with_id("StatisticsGen")
     schema = ImportSchemaGen(schema_file=str(write_schema(config)))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
 

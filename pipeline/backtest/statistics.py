@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tensorflow_data_validation as tfdv
-from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.span_example_gen.encoding import encode_examples
+from components.span_statistics.in_memory import describe
 from pipeline.backtest.ingest import Events, ingest_all
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.config import Config
@@ -33,5 +32,4 @@ def statistics_of(config: Config, span: PreparedSpan) -> statistics_pb2.DatasetF
 def statistics_in_memory(events: Events) -> statistics_pb2.DatasetFeatureStatisticsList:
     """By way of the Examples that the pipeline would write, whose types are those that it sees."""
     batches = events.train.combine_chunks().to_batches()
-    examples = [example for batch in batches for example in encode_examples(batch, events.kinds)]
-    return stats_impl.generate_statistics_in_memory(ExamplesToRecordBatchDecoder().DecodeBatch(examples))
+    return describe([example for batch in batches for example in encode_examples(batch, events.kinds)])

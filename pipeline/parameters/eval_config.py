@@ -42,7 +42,8 @@ def eval_config(config: Config, metrics: tuple[str, ...], weighted: bool) -> tfm
         raise ConfigError(
             "`gate.thresholds` must give at least one `floor` or `max_drop`: without any nothing is ever blessed."
         )
-    spec: dict[str, Any] = {"signature_name": "evaluate"}
+    # Unless told what a model is, TFMA loads each once more to find out.
+    spec: dict[str, Any] = {"signature_name": "evaluate", "model_type": "tf_generic"}
     if len(metrics) == 1:  # TFMA takes the name from an only output
         spec |= {"prediction_key": metrics[0], "label_key": "label"}
         spec |= {"example_weight_key": _WEIGHT} if weighted else {}
