@@ -11,7 +11,8 @@ from trainer.keras2 import tf
 from trainer.metrics import mask_scores
 from trainer.models import ModelError, build_model
 from trainer.models.base import TableSizes
-from trainer.models.sasrec import SasRec, _reversed
+from trainer.models.sasrec import SasRec
+from trainer.models.sequence_model import _reversed
 from trainer.sequence_windows import Windows
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Stability
 from trainer.update import Span, Update, update
