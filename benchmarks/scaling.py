@@ -139,9 +139,7 @@ def table(cells: dict[str, list[dict[str, Any]]]) -> Table:
         cycles = [row["cycle"] for row in seeds[0]["cycles"]]
         seconds = [sum(row["train_processor_seconds"] for row in seed["cycles"]) for seed in seeds]
         quality = [spread([_mean(seed, cycles, metric) for seed in seeds]) for metric in METRICS]
-        shown.add_row(
-            name, str(len(seeds)), f"{cycles[0]}-{cycles[-1]}", *quality, f"{statistics.fmean(seconds):,.0f}"
-        )
+        shown.add_row(name, str(len(seeds)), f"{cycles[0]}-{cycles[-1]}", *quality, f"{statistics.fmean(seconds):,.0f}")
     return shown
 
 

@@ -337,10 +337,18 @@ def _trainable(model: Recommender, policy: Policy) -> Trainable:
         policy.clip_norm,
         policy.initial_accumulator,
         policy.weight_decay,
-        [variable for path, variable in variables.items() if table_of(model, path) is not None],
+        [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
     )
     optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
     return Trainable(model, optimizer)
+
+
+def _keeps_its_length(model: Recommender, path: str, variable: tf.Variable) -> bool:
+    """Whether weight decay leaves the variable alone: a table, and what has no matrix, as gains, biases, temperatures.
+
+    To pull a gain or a temperature towards zero is to switch off a layer, not to keep it simple.
+    """
+    return table_of(model, path) is not None or len(variable.shape) < 2
 
 
 def _mixed(batches: TrainingBatches, loss_terms: Sequence[LossTerm]) -> tf.data.Dataset:

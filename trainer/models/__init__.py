@@ -53,7 +53,7 @@ def build_model(
 ) -> Recommender:
     """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items; None for no tower.
 
-    `query_features`, of key and context, have a tower where there are any. `revision` is that of a saved state, whatever
+    `query_features`, of key and context, have a tower where there are any. `revision` is a saved state's, whatever
     `params` say (see `Recommender.revisions`); None for a new model.
 
     Raises:

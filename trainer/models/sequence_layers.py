@@ -24,6 +24,7 @@ def normalisation(width: int) -> keras.layers.LayerNormalization:
 
 
 def noise(stddev: float) -> keras.initializers.Initializer:
+    """Normal noise."""
     return keras.initializers.RandomNormal(stddev=stddev)
 
 

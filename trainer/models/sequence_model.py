@@ -20,8 +20,8 @@ from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.query_tower import QueryTower
-from trainer.models.stacking import Evidence, Stacking
 from trainer.models.sequence_layers import noise, normalisation, projection
+from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transitions import SparseScores, Transitions
 from trainer.models.with_features import WithFeatures
 
@@ -96,6 +96,8 @@ class SequenceModel(WithFeatures):
             raise TypeError(f"heads and inner have an effect with blocks only, not {heads} and {inner} without any")
         if negatives < 1:
             raise TypeError(f"negatives must be at least 1, not {negatives}")
+        if not (0 <= dropout < 1 and 0 <= item_dropout < 1):
+            raise TypeError(f"dropout and item_dropout must be from 0 to below 1, not {dropout} and {item_dropout}")
         if not temperature > 0:
             raise TypeError(f"temperature must be above 0, not {temperature}")
         super().__init__(sizes, history_length, revision)
