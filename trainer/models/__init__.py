@@ -60,7 +60,7 @@ def build_model(
       ModelError: there is no such model, or it does not take `params`.
     """
     model_class = find_model(type_)
-    towers = {} if features is None else {"features": tuple(features)}
+    towers: dict[str, Any] = {} if features is None else {"features": tuple(features)}
     if query_features:
         towers["query_features"] = tuple(query_features)
     if revision is not None and len(model_class.revisions) > 1:

@@ -25,11 +25,10 @@ KINDS = {
     "ranking": ("ranking", {"dimension": 8, "objective": "click"}, "left out"),
     "stages": ("two_stage", {"retrieval": {"dimension": 8}, "ranking": {"dimension": 8}, "candidates": 9}, "left out"),
     "sasrec": ("sasrec", {"dimension": 8}, "attention"),
-    "hstu": ("hstu", {"dimension": 8}, "attention"),
     "sasrec projected": ("sasrec", {"dimension": 8, "head": "projected"}, "left out"),
 }
 # What the export of a Transformer, or of crosses, takes is no matter of seconds.
-KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(("sasrec", "hstu", "stages"))) for kind in KINDS]
+KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(("sasrec", "stages"))) for kind in KINDS]
 
 
 @dataclasses.dataclass(frozen=True)

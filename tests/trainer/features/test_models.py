@@ -24,7 +24,6 @@ POLICY = Policy(epochs=4, batch_size=16, learning_rate=0.1, initial_accumulator=
 MODELS = {
     "two_tower": {"dimension": 8, "negatives": 16, "key_embedding": False},
     "sasrec": {"dimension": 8, "dropout": 0.0, "item_dropout": 0.0},
-    "hstu": {"dimension": 8, "dropout": 0.0, "item_dropout": 0.0},
 }
 RED, BLUE = [f"red{n}" for n in range(8)], [f"blue{n}" for n in range(8)]
 
