@@ -38,7 +38,7 @@ from trainer.train_state import ModelState
 from trainer.update import Span, Update, update
 
 _HELD_OUT = 0.1
-_HALF_LIFE = 2.0  # spans, of an item's popularity
+HALF_LIFE = 2.0  # spans, of an item's popularity
 _TEST_BATCH = 256
 _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "numpy")
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("run/continual_sessions"))
     arguments = parser.parse_args()
     spans = read_spans(arguments.data / "events", arguments.session, arguments.item, arguments.timestamp)
-    cycles = _cycles(arguments.cycles, spans.count - 1)
+    cycles = chosen_cycles(arguments.cycles, spans.count - 1)
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in arguments.policy or list(POLICIES):
             rows = run(spans, POLICIES[name], seed, cycles, arguments.out / name / f"seed-{seed}")
@@ -120,7 +120,7 @@ def _learn(
         sizes,
         [Span(cycle, sequences)],
         held_out.positions(),
-        spans.popularity(last, _HALF_LIFE, held_out),
+        spans.popularity(last, HALF_LIFE, held_out),
         how,
         base=state,
         memory=memory,
@@ -180,7 +180,7 @@ def _resume(folder: Path) -> tuple[list[dict], ModelState | None, ReplayMemory |
     return rows, ModelState.load(folder / "state"), ReplayMemory.load(folder / "memory.npz")
 
 
-def _cycles(text: str | None, last: int) -> list[int]:
+def chosen_cycles(text: str | None, last: int) -> list[int]:
     if text is None:
         return list(range(1, last + 1))
     if "-" in text:

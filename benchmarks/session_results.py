@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 METRICS = ("recall@20", "mrr@20", "recall@10", "mrr@10")
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart without colour vision
-_MARKS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart without colour vision
+MARKS = ("o", "s", "^", "D", "v", "P")
 _LABEL_APART = 0.25  # points, of the names behind the published curves
 _JOINT = "joint"
 _COSTS = ("train_processor_seconds", "examples")
@@ -149,10 +149,10 @@ def _draw(runs: dict[str, list[dict[str, Any]]], published: dict[str, dict[str, 
             curves = [{row["cycle"]: row["metrics"][metric] for row in seed["cycles"]} for seed in seeds]
             cycles = sorted(set.intersection(*map(set, curves)))  # a seed may still be on its way
             columns = [[curve[cycle] for curve in curves] for cycle in cycles]
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = COLOURS[number % len(COLOURS)]
             label = f"{policy}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
             axis.plot(
-                cycles, list(map(statistics.fmean, columns)), color=colour, marker=_MARKS[number % len(_MARKS)],
+                cycles, list(map(statistics.fmean, columns)), color=colour, marker=MARKS[number % len(MARKS)],
                 markersize=5, linewidth=2 if len(cycles) > 4 else 0, label=label, zorder=3,
             )  # fmt: skip
             if len(seeds) > 1:

@@ -31,7 +31,7 @@ ANOTHER_THING = {
     ("Catalogue", "available"),
     ("TwoStage.__init__", "candidates"),
     ("Recommendation", "columns"),
-    ("SasRec.__init__", "temperature"),
+    ("SequenceModel.__init__", "temperature"),
     ("MonitoredMetric.__init__", "batch_size"),
     ("held_out_loss", "batch_size"),
     ("churn", "sample"),

@@ -77,9 +77,9 @@ def make_optimizer(
       clip_norm: largest global norm of the gradients; None for any.
       initial_accumulator: where Adagrad's sums start.
       weight_decay: share of a weight, times the learning rate, that each step takes off (Loshchilov and Hutter,
-        "Decoupled weight decay regularization", ICLR 2019, algorithm 2), of all variables but `tables`: a table would
-        have to be decayed as a whole.
-      tables: the variables with a row for each id.
+        "Decoupled weight decay regularization", ICLR 2019, algorithm 2), of all variables but `tables`.
+      tables: the variables with a row for each id, which would have to be decayed as a whole, and others that are not
+        decayed.
     """
     common = {
         "learning_rate": learning_rate,

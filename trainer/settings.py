@@ -208,7 +208,8 @@ class Policy:
 
     `initial_accumulator` is Adagrad's: a row's first steps are as long as the learning rate where it is far below the
     row's squared gradients, which are small under a mean over the batch; at Keras's 0.1 a seldom row hardly moves.
-    `weight_decay` is of all that is no table (see `make_optimizer`).
+    `weight_decay` is of matrices that are no tables; gains, biases and temperatures keep their length (see
+    `make_optimizer`).
     `cold_epochs` are those of a span that is learned from nothing, which takes more; None for as many as `epochs`.
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     """

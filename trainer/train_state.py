@@ -42,6 +42,7 @@ class ModelState:
       learned: spans that the weights were trained on since the last cold start, in order.
       counted: of `iterations`, those that the optimizer still counts; fewer after its slots were reset or decayed. None
         for all.
+      revision: of the model's class, see `Recommender.revisions`. A state that does not say it is of the first.
     """
 
     weights: Arrays
@@ -50,6 +51,7 @@ class ModelState:
     sizes: TableSizes
     learned: tuple[int, ...]
     counted: int | None = None
+    revision: int = 1
 
     def save(self, folder: str | Path) -> None:
         """Writes `weights.npz`, `slots.npz` and `state.json` into `folder`."""
@@ -65,6 +67,7 @@ class ModelState:
             "sizes": {name: value for name, value in dataclasses.asdict(self.sizes).items() if value != ()},
             "learned": list(self.learned),
             "counted": self.counted,
+            "revision": self.revision,
         }
         (folder / "state.json").write_text(json.dumps(about, indent=1))
 
@@ -82,6 +85,7 @@ class ModelState:
             sizes = TableSizes(**about["sizes"], words=words)
             learned = tuple(int(span) for span in about["learned"])
             iterations, counted = int(about["iterations"]), about.get("counted")
+            revision = int(about.get("revision", 1))
             weights = _read_arrays(folder / "weights.npz")
             slots: dict[str, Arrays] = {}
             for name, value in _read_arrays(folder / "slots.npz").items():
@@ -92,7 +96,7 @@ class ModelState:
                 f"A model's state must hold state.json, weights.npz and slots.npz. Received: {folder} ({error}). "
                 "Start from an older model or with a full retrain."
             ) from None
-        return cls(weights, slots, iterations, sizes, learned, counted)
+        return cls(weights, slots, iterations, sizes, learned, counted, revision)
 
 
 def _read_arrays(path: Path) -> Arrays:
@@ -137,7 +141,8 @@ class Trainable:
 
     def state(self, sizes: TableSizes, learned: tuple[int, ...]) -> ModelState:
         weights, slots = self.read()
-        return ModelState(weights, slots, self.iterations, sizes, learned, int(self.optimizer.iterations.numpy()))
+        counted, revision = int(self.optimizer.iterations.numpy()), getattr(self.model, "revision", 1)
+        return ModelState(weights, slots, self.iterations, sizes, learned, counted, revision)
 
 
 def named_variables(model: tf.Module) -> dict[str, tf.Variable]:

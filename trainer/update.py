@@ -114,7 +114,10 @@ def update(
     _check_finite(spans)
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
-    model = build_model(spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features)
+    revision = None if base is None else _revision(spec, base)
+    model = build_model(
+        spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features, revision
+    )
     trainable = _trainable(model, policy)
     notes: tuple[str, ...] = ()
     whole = base
@@ -276,7 +279,7 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     params = spec.params
     if features and not any(f"/{LAUNCHES}" in f"/{path}" for path in state.weights):
         params = {**params, **({"launch_prior": False} if "launch_prior" in _arguments(spec) else {})}
-    model = build_model(spec.type, state.sizes, spec.history_length, params, features, asking)
+    model = build_model(spec.type, state.sizes, spec.history_length, params, features, asking, _revision(spec, state))
     variables = named_variables(model)
     if {path: tuple(variable.shape) for path, variable in variables.items()} != {
         path: array.shape for path, array in state.weights.items()
@@ -288,6 +291,16 @@ def rebuild(spec: ModelSpec, state: ModelState) -> Recommender:
     for path, variable in variables.items():
         variable.assign(state.weights[path])
     return model
+
+
+def _revision(spec: ModelSpec, state: ModelState) -> int:
+    known = find_model(spec.type).revisions
+    if state.revision not in known:
+        raise StateError(
+            f"A saved model must be of a form that `{spec.type}` has: revision {', '.join(map(str, known))}. Received: "
+            f"revision {state.revision}, of another model or of a later version. Do a full retrain."
+        )
+    return state.revision
 
 
 def _arguments(spec: ModelSpec) -> Collection[str]:
@@ -324,10 +337,18 @@ def _trainable(model: Recommender, policy: Policy) -> Trainable:
         policy.clip_norm,
         policy.initial_accumulator,
         policy.weight_decay,
-        [variable for path, variable in variables.items() if table_of(model, path) is not None],
+        [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
     )
     optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
     return Trainable(model, optimizer)
+
+
+def _keeps_its_length(model: Recommender, path: str, variable: tf.Variable) -> bool:
+    """Whether weight decay leaves the variable alone: a table, and what has no matrix, as gains, biases, temperatures.
+
+    To pull a gain or a temperature towards zero is to switch off a layer, not to keep it simple.
+    """
+    return table_of(model, path) is not None or len(variable.shape) < 2
 
 
 def _mixed(batches: TrainingBatches, loss_terms: Sequence[LossTerm]) -> tf.data.Dataset:

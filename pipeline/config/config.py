@@ -45,7 +45,7 @@ class History(Section):
 
 
 class Model(Section):
-    """`type` is `two_tower`, `sasrec`, `ranking`, `dcn`, `two_stage`, or the dotted path of your own `tfrs.Model`."""
+    """`type` is a built-in name (`trainer.models.BUILT_IN`) or the dotted path of your own `tfrs.Model`."""
 
     type: str = "two_tower"
     params: dict[str, Any] = pydantic.Field(default_factory=dict)

@@ -19,7 +19,7 @@ from trainer.checks.small_data import random_sequences
 from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
-from trainer.models.sasrec import SasRec
+from trainer.models.sequence_model import SequenceModel
 from trainer.models.two_tower import TwoTower
 from trainer.vocabulary import Vocabulary
 
@@ -96,7 +96,7 @@ def make_shop(items: int, keys: int, type_: str = "two_tower", seed: int = 1, **
     for variable in model.trainable_variables:
         variable.assign(random.normal(0, 0.5, variable.shape))
     model.set_popularity(np.concatenate([np.zeros(FIRST), random.gamma(1.0, 3.0, items)]))
-    if isinstance(model, SasRec):
+    if isinstance(model, SequenceModel):
         model.observe(random_sequences(model.sizes, 500, seed))
         weights = model.mixture.weights_
         weights.assign(random.uniform(0.2, 0.8, weights.shape))

@@ -17,6 +17,20 @@ _TRANSITIONS = [
     "transitions/counts",
     *(f"transitions/{lists}/{part}" for lists in ("following", "together") for part in ("rows", "weights_")),
 ]
+_AROUND_BLOCKS = [
+    *_TRANSITIONS,
+    "before_head/beta",
+    "before_head/gamma",
+    "distance_bias",
+    "head_key/kernel",
+    "head_query/kernel",
+    "item_embedding/embeddings",
+    "log_scale",
+    "mixture/weights_",
+    "places",
+    "popularity/average",
+    "popularity/counts",
+]
 _DCN = [
     *(f"crosses/{cross}/_dense_{part}" for cross in (0, 1) for part in ("u/kernel", "v/bias", "v/kernel")),
     "item_bias/embeddings",
@@ -57,18 +71,12 @@ SAVED = {
         "retrieval/slope",
         "share",
     ],
-    "sasrec": [
-        *_BLOCK,
-        *_TRANSITIONS,
-        "distance_bias",
-        "head_key/kernel",
-        "head_query/kernel",
-        "item_embedding/embeddings",
-        "log_scale",
-        "mixture/weights_",
-        "places",
-        "popularity/average",
-        "popularity/counts",
+    "sasrec": [*_BLOCK, *_AROUND_BLOCKS],
+    "hstu": [
+        *(f"blocks/0/{norm}/{part}" for norm in ("after_attention", "before") for part in ("beta", "gamma")),
+        *(f"blocks/0/{dense}/{part}" for dense in ("expand", "output_") for part in ("bias", "kernel")),
+        "blocks/0/distance_bias",
+        *_AROUND_BLOCKS,
     ],
 }
 

@@ -15,6 +15,7 @@ BUILT_IN = {
     "dcn": "trainer.models.dcn.Dcn",
     "two_stage": "trainer.models.two_stage.TwoStage",
     "sasrec": "trainer.models.sasrec.SasRec",
+    "hstu": "trainer.models.hstu.Hstu",
 }
 
 
@@ -48,18 +49,22 @@ def build_model(
     params: dict[str, Any],
     features: Sequence[Feature] | None = None,
     query_features: Sequence[Feature] | None = None,
+    revision: int | None = None,
 ) -> Recommender:
     """Builds the model `type_` with tables of the given sizes, and a tower for `features` of items; None for no tower.
 
-    `query_features`, of key and context, have a tower where there are any.
+    `query_features`, of key and context, have a tower where there are any. `revision` is a saved state's, whatever
+    `params` say (see `Recommender.revisions`); None for a new model.
 
     Raises:
       ModelError: there is no such model, or it does not take `params`.
     """
     model_class = find_model(type_)
-    towers = {} if features is None else {"features": tuple(features)}
+    towers: dict[str, Any] = {} if features is None else {"features": tuple(features)}
     if query_features:
         towers["query_features"] = tuple(query_features)
+    if revision is not None and len(model_class.revisions) > 1:
+        params = {**params, "revision": revision}
     try:
         return model_class(sizes, history_length, **params, **towers)
     except TypeError as error:

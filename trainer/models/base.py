@@ -83,6 +83,10 @@ class Recommender(tfrs.Model, abc.ABC):
     `query_features`, and every `key` that it gets may be a mapping instead of rows (see
     `trainer.features.query_values`).
 
+    `revisions` are the forms that the class has had, the newest last: other variables, or other arithmetic with the
+    same ones. Where there are several `__init__` takes a `revision`. A new model is of the newest; a state says of
+    which it is, and is read, warm-started and served as that.
+
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
     while training: `history` [b, l] (row 0 behind) and, for each of its steps, the `item` [b, l] to predict, 0 where
@@ -97,9 +101,13 @@ class Recommender(tfrs.Model, abc.ABC):
     vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
     item_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
     query_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
+    revisions: ClassVar[tuple[int, ...]] = (1,)
 
-    def __init__(self, sizes: TableSizes, history_length: int) -> None:
+    def __init__(self, sizes: TableSizes, history_length: int, revision: int | None = None) -> None:
         super().__init__()
+        self.revision = self.revisions[-1] if revision is None else revision
+        if self.revision not in self.revisions:
+            raise TypeError(f"revision must be one of {', '.join(map(str, self.revisions))}, not {revision}")
         self.sizes = sizes
         self.history_length = history_length
         self.kept_places: KeptPlaces | None = None  # set before the export, where the settings keep some

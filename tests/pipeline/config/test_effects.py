@@ -241,7 +241,7 @@ def test_a_slice_that_there_is_not_is_refused(tmp_path):
         load(tmp_path, {"gate.slice_thresholds": {"item_new": {"recall": {"floor": 0.1}}}})
 
 
-@pytest.mark.parametrize("type_", ["two_tower", "ranking", "sasrec"])
+@pytest.mark.parametrize("type_", ["two_tower", "ranking", "sasrec", "hstu"])
 def test_a_parameter_that_the_model_does_not_have_is_refused_before_anything_runs(type_, tmp_path):
     config = load(tmp_path, {"model.type": type_, "model.params": {"width": 3}})
     with pytest.raises(ConfigError, match=f"`model.params` must be keyword arguments of `{type_}`.*'width'"):

@@ -29,6 +29,7 @@ def settings(weight: str | None, **model: Any) -> Config:
     [
         ({"type": "two_tower"}, True),
         ({"type": "sasrec"}, True),
+        ({"type": "hstu"}, True),
         ({"type": "ranking", "params": {"objective": "click"}}, True),
         ({"type": "ranking"}, False),
     ],

@@ -28,7 +28,10 @@ CASES = {
     ),
     "sasrec": RecommenderCase("sasrec", _SASREC),
     "projected": RecommenderCase("sasrec", {**_SASREC, "head": "projected", "neighbours": 0}),
-    "large": RecommenderCase("sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False}),
+    "large, first revision": RecommenderCase(
+        "sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False, "revision": 1}
+    ),
+    "hstu": RecommenderCase("hstu", {**_SASREC, "blocks": 2, "heads": 2, "inner": 2, "reverse": False}),
     "own": RecommenderCase("tests.trainer.small_model.Speaking"),
 }
 BROKEN = {

@@ -16,6 +16,7 @@ MODELS = {
     "two_tower": ("two_tower", {"dimension": 8, "negatives": 20}),
     "click": ("ranking", {"dimension": 8, "hidden": [16], "objective": "click"}),
     "sasrec": ("sasrec", {**_SASREC, "reverse": False}),
+    "hstu": ("hstu", {**_SASREC, "reverse": False}),
     "whole_catalogue": ("sasrec", {**_SASREC, "reverse": False, "negatives": 50}),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)

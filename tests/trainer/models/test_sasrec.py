@@ -11,7 +11,8 @@ from trainer.keras2 import tf
 from trainer.metrics import mask_scores
 from trainer.models import ModelError, build_model
 from trainer.models.base import TableSizes
-from trainer.models.sasrec import SasRec, _reversed
+from trainer.models.sasrec import SasRec
+from trainer.models.sequence_model import SequenceModel, _reversed
 from trainer.sequence_windows import Windows
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Stability
 from trainer.update import Span, Update, update
@@ -26,12 +27,25 @@ VARIANTS = {
     "large": {"blocks": 2, "heads": 2, "inner": 4},
     "nothing counted": {"neighbours": 0},
     "forwards": {"reverse": False},
+    "first revision": {"blocks": 2, "revision": 1},
+    "hstu": {"type": "hstu", "blocks": 2, "heads": 2, "inner": 2},
+    "hstu projected": {"type": "hstu", "head": "projected"},
 }
 
 
-def model(params: dict | None = None) -> SasRec:
-    built = build_model("sasrec", SIZES, LENGTH, {**TINY, **(params or {})})
-    assert isinstance(built, SasRec)
+def model(params: dict | None = None) -> SequenceModel:
+    params = {**TINY, **(params or {})}
+    built = build_model(params.pop("type", "sasrec"), SIZES, LENGTH, params)
+    assert isinstance(built, SequenceModel)
+    return built
+
+
+def learned(params: dict) -> SequenceModel:
+    """Blocks of a new model add nothing yet: these do."""
+    built, random = model(params), np.random.default_rng(7)
+    for block in built.blocks:
+        for variable in block.trainable_variables:
+            variable.assign(variable + random.normal(0, 0.3, variable.shape))
     return built
 
 
@@ -44,8 +58,9 @@ def train(
     **how,
 ) -> Update:
     policy = Policy(**{"epochs": 3, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.01, **how})
+    params = {**TINY, **params}
     return update(
-        ModelSpec("sasrec", {**TINY, **params}, LENGTH),
+        ModelSpec(params.pop("type", "sasrec"), params, LENGTH),
         sizes,
         [Span(number, span) for number, span in enumerate(spans)],
         (held_out or random_sequences(sizes, 10, seed=9)).positions(),
@@ -58,7 +73,7 @@ def train(
 
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
 def test_a_step_does_not_see_what_comes_after_it(params: dict) -> None:
-    sasrec = model(params)
+    sasrec = learned(params)
     history = tf.constant([[3, 4, 5, 6, 7]], tf.int64)
     later = tf.constant([[3, 4, 5, 20, 21]], tf.int64)
     before, after = (sasrec._sessions(items, training=False).numpy()[0] for items in (history, later))
@@ -68,7 +83,7 @@ def test_a_step_does_not_see_what_comes_after_it(params: dict) -> None:
 
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
 def test_padding_before_or_behind_changes_nothing(params: dict) -> None:
-    sasrec = model(params)
+    sasrec = learned(params)
     plain, front, behind = (
         sasrec._sessions(tf.constant([items], tf.int64), training=False).numpy()[0]
         for items in ([3, 4, 5], [0, 0, 3, 4, 5], [3, 4, 5, 0, 0])
@@ -77,9 +92,10 @@ def test_padding_before_or_behind_changes_nothing(params: dict) -> None:
     np.testing.assert_allclose(behind[:3], plain, rtol=1e-5, atol=1e-7)
 
 
-def test_one_pass_over_sequences_has_the_loss_of_all_positions() -> None:
+@pytest.mark.parametrize("type_", ["sasrec", "hstu"])
+def test_one_pass_over_sequences_has_the_loss_of_all_positions(type_: str) -> None:
     span = random_sequences(SIZES, 40, seed=1)
-    sasrec = model(EXACT)
+    sasrec = learned({**EXACT, "type": type_})
     windows = Windows.of(span, LENGTH)
     total = sum(
         float(sasrec.compute_loss(batch, training=True)) * int((batch["item"].numpy() >= SIZES.first_row).sum())
@@ -119,13 +135,13 @@ def test_an_order_is_learned() -> None:
     span = sequences([(1, [2 + (start + step) % 28 for step in range(6)], 0) for start in starts])
     ahead = tf.constant([[0] * 6 + [10, 11], [0] * 5 + [20, 21, 22]], tf.int64)
     # A mean of item vectors is as near to the neighbours of the next item as to itself.
-    for head, best in (("projected", 1), ("raw", 3)):
-        params = {**EXACT, "head": head, "dimension": 16, "neighbours": 0}
+    for type_, head, best in (("sasrec", "projected", 1), ("sasrec", "raw", 3), ("hstu", "projected", 1)):
+        params = {**EXACT, "type": type_, "head": head, "dimension": 16, "neighbours": 0}
         result = train([span], params, held_out=span, epochs=30, patience=99)
         scores = mask_scores(result.model.score_all(tf.ones(2, tf.int64), ahead), SIZES.first_row, seen=ahead)
         top = tf.math.top_k(scores, best).indices.numpy().tolist()
-        assert 12 in top[0], head
-        assert 23 in top[1], head
+        assert 12 in top[0], (type_, head)
+        assert 23 in top[1], (type_, head)
 
 
 def test_without_a_history_the_popular_items_come_first() -> None:
