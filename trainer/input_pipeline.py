@@ -218,8 +218,8 @@ def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray
     return positions, {name: _dense(parsed[name], object) for name in ("item_slice", "key_slice")}
 
 
-def read_held_out_keys(files: Sequence[str]) -> np.ndarray:
-    """The id of each position's key, bytes [p], in the order of `read_held_out`."""
+def read_keys(files: Sequence[str]) -> np.ndarray:
+    """The id of the key of each held-out position or training sequence, bytes [n], in the order they are read in."""
     return _dense(_read(files, {"key": tf.io.FixedLenFeature([], tf.string)})["key"], object)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from trainer.features.query_values import Values, with_values
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
+from trainer.sequence_augmentation import SequenceAugmentation, Steps
 
 _SORTED_TOGETHER = 32  # batches; windows of a like length share a batch within so many, so that little is padding
 
@@ -73,22 +74,26 @@ class Windows:
         """Batches in an epoch, the same in every one."""
         return min(len(self), max(1, round(self.positions / batch_size)))
 
-    def dataset(self, batch_size: int, shuffle_seed: int) -> tf.data.Dataset:
+    def dataset(
+        self, batch_size: int, shuffle_seed: int, augmentation: SequenceAugmentation | None = None
+    ) -> tf.data.Dataset:
         """Batches of about `batch_size` steps that count: `key` [b], `history`, `item` and `weight` [b, l].
 
         For each step of `history` the item to predict and its weight; 0 behind a window's end and where a step does
-        not count. Where there are features `key` is a mapping, which holds those of each step, [b, l, ...].
+        not count. Where there are features `key` is a mapping, which holds those of each step, [b, l, ...]. With
+        `augmentation`, which changes inputs and which steps count, there are `events` [b, l] too: what `history` is
+        without it.
 
-        Every epoch has another order, the same for the same seed.
+        Every epoch has another order, and is augmented another way, the same for the same seed.
         """
         epoch = 0
 
         def batches() -> Iterator[dict[str, np.ndarray]]:
             nonlocal epoch
-            random = np.random.default_rng([shuffle_seed, epoch])
+            random, drawn = (np.random.default_rng(seed) for seed in ([shuffle_seed, epoch], [shuffle_seed, epoch, 1]))
             epoch += 1
             for index in self._plan(batch_size, random):
-                yield self._gather(index)
+                yield self._gather(index) if augmentation is None else self._augmented(index, augmentation, drawn)
 
         ints = tf.TensorSpec([None, None], tf.int64)
         of_features = {
@@ -100,6 +105,7 @@ class Windows:
             "history": ints,
             "item": ints,
             "weight": tf.TensorSpec([None, None], tf.float32),
+            **({} if augmentation is None else {"events": ints}),
         }
         data = tf.data.Dataset.from_generator(batches, output_signature=spec)
         # Keras ends the training at an epoch that is shorter than the first.
@@ -114,6 +120,19 @@ class Windows:
             parts = _shared_out(chunk, self.targets, [1] * batches)
             plan += [parts[i] for i in random.permutation(batches)]
         return plan
+
+    def _augmented(
+        self, index: np.ndarray, augmentation: SequenceAugmentation, random: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        plan = augmentation.plan(len(index), random)
+        begin, end, first = augmentation.crop(plan, self.begin[index], self.end[index], self.first[index], random)
+        windows = dataclasses.replace(self, begin=begin, end=end, first=first, key=self.key[index])
+        batch = windows._gather(np.arange(len(index)))
+        steps = Steps(batch["history"], batch["item"], batch["weight"])
+        at = begin[:, None] + 1 + np.arange(batch["history"].shape[1])
+        following = self.items[np.minimum(at, len(self.items) - 1)]
+        changed = augmentation.change(plan, steps, following, random)
+        return {**batch, **changed._asdict(), "events": batch["history"]}
 
     def _gather(self, index: np.ndarray) -> dict[str, np.ndarray]:
         begin, end, first = self.begin[index, None], self.end[index, None], self.first[index, None]

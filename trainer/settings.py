@@ -173,6 +173,38 @@ class Stability:
 
 
 @dataclass(frozen=True, config=_KNOWN)
+class Augmentation:
+    """How training sequences are changed before a model over sequences learns them (`sequence_augmentation`).
+
+    A window is changed in an epoch with probability `share`, by one of the operations that are above 0: `crop`, the
+    part that is cut away; `mask` and `substitute`, the chance of each input; `reorder`, the part that is shuffled.
+
+    Raises:
+      ValueError: none of them is.
+    """
+
+    share: float = pydantic.Field(default=1.0, gt=0, le=1)
+    crop: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    mask: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    reorder: float = pydantic.Field(default=0.0, ge=0, le=1)
+    substitute: float = pydantic.Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Those that are set."""
+        return tuple(name for name in ("crop", "mask", "reorder", "substitute") if getattr(self, name))
+
+    @pydantic.model_validator(mode="after")
+    def _changes_something(self) -> Augmentation:
+        if not self.operations:
+            raise ValueError(
+                "augmentation must have an operation: `crop`, `mask`, `reorder` or `substitute` above 0. Received: "
+                "none. Set one of them, or take `augmentation` out."
+            )
+        return self
+
+
+@dataclass(frozen=True, config=_KNOWN)
 class AfterRefusal:
     """How the next update learns after a candidate that was refused, or that was worse by the bound.
 
@@ -212,6 +244,7 @@ class Policy:
     `make_optimizer`).
     `cold_epochs` are those of a span that is learned from nothing, which takes more; None for as many as `epochs`.
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
+    `augmentation` is for models over sequences; None learns them as they are.
     """
 
     epochs: int = pydantic.Field(default=5, ge=1)
@@ -228,3 +261,4 @@ class Policy:
     seed: int = 1
     stability: Stability = dataclasses.field(default_factory=Stability)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    augmentation: Augmentation | None = None

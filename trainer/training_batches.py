@@ -7,7 +7,10 @@ import dataclasses
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
+from trainer.sequence_augmentation import SequenceAugmentation
 from trainer.sequence_windows import Windows
+from trainer.settings import Augmentation
+from trainer.stability.base import PolicyError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +19,7 @@ class TrainingBatches:
 
     Attributes:
       data: an epoch of batches.
-      examples: positions in an epoch that a loss is taken at.
+      examples: positions in an epoch that a loss is taken at; with augmentation at most.
       steps: batches in an epoch.
     """
 
@@ -26,14 +29,31 @@ class TrainingBatches:
 
 
 def make_training_batches(
-    model: Recommender, sequences: Sequences, batch_size: int, history_length: int, seed: int
+    model: Recommender,
+    sequences: Sequences,
+    batch_size: int,
+    history_length: int,
+    seed: int,
+    augmentation: Augmentation | None = None,
 ) -> TrainingBatches:
-    """Shuffled batches of about `batch_size` positions."""
+    """Shuffled batches of about `batch_size` positions.
+
+    Raises:
+      PolicyError: augmentation for a model that learns positions.
+    """
+    if augmentation is not None and model.form != "sequences":
+        raise PolicyError(
+            "`update.augmentation` has an effect with models over sequences only. Received: "
+            f"{augmentation} for {type(model).__name__}, which learns single positions. Take it out."
+        )
     if model.form == "sequences":
         windows = Windows.of(sequences, history_length)
         examples = windows.positions
         steps = windows.batches(batch_size)
-        data = windows.dataset(batch_size, shuffle_seed=seed)
+        sizes, change = model.sizes, None
+        if augmentation is not None:
+            change = SequenceAugmentation(augmentation, sequences, sizes.items, sizes.first_row)
+        data = windows.dataset(batch_size, shuffle_seed=seed, augmentation=change)
     else:
         positions = sequences.positions()
         examples = len(positions)

@@ -237,7 +237,9 @@ class SpanTrainer:
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed, model = self.policy.seed + span.number, self.model
-        batches = make_training_batches(model, span.sequences, self.policy.batch_size, model.history_length, seed)
+        batches = make_training_batches(
+            model, span.sequences, self.policy.batch_size, model.history_length, seed, self.policy.augmentation
+        )
         return batches, self.builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
 
     def _learner(self, loss_terms: Sequence[LossTerm]) -> Learner:

@@ -11,7 +11,7 @@ import numpy as np
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.component import event_weights, per_position
 from components.paired_comparison.differences import Differences, paired
-from trainer.input_pipeline import Positions, read_held_out, read_held_out_keys
+from trainer.input_pipeline import Positions, read_held_out, read_keys
 from trainer.keras2 import tf
 
 
@@ -31,7 +31,7 @@ class Events:
         """Reads `files`; of more than `most` positions as many are taken, evenly spread."""
         self._history_length = history_length
         self.positions, self.slices = read_held_out(files)
-        _, number = np.unique(read_held_out_keys(files), return_inverse=True)
+        _, number = np.unique(read_keys(files), return_inverse=True)
         # Rows below are shared: a key without a row of its own is told from others by its id, which is not kept.
         self.keys = np.where(self.positions.key > oov_rows, self.positions.key, -1 - number)
         if most is not None and len(self.positions) > most:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.backtest import popularity_baseline, retention
+from pipeline.backtest import retention
+from pipeline.backtest.baseline_rows import baseline_rows
 from pipeline.backtest.plots import draw_curves
 from pipeline.backtest.policies import Policy
 from pipeline.backtest.policy_run import PolicyRun
@@ -93,13 +94,11 @@ def backtest(
         bar = Bar(progress, len(replayed_spans))
         prepared = prepare(config, replayed_spans, folder / "spans", lambda name: _step(bar, f"reading {name}"))
         bar.remove()
-        if metrics == popularity_baseline.METRICS:
-            bar = Bar(progress, len(prepared) - 1)
-            rows += popularity_baseline.most_popular(
-                config, prepared, lambda name: _step(bar, f"{popularity_baseline.NAME} {name}")
-            )
-            write_events(folder / EVENTS, rows, metrics, naming)
-            bar.remove()
+        bar = Bar(progress, len(prepared) - 1)
+        for of_baseline in baseline_rows(config, prepared, lambda name: _step(bar, f"baselines {name}")):
+            write_events(folder / EVENTS, of_baseline, metrics, naming)
+            rows += of_baseline
+        bar.remove()
         differences = write_experiment(folder / EVENTS, policies, metrics)
         runs = [
             (policy, seed, PolicyRun(policy, seed, prepared, _run_folder(folder, policy, seed), retention_spans))

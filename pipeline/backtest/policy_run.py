@@ -79,7 +79,10 @@ class PolicyRun:
         self._rules = self._given.policy if fine_tunes else self._given.policy.without_limits()
         policy_rules = dataclasses.asdict(self._rules)
         spec = {name: value for name, value in dataclasses.asdict(self._spec).items() if value is not None}
-        how = (policy.learn, spec, dataclasses.asdict(self._training), bounds, policy_rules)
+        training = dataclasses.asdict(self._training)
+        if training["augmentation"] is None:  # of what was run before there was such a setting nothing changes
+            del training["augmentation"]
+        how = (policy.learn, spec, training, bounds, policy_rules)
         by_weight = ("weighted",) if self._given.weighted else ()
         by_verdict = (dataclasses.asdict(comparison_rules(config)),) if self._backs_off else ()
         self._how = json.dumps((*how, *by_weight, *by_verdict), sort_keys=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from components.catalogue_gen.deliveries import fingerprint_of
 from components.catalogue_gen.settings import Settings as CatalogueSettings
@@ -18,7 +19,7 @@ from components.incremental_trainer.catalogue_items import encoded_texts
 from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
-from components.span_transform.events import partition, schema_of
+from components.span_transform.events import key_hashes, partition, schema_of
 from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
 from pipeline.backtest.catalogue import write_catalogue, write_encoded
@@ -33,7 +34,7 @@ from trainer.features.declaration import Feature
 from trainer.features.feature_state import FeatureState
 from trainer.features.item_features import ItemFeatures, item_features
 from trainer.held_out_parts import SELECT, VERDICT, Part, held_out_files
-from trainer.input_pipeline import Positions, Sequences, read_held_out, read_sequences
+from trainer.input_pipeline import Positions, Sequences, read_held_out, read_keys, read_sequences
 from trainer.models.base import TableSizes
 
 _ABOUT, _CATALOGUE, _ENCODINGS = "about.json", "catalogue", "encodings"
@@ -71,6 +72,16 @@ class PreparedSpan:
     def verdict(self) -> Positions:
         """Those that judge."""
         return _held_out(self.folder, VERDICT)
+
+    @property
+    def sequence_keys(self) -> np.ndarray:
+        """A number for the key of each of `sequences`, int64 [s]: the same in every span, with a row or without."""
+        return _keys(_files(self.folder / "sequences" / "Split-train"))
+
+    @property
+    def held_out_keys(self) -> np.ndarray:
+        """The same of `held_out`, int64 [p]."""
+        return _keys(held_out_files(self.folder / "held_out"))
 
     @functools.cached_property
     def _vocabularies(self) -> vocabulary_growth.Vocabularies:
@@ -200,6 +211,10 @@ def _fingerprint(folder: Path) -> str | None:
 @functools.lru_cache(_IN_MEMORY)
 def _sequences(folder: Path) -> Sequences:
     return read_sequences(_files(folder / "sequences" / "Split-train"))
+
+
+def _keys(files: Sequence[str]) -> np.ndarray:
+    return key_hashes(pa.array(read_keys(files).tolist(), pa.binary()))
 
 
 @functools.lru_cache(3 * _IN_MEMORY)

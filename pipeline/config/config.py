@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 
 from pipeline.config.alerts import Alerts
+from pipeline.config.backtest import Backtest
 from pipeline.config.catalogue import Catalogue
 from pipeline.config.data import Data, Split
 from pipeline.config.encoders import Encoders
@@ -89,6 +90,7 @@ class Config(Section):
     serving: Serving = Serving()
     policy: Maintenance = Maintenance()
     alerts: Alerts = Alerts()
+    backtest: Backtest = Backtest()
     gc: Gc = Gc()
     beam: Beam = Beam()
 
@@ -154,6 +156,15 @@ class Config(Section):
             raise ValueError(
                 f"`push.places_for_new.places` must be less than the length of a list, {k} (`gate.k`, "
                 f"`push.max_k`). Received: {kept.places}. Keep fewer places."
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _own_items_can_be_shown(self) -> Config:
+        if "own_items" in self.backtest.baselines and self.push.exclude_seen:
+            raise ValueError(
+                "`backtest.baselines` can have `own_items` where a key's own items are recommended. Received: it, beside "
+                "`push.exclude_seen: true`. Take it out, or set `push.exclude_seen: false`."
             )
         return self
 

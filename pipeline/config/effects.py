@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.config.backtest import BaselineName
 from pipeline.config.config import Config
 from pipeline.config.section import settings_in
 
@@ -120,6 +121,10 @@ def _has_factor(config: Config) -> bool:
     return (changed.rate, changed.replay, changed.epochs) != (1, 1, 1)
 
 
+def _shows(config: Config, baseline: BaselineName) -> bool:
+    return baseline in config.backtest.baselines
+
+
 _REPLAY, _DISTILLATION, _SCHEDULE = (
     "update.stability.replay",
     "update.stability.distillation",
@@ -128,6 +133,7 @@ _REPLAY, _DISTILLATION, _SCHEDULE = (
 _BUDGET, _WEIGHT = f"with a `{_REPLAY}.budget` above 0", f"with a `{_DISTILLATION}.weight` above 0"
 _BACKOFF = "with an `update.after_refusal.max_refusals` above 0"
 _COSINE, _PLATEAU = f"with `{_SCHEDULE}.within: cosine`", f"with `{_SCHEDULE}.within: plateau`"
+_V_SKNN = "with v_sknn in `backtest.baselines`"
 _DROP = "with a `max_drop` in `gate.thresholds`"
 _HELD_OUT, _TOLD = "with a `split.eval_fraction` above 0", "with `alerts.command` or `alerts.webhook`"
 
@@ -243,6 +249,16 @@ EFFECTS = (
     Effect("policy.drift.columns", "with a limit, `fine_tune` or `retrain`, of a column", _drifts),
     Effect("policy.retention.spans", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
     Effect("policy.retention.age", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
+    Effect(
+        "backtest.half_life",
+        "with a baseline in `backtest.baselines` beside most_popular",
+        lambda c: bool(set(c.backtest.baselines) - {"most_popular"}),
+    ),
+    Effect("backtest.own_items", "with own_items in `backtest.baselines`", lambda c: _shows(c, "own_items")),
+    Effect("backtest.pairs_per_item", "with cooccurrence in `backtest.baselines`", lambda c: _shows(c, "cooccurrence")),
+    Effect("backtest.sessions", _V_SKNN, lambda c: _shows(c, "v_sknn")),
+    Effect("backtest.sample_size", _V_SKNN, lambda c: _shows(c, "v_sknn")),
+    Effect("backtest.nearest", _V_SKNN, lambda c: _shows(c, "v_sknn")),
     Effect("alerts.on", _TOLD, _alerts, earlier=(("failure", "refused", "gap", "drift", "unusual"),)),
     Effect("alerts.timeout", _TOLD, _alerts),
 )

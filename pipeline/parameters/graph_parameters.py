@@ -16,6 +16,8 @@ from components.span_guard.limits import Rules
 from components.span_transform.settings import Settings as TransformSettings
 from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
+from pipeline.config.backtest import Backtest
+from pipeline.metrics import RANKED
 from pipeline.parameters.update_policy import Window, update_policy, windows
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
 from trainer.features.declaration import Feature
@@ -104,6 +106,18 @@ class GraphParameters:
                         f"{feature.kind} for `{config.model.type}`, which learns from {kinds}. Take it out, or take "
                         "another model."
                     )
+        if update.augmentation is not None and model.form != "sequences":
+            raise ConfigError(
+                "`update.augmentation` has an effect with models over sequences only. Received: "
+                f"{update.augmentation} for `{config.model.type}`, which learns single positions. Take it out, or take "
+                "another model."
+            )
+        if config.backtest != Backtest() and config.backtest.baselines and frozenset(metrics) != RANKED:
+            raise ConfigError(
+                "`backtest.baselines` are measured by recall, ndcg and mrr. Received: "
+                f"{', '.join(config.backtest.baselines)} for `{config.model.type}`, which is measured by "
+                f"{', '.join(metrics)}. Take the section out."
+            )
         try:
             check_fits(config.serving.index, model.vectors, config.model.type)
         except IndexSettingsError as error:

@@ -34,7 +34,7 @@ from tests.conftest import REPOSITORY
 from trainer.features.feature_state import FeatureState
 from trainer.features.query_values import with_values
 from trainer.held_out_parts import held_out_files
-from trainer.input_pipeline import read_held_out, read_held_out_keys
+from trainer.input_pipeline import read_held_out, read_keys
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.train_state import ModelState
@@ -173,7 +173,7 @@ def test_a_cell_and_the_same_text_in_a_request_come_to_the_same_scores(
 
 def test_the_held_out_events_of_a_day_are_scored_alike(served: Served) -> None:
     positions, _ = read_held_out(served.held_out)
-    users = [key.decode() for key in read_held_out_keys(served.held_out)]
+    users = [key.decode() for key in read_keys(served.held_out)]
     by_place = {(row["user"], 1000 * row["at"]): row for row in rows(300, 1)}
     for place in range(0, len(positions), 7):
         values = {name: of[place : place + 1] for name, of in positions.query_features.items()}

@@ -234,7 +234,7 @@ class SequenceModel(WithFeatures):
         forward = batch["history"], batch["item"], batch["weight"]
         history, item, weight = forward
         if self.reverse:
-            both = zip(forward, _reversed(*forward), strict=True)
+            both = zip(forward, _reversed(*forward, batch.get("events", forward[0])), strict=True)
             history, item, weight = (tf.concat(columns, axis=0) for columns in both)
         steps = tf.where(item >= self.sizes.first_row)
         sessions = self._asked(batch["key"], self._sessions(history, training=True), steps)
@@ -326,8 +326,13 @@ class SequenceModel(WithFeatures):
         return tf.math.l2_normalize(vectors, axis=-1)
 
 
-def _reversed(history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Inputs, targets and weights of the same windows read from their end; a pair counts as it counted forwards."""
+def _reversed(
+    history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, events: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Inputs, targets and weights of the same windows read from their end; a pair counts as it counted forwards.
+
+    What is to be predicted are `events`, which `history` is but for augmentation.
+    """
     inputs = tf.math.count_nonzero(history, axis=1)
     last = tf.gather(item, tf.maximum(inputs - 1, 0), batch_dims=1)
     padded = tf.pad(history, [[0, 0], [0, 1]])
@@ -335,5 +340,5 @@ def _reversed(history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor) -> tuple[t
     backward = tf.reverse_sequence(tf.tensor_scatter_nd_update(padded, at, last), inputs + 1, seq_axis=1)
     counts = tf.reverse_sequence(item > 0, inputs, seq_axis=1)
     there = tf.sequence_mask(inputs, tf.shape(history)[1])
-    target = tf.where(counts, backward[:, 1:], 0)
+    target = tf.where(counts, tf.reverse_sequence(events, inputs, seq_axis=1), 0)
     return tf.where(there, backward[:, :-1], 0), target, tf.reverse_sequence(weight, inputs, seq_axis=1)

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from components.span_example_gen.errors import SpanError
 from components.span_transform import vocabulary_growth
-from pipeline.backtest import BacktestError, backtest, find_policies, policy_run, popularity_baseline
+from pipeline.backtest import BacktestError, backtest, find_policies, policy_run
+from pipeline.backtest.baseline_rows import baseline_rows, past_of
 from pipeline.backtest.ingest import ingest
 from pipeline.backtest.policy_run import PolicyRun
 from pipeline.backtest.prepared_spans import PreparedSpan, prepare, transform
@@ -199,14 +200,15 @@ def test_another_setting_or_seed_starts_anew(shop, spans, tmp_path, trained_on):
     assert len(trained_on) == 4
 
 
-# The baseline.
+# The baselines.
 
 
 def test_most_popular_counts_the_days_before_and_leaves_seen_items_out(tmp_path):
     # A history so long that no position lacks a part of it.
     shop = deliver_shop(tmp_path, SETTINGS.replace("length: 6", "length: 200"))
     spans = prepare(shop, read_deliveries(shop), tmp_path / "spans", lambda name: None)
-    rows = popularity_baseline.most_popular(shop, spans, lambda name: None)
+    rows, halving = baseline_rows(shop, spans, lambda name: None)
+    assert [rows[0].policy, halving[0].policy] == ["most popular, 7 spans", "most popular, half-life 2 days"]
     days = [_events(shop, day) for day in DAYS]
     for index in range(1, 4):
         before = collections.Counter(item for day in days[:index] for _, item, _, _ in day)
@@ -224,6 +226,39 @@ def test_most_popular_counts_the_days_before_and_leaves_seen_items_out(tmp_path)
         assert rows[index].events == len(days[index])
         assert rows[index].metrics["recall"] == pytest.approx(np.average(hits, weights=weights))
         assert np.average(hits, weights=weights) != np.mean(hits)
+
+
+BASELINES = {"baselines": ["half_life", "own_items", "cooccurrence", "v_sknn"], "nearest": 3}
+
+
+def test_baselines_are_tested_on_the_events_of_the_policies_and_told_of_each_once(shop, spans, tmp_path):
+    config = with_settings(shop, {"push": {"exclude_seen": False}, "backtest": BASELINES}, "the test")
+    tested = [row.events for row in run(shop, spans, "never", tmp_path)]
+    for rows in baseline_rows(config, spans, lambda name: None):
+        assert [row.events for row in rows] == tested
+        assert all(0 < row.metrics["recall"] <= 1 for row in rows[1:])
+    log = sorted((time, key, item) for day in DAYS[:3] for key, item, time, _ in _events(shop, day))
+    past = [past_of(before, span) for before, span in itertools.pairwise(spans)]
+    keys = [np.repeat(of.key, np.diff(of.splits) - of.first_new) for of in past]
+    counts = collections.Counter(np.concatenate(keys).tolist())
+    assert sorted(counts.values()) == sorted(collections.Counter(key for _, key, _ in log).values())
+    items = collections.Counter(np.concatenate([of.positions().target for of in past]).tolist())
+    assert sorted(items.values()) == sorted(collections.Counter(item for _, _, item in log).values())
+
+
+def test_baselines_are_shown_as_the_settings_say(shop, spans):
+    none = with_settings(shop, {"backtest": {"baselines": []}}, "the test")
+    assert baseline_rows(none, spans, lambda name: None) == []
+    hours = with_settings(shop, {"data": {"span_hours": 1.0}, "backtest": {"baselines": ["half_life"]}}, "the test")
+    ((first, *_),) = baseline_rows(hours, spans[:2], lambda name: None)
+    assert first.policy == "most popular, half-life 2 hours"
+    with pytest.raises(ConfigError, match=r"can have `own_items` where.*`push.exclude_seen: true`"):
+        with_settings(shop, {"backtest": {"baselines": ["own_items"]}}, "the test")
+    with pytest.raises(ConfigError, match="must name each once. Received: half_life, half_life"):
+        with_settings(shop, {"backtest": {"baselines": ["half_life", "half_life"]}}, "the test")
+    rated = {"model": {"type": "ranking", "params": {}}, "backtest": {"half_life": 3.0}}
+    with pytest.raises(ConfigError, match="measured by recall, ndcg and mrr. Received: .* for `ranking`.* by rmse"):
+        GraphParameters.of(with_settings(shop, rated, "the test"))
 
 
 def _events(shop: Config, day: str) -> list[tuple[str, str, str, float]]:
@@ -244,9 +279,9 @@ def test_one_table_and_one_csv_of_all_policies_and_seeds(shop, tmp_path):
     console.file.close()
     with (tmp_path / "kept" / "backtest.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == len(rows) == 3 + 2 * 2 * 3
+    assert len(lines) == len(rows) == 2 * 3 + 2 * 2 * 3
     assert [line["recall"] != "" for line in lines[:3]] == [False, True, True]
-    assert {(line["policy"], line["seed"]) for line in lines[3:]} == {
+    assert {(line["policy"], line["seed"]) for line in lines[6:]} == {
         (name, seed) for name in ("fine-tune", "retrain") for seed in "12"
     }
     text = (tmp_path / "out.txt").read_text()

@@ -71,8 +71,8 @@ def test_the_table_and_the_sentences_say_what_was_found(shop, result):
 def test_the_summary_is_the_table(shop, result):
     with (shop.root / "backtest" / "summary.csv").open(newline="") as file:
         lines = {line["policy"]: line for line in csv.DictReader(file)}
-    assert list(lines) == ["most popular, 7 spans", "fine-tune", "retrain"]
-    baseline, tuned, full = lines.values()
+    assert list(lines) == ["most popular, 7 spans", "most popular, half-life 2 days", "fine-tune", "retrain"]
+    baseline, _, tuned, full = lines.values()
     rows = [row for row in result.rows if row.policy == "fine-tune"]
     assert float(tuned["recall"]) == pytest.approx(sum(row.metrics["recall"] for row in rows[1:]) / 3, abs=1e-6)
     assert float(tuned["retention"]) == pytest.approx(rows[1].retained, abs=1e-6)
@@ -95,6 +95,7 @@ def test_tensorboard_finds_the_curves_of_each_policy_and_seed(shop, result):
         ".",  # what the columns of HParams are
         f"fine-tune/seed-1, days since {first}",
         f"most popular, 7 spans/seed-0, days since {first}",
+        f"most popular, half-life 2 days/seed-0, days since {first}",
         f"retrain/seed-1, days since {first}",
     ]
     for policy, seed in (("fine-tune", 1), ("most popular, 7 spans", 0)):

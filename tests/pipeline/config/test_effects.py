@@ -82,6 +82,12 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "policy.drift.columns": ({"item": _LIMIT}, {}),
     "policy.retention.spans": (2, {"policy.retention.retrain": 0.1}),
     "policy.retention.age": (2, {"policy.retention.retrain": 0.1}),
+    "backtest.half_life": (3.0, {}),
+    "backtest.own_items": ("frequent", {"backtest.baselines": ["own_items"], "push.exclude_seen": False}),
+    "backtest.pairs_per_item": (9, {"backtest.baselines": ["cooccurrence"]}),
+    "backtest.sessions": (9, {"backtest.baselines": ["v_sknn"]}),
+    "backtest.sample_size": (9, {"backtest.baselines": ["v_sknn"]}),
+    "backtest.nearest": (9, {"backtest.baselines": ["v_sknn"]}),
     "alerts.on": (["failure"], {"alerts.command": "notify"}),
     "alerts.timeout": (3.0, {"alerts.webhook": "https://example.com/hook"}),
 }
@@ -105,6 +111,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "gate.anchor_spans": {"gate.budget": None},
     "gate.pool_events": {"gate.thresholds": {"recall": {"floor": 0.1}}},
     "policy.drift.columns": {"policy.drift.columns": {"item": {"measure": "infinity_norm"}}},
+    "backtest.half_life": {"backtest.baselines": ["most_popular"]},
 }
 ALWAYS = """
 name root metadata cache catalogue data.path data.pattern data.format data.columns.key data.columns.item
@@ -123,12 +130,13 @@ push.max_k push.exclude_seen
 serving.index.type serving.index.table serving.latency_budget_ms policy.rest_spans policy.max_age
 policy.next_span.fine_tune policy.next_span.retrain policy.retention.fine_tune policy.retention.retrain
 policy.new_items.fine_tune policy.new_items.retrain policy.new_keys.fine_tune policy.new_keys.retrain
-policy.schedule.every alerts.command alerts.webhook gc.keep_spans gc.trash_days beam.args
+policy.schedule.every alerts.command alerts.webhook backtest.baselines gc.keep_spans
+gc.trash_days beam.args
 """
 # By their sections, which can't be without each other, and by what the model makes of them.
 REFUSED_ELSEWHERE = """
 serving.index.lists serving.index.probes policy.schedule.weekday policy.schedule.start data.columns.weight
-model.params features.key features.context
+model.params features.key features.context update.augmentation
 """
 
 

@@ -1,0 +1,1 @@
+"""What needs no training and is to be beaten: a baseline a file, behind the protocol of `base.Baseline`."""
