@@ -13,6 +13,22 @@ from trainer.settings import OptimizerName
 STEPS = "steps"  # the slot of Adam that counts the steps of each row
 
 
+class _SummedFirst(keras.optimizers.Optimizer):
+    """Sums the gradients of a row that a batch looks up several times before they are clipped.
+
+    Keras clips first. The norm of parts is not that of their sum: where they agree it is too small, and what is left
+    after the sum may be longer than the norm allows; where they cancel out, a small gradient is made smaller.
+    """
+
+    def _clip_gradients(self, grads: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor | tf.IndexedSlices]:
+        return super()._clip_gradients(super()._deduplicate_sparse_grad(grads))
+
+    def _deduplicate_sparse_grad(
+        self, grads: Sequence[tf.Tensor | tf.IndexedSlices]
+    ) -> Sequence[tf.Tensor | tf.IndexedSlices]:
+        return grads  # Keras asks for it after the clipping
+
+
 class _RateByVariable(keras.optimizers.Optimizer):
     """Lets an optimizer make its steps on some variables at a multiple of its learning rate."""
 
@@ -54,7 +70,7 @@ class _SparseAdam(keras.optimizers.Adam):
             v.assign_add((tf.square(gradient) - v) * (1 - self.beta_2))
             variable.assign_sub(rate * self._length(steps, m) * m / (tf.sqrt(v) + self.epsilon))
             return
-        rows, values = gradient.indices, gradient.values  # Keras has summed those of a row
+        rows, values = gradient.indices, gradient.values  # each row once, see `_SummedFirst`
         made = tf.gather(steps, rows) + 1
         new_m = self.beta_1 * tf.gather(m, rows) + (1 - self.beta_1) * values
         new_v = self.beta_2 * tf.gather(v, rows) + (1 - self.beta_2) * tf.square(values)
@@ -72,7 +88,7 @@ class _SparseAdam(keras.optimizers.Adam):
         return tf.reshape(tf.sqrt(second) / first, tf.concat([tf.shape(steps), [1] * (like.shape.rank - 1)], axis=0))
 
 
-class LazyAdam(_RateByVariable, _SparseAdam):
+class LazyAdam(_SummedFirst, _RateByVariable, _SparseAdam):
     """Adam (Kingma and Ba, ICLR 2015, algorithm 1) in which each row of a variable counts its own steps.
 
     Keras's Adam lets the moments of every row decay and moves every row at each step: work on the whole table. Here a
@@ -96,7 +112,7 @@ def with_steps(slots: dict[str, np.ndarray], steps: int) -> dict[str, np.ndarray
     return {**slots, STEPS: np.where(met, steps, 0).astype(second.dtype)}
 
 
-class Adagrad(_RateByVariable, keras.optimizers.Adagrad):
+class Adagrad(_SummedFirst, _RateByVariable, keras.optimizers.Adagrad):
     """Keras's Adagrad, which touches the rows of the batch alone already."""
 
 

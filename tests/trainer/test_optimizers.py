@@ -134,6 +134,22 @@ def test_a_row_that_occurs_twice_is_one_gradient():
     np.testing.assert_array_equal(once.numpy(), twice.numpy())
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.floats(0.1, 20.0), st.sampled_from(OPTIMIZERS))
+@settings(max_examples=10, deadline=None)
+def test_a_step_is_that_of_the_gradient_as_a_whole_whatever_it_is_clipped_to(rows, clip_norm, name):
+    """With another variable, as the norm is that of all; so are the slots, but for the count of steps."""
+    values = np.random.default_rng(len(rows)).normal(size=[len(rows), WIDTH])
+    moved = []
+    for gradient in (sparse(values, rows), tf.convert_to_tensor(sparse(values, rows))):
+        weights, other = table(), tf.Variable([1.0, 2.0])
+        # Adagrad's sums begin high, so that how far it goes says how long the gradient was.
+        optimizer = plain_optimizer(name, 0.1, clip_norm=clip_norm, initial_accumulator=10.0)
+        optimizer.apply_gradients([(gradient, weights), (tf.constant([3.0, -2.0]), other)])
+        moved.append([weights.numpy()[:5], other.numpy(), *(slot.numpy()[:5] for slot in optimizer.variables[1:5])])
+    for by_rows, whole in zip(*moved, strict=True):
+        np.testing.assert_allclose(by_rows, whole, rtol=1e-4, atol=1e-6)
+
+
 def graphs(graph: tf.Graph) -> Iterator[tf.Graph]:
     yield graph
     for function in graph._functions.values():
