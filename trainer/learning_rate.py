@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from trainer.keras2 import keras
+from trainer.optimizers import STEPS
 from trainer.settings import Schedule
 from trainer.train_state import Arrays, Trainable
 
@@ -57,12 +58,20 @@ def enter_span(trainable: Trainable, initial: dict[str, Arrays], schedule: Sched
     keep = schedule.keep if schedule.slots == "decay" else 0.0
     for path, slots in trainable.slots.items():
         for name, slot in slots.items():
+            if name == STEPS:
+                slot.assign(_steps_left(slot.numpy(), keep, trainable.optimizer.beta_2))
+                continue
             fresh = initial[path][name]
             slot.assign(fresh + np.asarray(keep, fresh.dtype) * (slot.numpy() - fresh))
-    beta = getattr(trainable.optimizer, "beta_2", None)
-    if beta is not None:
-        # Adam divides its second moment by the weight that its mean has by now, 1 - beta^steps. Of a mean that was
-        # made smaller the weight is smaller too; uncorrected, the first steps after a reset would be 3 times too long.
-        steps = int(trainable.optimizer.iterations.numpy())
-        weight = keep * (1.0 - beta**steps)
-        trainable.count_steps(round(math.log1p(-weight) / math.log(beta)) if weight < 1 else steps)
+
+
+def _steps_left(steps: np.ndarray, keep: float, beta: float) -> np.ndarray:
+    """After how many of `steps` Adam's second moment would have the weight that its kept part has.
+
+    Adam divides it by the weight that its mean has by now, 1 - beta^steps. Of a mean that was made smaller the weight
+    is smaller too; uncorrected, the first steps after a reset would be 3 times too long.
+    """
+    if keep == 1.0:
+        return steps
+    weight = -keep * np.expm1(steps.astype(np.float64) * math.log(beta))
+    return (np.log1p(-weight) / math.log(beta)).astype(steps.dtype)

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from trainer.keras2 import keras, tf
 from trainer.settings import OptimizerName
+
+STEPS = "steps"  # the slot of Adam that counts the steps of each row
+
+
+class _SummedFirst(keras.optimizers.Optimizer):
+    """Sums the gradients of a row that a batch looks up several times before they are clipped.
+
+    Keras clips first. The norm of parts is not that of their sum: where they agree it is too small, and what is left
+    after the sum may be longer than the norm allows; where they cancel out, a small gradient is made smaller.
+    """
+
+    def _clip_gradients(self, grads: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor | tf.IndexedSlices]:
+        return super()._clip_gradients(super()._deduplicate_sparse_grad(grads))
+
+    def _deduplicate_sparse_grad(
+        self, grads: Sequence[tf.Tensor | tf.IndexedSlices]
+    ) -> Sequence[tf.Tensor | tf.IndexedSlices]:
+        return grads  # Keras asks for it after the clipping
 
 
 class _RateByVariable(keras.optimizers.Optimizer):
@@ -32,34 +53,66 @@ class _RateByVariable(keras.optimizers.Optimizer):
 
 
 class _SparseAdam(keras.optimizers.Adam):
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        super().build(var_list)
+        if not hasattr(self, "_steps"):
+            self._steps = [
+                self.add_variable_from_reference(variable, STEPS, shape=variable.shape[:1]) for variable in var_list
+            ]
+
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
-        if not isinstance(gradient, tf.IndexedSlices):
-            super().update_step(gradient, variable)
-            return
-        # Keras has summed the gradients of a row that occurs several times before it comes here.
-        rows, values = gradient.indices, gradient.values
         place = self._index_dict[self._var_key(variable)]
-        m, v = self._momentums[place], self._velocities[place]
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        length = tf.sqrt(1 - tf.pow(self.beta_2, step)) / (1 - tf.pow(self.beta_1, step))
-        rate = tf.cast(self.learning_rate, variable.dtype) * length
+        m, v, steps = self._momentums[place], self._velocities[place], self._steps[place]
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        if not isinstance(gradient, tf.IndexedSlices):
+            steps.assign_add(tf.ones_like(steps))
+            m.assign_add((gradient - m) * (1 - self.beta_1))
+            v.assign_add((tf.square(gradient) - v) * (1 - self.beta_2))
+            variable.assign_sub(rate * self._length(steps, m) * m / (tf.sqrt(v) + self.epsilon))
+            return
+        rows, values = gradient.indices, gradient.values  # each row once, see `_SummedFirst`
+        made = tf.gather(steps, rows) + 1
         new_m = self.beta_1 * tf.gather(m, rows) + (1 - self.beta_1) * values
         new_v = self.beta_2 * tf.gather(v, rows) + (1 - self.beta_2) * tf.square(values)
+        steps.scatter_update(tf.IndexedSlices(made, rows))
         m.scatter_update(tf.IndexedSlices(new_m, rows))
         v.scatter_update(tf.IndexedSlices(new_v, rows))
-        variable.scatter_sub(tf.IndexedSlices(rate * new_m / (tf.sqrt(new_v) + self.epsilon), rows))
+        moved = rate * self._length(made, new_m) * new_m / (tf.sqrt(new_v) + self.epsilon)
+        variable.scatter_sub(tf.IndexedSlices(moved, rows))
+
+    def _length(self, steps: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """What the bias of both moments makes of a step, a row each, to be multiplied with `like`."""
+        # 1 - beta^steps without the rounding that a power near 1 has in float32.
+        second = -tf.math.expm1(steps * math.log(self.beta_2))
+        first = -tf.math.expm1(steps * math.log(self.beta_1))
+        return tf.reshape(tf.sqrt(second) / first, tf.concat([tf.shape(steps), [1] * (like.shape.rank - 1)], axis=0))
 
 
-class LazyAdam(_RateByVariable, _SparseAdam):
-    """Adam (Kingma and Ba, ICLR 2015, algorithm 1) that leaves alone the rows that a batch did not look up.
+class LazyAdam(_SummedFirst, _RateByVariable, _SparseAdam):
+    """Adam (Kingma and Ba, ICLR 2015, algorithm 1) in which each row of a variable counts its own steps.
 
     Keras's Adam lets the moments of every row decay and moves every row at each step: work on the whole table. Here a
-    row's moments wait until the row occurs again, so a step on a table of any size costs the rows of the batch. Where
-    every row has a gradient the two are the same. Slots are named as Adam's. AMSGrad is not supported for tables.
+    row's moments wait until the row occurs again, so a step on a table of any size costs the rows of the batch. The
+    moments begin at zero and are corrected for it by how many steps they were made of (section 3), which for a row are
+    its own: corrected by the optimizer's steps, the first moves of a row that comes late would be three times as long
+    as the learning rate and more. Where every row has a gradient at every step the two are the same.
+
+    Slots are named as Adam's, and `steps`, float32 [rows], or [] of a scalar. AMSGrad is not supported.
     """
 
 
-class Adagrad(_RateByVariable, keras.optimizers.Adagrad):
+def with_steps(slots: dict[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
+    """Adam's slots of one variable, of a state that was saved before rows counted their steps, with that count.
+
+    It is not known any more. A row whose second moment is zero has made no step; any other goes on as it was trained
+    until then, corrected by all `steps` of the optimizer.
+    """
+    second = slots["v"]
+    met = second.reshape(*second.shape[:1], -1).any(axis=-1)
+    return {**slots, STEPS: np.where(met, steps, 0).astype(second.dtype)}
+
+
+class Adagrad(_SummedFirst, _RateByVariable, keras.optimizers.Adagrad):
     """Keras's Adagrad, which touches the rows of the batch alone already."""
 
 

@@ -40,8 +40,8 @@ class ModelState:
       iterations: optimizer steps so far, over all days.
       sizes: rows of the tables.
       learned: spans that the weights were trained on since the last cold start, in order.
-      counted: of `iterations`, those that the optimizer still counts; fewer after its slots were reset or decayed. None
-        for all.
+      counted: of a state that was saved before Adam counted the steps of each row: of `iterations`, those that it still
+        counted after its slots were reset or decayed. None for all.
       revision: of the model's class, see `Recommender.revisions`. A state that does not say it is of the first.
     """
 
@@ -113,17 +113,11 @@ class Trainable:
         self.optimizer = optimizer
         self.variables = named_variables(model)
         self.slots = _build_slots(optimizer, self.variables)
-        self._uncounted = 0
 
     @property
     def iterations(self) -> int:
-        """Optimizer steps so far, over all days, those that the optimizer no longer counts included."""
-        return self._uncounted + int(self.optimizer.iterations.numpy())
-
-    def count_steps(self, counted: int, iterations: int | None = None) -> None:
-        """Makes the optimizer count `counted` steps, of `iterations` in all (None: as many as before)."""
-        self._uncounted = (self.iterations if iterations is None else iterations) - counted
-        self.optimizer.iterations.assign(counted)
+        """Optimizer steps so far, over all days."""
+        return int(self.optimizer.iterations.numpy())
 
     def read(self) -> tuple[Arrays, dict[str, Arrays]]:
         """Copies of all weights and all slots."""
@@ -141,8 +135,8 @@ class Trainable:
 
     def state(self, sizes: TableSizes, learned: tuple[int, ...]) -> ModelState:
         weights, slots = self.read()
-        counted, revision = int(self.optimizer.iterations.numpy()), getattr(self.model, "revision", 1)
-        return ModelState(weights, slots, self.iterations, sizes, learned, counted, revision)
+        revision = getattr(self.model, "revision", 1)
+        return ModelState(weights, slots, self.iterations, sizes, learned, revision=revision)
 
 
 def named_variables(model: tf.Module) -> dict[str, tf.Variable]:

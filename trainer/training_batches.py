@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
-from trainer.models.base import Recommender
+from trainer.models.base import SAMPLING_RATE, Recommender
+from trainer.models.sampled_softmax import sampling_rate
 from trainer.sequence_augmentation import SequenceAugmentation
 from trainer.sequence_windows import Windows
 from trainer.settings import Augmentation
@@ -36,7 +39,7 @@ def make_training_batches(
     seed: int,
     augmentation: Augmentation | None = None,
 ) -> TrainingBatches:
-    """Shuffled batches of about `batch_size` positions.
+    """Shuffled batches of about `batch_size` positions, with the `sampling_rate` of what they are made of.
 
     Raises:
       PolicyError: augmentation for a model that learns positions.
@@ -54,9 +57,12 @@ def make_training_batches(
         if augmentation is not None:
             change = SequenceAugmentation(augmentation, sequences, sizes.items, sizes.first_row)
         data = windows.dataset(batch_size, shuffle_seed=seed, augmentation=change)
+        items, owner, owners = *windows.events(), len(windows)
     else:
         positions = sequences.positions()
         examples = len(positions)
         steps = -(-examples // batch_size)
         data = positions.dataset(batch_size, history_length, shuffle_seed=seed)
-    return TrainingBatches(data, examples, steps)
+        items, owner, owners = positions.target, np.arange(examples), examples
+    rate = tf.constant(sampling_rate(items, owner, owners, model.sizes.items, model.sizes.first_row))
+    return TrainingBatches(data.map(lambda batch: {**batch, SAMPLING_RATE: rate}), examples, steps)

@@ -17,6 +17,7 @@ from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import is_of, is_of_tower, learned_before
 from trainer.models.query_tower import is_of_query_tower
+from trainer.optimizers import STEPS, with_steps
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
@@ -31,7 +32,8 @@ def warm_start(
 ) -> None:
     """Writes `base` into a freshly built model and optimizer whose tables may have more rows.
 
-    Every old row and slot is copied bit for bit. A new row starts from the mean of the rows that it occurs with in
+    Every old row and slot is copied bit for bit; of a state that was saved before Adam counted the steps of each row
+    these are what `with_steps` takes them for. A new row starts from the mean of the rows that it occurs with in
     `sequences` (`cooccurrence`), where it has none from the mean of the table (`mean`), or as the layer initialises it
     (`random`). Rows that are not trained, and slots of new rows, start as they are initialised.
 
@@ -46,7 +48,8 @@ def warm_start(
     model = trainable.model
     _check_sizes(base.sizes, sizes)
     _check_same_variables(model, weights, base, sizes)
-    _check_same_slots({path: of for path, of in slots.items() if path in base.weights}, base.slots)
+    base_slots = _with_steps(base, slots)
+    _check_same_slots({path: of for path, of in slots.items() if path in base.weights}, base_slots)
     rows: dict[str, _Rows] = {
         "items": _Rows.of_items(base, sizes, learned),
         "keys": _Rows(slice(sizes.first_row, base.sizes.keys), slice(base.sizes.keys, sizes.keys)),
@@ -73,13 +76,13 @@ def warm_start(
         if path not in base.weights:
             continue
         for name, fresh in fresh_slots.items():
-            old = base.slots[path][name]
+            old = base_slots[path][name]
             if table_of(model, path) is None:
                 fresh_slots[name] = old
             else:
                 fresh[: len(old)] = old
     trainable.write(weights, slots)
-    trainable.count_steps(base.iterations if base.counted is None else base.counted, base.iterations)
+    trainable.optimizer.iterations.assign(base.iterations)
 
 
 def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, tuple[str, ...]]:
@@ -159,6 +162,14 @@ def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, s
                 f"shape {base.weights[path].shape} for a model of {value.shape}. The model's settings changed: do "
                 "a full retrain."
             )
+
+
+def _with_steps(base: ModelState, fresh: dict[str, Arrays]) -> dict[str, Arrays]:
+    counted = base.iterations if base.counted is None else base.counted
+    return {
+        path: with_steps(of, counted) if STEPS in fresh.get(path, {}) and STEPS not in of and "v" in of else of
+        for path, of in base.slots.items()
+    }
 
 
 def _check_same_slots(fresh: dict[str, Arrays], old: dict[str, Arrays]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from trainer.checks.small_data import random_sequences, sequences
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.optimizers import LazyAdam
 from trainer.settings import NewRows
 from trainer.train_state import ModelState, StateError, Trainable
 from trainer.warm_start import warm_start
@@ -18,11 +22,11 @@ FIRST = 3  # padding and two out-of-vocabulary rows
 SIZES = [TableSizes(items, keys, FIRST) for items, keys in ((12, 8), (13, 8), (19, 15), (30, 16))]
 TABLES = {"item/embeddings": "items", "bias": "items", "popularity": "items", "key/embeddings": "keys"}
 TOLD = {"popularity"}  # not trained
-INITIAL = {"adagrad": {"accumulator": 0.1}, "adam": {"m": 0.0, "v": 0.0}}
+INITIAL = {"adagrad": {"accumulator": 0.1}, "adam": {"m": 0.0, "v": 0.0, "steps": 0.0}}
 
 
 def fresh(sizes: TableSizes, optimizer: str = "adagrad", **params: int) -> Trainable:
-    kind = {"adagrad": keras.optimizers.Adagrad, "adam": keras.optimizers.Adam}[optimizer]
+    kind = {"adagrad": keras.optimizers.Adagrad, "adam": LazyAdam}[optimizer]
     return Trainable(Small(sizes, HISTORY, **params), kind(0.1))
 
 
@@ -224,3 +228,24 @@ def test_a_table_of_another_length_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Small, "tables", {**Small.tables, "scale": "items"})
     with pytest.raises(StateError, match="must have a row for each of items, 13"):
         warm_start(fresh(SIZES[1]), random_state(SIZES[0]), SIZES[1], "mean", Sequences.empty())
+
+
+@pytest.mark.parametrize("counted", [None, 4])
+def test_a_state_of_adam_without_a_count_of_each_row_goes_on(tmp_path: Path, counted: int | None) -> None:
+    """As one that was saved by an earlier version, which had one count for all."""
+    saved = dataclasses.replace(random_state(SIZES[0], "adam"), counted=counted)
+    for of in saved.slots.values():
+        del of["steps"]
+        of["v"][:1] = 0
+    saved.save(tmp_path)
+    grown, sizes = fresh(SIZES[1], "adam"), SIZES[1]
+    warm_start(grown, ModelState.load(tmp_path), sizes, "mean", Sequences.empty())
+    state = grown.state(sizes, (1,))
+    for path, of in state.slots.items():
+        old = len(saved.weights[path])
+        assert (of["steps"][1:old] == (counted or saved.iterations)).all()
+        assert not of["steps"][:1].any(), "a row without a second moment has made no step"
+        assert not of["steps"][old:].any(), "a new row has made none"
+    state.save(tmp_path / "again")
+    again = ModelState.load(tmp_path / "again")
+    np.testing.assert_array_equal(again.slots["bias"]["steps"], state.slots["bias"]["steps"])

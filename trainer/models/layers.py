@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.models.sampled_softmax import rate_of_share
 
 UNSEEN = 0.1  # events that an item which never occurred counts as: unlikely, not impossible
 
@@ -66,9 +67,9 @@ class Popularity(keras.layers.Layer):
         count = count if expected is None else expected(item, count)
         return tf.math.log((count + UNSEEN) / (self.average + UNSEEN))
 
-    def share(self, item: tf.Tensor) -> tf.Tensor:
-        """The probability that a recent event is of the item, for int64 rows of any shape."""
-        return tf.gather(self.counts, item) / (self.average * self.items)
+    def sampling_rate(self) -> tf.Tensor:
+        """As if batches were drawn from the recent events, float32 [items] (see `sampled_softmax.draw`)."""
+        return rate_of_share(self.counts / (self.average * self.items))
 
 
 class HistoryPooling(keras.layers.Layer):
