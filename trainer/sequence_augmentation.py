@@ -51,7 +51,9 @@ class SequenceAugmentation:
     def __init__(self, settings: Augmentation, sequences: Sequences, items: int, first_row: int) -> None:
         self._settings, self._out_of_vocabulary = settings, first_row - 1
         self._operations = settings.operations
-        self._similar = similar_items(sequences, items, first_row) if settings.substitute else np.zeros((0, 0), np.int64)
+        self._similar = (
+            similar_items(sequences, items, first_row) if settings.substitute else np.zeros((0, 0), np.int64)
+        )
 
     def plan(self, windows: int, random: np.random.Generator) -> np.ndarray:
         """What is done to each window: the index of its operation in `settings.operations`, -1 for nothing, [windows]."""
@@ -89,7 +91,9 @@ class SequenceAugmentation:
             drawn = random.random(history.shape) < self._settings.substitute
             row = np.minimum(history, len(self._similar) - 1)
             similar = self._similar[row, random.integers(0, self._similar.shape[1], history.shape)]
-            chosen = self._chosen(plan, "substitute")[:, None] & drawn & present & (similar > 0) & (similar != following)
+            chosen = (
+                self._chosen(plan, "substitute")[:, None] & drawn & present & (similar > 0) & (similar != following)
+            )
             history = np.where(chosen, similar, history)
         if self._settings.reorder:
             inputs = present.sum(axis=1)

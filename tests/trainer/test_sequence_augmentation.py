@@ -13,7 +13,7 @@ from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import TableSizes
-from trainer.models.sasrec import _reversed
+from trainer.models.sequence_model import _reversed
 from trainer.sequence_augmentation import SequenceAugmentation, similar_items
 from trainer.sequence_windows import Windows
 from trainer.settings import Augmentation, ModelSpec, Policy
