@@ -306,7 +306,8 @@ def _revision(spec: ModelSpec, state: ModelState) -> int:
 
 
 def _arguments(spec: ModelSpec) -> Collection[str]:
-    return inspect.signature(find_model(spec.type)).parameters
+    # Of the class itself they would be those of Keras's `__new__`, where `__init__` is inherited.
+    return inspect.signature(find_model(spec.type).__init__).parameters
 
 
 def _events(span: Span, sizes: TableSizes) -> np.ndarray:

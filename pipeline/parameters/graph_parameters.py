@@ -75,7 +75,8 @@ class GraphParameters:
         """
         model, update = find_model(config.model.type), config.update
         try:
-            inspect.signature(model).bind(None, None, **config.model.params)
+            # Of the class itself it would be that of Keras's `__new__`, where `__init__` is inherited.
+            inspect.signature(model.__init__).bind(None, None, None, **config.model.params)
         except TypeError as error:
             raise ConfigError(
                 f"`model.params` must be keyword arguments of `{config.model.type}`. Received: {config.model.params} "

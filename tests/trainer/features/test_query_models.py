@@ -29,7 +29,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "two_tower": {"dimension": 8, "negatives": 16, "key_embedding": False},
     "sasrec": {"dimension": 8, "dropout": 0.0, "item_dropout": 0.0, "reverse": True},
     "sasrec projected": {"dimension": 8, "dropout": 0.0, "item_dropout": 0.0, "head": "projected"},
-    "hstu": {"dimension": 8, "dropout": 0.0, "item_dropout": 0.0},
 }
 POLICY = Policy(epochs=8, batch_size=16, learning_rate=0.1, initial_accumulator=0.1)
 SIZES = TableSizes(18, 4, 2, (("feature_device", FIRST_ROW + 2), ("feature_tags", FIRST_ROW + 1)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainer.features.declaration import FIRST_ROW, Feature
 from trainer.keras2 import tf
 from trainer.models import ModelError, build_model
 from trainer.models.base import TableSizes
 from trainer.models.hstu import HstuBlock
 from trainer.models.sequence_model import SequenceModel
+from trainer.train_state import named_variables
 
 SIZES, LENGTH = TableSizes(30, 4, 2), 8
 TINY = {"dimension": 8, "negatives": 5, "neighbours": 0, "heads": 2, "inner": 2}
@@ -67,6 +69,24 @@ def test_a_new_model_of_any_depth_is_one_without_blocks(type_: str) -> None:
     before = deep.blocks[0].output_.kernel
     before.assign(np.random.default_rng(2).normal(0, before.shape[0] ** -0.5, before.shape))
     assert not np.allclose(deep._sessions(history, training=False).numpy(), plain, atol=1e-3)
+
+
+def test_it_has_the_towers_of_features_that_sasrec_has() -> None:
+    """What these make of a score is tested with `sasrec`: the code is the one of `SequenceModel`."""
+    sizes = TableSizes(30, 4, 2, (("feature_device", FIRST_ROW + 2), ("feature_kind", FIRST_ROW + 3)))
+    of_items, of_query = (Feature(name="kind", kind="category"),), (Feature(name="device", kind="category"),)
+    sasrec, hstu = (build_model(type_, sizes, LENGTH, {}, of_items, of_query) for type_ in ("sasrec", "hstu"))
+    around = [{path for path in named_variables(model) if not path.startswith("blocks/")} for model in (sasrec, hstu)]
+    assert around[0] == around[1]
+    assert sasrec.feature_tables == hstu.feature_tables
+    assert "query_features/of/device/vectors" in hstu.feature_tables
+    # Items without events yet would score nothing.
+    hstu = build_model("hstu", sizes, LENGTH, {}, None, of_query)
+    key, history = tf.constant([1, 1]), tf.constant([[0] * 7 + [3]] * 2, tf.int64)
+    hstu.query_features.of["device"].vectors.assign(np.random.default_rng(1).normal(size=[FIRST_ROW + 2, 128]))
+    asked = {"row": tf.cast(key, tf.int64), "feature_device": tf.constant([[FIRST_ROW], [FIRST_ROW + 1]], tf.int64)}
+    first, second = hstu.score_all(asked, history).numpy()
+    assert not np.allclose(first, second), "what is known of the request says which items are wanted"
 
 
 @pytest.mark.parametrize("type_", ["sasrec", "hstu"])
