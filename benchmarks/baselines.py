@@ -134,7 +134,9 @@ def _at_week(sequences: Sequences, week: int) -> Sequences:
 
 
 def _tested(baseline: Baseline, asked: Positions, items: int) -> dict[str, float]:
-    asked = dataclasses.replace(asked, key=np.full(len(asked), -1, np.int64), begin=np.maximum(asked.begin, asked.end - 20))
+    asked = dataclasses.replace(
+        asked, key=np.full(len(asked), -1, np.int64), begin=np.maximum(asked.begin, asked.end - 20)
+    )
     parts = [asked.take(np.arange(at, min(at + _AT_ONCE, len(asked)))) for at in range(0, len(asked), _AT_ONCE)]
     rank = 1 + np.concatenate([ranks(baseline.scores(part, items), part, 2, exclude_seen=False) for part in parts])
     return {"recall@20": 100 * float(np.mean(rank <= 20)), "mrr@20": 100 * float(np.mean((rank <= 20) / rank))}

@@ -46,7 +46,7 @@ class History(Section):
 
 
 class Model(Section):
-    """`type` is `two_tower`, `sasrec`, `ranking`, `dcn`, `two_stage`, or the dotted path of your own `tfrs.Model`."""
+    """`type` is `two_tower`, `sasrec`, `mf`, `ranking`, `dcn`, `two_stage`, or the dotted path of a `tfrs.Model`."""
 
     type: str = "two_tower"
     params: dict[str, Any] = pydantic.Field(default_factory=dict)
@@ -163,8 +163,8 @@ class Config(Section):
     def _own_items_can_be_shown(self) -> Config:
         if "own_items" in self.backtest.baselines and self.push.exclude_seen:
             raise ValueError(
-                "`backtest.baselines` can have `own_items` where a key's own items are recommended. Received: it, beside "
-                "`push.exclude_seen: true`. Take it out, or set `push.exclude_seen: false`."
+                "`backtest.baselines` can have `own_items` where a key's own items are recommended. Received: it, "
+                "beside `push.exclude_seen: true`. Take it out, or set `push.exclude_seen: false`."
             )
         return self
 

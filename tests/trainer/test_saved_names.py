@@ -57,6 +57,7 @@ SAVED = {
         "retrieval/slope",
         "share",
     ],
+    "mf": ["item_embedding/embeddings", "key_embedding/embeddings", "popularity/average", "popularity/counts"],
     "sasrec": [
         *_BLOCK,
         *_TRANSITIONS,

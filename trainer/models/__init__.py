@@ -15,6 +15,7 @@ BUILT_IN = {
     "dcn": "trainer.models.dcn.Dcn",
     "two_stage": "trainer.models.two_stage.TwoStage",
     "sasrec": "trainer.models.sasrec.SasRec",
+    "mf": "trainer.models.mf.MatrixFactorization",
 }
 
 

@@ -30,9 +30,7 @@ few = settings(max_examples=25, deadline=None)
 Event = tuple[int, int]  # key, item; 0 for an item without a row
 Log = list[list[Event]]  # by span
 logs = st.lists(
-    st.lists(
-        st.tuples(st.integers(100, 104), st.sampled_from([0, *range(FIRST_ROW, ITEMS)])), min_size=1, max_size=12
-    ),
+    st.lists(st.tuples(st.integers(100, 104), st.sampled_from([0, *range(FIRST_ROW, ITEMS)])), min_size=1, max_size=12),
     min_size=2,
     max_size=4,
 )
@@ -158,7 +156,9 @@ def test_cooccurrence_counts_pairs_with_the_last_item(log: Log, kept: int) -> No
                         counts[other][item] += 1
                 pasts[owner].append(item)
             for item, of in counts.items():
-                counts[item] = collections.Counter(dict(sorted(of.items(), key=lambda pair: (-pair[1], pair[0]))[:kept]))
+                counts[item] = collections.Counter(
+                    dict(sorted(of.items(), key=lambda pair: (-pair[1], pair[0]))[:kept])
+                )
         return dict(counts[history[-1]]) if history else {}
 
     check(Cooccurrence(kept, HalfLifePopularity(HALF_LIFE, "days")), log, beside_the_last)
@@ -208,7 +208,9 @@ def test_places_are_those_that_a_model_with_such_scores_would_have(data: st.Data
     asked = Positions(history, ends - 3, ends, nothing_known, target, np.ones(positions, np.float32), nothing_known)
     for exclude_seen in (False, True):
         seen = tf.constant(history.reshape(positions, 3)) if exclude_seen else None
-        masked = mask_scores(tf.constant((own * 10 + rest).astype(np.float32)), FIRST_ROW, seen, keep=tf.constant(target))
+        masked = mask_scores(
+            tf.constant((own * 10 + rest).astype(np.float32)), FIRST_ROW, seen, keep=tf.constant(target)
+        )
         expected = rank_of(masked, tf.constant(target), FIRST_ROW).numpy()
         placed = ranks(Scores(scipy.sparse.csr_array(own), rest), asked, FIRST_ROW, exclude_seen)
         assert placed.tolist() == expected.tolist()

@@ -29,6 +29,7 @@ CASES = {
     "sasrec": RecommenderCase("sasrec", _SASREC),
     "projected": RecommenderCase("sasrec", {**_SASREC, "head": "projected", "neighbours": 0}),
     "large": RecommenderCase("sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False}),
+    "mf": RecommenderCase("mf", {"dimension": 8, "negatives": 20}),
     "own": RecommenderCase("tests.trainer.small_model.Speaking"),
 }
 BROKEN = {
