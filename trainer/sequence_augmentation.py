@@ -25,8 +25,8 @@ class SequenceAugmentation:
     """Crops, masks and reorders windows, and puts similar items into them.
 
     The first three are those of Xie et al. ("Contrastive learning for sequential recommendation", ICDE 2022), the last
-    that of Liu et al. ("Contrastive self-supervised sequential recommendation with robust augmentation", CoSeRec, 2021),
-    here on what is learned rather than for a contrastive loss.
+    that of Liu et al. ("Contrastive self-supervised sequential recommendation with robust augmentation", CoSeRec,
+    2021), here on what is learned rather than for a contrastive loss.
 
     In each epoch a window is changed with probability `share`, by one operation, drawn evenly from those that are set.
     What a step is to predict always stays the event that truly came next. What becomes of the loss:

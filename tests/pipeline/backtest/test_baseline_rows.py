@@ -61,6 +61,8 @@ def test_baselines_are_tested_on_the_events_of_the_policies_and_told_of_each_onc
     for rows in baseline_rows(config, spans, lambda name: None):
         assert [row.events for row in rows] == tested
         assert all(0 < row.metrics["recall"] <= 1 for row in rows[1:])
+    last = [rows[1:] for rows in baseline_rows(config, spans, lambda name: None, last=2)]
+    assert last == [rows[2:] for rows in baseline_rows(config, spans, lambda name: None)]
     log = sorted((time, key, item) for day in DAYS[:3] for key, item, time, _ in _events(shop, day))
     past = [past_of(before, span) for before, span in itertools.pairwise(spans)]
     keys = [np.repeat(of.key, np.diff(of.splits) - of.first_new) for of in past]
