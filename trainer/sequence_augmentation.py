@@ -1,4 +1,4 @@
-"""Changes windows of training sequences a little, another way in each epoch, so that a model learns no session by heart."""
+"""Changes windows of training sequences a little, another way in each epoch, so that none is learned by heart."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ class Steps(NamedTuple):
 
 
 class SequenceAugmentation:
-    """Crop, mask, reorder (Xie et al., "Contrastive learning for sequential recommendation", ICDE 2022, section 3.2.3)
-    and substitution by similar items (Liu et al., "Contrastive self-supervised sequential recommendation with robust
-    augmentation" (CoSeRec), 2021, section 4.2), on what is learned rather than for a contrastive loss.
+    """Crops, masks and reorders windows, and puts similar items into them.
+
+    The first three are those of Xie et al. ("Contrastive learning for sequential recommendation", ICDE 2022), the last
+    that of Liu et al. ("Contrastive self-supervised sequential recommendation with robust augmentation", CoSeRec,
+    2021), here on what is learned rather than for a contrastive loss.
 
     In each epoch a window is changed with probability `share`, by one operation, drawn evenly from those that are set.
     What a step is to predict always stays the event that truly came next. What becomes of the loss:
@@ -56,7 +58,7 @@ class SequenceAugmentation:
         )
 
     def plan(self, windows: int, random: np.random.Generator) -> np.ndarray:
-        """What is done to each window: the index of its operation in `settings.operations`, -1 for nothing, [windows]."""
+        """What is done to each window: the place of its operation in `settings.operations`, -1 for none, [windows]."""
         drawn = random.integers(0, len(self._operations), windows)
         return np.where(random.random(windows) < self._settings.share, drawn, -1)
 
@@ -117,7 +119,7 @@ class SequenceAugmentation:
 def similar_items(sequences: Sequences, items: int, first_row: int) -> np.ndarray:
     """The most similar items of each, int64 [items, 10], drawn from evenly: an item with fewer has them several times.
 
-    The cosine of the vectors of which sequences hold an item (item-based collaborative filtering; CoSeRec, eq. 5). An
+    The cosine of the vectors of which sequences hold an item (item-based collaborative filtering). An
     item that occurs beside no other has 0.
     """
     owner = np.repeat(np.arange(len(sequences)), np.diff(sequences.splits))
@@ -134,10 +136,10 @@ def similar_items(sequences: Sequences, items: int, first_row: int) -> np.ndarra
     cosine = together.data[apart] / np.sqrt(count[row] * count[column])
     best = np.lexsort((column, -cosine, row))
     row, column = row[best], column[best]
-    found = np.bincount(row, minlength=items)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)
+    candidates = np.bincount(row, minlength=items)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(candidates) - candidates, candidates)
     similar = np.zeros((items, _SIMILAR), np.int64)
     similar[row[place < _SIMILAR], place[place < _SIMILAR]] = column[place < _SIMILAR]
-    filled = np.minimum(found, _SIMILAR)
+    filled = np.minimum(candidates, _SIMILAR)
     again = np.arange(_SIMILAR) % np.maximum(filled, 1)[:, None]
     return np.take_along_axis(similar, again, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,25 +24,34 @@ from trainer.input_pipeline import Positions, Sequences, concatenate
 _AT_ONCE = 1000  # positions: what is asked of a baseline in one go
 
 
-def baseline_rows(config: Config, spans: Sequence[PreparedSpan], on_span: Callable[[str], None]) -> list[list[Row]]:
+def baseline_rows(
+    config: Config, spans: Sequence[PreparedSpan], on_span: Callable[[str], None], last: int | None = None
+) -> list[list[Row]]:
     """The rows of each baseline that the settings name; none for a model that is judged by other metrics.
 
     Tested are, on each span but the first, all its events, with their histories and with what is left out of a list as
-    for a model. All events of the spans before count, held out or not: they all came before.
+    for a model. All events of the spans before count, held out or not: they all came before. With `last` the spans
+    before the last so many are learned and not tested.
     """
     given = GraphParameters.of(config)
     if frozenset(given.metrics) != RANKED:
         return []
     baselines = make_baselines(config.backtest, unit_of(config))
     rows = [[Row(baseline.name, 0, spans[0].name, "count", 0, {}, 0, 0, 0.0)] for baseline in baselines]
-    for before, span in zip(spans, spans[1:], strict=False):
+    untested = 0 if last is None else len(spans) - 1 - last
+    for number, (before, span) in enumerate(itertools.pairwise(spans)):
         on_span(span.name)
-        past, parts = past_of(before, span), asked_on(span, config.history.length)
+        past = past_of(before, span)
+        if number < untested:
+            for baseline in baselines:
+                baseline.learn(past)
+            continue
+        parts = asked_on(span, config.history.length)
         weights = event_weights(parts, given.weighted)
         for baseline, of_baseline in zip(baselines, rows, strict=True):
             baseline.learn(past)
-            found = [places(baseline, part, span.sizes.items, span.sizes.first_row, config) for part in parts]
-            metrics = means(ranked(np.concatenate(found), config.gate.k), weights)
+            placed = [places(baseline, part, span.sizes.items, span.sizes.first_row, config) for part in parts]
+            metrics = means(ranked(np.concatenate(placed), config.gate.k), weights)
             events = int(metrics.pop("events"))
             of_baseline.append(Row(baseline.name, 0, span.name, "count", events, metrics, 0, 0, 0.0))
     return rows
@@ -75,11 +85,11 @@ def asked_on(span: PreparedSpan, length: int) -> tuple[Positions, Positions]:
 
 def places(baseline: Baseline, asked: Positions, items: int, first_row: int, config: Config) -> np.ndarray:
     """Where each position's item stands, int64 [p], see `ranks`."""
-    found = [np.zeros(0, np.int64)]
+    placed = [np.zeros(0, np.int64)]
     for begin in range(0, len(asked), _AT_ONCE):
         part = asked.take(np.arange(begin, min(begin + _AT_ONCE, len(asked))))
-        found.append(ranks(baseline.scores(part, items), part, first_row, config.push.exclude_seen))
-    return np.concatenate(found)
+        placed.append(ranks(baseline.scores(part, items), part, first_row, config.push.exclude_seen))
+    return np.concatenate(placed)
 
 
 def _plain(sequences: Sequences, first_row: int) -> Sequences:

@@ -163,8 +163,8 @@ class Config(Section):
     def _own_items_can_be_shown(self) -> Config:
         if "own_items" in self.backtest.baselines and self.push.exclude_seen:
             raise ValueError(
-                "`backtest.baselines` can have `own_items` where a key's own items are recommended. Received: it, beside "
-                "`push.exclude_seen: true`. Take it out, or set `push.exclude_seen: false`."
+                "`backtest.baselines` can have `own_items` where a key's own items are recommended. Received: it, "
+                "beside `push.exclude_seen: true`. Take it out, or set `push.exclude_seen: false`."
             )
         return self
 

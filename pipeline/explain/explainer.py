@@ -26,7 +26,7 @@ from trainer.train_state import StateError
 _NOTHING = 5e-5  # what is shown as 0.0000 carries nothing
 _CLOSE = 1e-4  # of the score: how exactly the shares must add up to what is served
 
-Method = Literal["linear", "attention", "left out"]
+Method = Literal["linear", "attention", "ridge", "left out"]
 
 METHODS: Mapping[Method, str] = {
     "linear": "Linear shares: the score is a sum with one term for each event, whose weight depends on the event's "
@@ -34,6 +34,9 @@ METHODS: Mapping[Method, str] = {
     "attention": "Attention shares: the score is a sum with one term for each event, whose weight is the attention "
     "that it got beside the others. The terms and what else there is add up to the score, but for rounding; an event "
     "that is taken out leaves its attention to the others.",
+    "ridge": "Ridge shares: the score is a sum with one term for each event, from the least squares fit of the user to "
+    "the history (Hu, Koren and Volinsky 2008). The terms and what else there is add up to the score, but for "
+    "rounding; an event that is taken out leaves more to be said by those like it.",
     "left out": "Left out: this model's score is no sum over events. Each event is taken out of the history and the "
     "model is asked again, which is exact for that one event; the falls need not add up to anything.",
 }

@@ -52,7 +52,7 @@ COMMENTS = {
     "history": "what the model sees of a key",
     "history.length": "its last events",
     "model": "what is learned",
-    "model.type": "two_tower, sasrec, hstu, ranking, dcn, two_stage, or the dotted path of your own tfrs.Model",
+    "model.type": "two_tower, sasrec, hstu, mf, ranking, dcn, two_stage, or the dotted path of your own tfrs.Model",
     "model.params": "its arguments, e.g. {dim: 64}",
     "update": "how one span changes the model",
     "update.epochs": "at most; the best one is kept",

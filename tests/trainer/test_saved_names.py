@@ -71,6 +71,7 @@ SAVED = {
         "retrieval/slope",
         "share",
     ],
+    "mf": ["item_embedding/embeddings", "key_embedding/embeddings", "popularity/average", "popularity/counts"],
     "sasrec": [*_BLOCK, *_AROUND_BLOCKS],
     "hstu": [
         *(f"blocks/0/{norm}/{part}" for norm in ("after_attention", "before") for part in ("beta", "gamma")),

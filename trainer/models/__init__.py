@@ -16,6 +16,7 @@ BUILT_IN = {
     "two_stage": "trainer.models.two_stage.TwoStage",
     "sasrec": "trainer.models.sasrec.SasRec",
     "hstu": "trainer.models.hstu.Hstu",
+    "mf": "trainer.models.mf.MatrixFactorization",
 }
 
 

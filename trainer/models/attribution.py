@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 # How the events' terms come about. `linear`: an event's weight depends on its place alone. `attention`: on the whole
-# history, through attention over the events' own vectors.
-Method = Literal["linear", "attention"]
+# history, through attention over the events' own vectors. `ridge`: on the whole history, through a least squares fit.
+Method = Literal["linear", "attention", "ridge"]
 
 
 @dataclasses.dataclass(frozen=True)

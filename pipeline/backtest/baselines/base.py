@@ -75,7 +75,7 @@ def none_of_its_own(positions: int, items: int) -> scipy.sparse.csr_array:
 def of_last_occurrence(
     position: np.ndarray, item: np.ndarray, value: np.ndarray, shape: tuple[int, int]
 ) -> scipy.sparse.csr_array:
-    """float64 [b, items] from what `histories` gives: of an item that a position has several times the last `value` [n].
+    """float64 [b, items] from what `histories` gives: of an item that comes several times the last `value` [n].
 
     Row 0 is left out.
     """

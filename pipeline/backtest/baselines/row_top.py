@@ -7,7 +7,7 @@ import scipy.sparse
 
 
 def top_of_rows(matrix: scipy.sparse.csr_array, key: np.ndarray, most: int) -> scipy.sparse.csr_array:
-    """`matrix` with at most `most` entries in a row: those with the largest `key` [nnz], no two of which are the same."""
+    """`matrix` with at most `most` entries in a row: those with the largest `key` [nnz], of which no two are alike."""
     count = np.diff(matrix.indptr)
     long = np.flatnonzero(count > most)
     if not len(long):

@@ -12,8 +12,9 @@ from trainer.input_pipeline import Positions, Sequences
 
 
 class VSkNN(Baseline):
-    """Vector multiplication session kNN (Ludewig and Jannach, "Evaluation of session-based recommendation algorithms",
-    UMUAI 28, 2018, section 3.4): items by score(i) = sum over the neighbours n of sim(s, n) * [i in n].
+    """Vector multiplication session kNN: items by score(i) = sum over the neighbours n of sim(s, n) * [i in n].
+
+    V-SKNN of Ludewig and Jannach ("Evaluation of session-based recommendation algorithms", UMUAI 28, 2018, section 3).
 
     sim(s, n) is the product of the history's weights, which fall in a straight line from 1 for its last event to 1 / h
     for the first of h, an item that occurs again having the weight of its last event, with the set of the items of n.

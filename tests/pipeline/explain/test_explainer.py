@@ -22,6 +22,7 @@ from tests.serving.recommenders import FIRST, HISTORY, Shop, export, make_shop
 ITEMS, KEYS, PAIRS, NAMED = 60, 20, 200, 3
 KINDS = {
     "two_tower": ("two_tower", {"dimension": 8}, "linear"),
+    "mf": ("mf", {"dimension": 8}, "ridge"),
     "ranking": ("ranking", {"dimension": 8, "objective": "click"}, "left out"),
     "stages": ("two_stage", {"retrieval": {"dimension": 8}, "ranking": {"dimension": 8}, "candidates": 9}, "left out"),
     "sasrec": ("sasrec", {"dimension": 8}, "attention"),

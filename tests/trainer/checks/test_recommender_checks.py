@@ -32,6 +32,7 @@ CASES = {
         "sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False, "revision": 1}
     ),
     "hstu": RecommenderCase("hstu", {**_SASREC, "blocks": 2, "heads": 2, "inner": 2, "reverse": False}),
+    "mf": RecommenderCase("mf", {"dimension": 8, "negatives": 20}),
     "own": RecommenderCase("tests.trainer.small_model.Speaking"),
 }
 BROKEN = {
