@@ -69,6 +69,13 @@ class Windows:
     def positions(self) -> int:
         return int(self.targets.sum())
 
+    def events(self) -> tuple[np.ndarray, np.ndarray]:
+        """The items of all windows, what they predict included, and the window of each, int64 [n]."""
+        length = self.end - self.begin + 1
+        owner = np.repeat(np.arange(len(self)), length)
+        at = np.arange(len(owner)) - np.repeat(np.cumsum(length) - length, length) + self.begin[owner]
+        return self.items[at], owner
+
     def batches(self, batch_size: int) -> int:
         """Batches in an epoch, the same in every one."""
         return min(len(self), max(1, round(self.positions / batch_size)))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
-from trainer.models.base import Recommender
+from trainer.models.base import SAMPLING_RATE, Recommender
+from trainer.models.sampled_softmax import sampling_rate
 from trainer.sequence_windows import Windows
 
 
@@ -28,15 +31,18 @@ class TrainingBatches:
 def make_training_batches(
     model: Recommender, sequences: Sequences, batch_size: int, history_length: int, seed: int
 ) -> TrainingBatches:
-    """Shuffled batches of about `batch_size` positions."""
+    """Shuffled batches of about `batch_size` positions, with the `sampling_rate` of what they are made of."""
     if model.form == "sequences":
         windows = Windows.of(sequences, history_length)
         examples = windows.positions
         steps = windows.batches(batch_size)
         data = windows.dataset(batch_size, shuffle_seed=seed)
+        items, owner, owners = *windows.events(), len(windows)
     else:
         positions = sequences.positions()
         examples = len(positions)
         steps = -(-examples // batch_size)
         data = positions.dataset(batch_size, history_length, shuffle_seed=seed)
-    return TrainingBatches(data, examples, steps)
+        items, owner, owners = positions.target, np.arange(examples), examples
+    rate = tf.constant(sampling_rate(items, owner, owners, model.sizes.items, model.sizes.first_row))
+    return TrainingBatches(data.map(lambda batch: {**batch, SAMPLING_RATE: rate}), examples, steps)

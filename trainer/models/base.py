@@ -52,6 +52,7 @@ from trainer.models.kept_places import KeptPlaces
 
 VocabularyName = Literal["items", "keys"]
 WeightRole = Literal["loss", "label", "unused"]
+SAMPLING_RATE = "sampling_rate"  # of a training batch, see `Recommender`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,9 @@ class Recommender(tfrs.Model, abc.ABC):
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
     while training: `history` [b, l] (row 0 behind) and, for each of its steps, the `item` [b, l] to predict, 0 where
-    none is, and its `weight` [b, l] (see `trainer.sequence_windows`).
+    none is, and its `weight` [b, l] (see `trainer.sequence_windows`). With each training batch comes `sampling_rate`
+    [sizes.items], how its like hold the items, for models whose negatives are those of the batch (see
+    `trainer.models.sampled_softmax`).
 
     `weight` is what `data.columns.weight` says of the event to predict, 1 without that setting. It is there to be used,
     and `weight_role` says what as: with `loss` a loss is the mean by these weights (`trainer.metrics.weighted_mean`).

@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.models.sampled_softmax import rate_of_share
 
 UNSEEN = 0.1  # events that an item which never occurred counts as: unlikely, not impossible
 
@@ -69,6 +70,10 @@ class Popularity(keras.layers.Layer):
     def share(self, item: tf.Tensor) -> tf.Tensor:
         """The probability that a recent event is of the item, for int64 rows of any shape."""
         return tf.gather(self.counts, item) / (self.average * self.items)
+
+    def sampling_rate(self) -> tf.Tensor:
+        """As if batches were drawn from the recent events, float32 [items] (see `sampled_softmax.draw`)."""
+        return rate_of_share(self.share(tf.range(self.items)))
 
 
 class HistoryPooling(keras.layers.Layer):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from trainer.keras2 import tf
 
 
@@ -22,29 +24,68 @@ class Candidates:
     places: tf.Tensor
 
 
-def draw(batch_rows: tf.Tensor, share: tf.Tensor, items: int, first_row: int, negatives: int) -> Candidates:
+def draw(
+    batch_rows: tf.Tensor, rate: tf.Tensor, others: tf.Tensor, items: int, first_row: int, negatives: int
+) -> Candidates:
     """The batch's own items and `negatives` drawn evenly from the catalogue, each item once.
 
-    An item with share p of the events is among the batch's m with probability 1 - (1 - p)^m, and among the drawn ones
-    with 1 - (1 - 1/n)^negatives; one over the probability that either holds it is its weight in the sum over the
-    catalogue (Horvitz and Thompson, "A generalization of sampling without replacement from a finite universe", JASA
-    47, 1952; in the logits it is the logQ correction of Yi et al., "Sampling-bias-corrected neural modeling for large
-    corpus item recommendations", RecSys 2019, eq. 3).
+    What else is in a batch than the position that is asked holds an item with probability 1 - exp(-others * rate), and
+    one of those drawn is it with 1 - (1 - 1/n)^negatives; one over the probability that either is so is the item's
+    weight in the sum over the catalogue (Horvitz and Thompson, "A generalization of sampling without replacement from a
+    finite universe", JASA 47, 1952; in the logits it is the logQ correction of Yi et al., "Sampling-bias-corrected
+    neural modeling for large corpus item recommendations", RecSys 2019, eq. 3, and of importance sampling, Bengio and
+    Senécal, "Adaptive importance sampling to accelerate training of a neural probabilistic language model", IEEE
+    Transactions on Neural Networks 19, 2008, eq. 8). What a position holds whatever is drawn is left to `losses`.
 
     Args:
       batch_rows: int64 of any shape, item rows; 0 pads.
-      share: float32 [items], the share of events of each item.
+      rate: float32 [items], see `sampling_rate` and `rate_of_share`.
+      others: float32, how many different items each of the others holds, added up (see `held_by_others`).
       items, first_row: rows of the table, and the first that can be recommended.
       negatives: how many are drawn.
     """
-    count = tf.cast(tf.math.count_nonzero(batch_rows), tf.float32)
     first = min(first_row, items - 1)  # where no item is admitted yet, one that is not
     drawn = tf.random.uniform([negatives], first, items, tf.int64)
     rows, places = tf.unique(tf.concat([tf.reshape(batch_rows, [-1]), drawn], axis=0), tf.int64)
-    missed = count * tf.math.log1p(-tf.minimum(tf.gather(share, rows), 0.5))
-    missed += negatives * tf.math.log1p(-1.0 / max(items - first, 2))
+    missed = -others * tf.gather(rate, rows) + negatives * tf.math.log1p(-1.0 / max(items - first, 2))
     log_weight = tf.where(rows >= first_row, -tf.math.log(-tf.math.expm1(missed)), UNWANTED)
     return Candidates(rows, log_weight, tf.reshape(places[: tf.size(batch_rows)], tf.shape(batch_rows)))
+
+
+def sampling_rate(items: np.ndarray, owner: np.ndarray, owners: int, size: int, first_row: int) -> np.ndarray:
+    """How batches hold items, float32 [size]: without one of `size` rows n times exp(-n * rate), of owners of n items.
+
+    A batch is made of owners, of windows or of positions, which hold an item or not, however often. So an item that is
+    held by a share q of them is missed by an owner of as many different items as they have on average, d, with
+    probability 1 - q, and by one of n of them with (1 - q)^(n / d).
+
+    Args:
+      items, owner: int64 [n], the items of all owners and whose each is; the same item may occur with an owner again.
+      owners: how many there are.
+      size, first_row: rows of the table, and the first that counts.
+    """
+    counts = items >= first_row
+    pairs = np.unique(owner[counts] * np.int64(size) + items[counts])
+    held = np.bincount(pairs % size, minlength=size) / max(owners, 1)
+    # What all of them hold is not missed; an infinite rate would be no number times no others.
+    return (-np.log1p(-np.minimum(held, 1 - 1e-6)) / max(held.sum(), 1e-6)).astype(np.float32)
+
+
+def rate_of_share(share: tf.Tensor) -> tf.Tensor:
+    """The rate where all that is known is float32 [items], the share of each item in the events."""
+    return -tf.math.log1p(-tf.minimum(share, 0.5))
+
+
+def held_by_others(rows: tf.Tensor, first_row: int) -> tf.Tensor:
+    """How many different items each row of int64 [b, l] holds, added up over all rows but one, float32.
+
+    Every row is the one for its own positions, so that it is left out as the mean of them.
+    """
+    ordered = tf.sort(rows, axis=1)
+    new = tf.concat([tf.ones_like(ordered[:, :1], tf.bool), ordered[:, 1:] != ordered[:, :-1]], axis=1)
+    owners = tf.cast(tf.shape(rows)[0], tf.float32)
+    held = tf.math.count_nonzero(new & (ordered >= first_row), dtype=tf.float32)
+    return held * tf.math.divide_no_nan(owners - 1.0, owners)
 
 
 def whole_catalogue(batch_rows: tf.Tensor, items: int, first_row: int) -> Candidates:

@@ -14,7 +14,7 @@ from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models import sampled_softmax
 from trainer.models.attribution import Attribution
-from trainer.models.base import TableSizes, VocabularyName, WeightRole
+from trainer.models.base import SAMPLING_RATE, TableSizes, VocabularyName, WeightRole
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
@@ -221,7 +221,7 @@ class SasRec(WithFeatures):
             history, item, weight = (tf.concat(columns, axis=0) for columns in both)
         steps = tf.where(item >= self.sizes.first_row)
         sessions = self._asked(batch["key"], self._sessions(history, training=True), steps)
-        candidates = self._candidates(tf.concat([history, item], axis=1))
+        candidates = self._candidates(tf.concat([history, item], axis=1), batch)
         length = tf.shape(history)[1]
         history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
@@ -272,11 +272,13 @@ class SasRec(WithFeatures):
         """float32 [p, c] over the temperature, from [p, dimension] and unit vectors [c, dimension]."""
         return tf.matmul(self._unit(sessions) * tf.exp(self.log_scale), items, transpose_b=True)
 
-    def _candidates(self, rows: tf.Tensor) -> sampled_softmax.Candidates:
+    def _candidates(self, rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> sampled_softmax.Candidates:
+        """For int64 rows of the items of `batch`, which hold each of its events several times."""
         if self.sizes.items <= 2 * self.negatives:
             return sampled_softmax.whole_catalogue(rows, self.sizes.items, self.sizes.first_row)
-        share = self.popularity.share(tf.range(self.sizes.items))
-        return sampled_softmax.draw(rows, share, self.sizes.items, self.sizes.first_row, self.negatives)
+        rate = batch[SAMPLING_RATE] if SAMPLING_RATE in batch else self.popularity.sampling_rate()
+        others = sampled_softmax.held_by_others(tf.concat([batch["history"], batch["item"]], 1), self.sizes.first_row)
+        return sampled_softmax.draw(rows, rate, others, self.sizes.items, self.sizes.first_row, self.negatives)
 
     def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
         popular = self.log_popularity(tf.range(self.sizes.items))
