@@ -122,16 +122,19 @@ def join(history: pa.Table, train: pa.Table, held_out: pa.Table) -> tuple[Timeli
 
 
 def cut_sequences(timelines: Timelines, length: int) -> Cuts:
-    """One slice a run of new events, of at most `length` events; several where more than `length` are new.
+    """One slice a run of new events, of at most `length` events; several where they would leave no room for a past.
 
-    Of several, the first starts with up to half of `length` events of context where there are as many, and each
-    further one with half, so that no new event but a key's very first goes without a past when `length` allows it.
+    A slice of a key that has events before it starts with one of them at least, so that no new event but a key's very
+    first goes without a past, from a `length` of 2 on. Of several, the first starts with up to half of `length` events
+    of context where there are as many, and each further one with half.
     """
     runs = _runs_of_new(timelines)
     old = runs.begin - timelines.starts[runs.key]
     new = runs.end - runs.begin
     context = length // 2
-    first = np.where(new <= length, new, length - np.minimum(old, context))
+    # As many new events as a slice holds would leave what came before them out: then two slices have both.
+    fits = new + np.minimum(old, min(1, context)) <= length
+    first = np.where(fits, new, length - np.minimum(old, context))
     step = length - context
     pieces = 1 - (first - new) // step
 

@@ -121,7 +121,8 @@ class Reference:
         sequences, done = [], 0
         while done < len(new):
             earlier = past + new[:done]
-            fits = length if len(new) <= length else length - min(len(earlier), length // 2)
+            room = length - min(len(earlier), min(1, length // 2))
+            fits = room if len(new) <= room else length - min(len(earlier), length // 2)
             part = new[done : done + fits]
             room = length - len(part)
             events = (earlier[-room:] if room else []) + part

@@ -71,6 +71,10 @@ class Popularity(keras.layers.Layer):
         """As if batches were drawn from the recent events, float32 [items] (see `sampled_softmax.draw`)."""
         return rate_of_share(self.counts / (self.average * self.items))
 
+    def sampling_rate(self) -> tf.Tensor:
+        """As if batches were drawn from the recent events, float32 [items] (see `sampled_softmax.draw`)."""
+        return rate_of_share(self.share(tf.range(self.items)))
+
 
 class HistoryPooling(keras.layers.Layer):
     """The mean of a history of n events, weighted by a softmax over a learned bias for each distance to the present.

@@ -13,7 +13,7 @@ from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
-from trainer.models.base import SAMPLING_RATE, TableSizes, VocabularyName, WeightRole
+from trainer.models.base import TableSizes, VocabularyName, WeightRole
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
@@ -177,7 +177,7 @@ class TwoTower(WithFeatures):
             total = self.task(
                 self.query(key, history, training=True),
                 tf.concat([self.candidate(item, without=1.0), self.candidate(drawn)], axis=0),
-                candidate_sampling_probability=self._drawn_share(ids, batch),
+                candidate_sampling_probability=self._drawn_share(ids, tf.shape(item)[0]),
                 sample_weight=weight,
                 candidate_ids=ids,
                 compute_metrics=False,
@@ -190,13 +190,11 @@ class TwoTower(WithFeatures):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
         return weighted_mean(losses, known * batch["weight"])
 
-    def _drawn_share(self, item: tf.Tensor, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """How probable each item is among a batch's items and the drawn ones together, float32 as int64 `item`."""
-        size = tf.cast(tf.shape(batch["item"])[0], tf.float32)
-        rate = batch[SAMPLING_RATE] if SAMPLING_RATE in batch else self.popularity.sampling_rate()
-        of_position = -tf.math.expm1(-tf.gather(rate, item))  # a position holds one item
+    def _drawn_share(self, item: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
+        """How probable each item is among a batch's items and the drawn ones together."""
+        size = tf.cast(batch_size, tf.float32)
         even = self.negatives / max(self.sizes.items - self.sizes.first_row, 1)
-        return (size * of_position + even) / (size + self.negatives)
+        return (size * self.popularity.share(item) + even) / (size + self.negatives)
 
     def _catalogue(self) -> tf.Tensor:
         return tf.range(self.sizes.items, dtype=tf.int64)

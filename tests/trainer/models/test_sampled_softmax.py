@@ -93,19 +93,6 @@ def test_loss_and_gradient_of_the_transformer_are_those_of_the_full_softmax() ->
     assert np.linalg.norm(sampled_gradient - gradient) < 0.2 * np.linalg.norm(gradient), "what the draws leave"
 
 
-def test_what_a_batch_of_positions_is_expected_to_hold_is_what_it_holds() -> None:
-    """Items of a batch and those drawn, as a share of both: of this span, whatever was popular before."""
-    negatives, counts, candidates = 30, np.zeros(ITEMS), 0
-    model = build("two_tower", negatives=negatives)
-    *full, _ = make_training_batches(model, skewed_span(), 64, 8, seed=1).data
-    for batch in full:
-        drawn = (np.arange(ITEMS) >= FIRST) * negatives / (ITEMS - FIRST)
-        counts += np.bincount(batch["item"], minlength=ITEMS) + drawn
-        candidates += len(batch["item"]) + negatives
-    expected = model._drawn_share(tf.range(FIRST, ITEMS, dtype=tf.int64), full[0])
-    np.testing.assert_allclose(counts[FIRST:] / candidates, expected, rtol=0.1)
-
-
 def test_the_rate_says_how_often_windows_hold_an_item() -> None:
     items, owner = np.array([3, 3, 4, 4, 5, 0, 1]), np.array([0, 0, 0, 1, 1, 2, 3])
     rate = sampled_softmax.sampling_rate(items, owner, 4, 7, FIRST)
