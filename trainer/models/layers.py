@@ -67,9 +67,9 @@ class Popularity(keras.layers.Layer):
         count = count if expected is None else expected(item, count)
         return tf.math.log((count + UNSEEN) / (self.average + UNSEEN))
 
-    def sampling_rate(self) -> tf.Tensor:
-        """As if batches were drawn from the recent events, float32 [items] (see `sampled_softmax.draw`)."""
-        return rate_of_share(self.counts / (self.average * self.items))
+    def share(self, item: tf.Tensor) -> tf.Tensor:
+        """The probability that a recent event is of the item, for int64 rows of any shape."""
+        return tf.gather(self.counts, item) / (self.average * self.items)
 
     def sampling_rate(self) -> tf.Tensor:
         """As if batches were drawn from the recent events, float32 [items] (see `sampled_softmax.draw`)."""
