@@ -28,7 +28,7 @@ _OF_SESSIONS = {
             "cold_epochs": 6,
             "batch_size": 200,
             "optimizer": "adam",
-            "learning_rate": 0.003,
+            "learning_rate": 0.008,
             "clip_norm": None,
             "patience": 9,
             "watch": "recall",
