@@ -9,7 +9,7 @@ import pytest
 from components.incremental_trainer.settings import Settings
 from pipeline.config import Config, ConfigError, with_settings
 from pipeline.parameters.graph_parameters import GraphParameters
-from trainer.settings import Policy
+from trainer.settings import Augmentation, Policy
 
 PLAIN = Config.model_validate(
     {
@@ -46,6 +46,7 @@ EVERYTHING = {
         "within": "plateau", "warm_up": 0.2, "final": 0.1, "slots": "decay", "keep": 0.3, "factor": 0.2, "patience": 2,
         "rates": [0.001, 0.01], "probe_steps": 5,
     },
+    "augmentation": {"share": 0.5, "crop": 0.4, "mask": 0.3, "reorder": 0.6, "substitute": 0.2},
 }  # fmt: skip
 
 
@@ -59,10 +60,12 @@ def flat(value: object, where: str = "") -> dict[str, object]:
 
 
 def test_every_setting_reaches_the_trainer_and_survives_json():
-    sent = GraphParameters.of(Config.model_validate({**PLAIN.model_dump(), "update": EVERYTHING})).trainer
+    sent = GraphParameters.of(
+        Config.model_validate({**PLAIN.model_dump(), "model": {"type": "sasrec"}, "update": EVERYTHING})
+    ).trainer
     policy = sent.policy
     assert flat(dataclasses.asdict(policy)) == flat(EVERYTHING)
-    defaults = flat(dataclasses.asdict(Policy()))
+    defaults = flat({**dataclasses.asdict(Policy()), "augmentation": dataclasses.asdict(Augmentation(mask=0.1))})
     same = [name for name, value in flat(EVERYTHING).items() if value == defaults[name]]
     assert same == [], "a setting that equals its default would not be seen to be lost"
     assert Settings.from_json(sent.to_json()) == sent
