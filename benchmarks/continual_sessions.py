@@ -8,6 +8,9 @@ next item, all items seen so far are ranked, none sampled; events of items not s
 then sessions of length 1. A tenth of each span's sessions, drawn at random, is held out: early stopping watches
 them, what the model must not fit on learned sessions is fitted on them, and the next cycle trains on them.
 
+A policy with a teacher (`taught`) trains it first, on all spans since it last was, and shows its figures beside the
+student's, as `teacher`; the policy `teacher` is that model alone.
+
 Goes on where it was stopped: each policy and seed keeps its model and figures in FOLDER after every cycle.
 """
 
@@ -24,16 +27,20 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.session_policies import POLICIES, SessionPolicy
 from benchmarks.session_spans import SessionSpans, read_spans
-from trainer.input_pipeline import Positions, concatenate
+from trainer.input_pipeline import Positions, Sequences, concatenate
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of
 from trainer.models.base import Recommender, TableSizes
+from trainer.settings import ModelSpec, Policy
 from trainer.stability.replay_memory import ReplayMemory
+from trainer.teaching.refresh import due_refresh, teacher_policy, teacher_spec
+from trainer.teaching.teacher import Teacher
 from trainer.train_state import ModelState
 from trainer.update import Span, Update, update
 
@@ -66,13 +73,17 @@ def main() -> None:
 
 def run(spans: SessionSpans, policy: SessionPolicy, seed: int, cycles: Sequence[int], folder: Path) -> list[dict]:
     """Figures of each of `cycles`, from 1 on; those that `folder` holds are not computed again."""
-    rows, state, memory = _resume(folder)
+    rows, state, memory, taught_by = _resume(folder)
     done = {row["cycle"] for row in rows}
     for cycle in range(1, max(cycles) + 1):
         if cycle in done or (policy.joint and cycle not in cycles):
             continue
+        of_teacher, taught_by = _teach(spans, policy, seed, cycle, taught_by)
         processor = time.process_time()
-        result = _learn(spans, policy, seed, cycle, state, memory)
+        teacher = None
+        if taught_by is not None:
+            teacher = Teacher.of_rows(_teacher_spec(policy), taught_by, _sizes(spans, cycle))
+        result = _learn(spans, policy, seed, cycle, state, memory, teacher)
         processor = time.process_time() - processor
         state, memory = result.state, result.memory
         started = time.perf_counter()
@@ -91,10 +102,42 @@ def run(spans: SessionSpans, policy: SessionPolicy, seed: int, cycles: Sequence[
         }
         if cycle == spans.count - 1 > 9 and not policy.joint:
             row["retained"] = _retained(spans, result.model, policy.spec.history_length)
+        if of_teacher:
+            row["teacher"] = of_teacher
         rows.append(row)
-        _keep(folder, rows, policy, seed, state, memory)
+        _keep(folder, rows, policy, seed, state, memory, taught_by)
         print(folder.parent.name, seed, json.dumps(row), flush=True)
     return [row for row in rows if row["cycle"] in cycles]
+
+
+def _teach(
+    spans: SessionSpans, policy: SessionPolicy, seed: int, cycle: int, state: ModelState | None
+) -> tuple[dict[str, Any], ModelState | None]:
+    """Refreshes the teacher where it is due: its figures, empty where it is not, and its state; none of no teacher."""
+    settings = policy.update.teacher
+    if settings is None:
+        return {}, None
+    every = range(1, cycle)
+    refresh = due_refresh(
+        cycle, every, state.learned[-1] if state else None, settings.every, cycle, cycle, retrain=False
+    )
+    if refresh is None:
+        return {}, state
+    processor, spec = time.process_time(), _teacher_spec(policy)
+    how = dataclasses.replace(teacher_policy(policy.update), seed=seed)
+    result = _update(spans, spec, how, seed, refresh.train_on, state)
+    processor = time.process_time() - processor
+    metrics, _ = test(result.model, spans.test_positions(cycle), spec.history_length)
+    return {"metrics": metrics, "train_processor_seconds": round(processor, 2)}, result.state
+
+
+def _teacher_spec(policy: SessionPolicy) -> ModelSpec:
+    assert policy.update.teacher is not None
+    return teacher_spec(policy.update.teacher, policy.spec.history_length)
+
+
+def _sizes(spans: SessionSpans, cycle: int) -> TableSizes:
+    return TableSizes(spans.items_until(cycle - 1), 2, spans.first_row)
 
 
 def _learn(
@@ -104,26 +147,42 @@ def _learn(
     cycle: int,
     state: ModelState | None,
     memory: ReplayMemory | None,
+    teacher: Teacher | None,
 ) -> Update:
-    last = cycle - 1
-    kept, held_out = spans.split(last, _HELD_OUT, seed)
-    if policy.joint:
-        sequences = concatenate([*(spans.sequences(number) for number in range(last)), kept])
-        state, memory = None, None
-    else:
-        parts = [kept] if cycle == 1 else [spans.split(last - 1, _HELD_OUT, seed)[1], kept]
-        sequences = concatenate(parts)
-    sizes = TableSizes(spans.items_until(last), 2, spans.first_row)
     how = dataclasses.replace(policy.update, seed=seed)
+    if policy.joint:
+        before = [spans.sequences(number) for number in range(cycle - 1)]
+        return _update(spans, policy.spec, how, seed, (cycle,), before=before)
+    return _update(spans, policy.spec, how, seed, (cycle,), state, memory, teacher)
+
+
+def _update(
+    spans: SessionSpans,
+    spec: ModelSpec,
+    how: Policy,
+    seed: int,
+    cycles: Sequence[int],
+    state: ModelState | None = None,
+    memory: ReplayMemory | None = None,
+    teacher: Teacher | None = None,
+    before: Sequence[Sequences] = (),
+) -> Update:
+    """Learns the spans before `cycles`, each with what was held out of the one before, or with all of `before`."""
+    learned = []
+    for cycle in cycles:
+        kept, held_out = spans.split(cycle - 1, _HELD_OUT, seed)
+        earlier = before if before or cycle == 1 else [spans.split(cycle - 2, _HELD_OUT, seed)[1]]
+        learned.append(Span(cycle, concatenate([*earlier, kept])))
     return update(
-        policy.spec,
-        sizes,
-        [Span(cycle, sequences)],
+        spec,
+        _sizes(spans, cycles[-1]),
+        learned,
         held_out.positions(),
-        spans.popularity(last, HALF_LIFE, held_out),
+        spans.popularity(cycles[-1] - 1, HALF_LIFE, held_out),
         how,
         base=state,
         memory=memory,
+        teacher=teacher,
     )
 
 
@@ -153,12 +212,20 @@ def _retained(spans: SessionSpans, model: Recommender, history_length: int) -> d
 
 
 def _keep(
-    folder: Path, rows: list[dict], policy: SessionPolicy, seed: int, state: ModelState, memory: ReplayMemory
+    folder: Path,
+    rows: list[dict],
+    policy: SessionPolicy,
+    seed: int,
+    state: ModelState,
+    memory: ReplayMemory,
+    teacher: ModelState | None,
 ) -> None:
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     state.save(beside / "state")
     memory.save(beside / "memory.npz")
+    if teacher is not None:
+        teacher.save(beside / "teacher")
     about = {
         "policy": folder.parent.name,
         "seed": seed,
@@ -173,11 +240,12 @@ def _keep(
     beside.rename(folder)
 
 
-def _resume(folder: Path) -> tuple[list[dict], ModelState | None, ReplayMemory | None]:
+def _resume(folder: Path) -> tuple[list[dict], ModelState | None, ReplayMemory | None, ModelState | None]:
     if not (folder / "figures.json").is_file():
-        return [], None, None
+        return [], None, None, None
     rows = json.loads((folder / "figures.json").read_text())["cycles"]
-    return rows, ModelState.load(folder / "state"), ReplayMemory.load(folder / "memory.npz")
+    teacher = ModelState.load(folder / "teacher") if (folder / "teacher").is_dir() else None
+    return rows, ModelState.load(folder / "state"), ReplayMemory.load(folder / "memory.npz"), teacher
 
 
 def chosen_cycles(text: str | None, last: int) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.settings import EwcSettings, ModelSpec, Policy, Stability
+from trainer.settings import EwcSettings, ModelSpec, Policy, Stability, TeacherSettings
 
 _LENGTH = 20
 _UPDATE = Policy(
@@ -36,10 +36,16 @@ class SessionPolicy:
 
 
 def _policy(
-    update: Policy = _UPDATE, dropout: bool = True, counted: bool = False, joint: bool = False
+    update: Policy = _UPDATE,
+    dropout: bool = True,
+    counted: bool = False,
+    joint: bool = False,
+    width: int = 128,
+    blocks: int = 1,
 ) -> SessionPolicy:
     params = {
-        "dimension": 128,
+        "dimension": width,
+        "blocks": blocks,
         "dropout": 0.2 if dropout else 0.0,
         "item_dropout": 0.3 if dropout else 0.0,
         "neighbours": 64 if counted else 0,
@@ -51,10 +57,19 @@ _EWC = dataclasses.replace(_UPDATE, stability=Stability(ewc=EwcSettings(strength
 # It stops by itself, when what is held out no longer gains from going on.
 _JOINT = dataclasses.replace(_UPDATE, cold_epochs=20, patience=1)
 
+_WIDE = {"width": 256, "blocks": 2}
+_TEACHER = _policy(counted=True, **_WIDE)
+# A cycle is a week, so that the teacher is refreshed as often as `every: 7` refreshes it by days.
+_SOFTMAX = TeacherSettings("sasrec", _TEACHER.spec.params, every=1)
+_RANKING = dataclasses.replace(_SOFTMAX, loss="ranking")
+
 POLICIES = {
     "fine-tune": _policy(dropout=False),
     "dropout": _policy(),
     "ewc": _policy(_EWC, dropout=False),
     "joint": _policy(_JOINT, counted=True, joint=True),
     "best": _policy(counted=True),
+    "teacher": _TEACHER,
+    "taught": _policy(dataclasses.replace(_UPDATE, teacher=_SOFTMAX), counted=True),
+    "taught by ranks": _policy(dataclasses.replace(_UPDATE, teacher=_RANKING), counted=True),
 }

@@ -31,6 +31,12 @@ class ReplayMemory(artifact.Artifact):
     TYPE_NAME = "WarmspanReplayMemory"
 
 
+class Teacher(artifact.Artifact):
+    """A model that teaches the one that is served; `state/` where it was refreshed (`components/teacher_trainer`)."""
+
+    TYPE_NAME = "WarmspanTeacher"
+
+
 class Decision(artifact.Artifact):
     """What is done with a span, skip, fine-tune or retrain, and why (`decision.json`)."""
 

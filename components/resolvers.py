@@ -21,6 +21,8 @@ FORGOTTEN = "forgotten"
 _GONE = (metadata_store_pb2.Artifact.MARKED_FOR_DELETION, metadata_store_pb2.Artifact.DELETED)
 # The property of a model that says at which span it, or the model that it descends from, was trained from nothing.
 RETRAINED = "retrained"
+# Properties of a teacher: whether its artifact holds one (1), and the versions of the runs that it learned in, as JSON.
+REFRESHED, ANCESTRY = "refreshed", "ancestry"
 
 Artifacts = dict[str, list[artifact.Artifact]]
 
@@ -80,6 +82,7 @@ class Champion(resolver.ResolverStrategy):
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
     `past_verdicts`: the last before `span` on a candidate that was not taken back since, by which learning is changed.
+    `teacher`: the last one before `span`, where there are teachers, that learned in no run whose model was revoked.
     Each input that `window` names, instead: how many spans, and how many of the last ones before `span` are passed
     over first.
     """
@@ -101,6 +104,7 @@ class Champion(resolver.ResolverStrategy):
                 (past for past in input_dict.get("past_verdicts", []) if not past.get_int_custom_property("revoked")),
                 below=self._span,
             )[-1:],
+            **({"teacher": _clean_teachers(input_dict, self._span)[-1:]} if "teacher" in input_dict else {}),
             **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},
         }
 
@@ -188,6 +192,21 @@ def _in_service(input_dict: Artifacts, span: int) -> list[artifact.Artifact]:
         for model in newest_by_span(clean, below=span)
         if model.id in blessed and not _refused(_of_version(model, pushed))
     ]
+
+
+def _clean_teachers(input_dict: Artifacts, span: int) -> list[artifact.Artifact]:
+    """Those before `span` that are refreshed and learned nothing in a run that was taken back, oldest first."""
+    # By the verdicts too: the files of a model may be gone, and with them the model from what is looked at.
+    made = [*input_dict["model"], *input_dict.get("verdicts", [])]
+    revoked = {of.get_int_custom_property("version") for of in made if of.get_int_custom_property("revoked")}
+    newest = newest_by_span(input_dict["teacher"], below=span)
+    refreshed = [teacher for teacher in newest if teacher.get_int_custom_property(REFRESHED)]
+    return [teacher for teacher in refreshed if not revoked & set(ancestry(teacher))]
+
+
+def ancestry(teacher: artifact.Artifact) -> list[int]:
+    """The versions of the runs in which a teacher, or one that it descends from, has learned; oldest first."""
+    return json.loads(teacher.get_string_custom_property(ANCESTRY) or "[]")
 
 
 class RevokedError(RuntimeError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
@@ -19,6 +21,7 @@ from components.artifacts import (
     PairedDifferences,
     ReplayMemory,
     SpanProfile,
+    Teacher,
     Vocabulary,
 )
 from components.catalogue_gen import CatalogueGen
@@ -33,6 +36,7 @@ from components.span_guard import SpanGuard
 from components.span_pusher import SpanPusher
 from components.span_statistics import SpanStatistics
 from components.span_transform import SpanTransform
+from components.teacher_trainer import TeacherTrainer
 from components.update_decider import UpdateDecider
 from components.update_decider.decision import Override
 from pipeline.config import Config
@@ -105,6 +109,7 @@ def create_pipeline(
         past_verdicts=models["verdicts"],
         memory=_earlier(ReplayMemory, "IncrementalTrainer", "memory"),
         sequences=_earlier(standard_artifacts.Examples, "SpanTransform", "sequences"),
+        **({"teacher": _earlier(Teacher, "TeacherTrainer", "teacher")} if given.teacher else {}),
         **policy_channels.channels(given.windows),
     ).with_id("Champion")
     anchor = Resolver(
@@ -172,19 +177,26 @@ def create_pipeline(
                 ItemEncoder(sold["catalogue"], span, of, yesterday.outputs[f"encodings_{text}"]).with_id(_encoder(text))
                 for text, of in given.encoders.items()
             ]
+            learned_from: dict[str, Any] = {
+                "decision": decider.outputs["decision"],
+                "sequences": transform.outputs["sequences"],
+                "held_out": transform.outputs["held_out"],
+                "vocabulary": transform.outputs["vocabulary"],
+                "past_sequences": champion.outputs["sequences"],
+                "encodings": union([of.outputs["encodings"] for of in encoders]) if encoders else None,
+                "earlier_teacher": champion.outputs.get("teacher"),
+                "span": span,
+                "version": version,
+                **sold,
+            }
+            # A model of another shape that teaches the one that is served; it learns every few days.
+            teacher = [TeacherTrainer(**learned_from, settings=given.teacher)] if given.teacher else []
             trainer = IncrementalTrainer(
-                decision=decider.outputs["decision"],
-                sequences=transform.outputs["sequences"],
-                held_out=transform.outputs["held_out"],
-                vocabulary=transform.outputs["vocabulary"],
-                past_sequences=champion.outputs["sequences"],
+                **learned_from,
                 base_model=champion.outputs["model"],
                 base_memory=champion.outputs["memory"],
-                span=span,
-                version=version,
+                teacher=teacher[0].outputs["teacher"] if teacher else None,
                 settings=given.trainer,
-                encodings=union([of.outputs["encodings"] for of in encoders]) if encoders else None,
-                **sold,
             )
             comparison = PairedComparison(
                 held_out=transform.outputs["held_out"],
@@ -224,7 +236,7 @@ def create_pipeline(
         metadata_connection_config=connection.connection_config(config),
         components=[
             events, statistics, schema, validator, usual, guard, yesterday, *catalogue, champion, anchor, transform,
-            next_span, decider, *encoders, trainer, comparison, gate, pusher,
+            next_span, decider, *encoders, *teacher, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),

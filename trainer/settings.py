@@ -20,6 +20,7 @@ SelectionName = Literal["reservoir", "recency", "frequency", "herding"]
 DistilledBatches = Literal["replayed", "new", "both"]
 OptimizerName = Literal["adagrad", "adam"]
 Watch = Literal["loss", "recall", "ndcg", "mrr"]
+TeachingLoss = Literal["softmax", "ranking"]
 
 PositiveRate = Annotated[float, pydantic.Field(gt=0)]
 
@@ -235,6 +236,47 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, config=_KNOWN)
+class TeacherSettings:
+    """A model of another shape that teaches the one that is served (`trainer.teaching`).
+
+    `type` and `params` are its own, as those of `model`. Once `every` spans (days) have passed it learns all since it
+    last did, by the policy of its student but for what keeps old days, with a `learning_rate`, `epochs` and
+    `cold_epochs` of its own where these are given. Each night the student is held to its answers, `weight` times:
+    `softmax`, to its distribution over the items, softened by `temperature`; `ranking`, to the list of its `top_k`
+    best. At most `candidates` items are compared in a step, but for those of the batch; of more so many are drawn.
+
+    Raises:
+      ValueError: a setting of the other loss is given.
+    """
+
+    type: str
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    every: int = pydantic.Field(default=7, ge=1)
+    weight: float = pydantic.Field(default=1.0, gt=0)
+    loss: TeachingLoss = "softmax"
+    temperature: float = pydantic.Field(default=1.0, gt=0)
+    top_k: int = pydantic.Field(default=10, ge=1)
+    candidates: int = pydantic.Field(default=2000, ge=1)
+    learning_rate: float | None = pydantic.Field(default=None, gt=0)
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    cold_epochs: int | None = pydantic.Field(default=None, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _fits_its_loss(self) -> TeacherSettings:
+        if self.loss == "ranking" and self.temperature != 1:
+            raise ValueError(
+                "`temperature` has an effect with `loss: softmax` only. Received: "
+                f"{self.temperature} with `loss: ranking`. Take it out."
+            )
+        if self.loss == "softmax" and self.top_k != 10:
+            raise ValueError(
+                f"`top_k` has an effect with `loss: ranking` only. Received: {self.top_k} with `loss: softmax`. Take "
+                "it out."
+            )
+        return self
+
+
+@dataclass(frozen=True, config=_KNOWN)
 class Policy:
     """How a span changes a model.
 
@@ -245,6 +287,7 @@ class Policy:
     `cold_epochs` are those of a span that is learned from nothing, which takes more; None for as many as `epochs`.
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     `augmentation` is for models over sequences; None learns them as they are.
+    `teacher` is who teaches the model; None for nobody.
     """
 
     epochs: int = pydantic.Field(default=5, ge=1)
@@ -262,3 +305,4 @@ class Policy:
     stability: Stability = dataclasses.field(default_factory=Stability)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
     augmentation: Augmentation | None = None
+    teacher: TeacherSettings | None = None

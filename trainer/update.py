@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,9 +33,13 @@ from trainer.stability.builder import StabilityBuilder
 from trainer.stability.freezing import frozen, rates
 from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
+from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches
 from trainer.warm_start import warm_start, without_replaced
+
+if TYPE_CHECKING:
+    from trainer.teaching.teacher import Teacher
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +92,7 @@ def update(
     memory: ReplayMemory | None = None,
     features: ItemFeatures | None = None,
     knots: Mapping[str, np.ndarray] | None = None,
+    teacher: Teacher | None = None,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -103,6 +109,7 @@ def update(
       memory: the replay memory that came with `base`; None starts an empty one.
       features: what is known of items, where `spec` has a catalogue's.
       knots: of numbers of key and context, see `Recommender.set_knots`.
+      teacher: a model of any shape, which the model is held to on each span by `policy.teacher`; None for nobody.
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
@@ -136,15 +143,16 @@ def update(
             model.learn_launches(features.launches, [(span.number, _events(span, sizes)) for span in spans])
     if knots is not None:
         model.set_knots(knots)
-    teacher = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
+    before = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
-        policy.stability, trainable, base, teacher, policy.batch_size, spec.history_length, weighted
+        policy.stability, trainable, base, before, policy.batch_size, spec.history_length, weighted
     )
+    teaching = make_teaching(teacher, policy.teacher, weighted) if teacher and policy.teacher else None
     memory = (memory or ReplayMemory.empty(0)).fitted(sizes, policy.stability.replay.budget, builder.selection)
     span_trainer = SpanTrainer(
         model, trainable, policy, weighted, held_out, base, builder, memory, initial_slots, frozen_variables, on_step,
-        on_epoch,
+        on_epoch, teaching,
     )  # fmt: skip
     for span in spans:
         span_trainer.learn(span)
@@ -175,6 +183,7 @@ class SpanTrainer:
       memory: grows with each span.
       initial_slots: the optimizer's, as a cold start has them; empty where they are carried.
       frozen_variables: get no gradient.
+      teaching: what a teacher of another shape adds to the loss; None without one.
       examples, epochs, train_loss, watched, notes: see `Update`.
     """
 
@@ -190,6 +199,7 @@ class SpanTrainer:
     frozen_variables: list[tf.Variable]
     on_step: OnStep | None
     on_epoch: OnEpoch | None
+    teaching: Teaching | None = None
     examples: int = 0
     epochs: int = 0
     train_loss: float = float("nan")
@@ -240,7 +250,8 @@ class SpanTrainer:
         batches = make_training_batches(
             model, span.sequences, self.policy.batch_size, model.history_length, seed, self.policy.augmentation
         )
-        return batches, self.builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
+        loss_terms = self.builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
+        return batches, [*loss_terms, *([self.teaching] if self.teaching else [])]
 
     def _learner(self, loss_terms: Sequence[LossTerm]) -> Learner:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.

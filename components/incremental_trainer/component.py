@@ -20,6 +20,8 @@ class _Spec(component_spec.ComponentSpec):
         "encodings": component_spec.ChannelParameter(type=artifacts.ItemEncodings, optional=True),
         "past_sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "teacher": component_spec.ChannelParameter(type=artifacts.Teacher, optional=True),
+        "earlier_teacher": component_spec.ChannelParameter(type=artifacts.Teacher, optional=True),
         # A component's inputs and outputs may not share a name.
         "base_memory": component_spec.ChannelParameter(type=artifacts.ReplayMemory, optional=True),
     }
@@ -46,6 +48,8 @@ class IncrementalTrainer(base_component.BaseComponent):
       sequences, held_out, vocabulary: of this span, from `SpanTransform`.
       catalogue: of this span, from `CatalogueGen`, where there is one.
       encodings: of this span, from all `ItemEncoder`s that there are.
+      teacher: of this span, from `TeacherTrainer`, where there is one.
+      earlier_teacher: the last one before, which teaches where this span's was not refreshed.
       past_sequences: of the spans before.
       base_model: the champion; may resolve to nothing.
       base_memory: the replay memory made together with it, likewise.
@@ -71,6 +75,8 @@ class IncrementalTrainer(base_component.BaseComponent):
         settings: Settings,
         catalogue: channel.BaseChannel | None = None,
         encodings: channel.BaseChannel | None = None,
+        teacher: channel.BaseChannel | None = None,
+        earlier_teacher: channel.BaseChannel | None = None,
     ) -> None:
         super().__init__(
             _Spec(
@@ -81,6 +87,8 @@ class IncrementalTrainer(base_component.BaseComponent):
                 catalogue=catalogue,
                 encodings=encodings,
                 past_sequences=past_sequences,
+                teacher=teacher,
+                earlier_teacher=earlier_teacher,
                 base_model=base_model,
                 base_memory=base_memory,
                 model=channel_utils.as_channel([standard_artifacts.Model()]),

@@ -20,6 +20,7 @@ from components.incremental_trainer.artifact_files import (
     REFERENCE_FILE,
     SERVING_FOLDER,
     STATE_FOLDER,
+    TAUGHT_BY,
 )
 from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
 from components.incremental_trainer.export import export, read_examples
@@ -27,7 +28,8 @@ from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.new_items import keep_places
 from components.incremental_trainer.query_features import features_of_manifest, query_state, request_features
 from components.incremental_trainer.settings import Settings
-from components.resolvers import RETRAINED, refuse_revoked, retrained
+from components.resolvers import RETRAINED, ancestry, refuse_revoked, retrained
+from components.teacher_trainer.lessons import present_teacher, teach
 from components.update_decider.decision import Decision
 from serving.bundle.protocols import Catalogue
 from trainer.backoff import backed_off
@@ -80,15 +82,14 @@ class Executor(base_executor.BaseExecutor):
         start = ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None
         popularity = np.concatenate([np.zeros(items.first_row), items.recent])
 
+        words = (*(() if features is None else features.sizes), *known.sizes(settings.model.query_features or ()))
+        sizes = TableSizes(items.size, keys.size, items.first_row, words)
+        taught_by = present_teacher(input_dict, "teacher", "earlier_teacher")
+
         with TrainingLog(settings.log_folder, version) as log:
             result = update(
                 spec=settings.model,
-                sizes=TableSizes(
-                    items.size,
-                    keys.size,
-                    items.first_row,
-                    (*(() if features is None else features.sizes), *known.sizes(settings.model.query_features or ())),
-                ),
+                sizes=sizes,
                 spans=_spans(decision, [*(input_dict.get("past_sequences") or []), *input_dict["sequences"]]),
                 held_out=read_held_out(held_out_files(held_out_uri, SELECT))[0],
                 popularity=popularity,
@@ -99,6 +100,7 @@ class Executor(base_executor.BaseExecutor):
                 memory=ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
                 features=features,
                 knots={name: numbers.knots() for name, numbers in known.numbers.items()},
+                teacher=teach(taught_by, settings.teacher, sizes) if taught_by and settings.teacher else None,
             )
         (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
@@ -141,6 +143,8 @@ class Executor(base_executor.BaseExecutor):
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
         _describe(model, result, about, decision, exported.notes)
+        if taught_by is not None:
+            model.set_string_custom_property(TAUGHT_BY, json.dumps(ancestry(taught_by)))
         if cost:
             model.set_string_custom_property(PLACES, cost)
         model.set_int_custom_property(RETRAINED, span if base is None else retrained(base))

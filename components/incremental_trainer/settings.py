@@ -43,6 +43,7 @@ class Settings(JsonParameter):
       hide_unlisted: whether items that the catalogue has never named are not served; None without a catalogue.
       half_life_spans: of the vocabulary's counts; None without a catalogue.
       places_for_new: places of a list that are kept for new items; None for none.
+      teacher: the model of who teaches by `policy.teacher`; None without one.
     """
 
     model: ModelSpec
@@ -62,3 +63,4 @@ class Settings(JsonParameter):
     decimal_ids: str | None = None
     half_life_spans: float | None = None
     places_for_new: PlacesForNew | None = None
+    teacher: ModelSpec | None = None

@@ -26,15 +26,15 @@ _PLAIN: dict[str, dict[str, Any]] = {
     "averaging": {"share": 1.0},
 }
 BUILT_IN: dict[str, dict[str, Any]] = {
-    "fine-tune": {"update": {"stability": _PLAIN}},
-    "fine-tune+replay": {"update": {"stability": {**_PLAIN, "replay": {"budget": 6000}}}},
-    "retrain": {"learn": "retrain", "update": {"stability": _PLAIN}},
+    "fine-tune": {"update": {"stability": _PLAIN, "teacher": None}},
+    "fine-tune+replay": {"update": {"stability": {**_PLAIN, "replay": {"budget": 6000}}, "teacher": None}},
+    "retrain": {"learn": "retrain", "update": {"stability": _PLAIN, "teacher": None}},
     "never": {"learn": "never"},
     "settings": {},
 }
-"""`settings` is the settings file as it stands, the others without its stability parts and its `policy`. `fine-tune`
-learns each span from yesterday's model, `retrain` the last `update.retrain_spans` from nothing, `never` the first span
-alone."""
+"""`settings` is the settings file as it stands, the others without its stability parts, its teacher and its `policy`.
+`fine-tune` learns each span from yesterday's model, `retrain` the last `update.retrain_spans` from nothing, `never` the
+first span alone."""
 
 
 @dataclasses.dataclass(frozen=True)

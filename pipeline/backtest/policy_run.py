@@ -31,10 +31,12 @@ from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.stability.replay_memory import ReplayMemory
+from trainer.teaching.refresh import due_refresh
+from trainer.teaching.teacher import Teacher
 from trainer.train_state import ModelState
 from trainer.update import Span, rebuild, update
 
-_STATE, _MEMORY, _ABOUT = "state", "memory.npz", "rows.json"
+_STATE, _MEMORY, _TEACHER, _ABOUT = "state", "memory.npz", "teacher", "rows.json"
 
 OnSpan = Callable[[PreparedSpan], None]
 
@@ -46,6 +48,7 @@ class _Learned:
     model: Recommender
     state: ModelState
     memory: ReplayMemory
+    teacher: ModelState | None = None
     signature: Any = None
 
 
@@ -80,8 +83,9 @@ class PolicyRun:
         policy_rules = dataclasses.asdict(self._rules)
         spec = {name: value for name, value in dataclasses.asdict(self._spec).items() if value is not None}
         training = dataclasses.asdict(self._training)
-        if training["augmentation"] is None:  # of what was run before there was such a setting nothing changes
-            del training["augmentation"]
+        for later in ("augmentation", "teacher"):  # of what was run before there was such a setting nothing changes
+            if training[later] is None:
+                del training[later]
         how = (policy.learn, spec, training, bounds, policy_rules)
         by_weight = ("weighted",) if self._given.weighted else ()
         by_verdict = (dataclasses.asdict(comparison_rules(config)),) if self._backs_off else ()
@@ -238,9 +242,11 @@ class PolicyRun:
         numbers = set(decision.train_on)
         features, known = span.item_features(self._spec.features), span.query_state(self._spec.query_features)
         words = (*(features.sizes if features else ()), *known.sizes(self._spec.query_features or ()))
+        sizes = dataclasses.replace(span.sizes, words=words)
+        teacher, examples, seconds = self._teach(decision, span, learned)
         result = update(
             self._spec,
-            dataclasses.replace(span.sizes, words=words),
+            sizes,
             [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
             span.select,
             span.popularity,
@@ -249,9 +255,47 @@ class PolicyRun:
             memory=learned.memory if learned is not None else None,
             features=features,
             knots={name: numbers.knots() for name, numbers in known.numbers.items()},
+            teacher=Teacher.of_rows(self._given.trainer.teacher, teacher, sizes)
+            if teacher is not None and self._given.trainer.teacher is not None
+            else None,
         )
-        after = _Learned(result.model, result.state, result.memory)
-        return after, result.examples, result.epochs, result.seconds
+        after = _Learned(result.model, result.state, result.memory, teacher)
+        return after, result.examples + examples, result.epochs, result.seconds + seconds
+
+    def _teach(
+        self, decision: Decision, span: PreparedSpan, learned: _Learned | None
+    ) -> tuple[ModelState | None, int, float]:
+        """The teacher of the span, and what was trained on for it, in examples and seconds; 0 where it is not due."""
+        how, before = self._given.teacher, None if learned is None else learned.teacher
+        if how is None:
+            return None, 0, 0.0
+        past = [earlier.number for earlier in self._spans if earlier.number < span.number]
+        refresh = due_refresh(
+            span.number,
+            past[-how.most :],
+            None if before is None else before.learned[-1],
+            how.every,
+            how.most,
+            how.recent,
+            decision.action in FROM_NOTHING,
+        )
+        if refresh is None:
+            return before, 0, 0.0
+        model, numbers = how.trainer.model, set(refresh.train_on)
+        features, known = span.item_features(model.features), span.query_state(model.query_features)
+        words = (*(features.sizes if features else ()), *known.sizes(model.query_features or ()))
+        result = update(
+            model,
+            dataclasses.replace(span.sizes, words=words),
+            [Span(of.number, of.sequences) for of in self._spans if of.number in numbers],
+            span.select,
+            span.popularity,
+            dataclasses.replace(how.trainer.policy, seed=self._seed),
+            base=None if refresh.from_nothing else before,
+            features=features,
+            knots={name: numbers.knots() for name, numbers in known.numbers.items()},
+        )
+        return result.state, result.examples, result.seconds
 
     def _fingerprint(self, span: PreparedSpan) -> str:
         return hashlib.sha256(f"{self._how}{span.fingerprint}".encode()).hexdigest()
@@ -262,6 +306,8 @@ class PolicyRun:
             if learned is not None:
                 learned.state.save(beside / _STATE)
                 learned.memory.save(beside / _MEMORY)
+                if learned.teacher is not None:
+                    learned.teacher.save(beside / _TEACHER)
             self._write_rows(beside, rows)
         for old in self._folder.iterdir():
             if old != kept:
@@ -286,4 +332,5 @@ class PolicyRun:
         if not (folder / _STATE).is_dir():
             return None
         state = ModelState.load(folder / _STATE)
-        return _Learned(rebuild(self._spec, state), state, ReplayMemory.load(folder / _MEMORY))
+        teacher = ModelState.load(folder / _TEACHER) if (folder / _TEACHER).is_dir() else None
+        return _Learned(rebuild(self._spec, state), state, ReplayMemory.load(folder / _MEMORY), teacher)

@@ -30,7 +30,7 @@ from pipeline.erasure.journal import Journal, journal_path
 from pipeline.erasure.learned_rows import erase_in_memory, erase_in_state, exemplars_in, tables_of_keys
 from pipeline.erasure.metadata import erase_in_store
 from pipeline.erasure.search import search
-from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts, read_artifacts
+from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, TEACHER, ArtifactRecord, PipelineArtifacts, read_artifacts
 from pipeline.ledger.models import LEARNED
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
@@ -214,6 +214,10 @@ def _bundles(
         vocabulary = _vocabulary_of(records, record)
         rows = () if vocabulary is None else journal.rows.get(vocabulary.id, ())
         erase_in_state(record.folder / STATE_FOLDER, config.model.type, rows)
+    for record in records.of(TEACHER):
+        vocabulary = _vocabulary_of(records, record)
+        rows = () if vocabulary is None else journal.rows.get(vocabulary.id, ())
+        erase_in_state(record.folder / STATE_FOLDER, record.properties["type"], rows)
 
 
 def _served(config: Config) -> list[int]:

@@ -108,6 +108,7 @@ COMMENTS = {
     "update.schedule.rates": "learning rates that each span tries, to take the best",
     "update.schedule.probe_steps": "steps with each",
     "update.augmentation": "of sequence models, e.g. {share: 0.5, mask: 0.3} (docs/models.md). null: none",
+    "update.teacher": "who teaches it, e.g. {type: sasrec, params: {dimension: 256}} (docs/teacher.md). null: nobody",
     "guard": "which spans are held before anything is trained on them, until `warmspan release`",
     "guard.hold": "false: what would hold a span is said, and all are let in",
     "guard.at_least": "with fewer past spans nothing is held but what is certain, whatever the past was",

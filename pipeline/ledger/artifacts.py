@@ -15,6 +15,7 @@ from pipeline.ledger.reader import LIVE, LedgerReader
 from pipeline.ledger.runs import run_contexts
 
 MODEL, MEMORY = "IncrementalTrainer/model", "IncrementalTrainer/memory"
+TEACHER = "TeacherTrainer/teacher"
 STATES = ("SpanTransform/vocabulary", "SpanTransform/history")
 
 

@@ -1,19 +1,22 @@
 """Every model that was trained, and which came from which: read from ML Metadata, where a model is also revoked.
 
-A model descends from another when its training took the other's weights (`base_model`) or was mixed with exemplars from
-the other's replay memory (`base_memory`). A full retrain takes no weights: it descends from nothing unless there is a
-replay memory. The property `revoked` of a model artifact is what the pipeline's resolver `Champion` goes by.
+A model descends from another when its training took the other's weights (`base_model`), was mixed with exemplars from
+the other's replay memory (`base_memory`), or was taught by a model of another shape that learned in the other's run. A
+full retrain takes no weights: it descends from nothing unless there is a replay memory. The property `revoked` of a
+model artifact is what the pipeline's resolver `Champion` goes by.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
 
+from components.incremental_trainer.artifact_files import TAUGHT_BY
 from components.update_decider.backoff import PastVerdict
 from pipeline.config import Config
 from pipeline.ledger.reader import Artifact, LedgerReader
@@ -39,6 +42,7 @@ class Model:
       bases: ids of the models that its training took something from.
       kept: whether its files are there: `warmspan gc` removes those that nothing needs.
       anchor: version of the anchor of the candidate after it; 0 for one from before there were anchors.
+      taught_by: versions of the runs in which its teacher learned, oldest first; empty without one.
     """
 
     id: int
@@ -52,6 +56,7 @@ class Model:
     bases: frozenset[int]
     kept: bool = True
     anchor: int = 0
+    taught_by: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +98,9 @@ class ModelLineage:
         related = {root.id for root in roots}
         grown = True
         while grown:
-            more = {model.id for model in self.models if model.bases & related} - related
+            # A teacher has learned what the model of its run has, whatever that model was worth.
+            runs = {model.version for model in self.models if model.id in related}
+            more = {model.id for model in self.models if model.bases & related or runs & set(model.taught_by)} - related
             related |= more
             grown = bool(more)
         return [model for model in self.models if model.id in related]
@@ -135,6 +142,7 @@ def model_lineage_in(store: metadata_store.MetadataStore, pipeline: str) -> Mode
             bases=bases.get(model.id, frozenset()),
             kept=not model.gone,
             anchor=anchors.get(model.properties["version"], 0),
+            taught_by=tuple(json.loads(model.properties.get(TAUGHT_BY, "[]"))),
         )
         for model in trained.values()
     ]

@@ -16,6 +16,7 @@ from pipeline.ledger.catalogue_balance import CatalogueBalance
 from pipeline.ledger.encoding_balance import EncodingBalance
 from pipeline.ledger.models import REASON, REVOKED
 from pipeline.ledger.reader import LedgerReader, newest_of
+from pipeline.ledger.teacher import TEACHER_TYPE, TeacherOfRun
 from pipeline.metadata_store.connection import open_store
 from pipeline.spans import Naming
 
@@ -58,6 +59,7 @@ class Run:
       base_revoked: whether the champion that it began with was taken back since.
       catalogue: what became of the catalogue; None without one.
       encodings: what became of each of its texts that has an encoder.
+      teacher: who taught the candidate, and what it scores; None where nobody did.
     """
 
     span: int
@@ -95,6 +97,7 @@ class Run:
     learning: str = ""
     catalogue: CatalogueBalance | None = None
     encodings: tuple[EncodingBalance, ...] = ()
+    teacher: TeacherOfRun | None = None
 
     @property
     def void(self) -> bool:
@@ -245,4 +248,5 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
             for of in sorted(artifacts, key=lambda artifact: artifact.id)
             if of.type == "WarmspanItemEncodings" and of.span == span
         ),
+        teacher=TeacherOfRun.of(made(TEACHER_TYPE, "ancestry")),
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from components.span_pusher.version_folder import versions
 from components.span_pusher.version_labels import read_labels
 from pipeline.config import Config
-from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, ArtifactRecord, PipelineArtifacts
+from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, TEACHER, ArtifactRecord, PipelineArtifacts
 from pipeline.ledger.models import REVOKED, Model, ModelLineage
 from pipeline.ledger.runs import HELD, Run
 from pipeline.parameters.comparison_rules import PAST_SPANS
@@ -135,6 +135,8 @@ def needed(
     # A day that is skipped or held encodes nothing; the day after it goes on from an older one.
     for kind in {record.kind for record in records.all if record.node.startswith("ItemEncoder.")}:
         keep(_last(records.of(kind), horizon, 1), "texts that need not be encoded again")
+    refreshed = [record for record in records.of(TEACHER) if record.properties.get("refreshed")]
+    keep(_last(refreshed, horizon, 1), "teacher of the next updates")
     _shadow(records, reasons)
     _belonging(records, {record.id for record in records.of(MODEL) if record.id in reasons}, keep)
     return reasons

@@ -94,6 +94,8 @@ def summary(run: Run, naming: Naming) -> str:
         lines.append(f"  {run.learning}")
     if len(run.trained_on) > 1:
         lines.append(f"  trained on {', '.join(map(naming.format, run.trained_on))}")
+    if run.teacher is not None:
+        lines.append(f"  {escape(run.teacher.beside(run.candidate))}")
     if run.verdict:
         lines.append(f"  {run.verdict}")
     if run.pushed:

@@ -14,6 +14,7 @@ from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_example_gen.ids import WHOLE
 from components.span_guard.limits import Rules
 from components.span_transform.settings import Settings as TransformSettings
+from components.teacher_trainer.settings import Settings as TeacherSettings
 from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
 from pipeline.config.backtest import Backtest
@@ -21,8 +22,10 @@ from pipeline.metrics import RANKED
 from pipeline.parameters.update_policy import Window, update_policy, windows
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
 from trainer.features.declaration import Feature
-from trainer.models import find_model
+from trainer.models import ModelError, find_model
 from trainer.settings import ModelSpec, Policy
+from trainer.stability.base import PolicyError
+from trainer.teaching.refresh import check_teaches, teacher_policy, teacher_spec
 
 # Beam's plain DirectRunner first tries Prism, a binary that it downloads. The second argument keeps TFX from building
 # a source distribution of itself for workers that are this very process.
@@ -43,6 +46,7 @@ class GraphParameters:
       catalogue: for `CatalogueGen`; None where there is none.
       encoders: for the `ItemEncoder` of each item feature that is a text, by the feature's name.
       guard, transform, trainer, policy: for `SpanGuard`, `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
+      teacher: for `TeacherTrainer`; None where nobody teaches.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
       most_spans: how many earlier spans a candidate may need: all that may be owed, one more to see that it is too
         many.
@@ -57,6 +61,7 @@ class GraphParameters:
     guard: Rules
     transform: TransformSettings
     trainer: TrainerSettings
+    teacher: TeacherSettings | None
     policy: UpdatePolicy
     windows: Mapping[str, Window]
     most_spans: int
@@ -123,6 +128,11 @@ class GraphParameters:
             check_fits(config.serving.index, model.vectors, config.model.type)
         except IndexSettingsError as error:
             raise ConfigError(str(error)) from None
+        _check_teacher(config)
+        trainer, weighted = _trainer(config), weight is not None and role == "loss"
+        # A teacher owes as many when it is due, and one more is looked at to see that it owes too many.
+        owed_by_teacher = 0 if update.teacher is None else update.teacher.every
+        most_spans = max(update.max_owed_spans + 1, update.retrain_spans - 1, owed_by_teacher)
         return cls(
             data={
                 **config.data.model_dump(mode="json"),
@@ -134,12 +144,13 @@ class GraphParameters:
             encoders=_encoders(config),
             guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
-            trainer=_trainer(config),
+            trainer=trainer,
+            teacher=_teacher(config, trainer, most_spans, weighted),
             policy=policy,
             windows=windows(config.policy, policy),
-            most_spans=max(update.max_owed_spans + 1, update.retrain_spans - 1),
+            most_spans=most_spans,
             metrics=metrics,
-            weighted=weight is not None and role == "loss",
+            weighted=weighted,
             beam=config.beam.args or LOCAL_BEAM,
         )
 
@@ -203,8 +214,33 @@ def _transform(config: Config) -> TransformSettings:
     )
 
 
+def _check_teacher(config: Config) -> None:
+    teacher = config.update.teacher
+    if teacher is None:
+        return
+    try:
+        inspect.signature(find_model(teacher.type).__init__).bind(None, None, None, **teacher.params)
+        check_teaches(teacher, config.model.type, config.model.params)
+    except TypeError as error:
+        raise ConfigError(
+            f"`update.teacher.params` must be keyword arguments of `{teacher.type}`. Received: {teacher.params} "
+            f"({error})."
+        ) from None
+    except (ModelError, PolicyError) as error:
+        raise ConfigError(str(error).replace("`model.type`", "`update.teacher.type`")) from None
+
+
+def _teacher(config: Config, trainer: TrainerSettings, most_spans: int, weighted: bool) -> TeacherSettings | None:
+    teacher = config.update.teacher
+    if teacher is None or trainer.teacher is None:
+        return None
+    own = dataclasses.replace(trainer, model=trainer.teacher, policy=teacher_policy(trainer.policy), teacher=None)
+    return TeacherSettings(own, teacher.every, most_spans, config.update.retrain_spans, weighted)
+
+
 def _trainer(config: Config) -> TrainerSettings:
-    places = config.push.places_for_new
+    places, teacher, asking = config.push.places_for_new, config.update.teacher, config.features.of_query
+    of_items = None if config.catalogue is None else config.features.item
     return TrainerSettings(
         model=ModelSpec(
             config.model.type,
@@ -229,4 +265,5 @@ def _trainer(config: Config) -> TrainerSettings:
         hide_unlisted=None if config.catalogue is None else config.catalogue.unlisted == "hide",
         half_life_spans=None if config.catalogue is None else config.vocabulary.half_life_spans,
         places_for_new=None if places is None else PlacesForNew(**places.model_dump()),
+        teacher=None if teacher is None else teacher_spec(teacher, config.history.length, of_items, asking),
     )

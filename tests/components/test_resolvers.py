@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 
 import pytest
@@ -99,6 +100,26 @@ def test_a_later_verdict_on_the_same_model_counts(blessed: int) -> None:
     model = made(standard_artifacts.Model, span=6)
     resolved = champion([model], [blessing(model, 1 - blessed), blessing(model, blessed)])
     assert ids(resolved["model"]) == [model.id] * blessed
+
+
+def test_the_teacher_is_the_last_refreshed_one_that_learned_in_no_revoked_run() -> None:
+    def teacher(span: int, refreshed: int, *runs: int) -> artifact.Artifact:
+        created = made(artifacts.Teacher, span=span, refreshed=refreshed)
+        created.set_string_custom_property("ancestry", json.dumps(runs))
+        return created
+
+    first, second = teacher(3, 1, 301), teacher(6, 1, 301, 601)
+    teachers = [first, teacher(5, 0, 301), second, teacher(7, 0, 301, 601), teacher(10, 1, 1001)]
+    inputs = {name: [] for name in ("model", "model_blessing", "sequences", "memory", "verdicts")}
+    resolve = Champion(span=10, most=3).resolve_artifacts
+    assert ids(resolve(None, {**inputs, "teacher": shuffled(teachers)})["teacher"]) == ids([second])
+    assert "teacher" not in resolve(None, inputs)
+    for kind, name in ((standard_artifacts.Model, "model"), (standard_artifacts.PushedModel, "verdicts")):
+        revoked = {**inputs, "teacher": shuffled(teachers), name: [made(kind, span=6, version=601, revoked=1)]}
+        assert ids(resolve(None, revoked)["teacher"]) == ids([first])
+    # Of a span that was run again the newest counts, also where it was not due any more.
+    again = [*teachers, teacher(6, 0, 301)]
+    assert ids(resolve(None, {**inputs, "teacher": shuffled(again)})["teacher"]) == ids([first])
 
 
 def test_revoked_models_are_passed_over() -> None:

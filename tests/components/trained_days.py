@@ -112,16 +112,13 @@ def train(
     base: artifact.Artifact | None = None,
     settings: Settings = SETTINGS,
     catalogue: artifact.Artifact | None = None,
+    teacher: artifact.Artifact | None = None,
+    earlier_teacher: artifact.Artifact | None = None,
 ) -> artifact.Artifact:
     """Runs the trainer's executor; returns the model."""
-    decided = made(artifacts.Decision, folder / "decision")
-    decision.write(decided.uri)
     inputs = {
-        "decision": [decided],
-        "sequences": [day.sequences],
-        "held_out": [day.held_out],
-        "vocabulary": [day.vocabulary],
-        "past_sequences": [past_day.sequences for past_day in past],
+        **learned_from(folder, day, decision, past, earlier_teacher),
+        **({} if teacher is None else {"teacher": [teacher]}),
         "base_model": [] if base is None else [base],
         **({} if catalogue is None else {"catalogue": [catalogue]}),
     }
@@ -130,3 +127,19 @@ def train(
     properties = {"span": day.span, "version": day.span * 100 + 1, "settings": settings.to_json()}
     Executor(Executor.Context()).Do(inputs, {"model": [model], "memory": [memory]}, properties)
     return model
+
+
+def learned_from(
+    folder: Path, day: Day, decision: Decision, past: Sequence[Day], earlier_teacher: artifact.Artifact | None
+) -> dict[str, list[artifact.Artifact]]:
+    """What a model and its teacher are both given."""
+    decided = made(artifacts.Decision, folder / "decision")
+    decision.write(decided.uri)
+    return {
+        "decision": [decided],
+        "sequences": [day.sequences],
+        "held_out": [day.held_out],
+        "vocabulary": [day.vocabulary],
+        "past_sequences": [past_day.sequences for past_day in past],
+        **({} if earlier_teacher is None else {"earlier_teacher": [earlier_teacher]}),
+    }

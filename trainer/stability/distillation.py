@@ -68,12 +68,10 @@ class Distillation(LossTerm):
             "item": teacher.known(batch["item"], teacher.sizes.items),
         }
         candidates = self._shared(batch["item"], teacher.sizes)
-        teacher_log_probs = tf.nn.log_softmax(teacher.score_batch(known, candidates) / self._temperature)
-        student_log_probs = tf.nn.log_softmax(model.score_batch(batch, candidates) / self._temperature)
-        teacher_log_probs = tf.stop_gradient(teacher_log_probs)
-        each = tf.reduce_sum(tf.exp(teacher_log_probs) * (teacher_log_probs - student_log_probs), axis=1)
+        of_teacher, of_student = teacher.score_batch(known, candidates), model.score_batch(batch, candidates)
+        each = divergence(of_teacher, of_student, self._temperature)
         events = tf.boolean_mask(batch["weight"], batch["item"] > 0) if self._weighted else tf.ones_like(each)
-        return self._temperature**2 * weighted_mean(each, events)
+        return weighted_mean(each, events)
 
     def _shared(self, item: tf.Tensor, old: TableSizes) -> tf.Tensor:
         """int64 [c] old item rows, each once."""
@@ -83,6 +81,17 @@ class Distillation(LossTerm):
         item = tf.reshape(item, [-1])
         item = tf.boolean_mask(item, (item >= old.first_row) & (item < old.items))
         return tf.unique(tf.concat([item, drawn], axis=0))[0]
+
+
+def divergence(of_teacher: tf.Tensor, of_student: tf.Tensor, temperature: float) -> tf.Tensor:
+    """temperature^2 * KL(teacher || student) at each position, float32 [p], by both's scores [p, c].
+
+    Of no candidate there is none.
+    """
+    teacher_log_probs = tf.stop_gradient(tf.nn.log_softmax(of_teacher / temperature))
+    student_log_probs = tf.nn.log_softmax(of_student / temperature)
+    each = tf.reduce_sum(tf.exp(teacher_log_probs) * (teacher_log_probs - student_log_probs), axis=1)
+    return temperature**2 * each
 
 
 def adaptive_weight(base: float, old_items: int, items: int, exemplars: int, new: int) -> float:

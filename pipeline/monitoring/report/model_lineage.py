@@ -34,6 +34,7 @@ class Version:
       learned: how many spans it and its bases have trained on since the last fresh weights; None where it is not known.
       fate: what became of it.
       reason: why it was revoked; else empty.
+      teacher: version of the teacher that taught it; None without one.
     """
 
     version: int
@@ -42,6 +43,7 @@ class Version:
     learned: int | None
     fate: Fate
     reason: str
+    teacher: int | None = None
 
 
 def read_lineage(lineage: ModelLineage, present: Sequence[int], first: int) -> tuple[Version, ...]:
@@ -66,6 +68,7 @@ def read_lineage(lineage: ModelLineage, present: Sequence[int], first: int) -> t
             learned=None if (spans := learned_spans(model)) is None else len(spans),
             fate=_fate(model, served, present),
             reason=model.reason,
+            teacher=model.taught_by[-1] if model.taught_by else None,
         )
         for model in models
     )

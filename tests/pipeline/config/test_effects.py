@@ -136,7 +136,7 @@ gc.trash_days beam.args
 # By their sections, which can't be without each other, and by what the model makes of them.
 REFUSED_ELSEWHERE = """
 serving.index.lists serving.index.probes policy.schedule.weekday policy.schedule.start data.columns.weight
-model.params features.key features.context update.augmentation
+model.params features.key features.context update.augmentation update.teacher
 """
 
 
