@@ -19,8 +19,8 @@ DEFINITIONS = {
     "next-span": "The champion's metric on the whole new span, measured before anything was trained on that span.",
     "candidate": "The metric of the newly trained model on the span's held-out events, its last ones by time.",
     "teacher": "A model of another shape that teaches the candidate (update.teacher), by the version of the run in "
-    "which it learned last; and what it would have scored on the events that judge the candidate. It is not served, and "
-    "no verdict is about it.",
+    "which it learned last; and what it would have scored on the events that judge the candidate. It is not served, "
+    "and no verdict is about it.",
     "champion": "The metric of the model in service on the same held-out events.",
     "verdict": "Blessed: nothing that the gate looks at spoke against the candidate, and it was pushed. Refused: "
     "something did, and the champion stays in service.",
