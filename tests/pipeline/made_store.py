@@ -49,6 +49,7 @@ class MadeStore:
         champion: int | None = None,
         lesson: str = "",
         backoff: int = 0,
+        taught_by: Sequence[int] = (),
     ) -> int:
         """One day of which a model came; returns its version.
 
@@ -64,6 +65,7 @@ class MadeStore:
           train_on: spans of the decision.
           champion: not used up by the training but resolved, for a day that was cut off before its training.
           lesson: what the verdict says of the learning, of a candidate learned under so much `backoff`.
+          taught_by: versions of the runs in which its teacher learned.
         """
         span = DAYS.parse(name)
         version = DAYS.version(span, revision)
@@ -78,7 +80,8 @@ class MadeStore:
         folder = self.config.artifacts_path / "IncrementalTrainer" / "model" / str(version)
         self._make(folder / BUNDLE_FOLDER, f"model {version}")
         about = {"span": span, "version": version, "parent": base or 0 if action == "fine_tune" else 0}
-        model = self._artifact("Model", about, str(folder))
+        taught = {"taught_by": json.dumps(list(taught_by))} if taught_by else {}
+        model = self._artifact("Model", about | taught, str(folder))
         memory = self._artifact("WarmspanReplayMemory", {**about, "sequences": exemplars})
         self._run("IncrementalTrainer", contexts, taken, [("model", model), ("memory", memory)])
         self._models[version], self._memories[version] = model, memory
@@ -100,6 +103,16 @@ class MadeStore:
                 extra = {"verdict": f"Verdict on {version}.", "metrics": {"recall": 0.5}}
                 push(folder / BUNDLE_FOLDER, self.config.serving_path, version, extra)
         return version
+
+    def teacher(self, name: str, refreshed: bool) -> Path:
+        """The teacher of a day, whose folder has a state where it learned; returns that folder."""
+        span = DAYS.parse(name)
+        contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, 1))]
+        folder = self.config.artifacts_path / "TeacherTrainer" / "teacher" / str(span)
+        (folder / "state").mkdir(parents=True) if refreshed else folder.mkdir(parents=True)
+        teacher = self._artifact("WarmspanTeacher", {"span": span, "refreshed": int(refreshed)}, str(folder))
+        self._run("TeacherTrainer", contexts, [], [("teacher", teacher)])
+        return folder
 
     def held(self, name: str, revision: int = 1, fingerprint: str = "") -> None:
         """A day that the guard holds."""

@@ -5,15 +5,16 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
 1. Declare: `form`, `tables`, `vectors`, `metric_names` and `weight_role`, read from the class before there is a model;
    the pipeline sets up the gate and the index by them.
 2. Build: `__init__(sizes, history_length, **params)`, by `trainer.update` for each night's candidate and for the
-   teacher of distillation, and by whoever reads a saved state.
+   teacher of distillation, for a teacher of another shape, and by whoever reads a saved state.
 3. Carry over: `trainer.warm_start` copies yesterday's rows and optimizer slots of what `tables` names and starts the
    new rows; all other variables are copied whole.
 4. `set_popularity`: by `trainer.update`, once, before the first span is learned; then `set_features`, where features of
    items are declared, and `learn_launches`; and `set_knots`, where features of key and context are.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
 6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
-   `score_batch`, herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch
-   early stopping watches `compute_loss(batch, training=False)`, or `evaluate_positions`, on held-out positions.
+   `score_batch`, as teaching by another model does of both, herding for `represent(key, history)`, float32 [b, d],
+   where the model has one. After each epoch early stopping watches `compute_loss(batch, training=False)`, or
+   `evaluate_positions`, on held-out positions.
 7. `calibrate`: by `trainer.update`, once, after the last span, on the held-out positions; after a warm start without
    any, on each span's own before it is learned too.
 8. Evaluate: `evaluate_positions`, by the backtest on the model itself, by the gate and by the champion's look at the

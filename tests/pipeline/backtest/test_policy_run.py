@@ -209,6 +209,42 @@ def test_a_row_from_an_earlier_version_is_read(shop):
     assert Row.from_dict(old).reason == ""
 
 
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...], bool, bool]]:
+    """Of each training its model, its spans by their place, whether from fresh weights, and whether it was taught."""
+    every: list[tuple[str, tuple[int, ...], bool, bool]] = []
+
+    def spied(spec, sizes, learned, *others, base=None, teacher=None, **given):
+        numbers = tuple(span.number for span in learned)
+        every.append((spec.type, numbers, base is None, teacher is not None))
+        return update(spec, sizes, learned, *others, base=base, teacher=teacher, **given)
+
+    monkeypatch.setattr(policy_run, "update", spied)
+    return every
+
+
+def test_a_backtests_teacher_learns_every_so_often_also_where_it_was_cut_off(shop, spans, tmp_path, trained):
+    teacher = {"type": "two_tower", "params": {"dimension": 4}, "every": 2}
+    taught = with_settings(shop, {"update": {"teacher": teacher}}, "It")
+    rows = run(taught, spans[:2], "settings", tmp_path / "cut off")
+    rows = run(taught, spans[:3], "settings", tmp_path / "cut off")
+    small, first = shop.model.type, spans[0].number
+    assert trained == [
+        ("two_tower", (first,), True, False),
+        (small, (first,), True, True),
+        (small, (first + 1,), False, True),
+        ("two_tower", (first + 1, first + 2), False, False),
+        (small, (first + 2,), False, True),
+    ]
+    assert facts(run(taught, spans[:3], "settings", tmp_path / "whole")) == facts(rows)
+    alone = run(shop, spans[:3], "settings", tmp_path / "alone")
+    assert [row.examples > untaught.examples for row, untaught in zip(rows, alone, strict=True)] == [True, False, True]
+    assert rows[2].metrics != alone[2].metrics
+    trained.clear()
+    run(taught, spans[:1], "fine-tune", tmp_path / "built in")
+    assert [of[0] for of in trained] == [small]
+
+
 def test_a_backtest_learns_more_carefully_after_a_verdict_and_goes_back(shop, spans, tmp_path, monkeypatch):
     said = [Lesson("not worse", ""), Lesson("refused", "retention"), *[Lesson("not worse", "")] * 3]
     rates: list[float] = []

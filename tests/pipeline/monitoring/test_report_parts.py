@@ -105,6 +105,9 @@ def test_the_lineage_says_what_became_of_each_model():
         105: ((102,), "served", ""),
     }
     assert read_lineage(lineage, [105], first=1)[0].fate == "retired"
+    assert [version.teacher for version in lineage_versions] == [None] * 4
+    taught = dataclasses.replace(model(5, 2), taught_by=(101, 103))
+    assert read_lineage(ModelLineage((taught,), ()), [105], first=1)[0].teacher == 103
     plot = draw_lineage(lineage_versions, DAYS)
     assert "105 from 102, served" in plot.words
     assert "103 from 102, revoked" in plot.words

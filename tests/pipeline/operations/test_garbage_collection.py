@@ -60,6 +60,15 @@ def test_models_stay_that_are_served_or_take_their_place_after_a_rollback(made: 
         make_rollback(made.config, to=ONE)
 
 
+def test_the_last_teacher_before_what_can_be_gone_back_to_stays(made: MadeStore) -> None:
+    made.chain(6)
+    folders = {day: made.teacher(f"2024-05-{day:02d}", refreshed=day in (1, 2)) for day in range(1, 7)}
+    drop_old(made.config.serving_path, 2)
+    clean(made.config)
+    there = [day for day, folder in folders.items() if folder.exists()]
+    assert there == [2, 4, 5, 6]  # 5 and 6 are served, 4 what would be after a rollback; on 2 their teacher learned
+
+
 def test_a_labelled_version_stays_however_old(made: MadeStore) -> None:
     from components.span_pusher.version_labels import write_labels
 
