@@ -7,8 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.metrics import watched
-
 TEACHER_TYPE = "WarmspanTeacher"
 # What else is written on a teacher as a number; everything but these is a metric.
 _NO_METRICS = frozenset({"train_loss", "training_seconds"})
@@ -61,11 +59,10 @@ class TeacherOfRun:
             return "as it was"
         return f"refreshed from {self.base_version}" if self.base_version else "from fresh weights"
 
-    def beside(self, candidate: Mapping[str, float]) -> str:
-        """It and what it scores beside its student, the candidate, in a sentence."""
-        name = watched(self.metrics)
+    def beside(self, candidate: Mapping[str, float], metric: str) -> str:
+        """It, and its `metric` beside that of its student, the candidate, in a sentence."""
         scores = ""
-        if name:
-            of_student = f", its student {candidate[name]:.4f}" if name in candidate else ""
-            scores = f": {name} {self.metrics[name]:.4f}{of_student}"
+        if metric in self.metrics:
+            of_student = f", its student {candidate[metric]:.4f}" if metric in candidate else ""
+            scores = f": {metric} {self.metrics[metric]:.4f}{of_student}"
         return f"taught by {self.version} ({self.type}, {self.lineage}){scores}"

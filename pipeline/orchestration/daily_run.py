@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger, read_run
+from pipeline.metrics import watched
 from pipeline.orchestration.callbacks import default_callbacks
 from pipeline.orchestration.run_log import log_path, logged_to
 from pipeline.orchestration.span_run import RunError, SpanRun
@@ -95,7 +96,7 @@ def summary(run: Run, naming: Naming) -> str:
     if len(run.trained_on) > 1:
         lines.append(f"  trained on {', '.join(map(naming.format, run.trained_on))}")
     if run.teacher is not None:
-        lines.append(f"  {escape(run.teacher.beside(run.candidate))}")
+        lines.append(f"  {escape(run.teacher.beside(run.candidate, watched(run.teacher.metrics)))}")
     if run.verdict:
         lines.append(f"  {run.verdict}")
     if run.pushed:

@@ -19,14 +19,15 @@ from components.teacher_trainer.settings import Settings
 from components.update_decider.decision import Decision
 from pipeline.ledger.teacher import TeacherOfRun
 from tests.components.trained_days import HISTORY, SETTINGS, Day, learned_from, made, make_day, train
+from tests.trainer.small_model import SMALL
 from trainer.settings import ModelSpec, TeacherSettings
 from trainer.teaching.refresh import teacher_policy
 from trainer.train_state import ModelState
 
-SPEC = ModelSpec("sasrec", {"dimension": 4, "neighbours": 0}, HISTORY)
+SPEC = ModelSpec(SMALL, {"dimension": 5}, HISTORY)  # its student is of width 3
 TAUGHT = dataclasses.replace(
     SETTINGS,
-    policy=dataclasses.replace(SETTINGS.policy, teacher=TeacherSettings("sasrec", SPEC.params, weight=9.0)),
+    policy=dataclasses.replace(SETTINGS.policy, teacher=TeacherSettings(SMALL, SPEC.params, weight=9.0)),
     teacher=SPEC,
 )
 OF_TEACHER = Settings(
@@ -73,7 +74,7 @@ def test_a_teacher_is_refreshed_every_so_often_and_measured_every_night(tmp_path
     assert (about.version, about.base_version, about.type, about.refreshed, about.learned) == (
         701,
         None,
-        "sasrec",
+        SMALL,
         True,
         1,
     )
@@ -88,8 +89,8 @@ def test_a_teacher_is_refreshed_every_so_often_and_measured_every_night(tmp_path
     assert (between.version, between.refreshed, between.lineage) == (701, False, "as it was")
     assert between.reason == "Not due: the last span that it learned is 1 back (update.teacher.every 2)."
     assert between.metrics.keys() == about.metrics.keys()
-    said = between.beside({"recall": 0.25})
-    assert said == f"taught by 701 (sasrec, as it was): recall {between.metrics['recall']:.4f}, its student 0.2500"
+    said = between.beside({"recall": 0.25}, "recall")
+    assert said == f"taught by 701 ({SMALL}, as it was): recall {between.metrics['recall']:.4f}, its student 0.2500"
 
     third = teach(tmp_path / "third", days[2], days[:2], first)
     state = ModelState.load(Path(third.uri) / STATE_FOLDER)

@@ -393,13 +393,3 @@ def test_a_version_that_is_revoked_is_not_pushed_back_by_hand_unnoticed(made):
     push(artifact, made.config.serving_path, third, {})
     assert read_serving_state(made.config).left == (third,)
     assert finish(made.config) == (third,)
-
-
-def test_a_student_goes_with_the_run_in_which_its_teacher_learned(made):
-    first, second = made.chain(2)
-    third = made.day("2024-05-03", second, action="retrain", taught_by=[second])
-    fourth = made.day("2024-05-04", third, action="retrain")
-    roll_back(made.config, bad=second)
-    assert made.revoked() == {second: "bots", third: f"descends from {second}: bots"}
-    assert resolved(made, "2024-05-05") == [fourth]
-    assert versions(made.config.serving_path) == [first, fourth]
