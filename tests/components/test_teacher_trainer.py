@@ -14,7 +14,7 @@ from components import artifacts
 from components.incremental_trainer.artifact_files import STATE_FOLDER, TAUGHT_BY
 from components.resolvers import ANCESTRY, REFRESHED
 from components.teacher_trainer.executor import Executor
-from components.teacher_trainer.lessons import VERSION
+from components.teacher_trainer.lessons import VERSION, present_teacher
 from components.teacher_trainer.settings import Settings
 from components.update_decider.decision import Decision
 from pipeline.ledger.teacher import TeacherOfRun
@@ -131,5 +131,9 @@ def test_the_student_is_taught_by_tonights_teacher_or_by_the_last(tmp_path: Path
     alone = student("alone", days[1])
     by_last = student("by last", days[1], teacher=second, earlier_teacher=first)
     assert any((by_last[path] != alone[path]).any() for path in alone)
-    assert student("tonight", days[0], teacher=first).keys() == alone.keys()
+    tonight = teach(tmp_path / "tonight", days[2], days[:2], first)
+    inputs = {"teacher": [tonight], "earlier_teacher": [first]}
+    assert present_teacher(inputs, "teacher", "earlier_teacher") is tonight
+    assert present_teacher({**inputs, "teacher": [second]}, "teacher", "earlier_teacher") is first
+    assert present_teacher({}, "teacher", "earlier_teacher") is None
     assert first.get_int_custom_property(VERSION) == second.get_int_custom_property(VERSION) == 701
