@@ -18,7 +18,8 @@ from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
 from pipeline.config.backtest import Backtest
 from pipeline.metrics import RANKED
-from pipeline.parameters.update_policy import Window, update_policy, windows
+from pipeline.parameters.look_back import Window, most_spans, windows
+from pipeline.parameters.update_policy import update_policy
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
 from trainer.features.declaration import Feature
 from trainer.models import find_model
@@ -136,8 +137,8 @@ class GraphParameters:
             transform=_transform(config),
             trainer=_trainer(config),
             policy=policy,
-            windows=windows(config.policy, policy),
-            most_spans=max(update.max_owed_spans + 1, update.retrain_spans - 1),
+            windows=windows(config.policy),
+            most_spans=most_spans(config),
             metrics=metrics,
             weighted=weight is not None and role == "loss",
             beam=config.beam.args or LOCAL_BEAM,
