@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import PlanError, make_plan
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
+from tests.fault_injection import helper
 from tests.pipeline.conftest import settings
 from tests.pipeline.tensorboard_pages import check_agreement
 from trainer.input_pipeline import read_sequences
@@ -81,21 +79,16 @@ def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_pa
     first, second = (DAYS.parse(day) for day in ("2024-05-01", "2024-05-02"))
     run(killed, last=first)
     before = set(served(killed))
-    for node in SpanRun(killed, second, 1).graph.nodes:  # each process goes on where the last one was killed
-        assert _run_in_a_process(str(tmp_path / "killed" / "warmspan.yaml"), second, node) == -signal.SIGKILL
-        assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
-        assert [run.state for run in read_ledger(killed)][1:] in (["unfinished"], [])
+    path = str(tmp_path / "killed" / "warmspan.yaml")
+    with helper("tests.pipeline.killed_run") as child:
+        for node in SpanRun(killed, second, 1).graph.nodes:  # each process goes on where the last one was killed
+            assert child.call("tests.pipeline.killed_run:main", path, str(second), "1", node) == -signal.SIGKILL
+            assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
+            assert [run.state for run in read_ledger(killed)][1:] in (["unfinished"], [])
     # The next process takes up this day before it goes on to the next.
     run(killed)
     assert facts(read_ledger(killed)) == facts(read_ledger(undisturbed))
     assert served(killed) == served(undisturbed)
-
-
-def _run_in_a_process(path: str, span: int, node: str) -> int:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.pipeline.killed_run", path, str(span), "1", node]
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True).returncode
 
 
 def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
