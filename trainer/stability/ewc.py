@@ -119,11 +119,11 @@ def averaged(before: Mapping[str, np.ndarray], new: Arrays, decay: float) -> Arr
         return new
     result = {}
     for path, of_span in new.items():
-        result[path] = np.asarray(1 - decay, of_span.dtype) * of_span
+        result[path] = np.array((1 - decay) * of_span, of_span.dtype)
         if path in before and before[path].ndim == of_span.ndim:
             rows = tuple(slice(0, count) for count in before[path].shape)
             if result[path][rows].shape == before[path].shape:
-                result[path][rows] += np.asarray(decay, of_span.dtype) * before[path]
+                result[path][rows] += (decay * before[path]).astype(of_span.dtype)
     return result
 
 

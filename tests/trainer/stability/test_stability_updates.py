@@ -120,11 +120,13 @@ def test_what_the_days_before_depend_on_is_averaged_over_them_and_held(first):
 
 
 def test_a_table_that_grew_keeps_what_its_rows_counted():
-    before = {"table": np.full((2, 3), 4.0, np.float32), "gone": np.ones(2, np.float32)}
-    new = {"table": np.full((3, 3), 2.0, np.float32), "fresh": np.ones(1, np.float32)}
+    before = {"table": np.full((2, 3), 4.0, np.float32), "gone": np.ones(2, np.float32), "scale": np.float32(4.0)}
+    new = {"table": np.full((3, 3), 2.0, np.float32), "fresh": np.ones(1, np.float32), "scale": np.float32(2.0)}
     result = averaged(before, new, 0.75)
     np.testing.assert_allclose(result["table"], [[3.5] * 3, [3.5] * 3, [0.5] * 3])
     np.testing.assert_allclose(result["fresh"], [0.25])
+    np.testing.assert_allclose(result["scale"], 3.5)
+    assert {of.dtype for of in result.values()} == {np.dtype(np.float32)}
     assert set(result) == set(new)
     assert averaged({}, new, 0.75) is new
 
