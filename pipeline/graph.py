@@ -42,10 +42,11 @@ from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.metadata_store import connection
 from pipeline.parameters import policy_channels
-from pipeline.parameters.comparison_rules import PAST_SPANS, comparison_rules
+from pipeline.parameters.comparison_rules import comparison_rules
 from pipeline.parameters.eval_config import eval_config
 from pipeline.parameters.event_schema import write_schema
 from pipeline.parameters.graph_parameters import GraphParameters
+from pipeline.parameters.look_back import PAST_SPANS
 from pipeline.spans import Naming
 from trainer.held_out_parts import VERDICT
 

@@ -110,10 +110,14 @@ class ProximalSettings:
 
 @dataclass(frozen=True, config=_KNOWN)
 class EwcSettings:
-    """Pulls them the harder the more the old days depend on them (`ewc.Ewc`), as `sample` positions tell."""
+    """Pulls them the harder the more the old days depend on them (`ewc.Ewc`), as `sample` positions of each day tell.
+
+    `decay`: what the days before a day count in the average of them and it.
+    """
 
     strength: float = pydantic.Field(default=0.0, ge=0)
     sample: int = pydantic.Field(default=1000, ge=1)
+    decay: float = pydantic.Field(default=0.9, ge=0, le=1)
 
 
 @dataclass(frozen=True, config=_KNOWN)

@@ -18,6 +18,8 @@ from trainer.models.base import TableSizes
 
 Arrays = dict[str, np.ndarray]
 
+FISHER_FILE = "fisher.npz"
+
 # What a missing, cut off or foreign file makes the readers of JSON and of zipped arrays raise.
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
 # Where Keras keeps, numbered, what the attributes of a model and of its layers hold too.
@@ -43,6 +45,8 @@ class ModelState:
       counted: of a state that was saved before Adam counted the steps of each row: of `iterations`, those that it still
         counted after its slots were reset or decayed. None for all.
       revision: of the model's class, see `Recommender.revisions`. A state that does not say it is of the first.
+      fisher: path to what the spans learned so far depend on (see `ewc.averaged`), of the weights' shapes; empty for a
+        state that was trained without.
     """
 
     weights: Arrays
@@ -52,12 +56,15 @@ class ModelState:
     learned: tuple[int, ...]
     counted: int | None = None
     revision: int = 1
+    fisher: Arrays = dataclasses.field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
-        """Writes `weights.npz`, `slots.npz` and `state.json` into `folder`."""
+        """Writes `weights.npz`, `slots.npz`, `state.json` and, where there is one, `fisher.npz` into `folder`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / "weights.npz", **self.weights)
+        if self.fisher:
+            np.savez(folder / FISHER_FILE, **self.fisher)
         np.savez(
             folder / "slots.npz",
             **{f"{path}|{slot}": value for path, slots in self.slots.items() for slot, value in slots.items()},
@@ -91,12 +98,13 @@ class ModelState:
             for name, value in _read_arrays(folder / "slots.npz").items():
                 path, slot = name.rsplit("|", 1)
                 slots.setdefault(path, {})[slot] = value
+            fisher = _read_arrays(folder / FISHER_FILE) if (folder / FISHER_FILE).exists() else {}
         except _UNREADABLE as error:
             raise StateError(
                 f"A model's state must hold state.json, weights.npz and slots.npz. Received: {folder} ({error}). "
                 "Start from an older model or with a full retrain."
             ) from None
-        return cls(weights, slots, iterations, sizes, learned, counted, revision)
+        return cls(weights, slots, iterations, sizes, learned, counted, revision, fisher)
 
 
 def _read_arrays(path: Path) -> Arrays:
@@ -133,10 +141,10 @@ class Trainable:
             for name, value in of.items():
                 self.slots[path][name].assign(value)
 
-    def state(self, sizes: TableSizes, learned: tuple[int, ...]) -> ModelState:
+    def state(self, sizes: TableSizes, learned: tuple[int, ...], fisher: Arrays | None = None) -> ModelState:
         weights, slots = self.read()
         revision = getattr(self.model, "revision", 1)
-        return ModelState(weights, slots, self.iterations, sizes, learned, revision=revision)
+        return ModelState(weights, slots, self.iterations, sizes, learned, revision=revision, fisher=fisher or {})
 
 
 def named_variables(model: tf.Module) -> dict[str, tf.Variable]:

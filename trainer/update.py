@@ -161,7 +161,7 @@ def update(
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     return Update(
         model=model,
-        state=trainable.state(sizes, learned),
+        state=trainable.state(sizes, learned, builder.fisher),
         memory=span_trainer.memory,
         examples=span_trainer.examples,
         epochs=span_trainer.epochs,
@@ -244,6 +244,7 @@ class SpanTrainer:
             average(trainable, before, base.sizes, share)
             self.watched = monitored.value()
         self.memory = self.memory.add(span.number, span.sequences, policy.seed, self.builder.selection)
+        self.builder.learned(span.sequences, seed)
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed, model = self.policy.seed + span.number, self.model

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from components.on_demand import on_demand
 
 if TYPE_CHECKING:
     from components.span_guard.component import SpanGuard
 
 __all__ = ["SpanGuard"]
 
-
-def __getattr__(name: str) -> Any:
-    # The names of the figures are also read by the settings, which must not wait for TFX.
-    if name == "SpanGuard":
-        from components.span_guard.component import SpanGuard
-
-        return SpanGuard
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_demand(__name__, SpanGuard="component")

@@ -11,7 +11,8 @@ from components.paired_comparison.retention import OlderSpan, retention_on
 from components.paired_comparison.scoring import Events
 from pipeline.backtest.prepared_spans import PreparedSpan
 from pipeline.config import Config
-from pipeline.parameters.comparison_rules import PAST_SPANS, comparison_rules
+from pipeline.parameters.comparison_rules import comparison_rules
+from pipeline.parameters.look_back import PAST_SPANS
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.metric_aggregation import levels
 

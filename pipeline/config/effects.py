@@ -184,10 +184,13 @@ EFFECTS = (
     Effect(f"{_DISTILLATION}.temperature", _WEIGHT, _distils),
     Effect(f"{_DISTILLATION}.batches", _WEIGHT, _distils),
     Effect(f"{_DISTILLATION}.candidates", _WEIGHT, _distils),
-    Effect(
-        "update.stability.ewc.sample",
-        "with an `update.stability.ewc.strength` above 0",
-        lambda c: c.update.stability.ewc.strength > 0,
+    *(
+        Effect(
+            f"update.stability.ewc.{name}",
+            "with an `update.stability.ewc.strength` above 0",
+            lambda c: c.update.stability.ewc.strength > 0,
+        )
+        for name in ("sample", "decay")
     ),
     Effect(
         "update.stability.shrink.variables",

@@ -24,6 +24,11 @@ class _Limits(Section):
     fine_tune: float | None = None
     retrain: float | None = None
 
+    @property
+    def set(self) -> bool:
+        """Whether there is one."""
+        return self.fine_tune is not None or self.retrain is not None
+
 
 class NextSpan(_Limits):
     """The champion on the new span, in standard deviations below its mean over the last `spans` spans.
@@ -43,7 +48,7 @@ class NextSpan(_Limits):
         return self
 
 
-class ColumnDrift(Section):
+class ColumnDrift(_Limits):
     """How far a column is from the nearest of the spans before, 0 to 1.
 
     `measure`: the `jensen_shannon` divergence, or the `infinity_norm`, the largest difference of a value's frequency

@@ -15,14 +15,15 @@ from trainer.train_state import ModelState
 
 
 def erase_in_state(folder: Path, model_type: str, rows: Sequence[int]) -> bool:
-    """Makes the users' own rows, in tables of keys and in their slots, zeros; whether there was anything to do."""
+    """Makes the users' own rows, in tables of keys and what goes with them, zeros; whether there was anything to do."""
     if not rows or not (folder / "state.json").exists():
         return False
     state = ModelState.load(folder)
     changed = False
-    for path, arrays in [(path, [state.weights[path], *state.slots.get(path, {}).values()]) for path in state.weights]:
+    for path, weights in state.weights.items():
         if _is_of_keys(path, model_type):
-            for array in arrays:
+            of_weights = [state.fisher[path]] if path in state.fisher else []
+            for array in [weights, *state.slots.get(path, {}).values(), *of_weights]:
                 within = [row for row in rows if array.ndim and row < len(array)]
                 if array.any() and np.any(array[within]):
                     array[within] = 0

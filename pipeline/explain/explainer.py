@@ -184,7 +184,8 @@ class Explainer:
         most = [place for place in order[:named] if weight[place] > _NOTHING]
         together = scores_without(self.ask, user, history, item, [most])[0] if most else score
         every = self.ask(user, [history], self.items)[0]
-        place, among = place_of(score, every)
+        # Asked alone, the score may differ in its last digits, and the item would stand behind itself.
+        place, among = place_of(self.items.index(item), every)
         row = int(self.ids.items.lookup([item])[0]) - self.ids.items.first_row
         return Explanation(
             user=_text(user),

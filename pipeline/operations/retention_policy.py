@@ -15,8 +15,7 @@ from pipeline.config import Config
 from pipeline.ledger.artifacts import MEMORY, MODEL, STATES, TEACHER, ArtifactRecord, PipelineArtifacts
 from pipeline.ledger.models import REVOKED, Model, ModelLineage
 from pipeline.ledger.runs import HELD, Run
-from pipeline.parameters.comparison_rules import PAST_SPANS
-from pipeline.parameters.graph_parameters import GraphParameters
+from pipeline.parameters.look_back import PAST_SPANS, most_spans, windows
 from serving.tfs_config.model_config import ModelConfigError
 
 PROFILES = "SpanGuard/profile"
@@ -114,9 +113,8 @@ def needed(
     for kind in {record.kind for record in records.all} - {MODEL, MEMORY, *PAPERS}:
         keep((record for record in newest(records.of(kind)) if record.span >= horizon), since)
     # What the days after the horizon look back at.
-    given = GraphParameters.of(config)
-    keep(_last(records.of("SpanTransform/sequences"), horizon, given.most_spans), "owed or retrained on")
-    for name, (count, passed_over) in given.windows.items():
+    keep(_last(records.of("SpanTransform/sequences"), horizon, most_spans(config)), "owed or retrained on")
+    for name, (count, passed_over) in windows(config.policy).items():
         keep(_last(records.of(_WINDOWS[name]), horizon, count + passed_over), f"policy: {name.replace('_', ' ')}")
     let_in = [record for record in records.of(PROFILES) if not record.properties.get(HELD)]
     keep(_last(let_in, horizon, config.guard.spans), "usual days of the guard")

@@ -6,8 +6,6 @@ from components.paired_comparison.judgement import OVERALL, Rules
 from pipeline.config import Config, Threshold
 from pipeline.metrics import LOWER_IS_BETTER
 
-PAST_SPANS = 7  # that retention is tested on, and that small nights are pooled from
-
 
 def comparison_rules(config: Config) -> Rules:
     """What a candidate may lose, and how sure that has to be."""

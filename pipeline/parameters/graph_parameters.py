@@ -19,7 +19,8 @@ from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
 from pipeline.config.backtest import Backtest
 from pipeline.metrics import RANKED
-from pipeline.parameters.update_policy import Window, update_policy, windows
+from pipeline.parameters.look_back import Window, most_spans, windows
+from pipeline.parameters.update_policy import update_policy
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
 from trainer.features.declaration import Feature
 from trainer.models import ModelError, find_model
@@ -130,9 +131,6 @@ class GraphParameters:
             raise ConfigError(str(error)) from None
         _check_teacher(config)
         trainer, weighted = _trainer(config), weight is not None and role == "loss"
-        # A teacher owes as many when it is due, and one more is looked at to see that it owes too many.
-        owed_by_teacher = 0 if update.teacher is None else update.teacher.every
-        most_spans = max(update.max_owed_spans + 1, update.retrain_spans - 1, owed_by_teacher)
         return cls(
             data={
                 **config.data.model_dump(mode="json"),
@@ -145,10 +143,10 @@ class GraphParameters:
             guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
             trainer=trainer,
-            teacher=_teacher(config, trainer, most_spans, weighted),
+            teacher=_teacher(config, trainer, weighted),
             policy=policy,
-            windows=windows(config.policy, policy),
-            most_spans=most_spans,
+            windows=windows(config.policy),
+            most_spans=most_spans(config),
             metrics=metrics,
             weighted=weighted,
             beam=config.beam.args or LOCAL_BEAM,
@@ -230,12 +228,12 @@ def _check_teacher(config: Config) -> None:
         raise ConfigError(str(error).replace("`model.type`", "`update.teacher.type`")) from None
 
 
-def _teacher(config: Config, trainer: TrainerSettings, most_spans: int, weighted: bool) -> TeacherSettings | None:
+def _teacher(config: Config, trainer: TrainerSettings, weighted: bool) -> TeacherSettings | None:
     teacher = config.update.teacher
     if teacher is None or trainer.teacher is None:
         return None
     own = dataclasses.replace(trainer, model=trainer.teacher, policy=teacher_policy(trainer.policy), teacher=None)
-    return TeacherSettings(own, teacher.every, most_spans, config.update.retrain_spans, weighted)
+    return TeacherSettings(own, teacher.every, most_spans(config), config.update.retrain_spans, weighted)
 
 
 def _trainer(config: Config) -> TrainerSettings:

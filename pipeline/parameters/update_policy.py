@@ -1,22 +1,14 @@
-"""From the section `policy` to what the decision reads, and to what of the lineage it looks at."""
+"""From the section `policy` to what the decision reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from components.update_decider.policy import DriftRule, Limit, RetrainCalendar, UpdatePolicy
 from pipeline.config import Config, ConfigError
-from pipeline.config.policy import WEEKDAYS, Calendar, Maintenance
+from pipeline.config.policy import WEEKDAYS, Calendar
 from pipeline.metrics import headline, lower_is_better
 from pipeline.spans import EPOCH, Naming
-
-
-class Window(NamedTuple):
-    """Which earlier spans are looked at: `spans` of them, after the last `passed_over`."""
-
-    spans: int
-    passed_over: int = 0
 
 
 def update_policy(config: Config, metrics: Sequence[str]) -> UpdatePolicy:
@@ -57,35 +49,6 @@ def update_policy(config: Config, metrics: Sequence[str]) -> UpdatePolicy:
         unit="day" if config.data.dated else "span",
         after_refusal=config.update.changed_after_refusal,
     )
-
-
-def windows(settings: Maintenance, policy: UpdatePolicy) -> dict[str, Window]:
-    """What of earlier spans the policy looks at, by name."""
-    asked = {}
-    if policy.next_span.set:
-        asked["evaluations"] = Window(settings.next_span.spans)
-    if any(drift_rule.limit.set for drift_rule in policy.drift):
-        asked["past_statistics"] = Window(settings.drift.spans)
-    if policy.retention.set:
-        older = settings.retention
-        asked["older_held_out"] = Window(older.spans, older.age - 1)
-        # A span without a verdict shifts the others: those that are needed are found by their span.
-        asked["verdicts"] = Window(older.spans + older.age - 1)
-    schedule = policy.schedule.period if policy.schedule else 0
-    if tried := max(settings.cooldown if _can_retrain(policy) else 0, schedule):
-        asked["decisions"] = Window(tried)
-    return asked
-
-
-def _can_retrain(policy: UpdatePolicy) -> bool:
-    limits = (
-        policy.next_span,
-        policy.retention,
-        policy.new_items,
-        policy.new_keys,
-        *(drift_rule.limit for drift_rule in policy.drift),
-    )
-    return policy.max_age is not None or any(limit.retrain is not None for limit in limits)
 
 
 def _calendar(settings: Calendar, dated: bool) -> RetrainCalendar | None:

@@ -63,9 +63,9 @@ def scores_without(
     return ask(user, histories, [item])[:, 0].astype(np.float64)
 
 
-def place_of(score: float, scores: np.ndarray) -> tuple[int, int]:
-    """Where a score stands among others, from 1, and how many of those are of items that can be recommended."""
-    return int((scores > score).sum()) + 1, int((scores > UNAVAILABLE).sum())
+def place_of(at: int, scores: np.ndarray) -> tuple[int, int]:
+    """Where the score at `at` stands among all, from 1, and how many of those are of items that can be recommended."""
+    return int((scores > scores[at]).sum()) + 1, int((scores > UNAVAILABLE).sum())
 
 
 def item_vectors(model: SavedModel, items: Sequence[bytes]) -> np.ndarray | None:

@@ -90,16 +90,16 @@ def test_the_protocol_asks_as_many_positions_as_the_paper(diginetica: Path) -> N
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spans = read_spans(shop(tmp_path), *COLUMNS)
     policy = tiny(POLICIES["best"])
-    whole = run(spans, policy, 1, [1, 2, 3], tmp_path / "whole" / "best" / "seed-1")
+    whole = run(spans, policy, 1, [1, 2], tmp_path / "whole" / "best" / "seed-1")
     folder = tmp_path / "parts" / "best" / "seed-1"
-    run(spans, policy, 1, [1, 2], folder)
+    run(spans, policy, 1, [1], folder)
     learned: list[int] = []
     learn = continual_sessions._learn
     monkeypatch.setattr(continual_sessions, "_learn", lambda *args: learned.append(args[3]) or learn(*args))
-    parts = run(spans, policy, 1, [1, 2, 3], folder)
-    assert learned == [3]
+    parts = run(spans, policy, 1, [1, 2], folder)
+    assert learned == [2]
     assert [row["metrics"] for row in parts] == [row["metrics"] for row in whole]
-    assert [row["cycle"] for row in gather(tmp_path / "whole")["best"][0]["cycles"]] == [1, 2, 3]
+    assert [row["cycle"] for row in gather(tmp_path / "whole")["best"][0]["cycles"]] == [1, 2]
 
 
 def test_joint_learns_all_history_and_its_cost_is_the_measure(tmp_path: Path) -> None:

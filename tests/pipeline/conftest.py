@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
 import pytest
+from rich.console import Console
 
 from pipeline.config import Config, load_config
 from pipeline.demo.simulator import simulate
@@ -37,26 +40,52 @@ gate:
 """
 
 
+def simulated_shop(base: Path, days: int, floor: float = 0.0, files: str = "*.csv") -> Config:
+    """`days` spans of a small shop, and a settings file."""
+    simulate(
+        base / "shop",
+        FIRST_DAY,
+        days,
+        seed=3,
+        events_per_day=200,
+        users=60,
+        items=50,
+        new_users_per_day=3,
+        new_items_per_day=2,
+    )
+    return settings(base, floor=floor, files=files)
+
+
 @pytest.fixture
 def make_shop(tmp_path: Path) -> Callable[..., Config]:
     """Makes `days` spans and a settings file under a new folder; returns the settings."""
 
     def make(days: int, floor: float = 0.0, folder: str = "one", files: str = "*.csv") -> Config:
-        base = tmp_path / folder
-        simulate(
-            base / "shop",
-            FIRST_DAY,
-            days,
-            seed=3,
-            events_per_day=200,
-            users=60,
-            items=50,
-            new_users_per_day=3,
-            new_items_per_day=2,
-        )
-        return settings(base, floor=floor, files=files)
+        return simulated_shop(tmp_path / folder, days, floor, files)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def three_days(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """`make_shop(3)` after its days have been run without a disturbance, once for all tests: to be read only."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent  # of all workers
+    base = shared / "three days"
+    with filelock.FileLock(f"{base}.lock"):
+        if not (base / "done").exists():
+            # Imported here: most tests need none of TFX.
+            from pipeline.orchestration.daily_run import run_steps
+            from pipeline.planning.deliveries import read_deliveries
+            from pipeline.planning.run_plan import make_plan
+            from pipeline.spans import Naming
+
+            shutil.rmtree(base, ignore_errors=True)
+            config = simulated_shop(base, 3)
+            run_steps(config, make_plan([], read_deliveries(config), Naming(dated=True)), Console(quiet=True))
+            (base / "done").touch()
+    return load_config(base / "warmspan.yaml")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import PlanError, make_plan
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
+from tests.fault_injection import helper
 from tests.pipeline.conftest import settings
 from tests.pipeline.tensorboard_pages import check_agreement
 from trainer.input_pipeline import read_sequences
@@ -66,36 +66,30 @@ def served(config: Config) -> dict[str, dict]:
     return manifests
 
 
-def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop):
-    first, second = make_shop(3, folder="one"), make_shop(3, folder="other")
-    assert facts(run(first)) == facts(run(second))
-    assert served(first) == served(second)
+def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop, three_days):
+    first = make_shop(3)
+    assert facts(run(first)) == facts(read_ledger(three_days))
+    assert served(first) == served(three_days)
     assert [run.pushed for run in read_ledger(first)] == [2024050101, 2024050201, 2024050301]
-    assert facts(run(first)) == facts(read_ledger(second)), "a run with nothing to do must change nothing"
+    assert facts(run(first)) == facts(read_ledger(three_days)), "a run with nothing to do must change nothing"
     check_agreement(first)
 
 
-def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_path):
-    undisturbed, killed = make_shop(3, folder="undisturbed"), make_shop(3, folder="killed")
-    run(undisturbed)
+def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_path, three_days):
+    killed = make_shop(3, folder="killed")
     first, second = (DAYS.parse(day) for day in ("2024-05-01", "2024-05-02"))
     run(killed, last=first)
     before = set(served(killed))
-    for node in SpanRun(killed, second, 1).graph.nodes:  # each process goes on where the last one was killed
-        assert _run_in_a_process(str(tmp_path / "killed" / "warmspan.yaml"), second, node) == -signal.SIGKILL
-        assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
-        assert [run.state for run in read_ledger(killed)][1:] in (["unfinished"], [])
+    path = str(tmp_path / "killed" / "warmspan.yaml")
+    with helper("tests.pipeline.killed_run") as child:
+        for node in SpanRun(killed, second, 1).graph.nodes:  # each process goes on where the last one was killed
+            assert child.call("tests.pipeline.killed_run:main", path, str(second), "1", node) == -signal.SIGKILL
+            assert set(served(killed)) - before <= {str(DAYS.version(second, 1))}, "nothing but a whole version"
+            assert [run.state for run in read_ledger(killed)][1:] in (["unfinished"], [])
     # The next process takes up this day before it goes on to the next.
     run(killed)
-    assert facts(read_ledger(killed)) == facts(read_ledger(undisturbed))
-    assert served(killed) == served(undisturbed)
-
-
-def _run_in_a_process(path: str, span: int, node: str) -> int:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.pipeline.killed_run", path, str(span), "1", node]
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True).returncode
+    assert facts(read_ledger(killed)) == facts(read_ledger(three_days))
+    assert served(killed) == served(three_days)
 
 
 def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
@@ -139,8 +133,8 @@ def _events(config: Config, day: str) -> Counter:
         return Counter((int(row["timestamp"]) * 1000, float(row["quantity"])) for row in rows)
 
 
-def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mended(make_shop):
-    config, whole = make_shop(3, folder="mended"), make_shop(3, folder="whole")
+def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mended(make_shop, three_days):
+    config = make_shop(3)
     file = config.data.path / "2024-05-02" / "events.csv"
     good = file.read_text()
     file.write_text(good.replace("item_id", "article"))
@@ -149,8 +143,8 @@ def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mend
     assert list(served(config)) == ["2024050101"]
     assert [run.state for run in read_ledger(config)] == ["done", "failed"]
     file.write_text(good)
-    assert facts(run(config)) == facts(run(whole))
-    assert served(config) == served(whole)
+    assert facts(run(config)) == facts(read_ledger(three_days))
+    assert served(config) == served(three_days)
 
 
 def test_a_day_too_small_to_judge_a_candidate_by_is_owed(make_shop):

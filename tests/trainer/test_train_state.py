@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -126,6 +127,16 @@ def test_a_saved_state_is_read_back_bit_for_bit(tmp_path: Path, optimizer: str) 
     state = filled(optimizer)
     state.save(tmp_path / "state")
     assert_same(ModelState.load(tmp_path / "state"), state)
+
+
+def test_what_the_weights_are_held_by_is_read_back_too(tmp_path: Path) -> None:
+    state = filled()
+    held = dataclasses.replace(state, fisher={path: np.square(value) for path, value in state.weights.items()})
+    held.save(tmp_path)
+    np.testing.assert_equal(ModelState.load(tmp_path).fisher, held.fisher)
+    (tmp_path / "fisher.npz").write_bytes(b"")
+    with pytest.raises(StateError):
+        ModelState.load(tmp_path)
 
 
 _IN_A_FRESH_PROCESS = """

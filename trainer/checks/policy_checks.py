@@ -135,7 +135,7 @@ def expect_same_update(expected: Update, received: Update | tuple[ModelState, Re
     """
     state, memory = received if isinstance(received, tuple) else (received.state, received.memory)
     rule = "The same seed must give the same result."
-    bare, other = (dataclasses.replace(each, weights={}, slots={}) for each in (expected.state, state))
+    bare, other = (dataclasses.replace(each, weights={}, slots={}, fisher={}) for each in (expected.state, state))
     expect(bare == other, rule, f"{other} instead of {bare}", _SEEDED)
     _expect_same(arrays_of(expected.state), arrays_of(state), rule)
     _expect_same(_memory_arrays(expected.memory), _memory_arrays(memory), rule)

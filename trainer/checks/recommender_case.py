@@ -80,9 +80,9 @@ class RecommenderCase:
 
 
 def arrays_of(state: ModelState) -> Arrays:
-    """Every weight by its path, and every slot by its variable's path, `|` and its name."""
+    """Every weight by its path, and every slot, and what holds it, by its variable's path, `|` and its name."""
     slots = {f"{path}|{name}": slot for path, slots in state.slots.items() for name, slot in slots.items()}
-    return {**state.weights, **slots}
+    return {**state.weights, **slots, **{f"{path}|fisher": of for path, of in state.fisher.items()}}
 
 
 def first_span() -> Sequences:

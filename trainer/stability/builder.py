@@ -7,7 +7,7 @@ from trainer.models.base import Recommender
 from trainer.settings import Stability
 from trainer.stability.base import LossTerm
 from trainer.stability.distillation import Distillation, adaptive_weight
-from trainer.stability.ewc import FISHER_BATCH, Ewc, fisher_diagonal
+from trainer.stability.ewc import FISHER_BATCH, Ewc, averaged, fisher_diagonal
 from trainer.stability.herding import herding, representations
 from trainer.stability.proximal import Proximal
 from trainer.stability.replay import Replay
@@ -28,6 +28,10 @@ class StabilityBuilder:
       history_length: most items that the model sees.
       weighted: whether events count by their weights (see `Recommender.weight_role`).
 
+    Attributes:
+      selection: of the replay memory's sequences.
+      fisher: see `ModelState`.
+
     Raises:
       PolicyError: the memory's selection needs what the model does not have.
     """
@@ -44,7 +48,7 @@ class StabilityBuilder:
     ) -> None:
         self._stability, self._trainable, self._base, self._teacher = stability, trainable, base, teacher
         self._batch_size, self._history_length, self._weighted = batch_size, history_length, weighted
-        self._fisher: Arrays | None = None
+        self.fisher: Arrays = {} if base is None else base.fisher
         replay = stability.replay
         self.selection: Selection = find_selection(replay.selection, replay.half_life)
         if replay.budget and replay.selection == "herding":
@@ -78,15 +82,24 @@ class StabilityBuilder:
         if stability.proximal.strength:
             loss_terms.append(Proximal(model, self._trainable.variables, base.weights, stability.proximal.strength))
         if stability.ewc.strength:
-            if self._fisher is None:  # before anything is learned, under the weights of `base`
-                self._fisher = self._estimate(remembered if exemplars else new, base, seed)
-            variables = self._trainable.variables
-            loss_terms.append(Ewc(model, variables, base.weights, self._fisher, stability.ewc.strength))
+            fisher = {
+                path: of for path, of in base.fisher.items()
+                if path in base.weights and of.shape == base.weights[path].shape
+            }  # fmt: skip
+            # A state of before the strength was set: estimated before anything is learned, under its weights.
+            fisher = fisher or self._estimate(remembered if exemplars else new, base.weights, seed)
+            loss_terms.append(Ewc(model, self._trainable.variables, base.weights, fisher, stability.ewc.strength))
         return loss_terms
 
-    def _estimate(self, sample: Sequences, base: ModelState, seed: int) -> Arrays:
+    def learned(self, span: Sequences, seed: int) -> None:
+        """To be told of each span when it has been learned, so that the next update holds what it depends on."""
+        ewc = self._stability.ewc
+        if ewc.strength:
+            self.fisher = averaged(self.fisher, self._estimate(span, self._trainable.read()[0], seed), ewc.decay)
+
+    def _estimate(self, sample: Sequences, weights: Arrays, seed: int) -> Arrays:
         training_batches = make_training_batches(
             self._trainable.model, sample, FISHER_BATCH, self._history_length, seed
         )
         batches = training_batches.data.take(-(-self._stability.ewc.sample // FISHER_BATCH))
-        return fisher_diagonal(self._trainable.model, self._trainable.variables, base.weights, batches)
+        return fisher_diagonal(self._trainable.model, self._trainable.variables, weights, batches)

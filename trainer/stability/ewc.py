@@ -103,6 +103,30 @@ def fisher_diagonal(
     return {path: total / np.float32(max(seen, 1)) for path, total in fisher.items()}
 
 
+def averaged(before: Mapping[str, np.ndarray], new: Arrays, decay: float) -> Arrays:
+    """The Fisher information of all spans so far, from that of the spans `before` and of the `new` one.
+
+    Without it a weight is held for the sake of the last span alone. Chaudhry et al., "Riemannian Walk for Incremental
+    Learning", ECCV 2018, section 4.1 (EWC++): an average, so that `strength` keeps its meaning however many spans there
+    were.
+
+    Args:
+      before: by path, of the shapes that the tables had; empty before the second span.
+      new: by path.
+      decay: what `before` counts, 0 to 1.
+    """
+    if not before:
+        return new
+    result = {}
+    for path, of_span in new.items():
+        result[path] = np.array((1 - decay) * of_span, of_span.dtype)
+        if path in before and before[path].ndim == of_span.ndim:
+            rows = tuple(slice(0, count) for count in before[path].shape)
+            if result[path][rows].shape == before[path].shape:
+                result[path][rows] += (decay * before[path]).astype(of_span.dtype)
+    return result
+
+
 def _add_square(total: np.ndarray, gradient: tf.Tensor | tf.IndexedSlices, factor: int) -> None:
     if not isinstance(gradient, tf.IndexedSlices):
         total += factor * np.square(gradient.numpy()[tuple(map(slice, total.shape))])

@@ -75,8 +75,8 @@ def grow(base: Path, days: int, first: int, more: int) -> list[Encodings]:
 
 
 def test_files_are_few_and_old_vectors_are_not_copied(tmp_path):
-    days = grow(tmp_path, days=33, first=1000, more=10)
-    assert max(day.counts["files"] for day in days) <= 7
+    days = grow(tmp_path, days=9, first=250, more=10)
+    assert max(day.counts["files"] for day in days) <= 5
     first = vector_files(days[0].folder, 0)[0]
     assert all(os.path.samefile(first, vector_files(day.folder, 0)[0]) for day in days)
     written = sum(
@@ -85,7 +85,7 @@ def test_files_are_few_and_old_vectors_are_not_copied(tmp_path):
         for file in vector_files(day.folder, 0)
         if file.name not in {old.name for old in vector_files(before.folder, 0)}
     )
-    assert written < 320 * 6  # each of 320 vectors at most log2(32) + 1 times
+    assert written < 80 * 4  # each of 80 vectors at most log2(8) + 1 times
 
 
 def test_a_day_without_a_change_writes_no_vector_and_shares_its_items(tmp_path):

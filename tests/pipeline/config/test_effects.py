@@ -54,6 +54,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "update.stability.distillation.batches": ("new", {"update.stability.distillation.weight": 0.5}),
     "update.stability.distillation.candidates": (9, {"update.stability.distillation.weight": 0.5}),
     "update.stability.ewc.sample": (9, {"update.stability.ewc.strength": 0.5}),
+    "update.stability.ewc.decay": (0.5, {"update.stability.ewc.strength": 0.5}),
     "update.stability.shrink.variables": (["item*"], {"update.stability.shrink.noise": 0.5}),
     "update.schedule.within": ("plateau", {}),
     "update.schedule.warm_up": (0.3, {"update.schedule.within": "cosine"}),

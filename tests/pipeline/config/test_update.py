@@ -37,7 +37,7 @@ EVERYTHING = {
             "weight": 0.8, "adaptive": True, "temperature": 2.0, "batches": "replayed", "candidates": 100
         },
         "proximal": {"strength": 0.1},
-        "ewc": {"strength": 5.0, "sample": 200},
+        "ewc": {"strength": 5.0, "sample": 200, "decay": 0.5},
         "partial": {"freeze": ["places"], "rates": {"item_embedding/*": 0.1}},
         "shrink": {"factor": 0.9, "noise": 0.01, "variables": ["blocks/*"]},
         "averaging": {"share": 0.7},

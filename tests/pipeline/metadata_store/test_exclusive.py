@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,15 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from pipeline.cli.app import app
 from pipeline.config import Config, ConfigError, load_config
 from pipeline.ledger.runs import read_ledger
 from pipeline.metadata_store.exclusive import LockedError, StoreError, exclusive
 from pipeline.orchestration.span_run import SpanRun
 from pipeline.spans import Naming
 from serving.bundle import check_bundle
+from tests.fault_injection import helper
 from tests.pipeline.mysql_server import mysql
 from tests.pipeline.planning.test_reconciliation import comparable
 from tests.pipeline.postgres_server import postgres
@@ -142,10 +142,8 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_runners_with_roots_of_their_own_end_in_the_ledger_of_one(make_shop, tmp_path, url):
-    alone = make_shop(2, folder="alone")
-    make_shop(2, folder="shop")
-    assert CliRunner().invoke(app, ["run", "--config", str(tmp_path / "alone" / "warmspan.yaml")]).exit_code == 0
+def test_two_runners_with_roots_of_their_own_end_in_the_ledger_of_one(make_shop, tmp_path, url, three_days):
+    shutil.rmtree(make_shop(3, folder="shop").data.path / "2024-05-03")
     config = settings(tmp_path / "shop", url)
     second = tmp_path / "shop" / "second"
     second.mkdir()
@@ -161,26 +159,21 @@ def test_two_runners_with_roots_of_their_own_end_in_the_ledger_of_one(make_shop,
         if code:
             assert "One run at a time may use a recommender's store" in errors
             assert "Traceback" not in errors
-    assert comparable(config) == comparable(alone)
+    assert comparable(config) == comparable(three_days)[:2]
     assert [run.revision for run in read_ledger(config)] == [1, 1]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_runner_killed_in_a_node_is_gone_on_with(make_shop, tmp_path, url):
-    whole = make_shop(1, folder="whole")
-    SpanRun(whole, DAYS.parse("2024-05-01"), 1).run()
-    make_shop(1, folder="killed")
+def test_a_runner_killed_in_a_node_is_gone_on_with(make_shop, tmp_path, url, three_days):
+    make_shop(3, folder="killed")
     config = settings(tmp_path / "killed", url, name="killed")
     span = str(DAYS.parse("2024-05-01"))
     path = str(tmp_path / "killed" / "warmspan.yaml")
-    command = [sys.executable, "-W", "ignore", "-m", "tests.pipeline.killed_run", path, span, "1", "IncrementalTrainer"]
-    killed = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with helper("tests.pipeline.killed_run") as child:
+        assert child.call("tests.pipeline.killed_run:main", path, span, "1", "IncrementalTrainer") == -signal.SIGKILL
     assert [run.state for run in read_ledger(config)] == ["unfinished"]
     wait_until_free(config)
     SpanRun(config, int(span), 1).run()
-    assert comparable(config) == comparable(whole)
+    assert comparable(config) == comparable(three_days)[:1]
     check_bundle(config.serving_path / "2024050101")

@@ -25,6 +25,7 @@ from trainer.settings import (
 )
 from trainer.stability.base import PolicyError
 from trainer.stability.distillation import Distillation
+from trainer.stability.ewc import averaged
 from trainer.training_batches import make_training_batches
 from trainer.update import Span, Update, update
 
@@ -87,6 +88,47 @@ MEMORY = ReplaySettings(40, fraction=1.0, weight=0.0)
 def test_the_first_span_is_forgotten_less(first, plain, stability):
     kept = train(1, first, stability=stability)
     assert forgotten(kept) < forgotten(plain) - 0.05
+
+
+def elastic(decay: float = 0.9, sample: int = 10_000) -> Stability:
+    return Stability(ewc=EwcSettings(strength=500.0, sample=sample, decay=decay))
+
+
+def test_what_the_days_before_depend_on_is_averaged_over_them_and_held(first):
+    begun = train(0, stability=elastic())
+    alone = train(1, first, stability=elastic(decay=0.0))
+    kept = train(1, begun, stability=elastic(decay=1.0))
+    assert {path: of.shape for path, of in begun.state.fisher.items()}.items() <= {
+        path: weights.shape for path, weights in begun.state.weights.items()
+    }.items()
+    np.testing.assert_equal(kept.state.fisher, begun.state.fisher)
+    assert not np.allclose(alone.state.fisher["bias"], begun.state.fisher["bias"])
+
+    # An item of the first span alone is held for its sake, also after another span has been learned.
+    old = np.setdiff1d(SPANS[0].sequences.items, SPANS[1].sequences.items)
+    over_both = train(1, begun, stability=elastic(decay=0.5)).state.fisher["item/embeddings"]
+    of_first = begun.state.fisher["item/embeddings"][old]
+    np.testing.assert_allclose(over_both[old], 0.5 * of_first, rtol=0.5)
+    assert alone.state.fisher["item/embeddings"][old].sum() < 0.1 * of_first.sum()
+
+    # It is what came with the state that holds: with none of it an update is a plain one.
+    nothing = {path: np.zeros_like(of) for path, of in begun.state.fisher.items()}
+    free = dataclasses.replace(begun, state=dataclasses.replace(begun.state, fisher=nothing))
+    plain_update = train(1, begun)
+    np.testing.assert_equal(train(1, free, stability=elastic()).state.weights, plain_update.state.weights)
+    assert forgotten(train(1, begun, stability=elastic())) < forgotten(plain_update) - 0.05
+
+
+def test_a_table_that_grew_keeps_what_its_rows_counted():
+    before = {"table": np.full((2, 3), 4.0, np.float32), "gone": np.ones(2, np.float32), "scale": np.float32(4.0)}
+    new = {"table": np.full((3, 3), 2.0, np.float32), "fresh": np.ones(1, np.float32), "scale": np.float32(2.0)}
+    result = averaged(before, new, 0.75)
+    np.testing.assert_allclose(result["table"], [[3.5] * 3, [3.5] * 3, [0.5] * 3])
+    np.testing.assert_allclose(result["fresh"], [0.25])
+    np.testing.assert_allclose(result["scale"], 3.5)
+    assert {of.dtype for of in result.values()} == {np.dtype(np.float32)}
+    assert set(result) == set(new)
+    assert averaged({}, new, 0.75) is new
 
 
 def test_answers_to_sequences_stay_nearer_to_the_teachers():
