@@ -73,6 +73,9 @@ def refuse_removed_state(store: Any, pipeline: str, span: int) -> None:
         )
 
 
+OWED = ("past_held_out", "past_vocabularies", "past_catalogues")
+
+
 class Champion(resolver.ResolverStrategy):
     """The model in service, and the training sequences that a candidate may need.
 
@@ -81,6 +84,8 @@ class Champion(resolver.ResolverStrategy):
     `verdicts`: what the pusher made of it.
     `memory`: the replay memory made together with that model, which holds what it has learned and nothing else.
     `sequences`: those of the last `most` spans before `span`, oldest first.
+    `past_held_out`, `past_vocabularies`, `past_catalogues`: of the spans since that which the model learned last, which
+      a candidate learns amid what was known on their days.
     `past_verdicts`: the last before `span` on a candidate that was not taken back since, by which learning is changed.
     `teacher`: the last one before `span`, where there are teachers, that learned in no run whose model was revoked.
     Each input that `window` names, instead: how many spans, and how many of the last ones before `span` are passed
@@ -100,6 +105,7 @@ class Champion(resolver.ResolverStrategy):
             "verdicts": [verdict for model in champion for verdict in _of_version(model, pushed)[-1:]],
             "memory": [memory for model in champion for memory in _of_version(model, input_dict["memory"])[-1:]],
             "sequences": newest_by_span(input_dict["sequences"], below=self._span)[-self._most :],
+            **{name: self._since(champion, input_dict[name]) for name in OWED if name in input_dict},
             "past_verdicts": newest_by_span(
                 (past for past in input_dict.get("past_verdicts", []) if not past.get_int_custom_property("revoked")),
                 below=self._span,
@@ -107,6 +113,12 @@ class Champion(resolver.ResolverStrategy):
             **({"teacher": _clean_teachers(input_dict, self._span)[-1:]} if "teacher" in input_dict else {}),
             **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},
         }
+
+    def _since(
+        self, champion: Sequence[artifact.Artifact], artifacts: Iterable[artifact.Artifact]
+    ) -> list[artifact.Artifact]:
+        learned = span_of(champion[0]) if champion else self._span
+        return [of for of in newest_by_span(artifacts, below=self._span) if span_of(of) > learned][-self._most :]
 
     def _in_window(
         self, artifacts: Iterable[artifact.Artifact], count: int, passed_over: int

@@ -103,6 +103,11 @@ def create_pipeline(
         "model_blessing": _earlier(standard_artifacts.ModelBlessing, "Evaluator", "blessing"),
         "verdicts": _earlier(standard_artifacts.PushedModel, "SpanPusher", "pushed"),
     }
+    owed = {
+        "past_held_out": _earlier(standard_artifacts.Examples, "SpanTransform", "held_out"),
+        "past_vocabularies": _earlier(Vocabulary, "SpanTransform", "vocabulary"),
+        **({"past_catalogues": _earlier(Catalogue, "CatalogueGen", "catalogue")} if given.catalogue else {}),
+    }
     champion = Resolver(
         strategy_class=Champion,
         config={"span": span, "most": given.most_spans, "window": given.windows},
@@ -110,8 +115,9 @@ def create_pipeline(
         past_verdicts=models["verdicts"],
         memory=_earlier(ReplayMemory, "IncrementalTrainer", "memory"),
         sequences=_earlier(standard_artifacts.Examples, "SpanTransform", "sequences"),
+        **owed,
         **({"teacher": _earlier(Teacher, "TeacherTrainer", "teacher")} if given.teacher else {}),
-        **policy_channels.channels(given.windows),
+        **policy_channels.channels(given.windows, owed["past_held_out"]),
     ).with_id("Champion")
     anchor = Resolver(
         strategy_class=Anchor,
@@ -196,6 +202,7 @@ def create_pipeline(
                 **learned_from,
                 base_model=champion.outputs["model"],
                 base_memory=champion.outputs["memory"],
+                **{name: champion.outputs[name] for name in owed},
                 teacher=teacher[0].outputs["teacher"] if teacher else None,
                 settings=given.trainer,
             )

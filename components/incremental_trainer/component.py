@@ -19,6 +19,9 @@ class _Spec(component_spec.ComponentSpec):
         "catalogue": component_spec.ChannelParameter(type=artifacts.Catalogue, optional=True),
         "encodings": component_spec.ChannelParameter(type=artifacts.ItemEncodings, optional=True),
         "past_sequences": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "past_held_out": component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "past_vocabularies": component_spec.ChannelParameter(type=artifacts.Vocabulary, optional=True),
+        "past_catalogues": component_spec.ChannelParameter(type=artifacts.Catalogue, optional=True),
         "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "teacher": component_spec.ChannelParameter(type=artifacts.Teacher, optional=True),
         "earlier_teacher": component_spec.ChannelParameter(type=artifacts.Teacher, optional=True),
@@ -51,6 +54,8 @@ class IncrementalTrainer(base_component.BaseComponent):
       teacher: of this span, from `TeacherTrainer`, where there is one.
       earlier_teacher: the last one before, which teaches where this span's was not refreshed.
       past_sequences: of the spans before.
+      past_held_out, past_vocabularies, past_catalogues: of those that the champion has not learned, which are learned
+        amid what was known on their days.
       base_model: the champion; may resolve to nothing.
       base_memory: the replay memory made together with it, likewise.
       span: the span's number.
@@ -75,6 +80,9 @@ class IncrementalTrainer(base_component.BaseComponent):
         settings: Settings,
         catalogue: channel.BaseChannel | None = None,
         encodings: channel.BaseChannel | None = None,
+        past_held_out: channel.BaseChannel | None = None,
+        past_vocabularies: channel.BaseChannel | None = None,
+        past_catalogues: channel.BaseChannel | None = None,
         teacher: channel.BaseChannel | None = None,
         earlier_teacher: channel.BaseChannel | None = None,
     ) -> None:
@@ -87,6 +95,9 @@ class IncrementalTrainer(base_component.BaseComponent):
                 catalogue=catalogue,
                 encodings=encodings,
                 past_sequences=past_sequences,
+                past_held_out=past_held_out,
+                past_vocabularies=past_vocabularies,
+                past_catalogues=past_catalogues,
                 teacher=teacher,
                 earlier_teacher=earlier_teacher,
                 base_model=base_model,

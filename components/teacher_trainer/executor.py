@@ -1,10 +1,9 @@
-"""Reads artifacts, calls `trainer.update` where the teacher is due, and measures it: no learning maths of its own."""
+"""Reads artifacts, calls the trainer where the teacher is due, and measures it: no learning maths of its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,23 @@ import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact
 
-from components.artifacts import set_finite, split_files
+from components.artifacts import set_finite
 from components.incremental_trainer.artifact_files import STATE_FOLDER
-from components.incremental_trainer.catalogue_items import read_catalogue, told_features
-from components.incremental_trainer.query_features import query_state
+from components.incremental_trainer.span_inputs import Inputs, SpanInputs, days_as_of
 from components.resolvers import ANCESTRY, REFRESHED, ancestry, span_of
 from components.teacher_trainer.lessons import SPEC, VERSION, state_of
 from components.teacher_trainer.settings import Settings
 from components.update_decider.decision import Decision
-from trainer.held_out_parts import SELECT, VERDICT, held_out_files
-from trainer.input_pipeline import Positions, read_held_out, read_sequences
+from trainer.catch_up import learn_at_once
+from trainer.held_out_parts import VERDICT, held_out_files
+from trainer.input_pipeline import Positions, read_held_out
 from trainer.metric_aggregation import levels
-from trainer.models.base import Recommender, TableSizes
+from trainer.models.base import Recommender
 from trainer.teaching.refresh import Refresh, due_refresh
-from trainer.update import Span, Update, rebuild, update
-from trainer.vocabulary import Vocabulary
+from trainer.update import Update, rebuild
 
 _BATCH = 256
 _FROM_NOTHING = ("cold_start", "retrain")
-
-Inputs = Mapping[str, list[artifact.Artifact]]
 
 
 class Executor(base_executor.BaseExecutor):
@@ -48,12 +44,12 @@ class Executor(base_executor.BaseExecutor):
         (teacher,) = output_dict["teacher"]
         (before,) = input_dict.get("earlier_teacher") or [None]
         spec = _as_text(settings)
-        past = {span_of(sequences): sequences for sequences in input_dict.get("past_sequences") or []}
+        past = sorted(span_of(sequences) for sequences in input_dict.get("past_sequences") or [])
         same = before is not None and before.get_string_custom_property(SPEC) == spec
         decision = Decision.read(input_dict["decision"][0].uri)
         refresh = due_refresh(
             span,
-            sorted(past),
+            past,
             span_of(before) if before is not None and same else None,
             settings.every,
             settings.most,
@@ -73,7 +69,7 @@ class Executor(base_executor.BaseExecutor):
             model = rebuild(settings.trainer.model, state_of(before))
         else:
             base = None if refresh.from_nothing else before
-            result = self._learn(refresh, base, {**past, span: input_dict["sequences"][0]}, input_dict, settings)
+            result = self._learn(refresh, base, input_dict, settings)
             result.state.save(Path(teacher.uri) / STATE_FOLDER)
             teacher.set_string_custom_property(SPEC, spec)
             _describe(teacher, result, refresh, base, version)
@@ -85,30 +81,19 @@ class Executor(base_executor.BaseExecutor):
         self,
         refresh: Refresh,
         base: artifact.Artifact | None,
-        sequences: Mapping[int, artifact.Artifact],
         inputs: Inputs,
         settings: Settings,
     ) -> Update:
-        of, vocabulary = settings.trainer, inputs["vocabulary"][0].uri
-        items, keys = Vocabulary.load(vocabulary, "items"), Vocabulary.load(vocabulary, "keys")
-        features, known = None, query_state(vocabulary, of)
-        if listed := inputs.get("catalogue"):
-            encodings = [each.uri for each in inputs.get("encodings") or []]
-            features = told_features(read_catalogue(listed[0].uri), items, vocabulary, of, encodings)
-        words = (*(() if features is None else features.sizes), *known.sizes(of.model.query_features or ()))
-        return update(
-            spec=of.model,
-            sizes=TableSizes(items.size, keys.size, items.first_row, words),
-            spans=[
-                Span(number, read_sequences(split_files(sequences[number], "train"))) for number in refresh.train_on
-            ],
-            held_out=read_held_out(held_out_files(inputs["held_out"][0].uri, SELECT))[0],
-            popularity=np.concatenate([np.zeros(items.first_row), items.recent]),
-            policy=of.policy,
-            base=None if base is None else state_of(base),
-            features=features,
-            knots={name: numbers.knots() for name, numbers in known.numbers.items()},
+        of = settings.trainer
+        today = SpanInputs.read(
+            inputs["held_out"][0],
+            inputs["vocabulary"][0],
+            next(iter(inputs.get("catalogue") or []), None),
+            inputs.get("encodings") or [],
+            of,
         )
+        days = days_as_of(today, refresh.train_on, inputs)
+        return learn_at_once(of.model, days, of.policy, base=None if base is None else state_of(base))
 
 
 def _as_text(settings: Settings) -> str:

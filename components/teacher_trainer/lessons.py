@@ -12,7 +12,7 @@ from tfx.types import artifact
 
 from components.incremental_trainer.artifact_files import STATE_FOLDER
 from components.resolvers import REFRESHED
-from trainer.models.base import TableSizes
+from trainer.catch_up import MakeTeacher
 from trainer.settings import ModelSpec
 from trainer.teaching.teacher import Teacher
 from trainer.train_state import ModelState
@@ -34,6 +34,9 @@ def state_of(teacher: artifact.Artifact) -> ModelState:
     return ModelState.load(Path(teacher.uri) / STATE_FOLDER)
 
 
-def teach(teacher: artifact.Artifact, spec: ModelSpec, sizes: TableSizes) -> Teacher:
-    """Ready to be asked by a student of `sizes`."""
-    return Teacher.of_rows(spec, state_of(teacher), sizes)
+def teacher_for(teacher: artifact.Artifact | None, spec: ModelSpec | None) -> MakeTeacher | None:
+    """Makes it ready to be asked by a student whose tables have the sizes that are given; None without one."""
+    if teacher is None or spec is None:
+        return None
+    state = state_of(teacher)
+    return lambda sizes: Teacher.of_rows(spec, state, sizes)

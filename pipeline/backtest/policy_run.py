@@ -27,6 +27,7 @@ from pipeline.parameters.comparison_rules import comparison_rules
 from pipeline.parameters.graph_parameters import GraphParameters
 from trainer.atomic_write import atomic_folder, atomic_write
 from trainer.backoff import UNCHANGED, backed_off
+from trainer.catch_up import catch_up, learn_at_once
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
@@ -34,7 +35,7 @@ from trainer.stability.replay_memory import ReplayMemory
 from trainer.teaching.refresh import due_refresh
 from trainer.teaching.teacher import Teacher
 from trainer.train_state import ModelState
-from trainer.update import Span, rebuild, update
+from trainer.update import rebuild
 
 _STATE, _MEMORY, _TEACHER, _ABOUT = "state", "memory.npz", "teacher", "rows.json"
 
@@ -239,26 +240,19 @@ class PolicyRun:
     def _learn(
         self, decision: Decision, span: PreparedSpan, learned: _Learned | None
     ) -> tuple[_Learned, int, int, float]:
-        numbers = set(decision.train_on)
-        features, known = span.item_features(self._spec.features), span.query_state(self._spec.query_features)
-        words = (*(features.sizes if features else ()), *known.sizes(self._spec.query_features or ()))
-        sizes = dataclasses.replace(span.sizes, words=words)
         teacher, examples, seconds = self._teach(decision, span, learned)
-        result = update(
-            self._spec,
-            sizes,
-            [Span(span.number, span.sequences) for span in self._spans if span.number in numbers],
-            span.select,
-            span.popularity,
-            backed_off(self._training, decision.factors),
-            base=learned.state if learned is not None and decision.action == "fine_tune" else None,
-            memory=learned.memory if learned is not None else None,
-            features=features,
-            knots={name: numbers.knots() for name, numbers in known.numbers.items()},
-            teacher=Teacher.of_rows(self._given.trainer.teacher, teacher, sizes)
-            if teacher is not None and self._given.trainer.teacher is not None
-            else None,
-        )
+        of = self._given.trainer.teacher
+        how: dict[str, Any] = {
+            "policy": backed_off(self._training, decision.factors),
+            "memory": learned.memory if learned is not None else None,
+            "teacher": None if of is None or teacher is None else functools.partial(Teacher.of_rows, of, teacher),
+        }
+        owed = [of for of in self._spans if of.number in set(decision.train_on)]
+        if learned is not None and decision.action == "fine_tune":
+            days = [of.day(of, self._spec) for of in owed]
+            result = catch_up(self._spec, days, base=learned.state, **how)
+        else:
+            result = learn_at_once(self._spec, [span.day(of, self._spec) for of in owed], **how)
         after = _Learned(result.model, result.state, result.memory, teacher)
         return after, result.examples + examples, result.epochs, result.seconds + seconds
 
@@ -282,18 +276,11 @@ class PolicyRun:
         if refresh is None:
             return before, 0, 0.0
         model, numbers = how.trainer.model, set(refresh.train_on)
-        features, known = span.item_features(model.features), span.query_state(model.query_features)
-        words = (*(features.sizes if features else ()), *known.sizes(model.query_features or ()))
-        result = update(
+        result = learn_at_once(
             model,
-            dataclasses.replace(span.sizes, words=words),
-            [Span(of.number, of.sequences) for of in self._spans if of.number in numbers],
-            span.select,
-            span.popularity,
+            [span.day(of, model) for of in self._spans if of.number in numbers],
             dataclasses.replace(how.trainer.policy, seed=self._seed),
             base=None if refresh.from_nothing else before,
-            features=features,
-            knots={name: numbers.knots() for name, numbers in known.numbers.items()},
         )
         return result.state, result.examples, result.seconds
 

@@ -29,6 +29,7 @@ from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.differences import Delivery
 from pipeline.spans import Naming
 from trainer.atomic_write import atomic_folder
+from trainer.catch_up import Day
 from trainer.encoders.folder import encoder_digest
 from trainer.features.declaration import Feature
 from trainer.features.feature_state import FeatureState
@@ -36,6 +37,8 @@ from trainer.features.item_features import ItemFeatures, item_features
 from trainer.held_out_parts import SELECT, VERDICT, Part, held_out_files
 from trainer.input_pipeline import Positions, Sequences, read_held_out, read_keys, read_sequences
 from trainer.models.base import TableSizes
+from trainer.settings import ModelSpec
+from trainer.update import Span
 
 _ABOUT, _CATALOGUE, _ENCODINGS = "about.json", "catalogue", "encodings"
 _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and again
@@ -105,6 +108,19 @@ class PreparedSpan:
         items, state = self._vocabularies.items, FeatureState.load(self.folder / "vocabulary", features)
         texts = [self.folder / _ENCODINGS / of.name for of in features if of.kind == "text"]
         return item_features(table, items, state, features, encoded_texts(items, texts), self.half_life)
+
+    def day(self, learned: PreparedSpan, spec: ModelSpec) -> Day:
+        """What the update of `learned`, this span or an earlier one, is given amid what was known on this one's day."""
+        features, known = self.item_features(spec.features), self.query_state(spec.query_features)
+        words = (*(() if features is None else features.sizes), *known.sizes(spec.query_features or ()))
+        return Day(
+            Span(learned.number, learned.sequences),
+            dataclasses.replace(self.sizes, words=words),
+            self.select,
+            self.popularity,
+            features,
+            {name: numbers.knots() for name, numbers in known.numbers.items()},
+        )
 
     @property
     def popularity(self) -> np.ndarray:

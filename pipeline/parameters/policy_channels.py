@@ -13,18 +13,21 @@ from components.update_decider.policy import UpdatePolicy
 _LINEAGE = {
     "evaluations": (artifacts.NextSpanEvaluation, "NextSpanEvaluator", "evaluation"),
     "past_statistics": (standard_artifacts.ExampleStatistics, "StatisticsGen", "statistics"),
-    "older_held_out": (standard_artifacts.Examples, "SpanTransform", "held_out"),
     "decisions": (artifacts.Decision, "UpdateDecider", "decision"),
 }
 
 
-def channels(windows: Collection[str]) -> dict[str, Channel]:
-    """The channels of what is looked at; not `verdicts`, which is asked for anyway: TFX takes a channel once."""
-    return {
+def channels(windows: Collection[str], held_out: Channel) -> dict[str, Channel]:
+    """The channels of what is looked at.
+
+    Not `verdicts`, which is asked for anyway: TFX takes a channel once. So it does that of `held_out` parts.
+    """
+    looked_at = {
         name: Channel(type=kind, producer_component_id=node, output_key=key)
         for name, (kind, node, key) in _LINEAGE.items()
         if name in windows
     }
+    return looked_at | ({"older_held_out": held_out} if "older_held_out" in windows else {})
 
 
 def signals(

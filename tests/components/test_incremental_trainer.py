@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.incremental_trainer import executor
+from components import artifacts
 from components.incremental_trainer.artifact_files import (
     HEALTH_FILE,
     LOSSES_FILE,
@@ -27,7 +27,8 @@ from serving.bundle.index_settings import IndexSettings
 from serving.bundle.reference_answers import Reference
 from serving.bundle.retrieval_index import IndexSettingsError
 from serving.bundle.validation import validate
-from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, make_day, train
+from tests.components.trained_days import FIRST, ITEMS, SETTINGS, Day, made, make_day, train
+from trainer import catch_up
 from trainer.backoff import Factors
 from trainer.keras2 import tf
 from trainer.settings import ModelSpec, Schedule
@@ -108,6 +109,22 @@ def test_what_was_decided_on_the_way_is_written_down(tmp_path: Path, days: list[
     )  # fmt: skip
     assert model.get_string_custom_property("notes").startswith("Span 7: learning rate 0.")
     assert not train(tmp_path / "plain", days[0], cold(days[0])).has_custom_property("notes")
+
+
+def test_a_day_that_is_owed_is_learned_amid_what_was_known_on_it(tmp_path: Path, days: list[Day]) -> None:
+    first = train(tmp_path / "first", days[0], cold(days[0]))
+    second = train(tmp_path / "second", days[1], Decision("fine_tune", "It owes nothing.", (8,)), base=first)
+    third = train(tmp_path / "third", days[2], Decision("fine_tune", "It owes nothing.", (9,)), base=second)
+    owing = Decision("fine_tune", "It owes a span.", (8, 9))
+    late = train(tmp_path / "late", days[2], owing, past=days[:2], base=first)
+    expected, received = state_of(third), state_of(late)
+    assert received.learned == (7, 8, 9)
+    np.testing.assert_equal((received.weights, received.slots), (expected.weights, expected.slots))
+    # Where that is gone, as in a root whose old days were cleaned away, it is learned amid what is known today.
+    forgetful = dataclasses.replace(days[1], vocabulary=made(artifacts.Vocabulary, tmp_path / "gone", span=1))
+    blind = train(tmp_path / "blind", days[2], owing, past=[days[0], forgetful], base=first)
+    assert state_of(blind).learned == (7, 8, 9)
+    assert any((state_of(blind).weights[path] != weights).any() for path, weights in expected.weights.items())
 
 
 def test_a_retrain_starts_from_fresh_weights(tmp_path: Path, days: list[Day]) -> None:
@@ -268,7 +285,7 @@ def test_a_fine_tuning_learns_under_the_factors_of_its_decision(tmp_path: Path, 
         policies.append(given["policy"])
         return update(**given)
 
-    monkeypatch.setattr(executor, "update", spied)
+    monkeypatch.setattr(catch_up, "update", spied)
     first = train(tmp_path / "first", days[0], cold(days[0]))
     backoff = Backoff(2, "2024-05-03 was refused, retention")
     careful = Decision("fine_tune", "Why.", (8,), backoff=backoff, factors=Factors(0.25, 1.0, 0.5))

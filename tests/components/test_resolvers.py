@@ -102,6 +102,19 @@ def test_a_later_verdict_on_the_same_model_counts(blessed: int) -> None:
     assert ids(resolved["model"]) == [model.id] * blessed
 
 
+def test_of_the_days_that_the_champion_owes_what_was_known_then_comes_along() -> None:
+    model = made(standard_artifacts.Model, span=6)
+    known = [made(artifacts.Vocabulary, span=span) for span in (5, 6, 7, 8, 8, 10)]
+    inputs = {name: [] for name in ("sequences", "memory", "verdicts")}
+    resolve = Champion(span=10, most=3).resolve_artifacts
+    in_service = {"model": [model], "model_blessing": [blessing(model, 1)], "past_vocabularies": shuffled(known)}
+    assert ids(resolve(None, {**inputs, **in_service})["past_vocabularies"]) == ids([known[2], known[4]])
+    # A candidate that starts from nothing owes nobody.
+    nobody = {**in_service, "model": [], "model_blessing": []}
+    assert resolve(None, {**inputs, **nobody})["past_vocabularies"] == []
+    assert "past_catalogues" not in resolve(None, {**inputs, **in_service})
+
+
 def test_the_teacher_is_the_last_refreshed_one_that_learned_in_no_revoked_run() -> None:
     def teacher(span: int, refreshed: int, *runs: int) -> artifact.Artifact:
         created = made(artifacts.Teacher, span=span, refreshed=refreshed)

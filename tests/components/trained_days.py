@@ -10,12 +10,14 @@ from typing import Any
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
 from components import artifacts
+from components.incremental_trainer.artifact_files import STATE_FOLDER
 from components.incremental_trainer.executor import Executor
 from components.incremental_trainer.settings import Settings
 from components.update_decider.decision import Decision
 from tests.components.plain_settings import PLAIN
 from trainer.keras2 import tf
 from trainer.settings import ModelSpec, Policy
+from trainer.train_state import ModelState
 from trainer.vocabulary import Vocabulary
 
 HISTORY = 4
@@ -116,8 +118,12 @@ def train(
     earlier_teacher: artifact.Artifact | None = None,
 ) -> artifact.Artifact:
     """Runs the trainer's executor; returns the model."""
+    learned = 0 if base is None else max(ModelState.load(Path(base.uri) / STATE_FOLDER).learned)
+    owed = [past_day for past_day in past if past_day.span > learned]
     inputs = {
         **learned_from(folder, day, decision, past, earlier_teacher),
+        "past_held_out": [of.held_out for of in owed],
+        "past_vocabularies": [of.vocabulary for of in owed],
         **({} if teacher is None else {"teacher": [teacher]}),
         "base_model": [] if base is None else [base],
         **({} if catalogue is None else {"catalogue": [catalogue]}),

@@ -11,11 +11,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.config import Config, load_config
+from components.incremental_trainer.artifact_files import STATE_FOLDER
+from pipeline.config import Config, load_config, with_settings
+from pipeline.ledger.artifacts import read_artifacts
 from pipeline.ledger.runs import Run, read_ledger
+from pipeline.metadata_store.connection import open_store
 from pipeline.orchestration.daily_run import run_steps
 from pipeline.orchestration.span_run import RunError, SpanRun
 from pipeline.planning.deliveries import read_deliveries
@@ -26,6 +30,7 @@ from tests.fault_injection import helper
 from tests.pipeline.conftest import settings
 from tests.pipeline.tensorboard_pages import check_agreement
 from trainer.input_pipeline import read_sequences
+from trainer.train_state import ModelState
 
 # Whole days and killed processes: minutes where two cores are shared.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
@@ -92,28 +97,39 @@ def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_pa
     assert served(killed) == served(three_days)
 
 
-def test_owed_spans_are_learned_once_each_and_nothing_is_lost(make_shop):
-    config = make_shop(4, floor=0.0)
+def test_owed_spans_are_learned_once_each_as_on_their_days_and_nothing_is_lost(make_shop, three_days):
+    config = make_shop(3)
     base = config.root.parent
     run(config, last=DAYS.parse("2024-05-01"))
     strict = settings(base, floor=2.0)  # out of reach
-    ledger = run(strict, last=DAYS.parse("2024-05-03"))
-    assert [run.pushed for run in ledger] == [2024050101, None, None]
+    ledger = run(strict, last=DAYS.parse("2024-05-02"))
+    assert [run.pushed for run in ledger] == [2024050101, None]
     assert re.match(r"Refused on \d+ held-out events: recall", ledger[1].verdict)
-    ledger = run(settings(base, floor=0.0))
-    assert ledger[3].pushed == 2024050401
-    assert "owes 2 earlier spans" in ledger[3].reason
+    unchanged = {"update": {"after_refusal": {"max_refusals": 0}}}
+    ledger = run(with_settings(settings(base, floor=0.0), unchanged, "the test"))
+    assert ledger[2].pushed == 2024050301
+    assert "owes 1 earlier span" in ledger[2].reason
 
     about = served(config)
-    assert about["2024050101"]["learned"] + about["2024050401"]["learned"][1:] == [run.span for run in ledger]
-    assert about["2024050401"]["parent"] == 2024050101
+    assert about["2024050101"]["learned"] + about["2024050301"]["learned"][1:] == [run.span for run in ledger]
+    assert about["2024050301"]["parent"] == 2024050101
+    # A day that was learned late has changed nothing: to the last bit it is the model of a shop whose gate let it in.
+    late, in_time = (ModelState.load(_model(of, 2024050301) / STATE_FOLDER) for of in (config, three_days))
+    np.testing.assert_equal((late.weights, late.slots), (in_time.weights, in_time.slots))
 
     delivered = sum((_events(config, run.name) for run in ledger), Counter())
     trained = sum((_new_positions(folder) for folder in _sequences(config)), Counter())
     assert not trained - delivered, "nothing may be trained on twice, or that was not delivered"
-    last_day = _events(config, "2024-05-04")
+    last_day = _events(config, "2024-05-03")
     assert not (delivered - trained) - last_day, "only the last day's held-out events may not have been learned"
     assert (delivered - trained).total() == int(0.1 * last_day.total())
+
+
+def _model(config: Config, version: int) -> Path:
+    (model,) = (
+        of for of in read_artifacts(config, open_store(config)).of("IncrementalTrainer/model") if of.version == version
+    )
+    return model.folder
 
 
 def _sequences(config: Config) -> list[Path]:

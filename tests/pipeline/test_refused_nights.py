@@ -7,12 +7,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from components.incremental_trainer import executor
 from pipeline.cli.app import app
 from pipeline.config import with_settings
 from pipeline.ledger.serving_state import read_serving_state
 from tests.pipeline.conftest import settings
 from tests.pipeline.test_daily_loop import DAYS, run
+from trainer import catch_up
+from trainer.update import update
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.filterwarnings("default")]
 
@@ -26,8 +27,7 @@ def test_a_refused_night_changes_the_next_ones_training_and_a_success_changes_it
         policies.append(given["policy"])
         return update(**given)
 
-    update = executor.update
-    monkeypatch.setattr(executor, "update", spied)
+    monkeypatch.setattr(catch_up, "update", spied)
 
     def night(day: int, floor: float = 0.0, **asked):
         own = with_settings(settings(config.root.parent, floor=floor), replay, "The test")
@@ -44,7 +44,8 @@ def test_a_refused_night_changes_the_next_ones_training_and_a_success_changes_it
     assert (back.learning, back.pushed) == ("", 2024050401)
 
     own = policies[0]
-    assert policies[1] == policies[3] == own
+    assert policies[1] == policies[4] == own
+    assert policies[2] == policies[3], "of the span that was owed, and of the day's own"
     assert policies[2].learning_rate == own.learning_rate / 2
     assert policies[2].stability.replay.fraction == own.stability.replay.fraction * 2
     assert policies[2].epochs == 2

@@ -47,15 +47,18 @@ def spans(shop: Config, tmp_path_factory: pytest.TempPathFactory) -> list[Prepar
 
 @pytest.fixture
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The spans of each call of `trainer.update.update`."""
+    """The spans that each update learns."""
     calls: list[list[int]] = []
-    real = policy_run.update
 
-    def noting(spec, sizes, spans, *args, **kwargs):
-        calls.append([span.number for span in spans])
-        return real(spec, sizes, spans, *args, **kwargs)
+    def noting(real):
+        def learn(spec, days, *args, **kwargs):
+            calls.append([day.span.number for day in days])
+            return real(spec, days, *args, **kwargs)
 
-    monkeypatch.setattr(policy_run, "update", noting)
+        return learn
+
+    for name in ("catch_up", "learn_at_once"):
+        monkeypatch.setattr(policy_run, name, noting(getattr(policy_run, name)))
     return calls
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from pipeline.backtest import backtest, find_policies, policy_run
+from pipeline.backtest import backtest, find_policies
 from pipeline.backtest.comparison import Result
 from pipeline.backtest.plots import draw_curves, spans_to_name
 from pipeline.backtest.progress import Bar, make_progress
@@ -24,6 +24,7 @@ from pipeline.backtest.tensorboard import write_events
 from pipeline.config import Config
 from pipeline.spans import Naming
 from tests.pipeline.backtest.backtest_shop import deliver_shop
+from trainer import catch_up
 
 pytestmark = pytest.mark.filterwarnings("default")
 NAMING = Naming(dated=True)
@@ -192,7 +193,7 @@ def test_the_bar_of_a_backtest_starts_where_it_was_and_ends_full(shop, result, m
 
 
 def test_run_again_nothing_is_trained_and_all_is_the_same(shop, result, monkeypatch):
-    monkeypatch.setattr(policy_run, "update", None)
+    monkeypatch.setattr(catch_up, "update", None)
     again = backtest(shop, find_policies(["fine-tune", "retrain"], shop), Console(quiet=True))
     assert again == result
 

@@ -31,6 +31,7 @@ from pipeline.planning.deliveries import read_deliveries
 from tests.components import span_example_gen_ingest
 from tests.components.plain_settings import NO_LIMIT
 from tests.pipeline.backtest.backtest_shop import DAYS, FIRST_DAY, SETTINGS, deliver_shop, facts, run
+from trainer import catch_up
 from trainer.keras2 import tf
 from trainer.update import update
 
@@ -214,12 +215,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...],
     """Of each training its model, its spans by their place, whether from fresh weights, and whether it was taught."""
     every: list[tuple[str, tuple[int, ...], bool, bool]] = []
 
-    def spied(spec, sizes, learned, *others, base=None, teacher=None, **given):
-        numbers = tuple(span.number for span in learned)
-        every.append((spec.type, numbers, base is None, teacher is not None))
-        return update(spec, sizes, learned, *others, base=base, teacher=teacher, **given)
+    def spied(base=None, teacher=None, **given):
+        numbers = tuple(span.number for span in given["spans"])
+        every.append((given["spec"].type, numbers, base is None, teacher is not None))
+        return update(base=base, teacher=teacher, **given)
 
-    monkeypatch.setattr(policy_run, "update", spied)
+    monkeypatch.setattr(catch_up, "update", spied)
     return every
 
 
@@ -249,12 +250,12 @@ def test_a_backtest_learns_more_carefully_after_a_verdict_and_goes_back(shop, sp
     said = [Lesson("not worse", ""), Lesson("refused", "retention"), *[Lesson("not worse", "")] * 3]
     rates: list[float] = []
 
-    def spied(*given, **named):
-        rates.append(given[5].learning_rate)
-        return update(*given, **named)
+    def spied(**given):
+        rates.append(given["policy"].learning_rate)
+        return update(**given)
 
     monkeypatch.setattr(policy_run, "judged", lambda *given: Judged(said[len(rates) - 1], {}))
-    monkeypatch.setattr(policy_run, "update", spied)
+    monkeypatch.setattr(catch_up, "update", spied)
     own = shop.update.learning_rate
     rows = run(shop, spans[:4], "settings", tmp_path / "whole")
     assert rates == [own, own, own / 2, own]

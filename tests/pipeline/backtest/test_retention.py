@@ -18,6 +18,7 @@ from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.deliveries import read_deliveries
 from tests.pipeline.backtest.backtest_shop import DAYS, deliver_shop, facts, run
+from trainer import catch_up
 from trainer.train_state import ModelState
 from trainer.update import rebuild
 
@@ -63,7 +64,7 @@ def recall(shop: Config, kept: Path, span: PreparedSpan) -> float:
 
 def test_a_run_that_was_cut_off_before_the_last_test_makes_up_for_it(shop, spans, kept, monkeypatch):
     folder, rows = kept
-    monkeypatch.setattr(policy_run, "update", None)
+    monkeypatch.setattr(catch_up, "update", None)
     file = folder / DAYS[3] / "rows.json"
     raw = json.loads(file.read_text())
     raw[1]["retained"] = None
