@@ -318,15 +318,24 @@ SEQUENCES = {
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("model", [{}, SEQUENCES], ids=["two_tower", "sasrec"])
-def test_the_numbers_are_those_of_the_pipeline(make_shop, tmp_path, model):
-    """With stability parts on, so that the replay memory must have come the same way through the artifacts."""
+def test_the_numbers_are_those_of_the_pipeline(three_days, tmp_path):
+    compare_numbers(three_days, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_numbers_are_those_of_the_pipeline_with_all_that_comes_through_artifacts(make_shop, tmp_path):
+    """With stability parts on, so that the replay memory must have come the same way."""
     parts = {"replay": {"budget": 40}, "proximal": {"strength": 0.01}}
     settings = with_settings(make_shop(3), {"update": {"stability": parts, "schedule": {"slots": "decay"}}}, "the test")
-    shop = with_settings(settings, model, "the test")
-    deliveries = read_deliveries(shop)
-    run_steps(shop, make_plan([], deliveries, Naming(dated=True)), Console(quiet=True))
-    ledger = read_ledger(shop)
+    shop = with_settings(settings, SEQUENCES, "the test")
+    run_steps(shop, make_plan([], read_deliveries(shop), Naming(dated=True)), Console(quiet=True))
+    compare_numbers(shop, tmp_path)
+
+
+def compare_numbers(shop: Config, tmp_path: Path) -> None:
+    """Of a shop whose three days were run."""
+    deliveries, ledger = read_deliveries(shop), read_ledger(shop)
     assert [run.action for run in ledger] == ["cold_start", "fine_tune", "fine_tune"]
     rows = PolicyRun(
         find_policies(["settings"], shop)[0],
