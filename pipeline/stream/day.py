@@ -16,12 +16,13 @@ from pipeline.metrics import LOWER_IS_BETTER
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.stream.base import Base
 from pipeline.stream.batch import Batch
+from pipeline.stream.folder import newest
 from pipeline.stream.journal import Entry, Journal, Outcome
 from pipeline.stream.judge import Comparison, Rules, Scorer, Window, compare
 from pipeline.stream.learner import Learner
 from pipeline.stream.micro_transform import MicroBatch, MicroTransform, no_history
 from pipeline.stream.served import bundle_folder, next_version, serve
-from pipeline.stream.state import StreamState, commit, load, newest
+from pipeline.stream.state import StreamState, commit, load
 from trainer.train_state import ModelState
 
 _log = logging.getLogger("warmspan.stream")

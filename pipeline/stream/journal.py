@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,25 +83,29 @@ class Journal:
     version: int = 0
     entries: tuple[Entry, ...] = ()
 
+    @functools.cached_property
+    def last_parts(self) -> Mapping[str, Part]:
+        """The last part that was taken of every file, by name."""
+        return {part.name: part for entry in self.entries for part in entry.parts}
+
     def read(self) -> dict[str, str]:
         """The digest of every file that was read, in part or whole, by name."""
-        return {part.name: part.digest for entry in self.entries for part in entry.parts}
+        return {name: part.digest for name, part in self.last_parts.items()}
 
     def offset(self, name: str) -> int:
         """How many events of a file were taken."""
-        return max((part.end for entry in self.entries for part in entry.parts if part.name == name), default=0)
+        return self.last_parts[name].end if name in self.last_parts else 0
 
     def unfinished(self) -> set[str]:
         """Names of files of which a part is left."""
-        whole = {part.name: part.whole for entry in self.entries for part in entry.parts}
-        return {name for name, done in whole.items() if not done}
+        return {name for name, part in self.last_parts.items() if not part.whole}
 
     def with_entry(self, entry: Entry) -> Journal:
         served = entry.version if entry.version else 0 if entry.outcome == "back to the champion" else self.version
         return dataclasses.replace(self, entries=(*self.entries, entry), version=served)
 
     def save(self, folder: Path) -> None:
-        (folder / JOURNAL_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        (folder / JOURNAL_FILE).write_text(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def load(cls, folder: Path) -> Journal:

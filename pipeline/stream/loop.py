@@ -7,18 +7,21 @@ import threading
 import time
 from collections.abc import Callable
 
+from ml_metadata import errors
+
 from components.span_example_gen.settings import make_settings
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.stream.base import Base, find_base, ledger_stamp
 from pipeline.stream.batch import Batches
 from pipeline.stream.day import Day
+from pipeline.stream.folder import DiscardedError, discard
 from pipeline.stream.journal import Entry
 from pipeline.stream.landed import Incoming, RedeliveredError
-from pipeline.stream.state import DiscardedError, StreamState, discard
+from pipeline.stream.state import StreamState
 
 _log = logging.getLogger("warmspan.stream")
-_POLL = 0.5  # seconds between two looks into the folder, if nothing has landed
+_POLL, _MOST = 0.5, 5.0  # seconds between two looks into the folder, if nothing has landed
 
 
 class Stream:
@@ -35,7 +38,8 @@ class Stream:
         settings = make_settings(self._given.data, config.data.pattern, config.split.eval_fraction)
         self._batches = Batches(settings, config.stream.batch_events)
         self._incoming = Incoming(config)
-        self._stamp: object = None
+        self._stamp: object = None  # of the ledger, when it was read last
+        self._seen: object = None  # of the ledger, when it was looked at last
         self._base: Base | None = None
         self._day: Day | None = None
 
@@ -44,10 +48,11 @@ class Stream:
         while not stopping.is_set():
             began = time.monotonic()
             entry = self.step()
-            if entry is None:
-                stopping.wait(_POLL)
-            else:
-                stopping.wait(max(0.0, self._config.stream.every_seconds - (time.monotonic() - began)))
+            took = time.monotonic() - began
+            # A folder of thousands of spans takes a while to look at: no more than a tenth of a core is spent on it.
+            stopping.wait(
+                min(_MOST, max(_POLL, 10 * took)) if entry is None else self._config.stream.every_seconds - took
+            )
 
     def step(self) -> Entry | None:
         """One mini-batch of what has landed; None where nothing has."""
@@ -79,10 +84,7 @@ class Stream:
 
     def _today(self) -> Day | None:
         """The day that goes on from the champion of now."""
-        stamp = ledger_stamp(self._config)
-        if stamp is None or stamp != self._stamp or self._base is None:
-            self._base, self._stamp = find_base(self._config), stamp
-        base = self._base
+        base = self._champion()
         if base is None:
             return None
         if self._day is None or self._day.base.identity != base.identity:
@@ -91,6 +93,17 @@ class Stream:
         else:
             self._day.base = base  # what is left out may be another
         return self._day
+
+    def _champion(self) -> Base | None:
+        """What the ledger says, which is read when it has changed; not while it is being written to."""
+        stamp = ledger_stamp(self._config)
+        quiet, self._seen = stamp == self._seen, stamp
+        if self._base is None or stamp is None or (stamp != self._stamp and quiet):
+            try:
+                self._base, self._stamp = find_base(self._config), stamp
+            except errors.StatusError as busy:
+                _log.warning("The ledger can't be read now, and is asked again: %s", busy)
+        return self._base
 
     def _begin_again(self) -> None:
         self._day = None

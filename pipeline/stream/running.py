@@ -13,8 +13,8 @@ from components.span_example_gen.errors import SpanError
 from components.span_pusher.version_folder import PushError, streamed
 from pipeline.config import Config
 from pipeline.stream.base import BaseError
+from pipeline.stream.folder import discard
 from pipeline.stream.journal import Entry
-from pipeline.stream.state import discard
 
 _LOCK = "stream.lock"
 

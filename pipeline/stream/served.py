@@ -8,7 +8,7 @@ from pathlib import Path
 from components.span_pusher.streamed_versions import base_of, locked, number_of, streamed_version
 from components.span_pusher.version_folder import push, streamed, take_out, versions
 from pipeline.config import Config
-from pipeline.stream.state import BUNDLES
+from pipeline.stream.folder import BUNDLES
 
 _KEPT = 2  # the one that is served, and the one before until every server has loaded it
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.span_pusher.streamed_versions import locked
-from components.span_pusher.version_folder import drop_streamed, streamed
 from components.span_transform.vocabulary_growth import Vocabularies
 from pipeline.config import Config
+from pipeline.stream.folder import PARTIAL, DiscardedError, clear, name_after, newest
 from pipeline.stream.journal import Journal
 from pipeline.stream.judge import Window
 from trainer.atomic_write import sync
 from trainer.input_pipeline import Positions
 from trainer.train_state import ModelState
 
-_STATE, _PARTIAL = "state-", ".partial"
 _COPY, _ACCEPTED, _VOCABULARY = "copy", "accepted", "vocabulary"
 _HISTORY, _WINDOW = "history.parquet", "verdict.npz"
 _ARRAYS = ("items", "begin", "end", "key", "target", "weight", "timestamp")
 _FEATURE = "feature|"
-BUNDLES = "bundles"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +50,6 @@ class StreamState:
     vocabularies: Vocabularies
     history: pa.Table
     window: Window
-
-
-class DiscardedError(RuntimeError):
-    """The stream's folder was emptied by another command: what is in memory must not be written there again."""
-
-
-def newest(folder: Path) -> Path | None:
-    """The last whole state."""
-    states = _states(folder)
-    return states[-1] if states else None
 
 
 def load(path: Path, oov_rows: int) -> StreamState:
@@ -95,9 +82,8 @@ def commit(config: Config, state: StreamState, after: Path | None) -> Path:
       DiscardedError: the last one is not there any more.
     """
     folder = config.stream_path
-    number = 1 if after is None else int(after.name.removeprefix(_STATE)) + 1
-    target = folder / f"{_STATE}{number:06d}"
-    beside = folder / f".{target.name}{_PARTIAL}"
+    target = folder / name_after(after)
+    beside = folder / f".{target.name}{PARTIAL}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     _write(beside, state)
@@ -109,29 +95,8 @@ def commit(config: Config, state: StreamState, after: Path | None) -> Path:
             raise DiscardedError("The stream's state was removed.")
         os.rename(beside, target)
         sync(folder)
-    clear(config)
+    clear(folder)
     return target
-
-
-def clear(config: Config) -> None:
-    """Removes older states, and what a process that was killed has left."""
-    folder = config.stream_path
-    for path in (*_states(folder)[:-1], *folder.glob(f".*{_PARTIAL}"), *(folder / BUNDLES).glob(f".*{_PARTIAL}")):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def discard(config: Config) -> None:
-    """Takes everything of the stream away: its states, its bundles, its versions out of the served folder.
-
-    A stream that is running notices and begins again with the champion.
-    """
-    folder = config.stream_path
-    if not folder.exists() and not streamed(config.serving_path):
-        return
-    with locked(config.serving_path):
-        drop_streamed(config.serving_path)
-        for path in (*folder.glob(f"{_STATE}*"), *folder.glob(f".{_STATE}*"), folder / BUNDLES):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(folder: Path, state: StreamState) -> None:
@@ -146,11 +111,3 @@ def _write(folder: Path, state: StreamState) -> None:
     arrays = {name: getattr(positions, name) for name in _ARRAYS}
     np.savez(folder / _WINDOW, **arrays, **features, window_keys=state.window.keys)
     state.journal.save(folder)
-
-
-def _states(folder: Path) -> list[Path]:
-    return sorted(_whole(folder))
-
-
-def _whole(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob(f"{_STATE}*") if path.is_dir())

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 from pipeline.config import Config, load_config
+from pipeline.stream.folder import BUNDLES, newest
 from pipeline.stream.journal import Entry, Part
 from pipeline.stream.served import next_version, serve
-from pipeline.stream.state import BUNDLES, StreamState, commit, load, newest
+from pipeline.stream.state import StreamState, commit, load
 from tests.components.folder_changes import make_bundle
 
 OOV_ROWS = 1

@@ -14,10 +14,11 @@ from components.span_pusher.version_folder import streamed, versions
 from components.span_transform.settings import Settings
 from components.span_transform.vocabulary_growth import Vocabularies
 from pipeline.config import Config, load_config
+from pipeline.stream.folder import DiscardedError, discard, newest
 from pipeline.stream.journal import Journal
 from pipeline.stream.judge import Window
 from pipeline.stream.micro_transform import no_history
-from pipeline.stream.state import DiscardedError, StreamState, commit, discard, newest
+from pipeline.stream.state import StreamState, commit
 from serving.bundle import check_bundle
 from tests.fault_injection import DONE, helper
 from tests.pipeline.killed_stream import OOV_ROWS, end_batches, learned, state_of

@@ -18,8 +18,8 @@ from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 from pipeline.stream import day
+from pipeline.stream.folder import discard
 from pipeline.stream.loop import Stream
-from pipeline.stream.state import discard
 from serving.bundle import check_bundle
 from tests.pipeline.recorded_root import NEXT_DAY, VERSIONS, unpack
 from trainer.held_out_parts import deals_to_verdict
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def streaming(config: Config) -> Config:
-    changed = config.stream.model_copy(update={"settle_seconds": 0.0, "batch_events": 80, "verdict_share": 0.3})
+    changed = config.stream.model_copy(update={"settle_seconds": 0.0, "batch_events": 200, "verdict_share": 0.3})
     return config.model_copy(update={"stream": changed})
 
 
@@ -98,9 +98,9 @@ def test_a_day_that_was_streamed_and_cut_off_leaves_the_night_as_it_would_have_b
     assert stream.state is not None
     journal = stream.state.journal
     read = [part for entry in journal.entries for part in entry.parts]
-    assert [part.begin for part in read] == [0, 80, 160][: len(read)]
+    assert [part.begin for part in read] == [0, 200]
     assert read[-1].whole
-    assert sum(sizes) + 80 == read[-1].events
+    assert sum(sizes) + 200 == read[-1].events
     # Whoever judges has learned nothing, and no key's event is in both.
     judging = deals_to_verdict(stream.state.history["key"], 0.3)
     assert sum(entry.judging for entry in journal.entries) == len(stream.state.window)
@@ -129,7 +129,7 @@ def test_a_day_that_was_streamed_and_cut_off_leaves_the_night_as_it_would_have_b
         np.testing.assert_array_equal(value, weights(streamed_night)[name], name)
     assert streamed(config.serving_path) == []
     assert versions(config.serving_path) == versions(other.serving_path)
-    assert whole.step() is None
+    assert whole.step() is whole.step() is None  # the ledger is read once it is quiet
     assert whole.state.journal.base == versions(config.serving_path)[-1]
     assert whole.state.journal.entries == ()
 
