@@ -194,8 +194,8 @@ def available(name: str) -> list[int]:
 def answer(name: str, user: str, version: int | None = None) -> str | None:
     """What is recommended to a user, by a version or by whatever is served."""
     path = f"/v1/models/{name}{'' if version is None else f'/versions/{version}'}:predict"
-    found = asked(path, {"instances": [{"user_id": user, "history": []}]})
-    return None if found is None else json.dumps(found)
+    body = asked(path, {"instances": [{"user_id": user, "history": []}]})
+    return None if body is None else json.dumps(body)
 
 
 def asked(path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:

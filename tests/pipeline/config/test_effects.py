@@ -28,6 +28,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "data.item_title": ("name", {"data.items": "items.csv"}),
     "serving.columns": (["genre"], {"data.items": "items.csv"}),
     "serving.available": ("sold", {"data.items": "items.csv"}),
+    "vocabulary.key_min_count": (3, {}),
     "encoders": (
         {"minilm": {"path": "minilm"}},
         {"catalogue": {"path": "catalogue"}, "features.item": [{"name": "title", "kind": "text"}]},

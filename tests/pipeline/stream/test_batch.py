@@ -54,7 +54,7 @@ def test_a_large_file_is_taken_in_parts_and_its_balance_stands_with_the_first(se
     assert [(part.begin, part.end, part.events) for part in taken] == [(0, 2, 5), (2, 4, 5), (4, 5, 5)]
     assert [part.rows for part in taken] == [8, 0, 0]
     assert [part.duplicates for part in taken] == [1, 0, 0]
-    assert taken[0].rejects == {"no_item": 1, "early": 1}
+    assert taken[0].rejects == {"no_item": 1, "outside_span": 1}
     assert (journal.offset("a.csv"), journal.unfinished()) == (5, set())
     # Another process reads on where this one stopped.
     begun = with_batch(Journal("any", 1), Batches(settings, 2).next([file], Journal("any", 1)))
