@@ -87,7 +87,7 @@ def measure(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     log = (base / "stream.log").open("w")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     processes = [
-        subprocess.Popen([sys.executable, "-m", "warmspan", *command, "-c", settings], stdout=log, stderr=log,
+        subprocess.Popen([Path(sys.executable).with_name("warmspan"), *command, "-c", settings], stdout=log, stderr=log,
                          env=environment)
         for command in (["serve", "--port", str(PORT)], ["stream"])
     ]  # fmt: skip

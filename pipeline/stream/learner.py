@@ -21,6 +21,7 @@ from pipeline.config.stream import Stream
 from pipeline.stream.base import Base
 from serving.bundle.protocols import Catalogue
 from serving.bundle.validation import validate
+from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, read_held_out
 from trainer.models.base import Recommender, TableSizes
 from trainer.settings import Policy, Schedule
@@ -106,12 +107,13 @@ class Learner:
         exported = export(model, catalogue, held_out, examples, settings, folder, about, asked, kept)
         return validate(folder, exported.reference, latency_budget_ms).refusal
 
-    def _features(self, vocabularies: Vocabularies) -> Any:
+    def _features(self, vocabularies: Vocabularies) -> ItemFeatures | None:
         if self._sold is None:
             return None
-        return told_features(
-            self._sold, vocabularies.items, self._base.vocabulary, self._settings, list(self._base.encodings)
-        )
+        encodings = list(self._base.encodings)
+        told = told_features(self._sold, vocabularies.items, self._base.vocabulary, self._settings, encodings)
+        # What items get in their first days is learned by whole spans: a mini-batch would be taken for a poor day.
+        return None if told is None else dataclasses.replace(told, launches=None)
 
 
 def within_the_day(policy: Policy, stream: Stream) -> Policy:
