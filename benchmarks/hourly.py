@@ -116,8 +116,8 @@ def one_hour(folder: Path, events: dict[int, pa.Table], number: int, settings: S
     made = [today / name for name in FOLDERS]
     for path in made:
         path.mkdir(parents=True)
-    held_out = len(events[number]) // 10
-    parts = Events(events[number].slice(0, len(events[number]) - held_out), events[number].slice(-held_out, held_out))
+    cut = len(events[number]) - len(events[number]) // 10
+    parts = Events(events[number].slice(0, cut), events[number].slice(cut))
     state = [str(before / name) if number else None for name in ("vocabulary", "history")]
     began, processor = time.perf_counter(), time.process_time()
     transform(parts, FIRST + number, shard.Folders(*map(str, made), *state), settings)
