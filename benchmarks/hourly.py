@@ -35,6 +35,7 @@ from pipeline.backtest.ingest import Events
 from pipeline.backtest.prepared_spans import transform
 from pipeline.operations.disk_usage import tree_bytes
 from trainer.atomic_write import atomic_write
+from trainer.vocabulary import read_header
 
 HOUR, MINUTE, FIRST = 3_600_000, 60_000, 400_000  # milliseconds; the number of the first hour, since 1970
 _PLAIN = Settings(20, 1, 1, 1, 168.0, 5, 0.5)
@@ -127,6 +128,8 @@ def one_hour(folder: Path, events: dict[int, pa.Table], number: int, settings: S
     return {
         "events": len(events[number]),
         "state_bytes": sizes["vocabulary"] + sizes["history"],
+        "history_bytes": sizes["history"],
+        "item_rows": read_header(today / "vocabulary", "items").size,
         "prepared_bytes": sizes["sequences"] + sizes["held_out"],
         "seconds": round(seconds, 3),
         "processor_seconds": round(processor, 3),
@@ -144,15 +147,16 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    drawn, axes = pyplot.subplots(1, 3, figsize=(13, 3.8), constrained_layout=True)
+    drawn, axes = pyplot.subplots(1, 4, figsize=(17, 3.8), constrained_layout=True)
     of = {
         "state_bytes": ("state that an hour hands on, MB", 1e6),
+        "history_bytes": ("of it the history of keys, MB", 1e6),
         "prepared_bytes": ("prepared data of an hour, MB", 1e6),
         "processor_seconds": ("processor seconds to transform an hour", 1.0),
     }
     for axis, (name, (title, unit)) in zip(axes, of.items(), strict=True):
         for label, rows in figures["runs"].items():
-            axis.plot(np.arange(1, len(rows) + 1), [row[name] / unit for row in rows], label=label)
+            axis.plot(np.arange(1, len(rows) + 1), [row.get(name, np.nan) / unit for row in rows], label=label)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("hourly span")
         axis.set_ylim(bottom=0)

@@ -111,9 +111,9 @@ class Learner:
         if self._sold is None:
             return None
         encodings = list(self._base.encodings)
-        told = told_features(self._sold, vocabularies.items, self._base.vocabulary, self._settings, encodings)
+        features = told_features(self._sold, vocabularies.items, self._base.vocabulary, self._settings, encodings)
         # What items get in their first days is learned by whole spans: a mini-batch would be taken for a poor day.
-        return None if told is None else dataclasses.replace(told, launches=None)
+        return None if features is None else dataclasses.replace(features, launches=None)
 
 
 def within_the_day(policy: Policy, stream: Stream) -> Policy:
