@@ -34,16 +34,28 @@ def in_verdict(keys: Ids, events: np.ndarray, share: float) -> np.ndarray:
       share: above 0 and below 1.
     """
     dealt = np.flatnonzero(events)
-    salt = pa.scalar(b"verdict", pa.binary())
-    salted = pc.binary_join_element_wise(as_binary(keys).take(pa.array(dealt)), salt, pa.scalar(b"/", pa.binary()))
+    hashes = _salted_hashes(as_binary(keys).take(pa.array(dealt)))
     chosen = np.zeros(len(events), bool)
     judging = total = 0
-    for at in dealt[np.argsort(hash_buckets(salted, _HASH_RANGE), kind="stable")].tolist():
+    for at in dealt[np.argsort(hashes, kind="stable")].tolist():
         more = int(events[at])
         total += more
         chosen[at] = abs(judging + more - share * total) <= abs(judging - share * total)
         judging += more if chosen[at] else 0
     return chosen
+
+
+def deals_to_verdict(keys: Ids, share: float) -> np.ndarray:
+    """Which of `keys` judge wherever they come, bool [n]: those whose hash is in the first `share` of all.
+
+    For events that come a few at a time: `in_verdict` deals the keys of a whole span.
+    """
+    return _salted_hashes(as_binary(keys)) < share * _HASH_RANGE
+
+
+def _salted_hashes(keys: pa.Array) -> np.ndarray:
+    salt = pa.scalar(b"verdict", pa.binary())
+    return hash_buckets(pc.binary_join_element_wise(keys, salt, pa.scalar(b"/", pa.binary())), _HASH_RANGE)
 
 
 def held_out_files(folder: str | Path, part: Part | None = None) -> list[str]:

@@ -228,6 +228,11 @@ class Vocabulary:
             pending=pa.concat_tables([kept, new.filter(pa.array(~admitted))]).combine_chunks(),
         )
 
+    def without_pending_before(self, span: int) -> Vocabulary:
+        """Without the counts of ids that have no row and were first seen before `span`."""
+        young = pc.greater_equal(self.pending["first_span"], span)
+        return dataclasses.replace(self, pending=self.pending.filter(young).combine_chunks())
+
     def save(self, folder: str | Path, name: str) -> None:
         """Writes `<name>.parquet` and `<name>_pending.parquet` into the existing `folder`."""
         about = {"oov_rows": str(self.oov_rows), "span": str(self.span)}

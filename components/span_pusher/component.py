@@ -14,8 +14,9 @@ from components.artifacts import PairedDifferences, set_finite
 from components.incremental_trainer.artifact_files import PLACES, REFERENCE_FILE, SERVING_FOLDER
 from components.paired_comparison.comparison import Comparison
 from components.resolvers import refuse_revoked
+from components.span_pusher.streamed_versions import locked
 from components.span_pusher.verdict import BASELINE, CANDIDATE, OVERALL, Verdict, read_verdict
-from components.span_pusher.version_folder import drop_old, push
+from components.span_pusher.version_folder import drop_old, drop_streamed, push
 from components.span_pusher.version_labels import MODELS_CONFIG, read_labels
 from serving.bundle.reference_answers import Reference
 from serving.bundle.validation import validate
@@ -50,7 +51,9 @@ class Executor(base_executor.BaseExecutor):
         if blessed:
             labels = read_labels(served.parent / MODELS_CONFIG, served.name)
             about = {"verdict": verdict.sentence, "metrics": _overall(verdict, CANDIDATE), "validation": figures}
-            push(Path(model.uri) / SERVING_FOLDER, served, version, about)
+            with locked(served):  # or a stream could push in between, above this one
+                push(Path(model.uri) / SERVING_FOLDER, served, version, about)
+                drop_streamed(served)
             drop_old(served, exec_properties["keep_versions"], labels.values())
         (Path(pushed.uri) / "verdict.json").write_text(json.dumps(dataclasses.asdict(verdict), indent=1))
         pushed.set_int_custom_property("span", exec_properties["span"])

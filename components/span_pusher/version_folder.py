@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.span_pusher.streamed_versions import is_streamed, locked
 from serving.bundle import BundleError, check_bundle
 from serving.readable import let_others_read
 from trainer.atomic_write import sync
@@ -36,6 +37,11 @@ def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[st
       BundleError: the parts of the bundle, or of the version that is there, disagree; or that is another model.
       PushError: the disk is full.
     """
+    with locked(served):
+        return _push(bundle, served, version, about)
+
+
+def _push(bundle: str | Path, served: str | Path, version: int, about: Mapping[str, Any]) -> Path:
     manifest = check_bundle(bundle)
     manifest = dataclasses.replace(manifest, about={**manifest.about, **about})
     folder = Path(served)
@@ -68,9 +74,20 @@ def push(bundle: str | Path, served: str | Path, version: int, about: Mapping[st
 
 
 def versions(served: str | Path) -> list[int]:
-    """The versions in TF Serving's folder, oldest first."""
-    folder = Path(served)
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+    """The nightly versions in TF Serving's folder, oldest first."""
+    return [version for version in _every(served) if not is_streamed(version)]
+
+
+def streamed(served: str | Path) -> list[int]:
+    """The versions in it that a stream has pushed, oldest first."""
+    return [version for version in _every(served) if is_streamed(version)]
+
+
+def drop_streamed(served: str | Path) -> list[int]:
+    """Removes what a stream has pushed: what a night or a person decides takes its place. Returns as `drop_old`."""
+    own = streamed(served)
+    take_out(served, own)
+    return own
 
 
 def drop_old(served: str | Path, keep: int, labelled: Collection[int] = ()) -> list[int]:
@@ -91,14 +108,15 @@ def take_out(served: str | Path, leaving: Iterable[int]) -> None:
     which leaves it the highest of those that stay; never one in between.
     """
     folder = Path(served)
-    clear_leftovers(folder)
-    present = set(versions(folder))
-    gone = sorted(present.intersection(leaving))
-    for version in gone:
-        os.rename(folder / str(version), folder / f".{version}{_REMOVED}")
-    if gone:
-        sync(folder)
+    with locked(folder):
         clear_leftovers(folder)
+        present = set(_every(folder))
+        gone = sorted(present.intersection(leaving))
+        for version in gone:
+            os.rename(folder / str(version), folder / f".{version}{_REMOVED}")
+        if gone:
+            sync(folder)
+            clear_leftovers(folder)
 
 
 def clear_leftovers(served: str | Path) -> None:
@@ -106,6 +124,11 @@ def clear_leftovers(served: str | Path) -> None:
     folder = Path(served)
     for leftover in (*folder.glob(f".*{_REMOVED}"), *folder.glob(f".*{_PARTIAL}")):
         shutil.rmtree(leftover)
+
+
+def _every(served: str | Path) -> list[int]:
+    folder = Path(served)
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -95,13 +95,15 @@ def write_examples(path: str | Path, batches: Iterator[pa.RecordBatch]) -> int:
     options = tf.io.TFRecordOptions("GZIP", compression_level=1)
     with atomic_write(path, beside=beside), tf.io.TFRecordWriter(str(beside), options) as writer:
         for batch in batches:
-            for example in _encode(encoder, batch):
+            for example in encoded(batch, encoder):
                 writer.write(example)
             written += batch.num_rows
     return written
 
 
-def _encode(encoder: RecordBatchToExamplesEncoder, batch: pa.RecordBatch) -> Iterator[bytes]:
+def encoded(batch: pa.RecordBatch, encoder: RecordBatchToExamplesEncoder | None = None) -> Iterator[bytes]:
+    """The Examples of a batch, serialised."""
+    encoder = encoder or RecordBatchToExamplesEncoder()
     # An Example holds its features in a map, which is written in another order every time. Encoded one by one and
     # joined, which is how protocol buffers are merged, they have an order, and a rerun writes the same bytes.
     features = [

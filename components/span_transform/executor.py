@@ -180,6 +180,7 @@ class _TransformShard(beam.DoFn):
     def __init__(self, shards: int, span: int, folders: shard.Folders, settings: Settings):
         self._shards, self._span, self._folders, self._settings = shards, span, folders, settings
         self._vocabularies: tuple[vocabulary_growth.Vocabularies, vocabulary_growth.Vocabularies] | None = None
+        self._ended_before: int | None = None
 
     def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | int | None]], grown: bool) -> None:
         number, parts = element
@@ -189,6 +190,7 @@ class _TransformShard(beam.DoFn):
                 vocabulary_growth.Vocabularies.load(folders.vocabulary, oov_rows),
                 vocabulary_growth.Vocabularies.load(folders.yesterday_vocabulary, oov_rows),
             )
+            self._ended_before = history_lib.ended_before(folders.yesterday_history, self._settings.keys_end_after)
         today, yesterday = self._vocabularies
         every = list(parts)
         in_order = sorted(part for part in every if isinstance(part, tuple))
@@ -201,8 +203,9 @@ class _TransformShard(beam.DoFn):
             for split in (TRAIN, EVAL)
         )
         shard.transform_shard(
-            train, held_out, number, self._shards, self._span, self._folders, self._settings, today, yesterday, known
-        )
+            train, held_out, number, self._shards, self._span, self._folders, self._settings, today, yesterday, known,
+            self._ended_before,
+        )  # fmt: skip
 
 
 def _pack(counted: dict[str, Any]) -> dict[str, bytes]:

@@ -60,6 +60,7 @@ _PARQUET: dict[str, Any] = {
 
 
 _NEVER = -(2**62)
+_HOUR = 3_600_000  # milliseconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +120,27 @@ def counts_in(folder: str | Path) -> Counts:
     """The sum of the counts of all shards."""
     each = [counts_of(path) for path in shards_in(folder)]
     return sum(each[1:], each[0])
+
+
+def ended_before(folder: str | Path | None, hours: float | None) -> int | None:
+    """The time, in unix milliseconds, before which a key of yesterday's history must have been seen last to be over.
+
+    It is told by the latest event of yesterday, so that it does not depend on what came today; None for no key.
+    """
+    if folder is None or hours is None:
+        return None
+    return counts_in(folder).until - round(hours * _HOUR)
+
+
+def without_ended(table: pa.Table, before: int | None) -> pa.Table:
+    """The keys of a history that have an event at `before` or later; all of them for None."""
+    if before is None or not len(table):
+        return table
+    sizes = lengths(table["items"])
+    recent = np.flatnonzero(pc.list_flatten(table["timestamps"]).to_numpy() >= before)
+    alive = np.zeros(len(table), bool)
+    alive[np.repeat(np.arange(len(table)), sizes)[recent]] = True
+    return table.filter(pa.array(alive))
 
 
 def counts_of(path: str | Path) -> Counts:

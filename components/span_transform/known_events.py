@@ -26,18 +26,23 @@ def without_known(events: pa.Table, history: str | Path, until: int) -> tuple[pa
     if not len(early):
         return events, 0
     candidates = events.take(pa.array(early))
-    known = pa.concat_tables(_of_keys(path, candidates["key"]) for path in history_lib.shards_in(history))
-    codes = _codes(candidates, known)
-    repeated = np.isin(codes[: len(candidates)], codes[len(candidates) :])
+    keys = pc.unique(candidates["key"])
+    tables = (history_lib.read_file(path) for path in history_lib.shards_in(history))
+    old = pa.concat_tables(table.filter(pc.is_in(table["key"], value_set=keys)) for table in tables)
+    again = repeated(candidates, old)
     keep = np.ones(len(events), dtype=bool)
-    keep[early[repeated]] = False
-    return events.filter(pa.array(keep)), int(repeated.sum())
+    keep[early[again]] = False
+    return events.filter(pa.array(keep)), int(again.sum())
 
 
-def _of_keys(path: Path, keys: pa.ChunkedArray) -> pa.Table:
-    """The events of those keys in a shard of the history, a row each."""
-    table = history_lib.read_file(path)
-    table = table.filter(pc.is_in(table["key"], value_set=pc.unique(keys))).combine_chunks()
+def repeated(events: pa.Table, history: pa.Table) -> np.ndarray:
+    """Which of `events` have the key, item, time and weight of one in a history (`history.SCHEMA`), bool [n]."""
+    codes = _codes(events, _one_a_row(history))
+    return np.isin(codes[: len(events)], codes[len(events) :])
+
+
+def _one_a_row(table: pa.Table) -> pa.Table:
+    table = table.combine_chunks()
     owner = pa.array(np.repeat(np.arange(len(table)), history_lib.lengths(table["items"])))
     return pa.table(
         {

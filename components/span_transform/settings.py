@@ -22,6 +22,7 @@ class Settings(JsonParameter):
       verdict_share: Share of the held-out events that judge a candidate, by key; the others choose epochs.
       features: Features of items; None for none.
       query_features: Features of key and context; None for none.
+      keys_end_after: Hours without an event after which a key is over; None for never.
       rows_per_shard: About how many events, those of the history included, one shard may hold.
     """
 
@@ -35,3 +36,4 @@ class Settings(JsonParameter):
     rows_per_shard: int = 1_000_000
     features: tuple[Feature, ...] | None = None
     query_features: tuple[Feature, ...] | None = None
+    keys_end_after: float | None = None

@@ -40,16 +40,19 @@ def transform_shard(
     today: Vocabularies,
     yesterday: Vocabularies,
     known: int = 0,
+    ended_before: int | None = None,
 ) -> history_lib.Counts:
     """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its files.
 
-    `known` events of the shard were left out before.
+    `known` events of the shard were left out before. Keys that nothing happened to are over, and left out, where their
+    last event was before `ended_before` (see `history.ended_before`).
     """
     features = settings.query_features or ()
     old = history_lib.schema_of(features).empty_table()
     if folders.yesterday_history is not None:
         old = history_lib.read_shard(folders.yesterday_history, shard, shards, features)
     timelines, untouched = sequences.join(old, train, held_out)
+    untouched = history_lib.without_ended(untouched, ended_before)
     state = FeatureState.load(folders.vocabulary, features)
     values = {
         of.vocabulary: query_columns.rows_of(timelines.query_features[of.vocabulary], of, state) for of in features

@@ -21,6 +21,7 @@ from trainer.features.feature_state import FeatureState
 from trainer.vocabulary import Vocabulary, read_header
 
 KINDS = ("items", "keys")
+_NEVER = 2**62  # events, that no key reaches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +84,21 @@ def count_released(history: pa.Table, features: Sequence[Feature] | None = None)
 def grow(
     yesterday: Vocabularies, counted: Iterable[dict[str, pa.Table]], span: int, settings: Settings
 ) -> Vocabularies:
-    """Yesterday's vocabularies, grown by the counts of all files."""
+    """Yesterday's vocabularies, grown by the counts of all files.
+
+    Keys that end get no row, which would be theirs for good: they are counted for a span and the next.
+    """
     counted = list(counted)
-    least = {"items": settings.item_min_count, "keys": settings.key_min_count}
+    ending = settings.keys_end_after is not None
+    least = {"items": settings.item_min_count, "keys": _NEVER if ending else settings.key_min_count}
     grown = {}
     for kind in KINDS:
         parts = _in_order([part[kind] for part in counted])
         ids, counts = parts["id"], parts["count"].to_numpy()
         vocabulary = getattr(yesterday, kind)
         grown[kind] = vocabulary.grow(ids, span, least[kind], settings.half_life_spans, counts)
+    if ending:
+        grown["keys"] = grown["keys"].without_pending_before(yesterday.keys.span)
     return Vocabularies(**grown)
 
 

@@ -214,6 +214,7 @@ def transform(events: Events, span: int, folders: shard.Folders, settings: Setti
         shard.transform_shard(
             train.get(number, nothing), held_out.get(number, nothing),
             number, shards, span, folders, settings, today, yesterday,
+            ended_before=history_lib.ended_before(folders.yesterday_history, settings.keys_end_after),
         )  # fmt: skip
 
 

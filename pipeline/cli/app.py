@@ -10,7 +10,21 @@ import warnings
 
 import typer
 
-from pipeline.cli import adopt, backtest, forget, gc, plan, release, report, run, serve, start, tensorboard, versions
+from pipeline.cli import (
+    adopt,
+    backtest,
+    forget,
+    gc,
+    plan,
+    release,
+    report,
+    run,
+    serve,
+    start,
+    stream,
+    tensorboard,
+    versions,
+)
 from pipeline.cli.options import stop
 
 app = typer.Typer(
@@ -19,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (start, run, plan, release, report, backtest, versions, serve, tensorboard, gc, forget, adopt):
+for commands in (start, run, plan, release, report, backtest, versions, serve, stream, tensorboard, gc, forget, adopt):
     app.add_typer(commands.app)
 
 

@@ -15,6 +15,7 @@ from pipeline.config.alerts import Alerts
 from pipeline.config.backtest import Backtest
 from pipeline.config.catalogue import Catalogue
 from pipeline.config.data import Data, Split
+from pipeline.config.durations import without_durations
 from pipeline.config.encoders import Encoders
 from pipeline.config.features import Features
 from pipeline.config.gate import Gate, Push
@@ -22,6 +23,7 @@ from pipeline.config.guard import Guard
 from pipeline.config.policy import Maintenance
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
+from pipeline.config.stream import Stream
 from pipeline.config.update import Update
 from trainer.features.declaration import Feature
 
@@ -40,9 +42,14 @@ class Vocabulary(Section):
 
 
 class History(Section):
-    """How many of a key's last events are kept, and seen by the model."""
+    """How many of a key's last events are kept, and seen by the model, and for how long.
+
+    A key without an event for `keys_end_after` hours is over, as a session is: nothing is kept of it, and no key gets a
+    row of its own. null: keys come back, and are kept for good.
+    """
 
     length: int = pydantic.Field(default=50, ge=1)
+    keys_end_after: float | None = pydantic.Field(default=None, gt=0)
 
 
 class Model(Section):
@@ -90,9 +97,15 @@ class Config(Section):
     serving: Serving = Serving()
     policy: Maintenance = Maintenance()
     alerts: Alerts = Alerts()
+    stream: Stream = Stream()
     backtest: Backtest = Backtest()
     gc: Gc = Gc()
     beam: Beam = Beam()
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _durations(cls, raw: Any) -> Any:
+        return without_durations(raw)
 
     @pydantic.model_validator(mode="after")
     def _policy_fits(self) -> Config:
@@ -191,6 +204,11 @@ class Config(Section):
     def digests_path(self) -> Path:
         """Digests of the user's files, so that they are read once."""
         return self.root / "digests.json"
+
+    @property
+    def stream_path(self) -> Path:
+        """What `warmspan stream` keeps between two nightly runs; nothing else reads it."""
+        return self.root / "stream"
 
     @property
     def artifacts_path(self) -> Path:

@@ -121,6 +121,10 @@ def _has_factor(config: Config) -> bool:
     return (changed.rate, changed.replay, changed.epochs) != (1, 1, 1)
 
 
+def _keys_stay(config: Config) -> bool:
+    return config.history.keys_end_after is None
+
+
 def _shows(config: Config, baseline: BaselineName) -> bool:
     return baseline in config.backtest.baselines
 
@@ -133,6 +137,7 @@ _REPLAY, _DISTILLATION, _SCHEDULE = (
 _BUDGET, _WEIGHT = f"with a `{_REPLAY}.budget` above 0", f"with a `{_DISTILLATION}.weight` above 0"
 _BACKOFF = "with an `update.after_refusal.max_refusals` above 0"
 _COSINE, _PLATEAU = f"with `{_SCHEDULE}.within: cosine`", f"with `{_SCHEDULE}.within: plateau`"
+_KEYS_STAY = "without `history.keys_end_after`, beside which no key has a row,"
 _V_SKNN = "with v_sknn in `backtest.baselines`"
 _DROP = "with a `max_drop` in `gate.thresholds`"
 _HELD_OUT, _TOLD = "with a `split.eval_fraction` above 0", "with `alerts.command` or `alerts.webhook`"
@@ -156,6 +161,12 @@ EFFECTS = (
     ),
     Effect("serving.columns", "with `data.items`", lambda c: c.data.items is not None or c.serving.columns == ()),
     Effect("serving.available", "with `data.items`", lambda c: c.data.items is not None),
+    Effect(
+        "vocabulary.key_min_count",
+        _KEYS_STAY,
+        _keys_stay,
+        earlier=(1_000_000,),
+    ),
     Effect("encoders", "with a feature of kind text for each", _all_encode),
     Effect("features.item", "with `catalogue`", lambda c: c.catalogue is not None),
     Effect("push.places_for_new", "with `catalogue`", lambda c: c.catalogue is not None),
@@ -250,6 +261,8 @@ EFFECTS = (
     Effect("policy.next_span.at_least", "with a limit beside it", lambda c: _has_limit(c.policy.next_span)),
     Effect("policy.drift.spans", "with a limit of a column in `policy.drift.columns`", _drifts),
     Effect("policy.drift.columns", "with a limit, `fine_tune` or `retrain`, of a column", _drifts),
+    Effect("policy.new_keys.fine_tune", _KEYS_STAY, _keys_stay),
+    Effect("policy.new_keys.retrain", _KEYS_STAY, _keys_stay),
     Effect("policy.retention.spans", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
     Effect("policy.retention.age", "with a limit beside it", lambda c: _has_limit(c.policy.retention)),
     Effect(

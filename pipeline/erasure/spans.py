@@ -29,6 +29,7 @@ from pipeline.operations.rollback import SEEN_AFTER, Rollback, plan_without, tak
 from pipeline.operations.trash import empty_trash
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming
+from pipeline.stream.folder import discard
 
 _SCHEMA = "ImportSchemaGen/schema"  # of the settings, not of any day
 
@@ -90,6 +91,7 @@ def carry_out(config: Config, planned: SpanErasure) -> None:
     with exclusive(config):
         forgotten = SuppressionList.load(config.suppression_list_path) or SuppressionList.new()
         forgotten.with_spans([planned.span]).save(config.suppression_list_path)
+        discard(config)  # a copy of the day that can be made again
         finish(config)
 
 

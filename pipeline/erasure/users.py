@@ -37,6 +37,7 @@ from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.accounting import check_accounted
 from pipeline.operations.garbage_collection import leftovers
 from pipeline.operations.trash import empty_trash
+from pipeline.stream.folder import discard
 from serving.bundle.erasure import AWAY, erase_in_bundle, mend_exchange
 from trainer.vocabulary import Vocabulary
 
@@ -156,6 +157,7 @@ def finish(config: Config) -> list[Path]:
     forgotten = (SuppressionList.load(config.suppression_list_path) or SuppressionList.new()).with_users(journal.users)
     # First of all: whatever comes after this, no delivery brings them back.
     forgotten.save(config.suppression_list_path)
+    discard(config)  # a copy of the day that can be made again
     matcher = IdMatcher.of(journal.users)
     records = read_artifacts(config, store)
     stand_ins = _stand_ins(journal, forgotten)

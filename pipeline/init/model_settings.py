@@ -13,6 +13,7 @@ LEAST_KEYS = 20
 # A column of this name holds who comes back, be it ever so seldom.
 _PEOPLE = ("user", "customer", "member", "account", "visitor", "client", "person", "profile", "reviewer")
 FEW = 0.01
+SESSION_HOURS = 24  # without an event, after which a session is over whatever its shop calls one
 # As in examples/diginetica.yaml, where they were chosen on the sessions of a shop.
 _OF_SESSIONS = {
     "history.length": (20, "sessions are short"),
@@ -53,7 +54,7 @@ def guess_model(key: str, keys: Sequence[Counter[str]]) -> list[Guess]:
         why = f"of {len(keys[0]):,} values of {key} in a span, {back} come back in the next: sessions"
     else:
         return []
-    rows = Guess("vocabulary.key_min_count", 1_000_000, f"{why}, which do not come back: none gets a row of its own")
+    rows = Guess("history.keys_end_after", SESSION_HOURS, f"{why}, which do not come back: nothing is kept of them")
     model = f"{why}; its order of items says what comes next. With keys that come back: two_tower"
     return [rows, *(Guess(name, value, reason or model) for name, (value, reason) in _OF_SESSIONS.items())]
 

@@ -95,7 +95,8 @@ def write_config(
 
     head = (
         f"Settings of warmspan, written by `warmspan init` after a look at {expected.rows:,} rows in "
-        f"{len(sample.spans)} of {len(layout.spans)} spans."
+        f"{len(sample.spans)} of {len(layout.spans)} spans.\n"
+        "What counts spans can be a duration too, where a span has a length: 36h, 7d, 2w."
     )
     values = {guess.setting: guess.value for guess in guesses}
     _write(out, render(values, {guess.setting: guess.why for guess in guesses}, head))

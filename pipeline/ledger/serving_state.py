@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from components.span_pusher.version_folder import versions
+from components.span_pusher.streamed_versions import base_of
+from components.span_pusher.version_folder import streamed, versions
 from components.span_pusher.version_labels import read_labels
 from components.update_decider.backoff import in_words, next_backoff
 from pipeline.config import Config
@@ -26,6 +27,7 @@ class ServingState:
       revoked: reason to the versions that were taken back for it, in order.
       left: versions in the folder that were revoked: a rollback was cut off.
       problem: why the labels can't be read; empty if they can.
+      streamed: the newest version that a stream has pushed, which is what is served without labels while it is there.
       learning: how the next update differs from the settings, and why: "learns at half the rate: …"; else empty.
     """
 
@@ -37,6 +39,7 @@ class ServingState:
     left: tuple[int, ...]
     problem: str = ""
     learning: str = ""
+    streamed: int | None = None
 
 
 def read_serving_state(config: Config) -> ServingState:
@@ -63,6 +66,7 @@ def read_serving_state(config: Config) -> ServingState:
         left=tuple(version for version in present if version in lineage.revoked_versions),
         problem=problem,
         learning="" if champion is None else in_words(backoff, backoff.factors(rules)),
+        streamed=next(iter(streamed(config.serving_path)[-1:]), None),
     )
 
 
@@ -74,6 +78,11 @@ def serving_state_lines(serving_state: ServingState, config: Config) -> list[str
             lines.append(f"{'newest':10}{serving_state.served}, without a label")
     else:
         lines = [f"{'served':10}{serving_state.served or 'nothing'}"]
+    if serving_state.streamed is not None:
+        lines.append(
+            f"{'streamed':10}{serving_state.streamed}, from {base_of(serving_state.streamed)}: the highest version, "
+            "until the next night. `warmspan stream --discard` takes it out."
+        )
     if serving_state.champion is not None:
         lines.append(f"{'champion':10}{serving_state.champion.version}")
         lines += owed_lines(serving_state.champion, serving_state.owed, config)

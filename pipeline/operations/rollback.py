@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components.span_pusher.version_folder import PushError, push, take_out, versions
+from components.span_pusher.version_folder import PushError, push, streamed, take_out, versions
 from components.span_pusher.version_labels import read_labels, write_labels
 from pipeline.config import Config
 from pipeline.ledger.models import Model, ModelLineage, read_model_lineage, revoke
@@ -257,7 +257,8 @@ def _follow(config: Config, planned: Rollback, wait_seconds: float = 0.0) -> Non
             moved = {name: after for name, (_, after) in planned.labels.items()}
             write_labels(config.models_config_path, config.name, config.serving_path, {**labels, **moved})
             time.sleep(wait_seconds)
-        take_out(config.serving_path, planned.leaving)
+        # What a stream has pushed stands above all nights, and may come from what was taken back.
+        take_out(config.serving_path, [*planned.leaving, *streamed(config.serving_path)])
     except (ModelConfigError, OSError) as error:
         raise RollbackError(
             f"{config.serving_path} must be a folder that can be changed. Received: {error}. The models are revoked, "

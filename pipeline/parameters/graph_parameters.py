@@ -209,6 +209,7 @@ def _transform(config: Config) -> TransformSettings:
         verdict_share=config.gate.verdict_share,
         features=config.features.item or None,
         query_features=config.features.of_query or None,
+        keys_end_after=config.history.keys_end_after,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender
 from trainer.settings import Stability
@@ -93,9 +95,14 @@ class StabilityBuilder:
 
     def learned(self, span: Sequences, seed: int) -> None:
         """To be told of each span when it has been learned, so that the next update holds what it depends on."""
-        ewc = self._stability.ewc
-        if ewc.strength:
-            self.fisher = averaged(self.fisher, self._estimate(span, self._trainable.read()[0], seed), ewc.decay)
+        ewc, weights = self._stability.ewc, self._trainable.read()[0]
+        if not ewc.strength:
+            return
+        if self.fisher and ewc.decay == 1:  # the span counts nothing; its new rows do not depend on anything yet
+            of_span = {path: np.zeros_like(weights[path]) for path in self.fisher if path in weights}
+        else:
+            of_span = self._estimate(span, weights, seed)
+        self.fisher = averaged(self.fisher, of_span, ewc.decay)
 
     def _estimate(self, sample: Sequences, weights: Arrays, seed: int) -> Arrays:
         training_batches = make_training_batches(

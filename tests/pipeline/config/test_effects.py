@@ -28,6 +28,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "data.item_title": ("name", {"data.items": "items.csv"}),
     "serving.columns": (["genre"], {"data.items": "items.csv"}),
     "serving.available": ("sold", {"data.items": "items.csv"}),
+    "vocabulary.key_min_count": (3, {}),
     "encoders": (
         {"minilm": {"path": "minilm"}},
         {"catalogue": {"path": "catalogue"}, "features.item": [{"name": "title", "kind": "text"}]},
@@ -81,6 +82,8 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "policy.next_span.at_least": (3, {"policy.next_span.fine_tune": 3}),
     "policy.drift.spans": (3, {"policy.drift.columns": {"item": _LIMIT}}),
     "policy.drift.columns": ({"item": _LIMIT}, {}),
+    "policy.new_keys.fine_tune": (0.5, {}),
+    "policy.new_keys.retrain": (0.5, {}),
     "policy.retention.spans": (2, {"policy.retention.retrain": 0.1}),
     "policy.retention.age": (2, {"policy.retention.retrain": 0.1}),
     "backtest.half_life": (3.0, {}),
@@ -94,6 +97,9 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 # Settings beside which a changed one has none, where the defaults are not such.
 WITHOUT: dict[str, dict[str, Any]] = {
+    "vocabulary.key_min_count": {"history.keys_end_after": 24},
+    "policy.new_keys.fine_tune": {"history.keys_end_after": 24},
+    "policy.new_keys.retrain": {"history.keys_end_after": 24},
     "data.timestamp_unit": {"data.timestamp_format": "%Y-%m-%d"},
     "data.items": {"serving.columns": []},
     "update.learning_rate": {"update.schedule.rates": [0.1, 0.2]},
@@ -119,7 +125,8 @@ name root metadata cache catalogue data.path data.pattern data.format data.colum
 data.columns.timestamp
 data.columns.context data.timestamp_format data.span_hours data.late data.decimal_ids data.reject
 data.max_reject_fraction split.eval_fraction
-vocabulary.item_min_count vocabulary.key_min_count vocabulary.oov_rows vocabulary.half_life_spans history.length
+vocabulary.item_min_count vocabulary.oov_rows vocabulary.half_life_spans history.length
+history.keys_end_after
 model.type update.epochs update.cold_epochs update.batch_size update.optimizer update.clip_norm update.weight_decay
 update.new_rows update.seed update.max_owed_spans update.retrain_spans update.stability.replay.budget
 update.stability.distillation.weight update.stability.proximal.strength update.stability.ewc.strength
@@ -130,9 +137,10 @@ gate.min_events gate.verdict_share gate.cold_below gate.confidence gate.confiden
 push.max_k push.exclude_seen
 serving.index.type serving.index.table serving.latency_budget_ms policy.rest_spans policy.max_age
 policy.next_span.fine_tune policy.next_span.retrain policy.retention.fine_tune policy.retention.retrain
-policy.new_items.fine_tune policy.new_items.retrain policy.new_keys.fine_tune policy.new_keys.retrain
+policy.new_items.fine_tune policy.new_items.retrain
 policy.schedule.every alerts.command alerts.webhook backtest.baselines gc.keep_spans
-gc.trash_days beam.args
+stream.every_seconds stream.batch_events stream.epochs stream.rate stream.verdict_share stream.verdict_events
+stream.settle_seconds gc.trash_days beam.args
 """
 # By their sections, which can't be without each other, and by what the model makes of them.
 REFUSED_ELSEWHERE = """

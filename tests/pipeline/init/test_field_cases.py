@@ -275,7 +275,7 @@ def renamed(rows: Rows, name: str) -> Rows:
 def test_the_model_fits_the_keys(tmp_path, rows, flags, model):
     config = written(write_days(tmp_path / "shop", "%Y-%m-%d/e.csv", rows), tmp_path / "c.yaml", **flags)
     assert config.model.type == model
-    assert config.vocabulary.key_min_count == (1_000_000 if model == "sasrec" else 1)
+    assert config.history.keys_end_after == (24 if model == "sasrec" else None)
     assert config.update.optimizer == ("adam" if model == "sasrec" else "adagrad")
 
 
