@@ -62,13 +62,7 @@ class Executor(base_executor.BaseExecutor):
         remembered = input_dict.get("base_memory") or []
         every_file = held_out_files(input_dict["held_out"][0].uri)
         held_out, _ = read_held_out(every_file)
-        today = SpanInputs.read(
-            input_dict["held_out"][0],
-            input_dict["vocabulary"][0],
-            next(iter(input_dict.get("catalogue") or []), None),
-            input_dict.get("encodings") or [],
-            settings,
-        )
+        today = SpanInputs.of_today(input_dict, settings)
         items = today.items
         # Before the training, which would be in vain where the items file is none.
         columns, available = item_columns(items.ids, settings)

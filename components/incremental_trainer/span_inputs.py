@@ -63,6 +63,13 @@ class SpanInputs:
             features = told_features(sold, items, vocabulary.uri, settings, [of.uri for of in encodings])
         return cls(items, keys, query_state(vocabulary.uri, settings), sold, features, held_out.uri, settings)
 
+    @classmethod
+    def of_today(cls, inputs: Inputs, settings: Settings) -> SpanInputs:
+        """From the inputs of a component that trains on the span."""
+        catalogue = next(iter(inputs.get("catalogue") or []), None)
+        (held_out,), (vocabulary,) = inputs["held_out"], inputs["vocabulary"]
+        return cls.read(held_out, vocabulary, catalogue, inputs.get("encodings") or [], settings)
+
     @property
     def sizes(self) -> TableSizes:
         asked = self.known.sizes(self.settings.model.query_features or ())

@@ -85,14 +85,7 @@ class Executor(base_executor.BaseExecutor):
         settings: Settings,
     ) -> Update:
         of = settings.trainer
-        today = SpanInputs.read(
-            inputs["held_out"][0],
-            inputs["vocabulary"][0],
-            next(iter(inputs.get("catalogue") or []), None),
-            inputs.get("encodings") or [],
-            of,
-        )
-        days = days_as_of(today, refresh.train_on, inputs)
+        days = days_as_of(SpanInputs.of_today(inputs, of), refresh.train_on, inputs)
         return learn_at_once(of.model, days, of.policy, base=None if base is None else state_of(base))
 
 
