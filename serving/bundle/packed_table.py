@@ -42,7 +42,11 @@ class PackedTable(tf.Module):
 
 
 class _Unpacked(tf.saved_model.experimental.TrackableResource):
-    """A variable that is not saved: it is filled from others when the model is loaded."""
+    """A variable that is not saved: it is filled from others when the model is loaded.
+
+    It goes with its session. What `tf.saved_model.load` made stays until the process ends, because a signature that
+    outlives the object which it was taken from, as it does in the gate, must still find it.
+    """
 
     def __init__(self, mask: tf.Variable, values: tf.Variable, shape: tuple[int, ...], name: str) -> None:
         super().__init__()
