@@ -14,14 +14,16 @@ from components.incremental_trainer.settings import Settings
 from serving.bundle import Manifest, write_bundle
 from serving.bundle.kept_places import KeptPlaces
 from serving.bundle.protocols import Catalogue
+from serving.bundle.pruning import pruned
 from serving.bundle.query_inputs import RequestFeature
 from serving.bundle.reference_answers import Reference, make_reference
-from serving.bundle.retrieval_index import ApproximateIndex, describe
+from serving.bundle.retrieval_index import ApproximateIndex, IndexSettingsError, describe
 from serving.bundle.signatures import Signatures
 from trainer.features.query_values import row_of
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
+from trainer.models.pruned_weights import tables_and_kernels
 
 _log = logging.getLogger(__name__)
 _POSITIONS = 64  # that the export is held against the model on
@@ -66,36 +68,34 @@ def export(
       about: for the manifest, to which `index` is added: its settings and what it loses against the exact one.
 
     Raises:
-      IndexSettingsError: the model has no room for the index that is asked for.
+      IndexSettingsError: the model has no room for the index, or for the pruning, that is asked for.
     """
     k = min(settings.k, settings.max_k)
     # Before the model is frozen and its items are put into fewer bits.
     reference = _reference(model, catalogue, held_out, examples, k, settings.exclude_seen, kept)
-    model.freeze()
-    made = Signatures(
-        model,
-        catalogue,
-        settings.k,
-        settings.max_k,
-        settings.exclude_seen,
-        settings.index,
-        settings.model.type,
-        query_features,
-        kept,
-    )
-    index = dataclasses.asdict(settings.index)
-    notes: list[str] = []
-    if not settings.index.lossless:
-        recall = _tuned(made, reference, settings)
-        index |= {**describe(made.index), "recall": recall}
-        note = (
-            f"Export: the {settings.index.type} index with a table of {settings.index.table} finds {recall:.2%} of the "
-            f"exact best {k} on {len(reference)} events, a loss of {1 - recall:.2%}."
+    tables, kernels = tables_and_kernels(model) if settings.index.pruning else ([], [])
+    if settings.index.pruning and not tables and not kernels:
+        raise IndexSettingsError(
+            "`serving.index.pruning` can be above 0 only where a model has item vectors or kernels. Received: "
+            f"{settings.index.pruning:g} with model {settings.model.type}, which has neither. Set it to 0."
         )
-        _log.warning(note) if recall < settings.index.min_recall else _log.info(note)
-        notes.append(note)
-    manifest = write_bundle(made, folder, {**about, "index": index})
-    return Export(manifest, reference, tuple(notes))
+    model.freeze()
+    # What is traced within is saved as it is there; whoever has the model afterwards has all of its weights.
+    with pruned(tables, kernels, settings.index.pruning):
+        made = Signatures(
+            model,
+            catalogue,
+            settings.k,
+            settings.max_k,
+            settings.exclude_seen,
+            settings.index,
+            settings.model.type,
+            query_features,
+            kept,
+        )
+        index, notes = _measured(made, reference, settings, k)
+        manifest = write_bundle(made, folder, {**about, "index": index})
+    return Export(manifest, reference, notes)
 
 
 def read_examples(files: Sequence[str]) -> list[bytes]:
@@ -132,6 +132,23 @@ def _reference(
 def _spread(count: int) -> np.ndarray:
     """At most `_POSITIONS` of `count` numbers, evenly over all of them."""
     return np.unique(np.linspace(0, count - 1, min(count, _POSITIONS)).astype(np.int64))
+
+
+def _measured(
+    made: Signatures, reference: Reference, settings: Settings, k: int
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the manifest says of the index, with what it loses against the exact one, and a note where it may lose."""
+    index = dataclasses.asdict(settings.index)
+    if settings.index.lossless:
+        return index, ()
+    recall = _tuned(made, reference, settings)
+    less = f" and {settings.index.pruning:.0%} of the weights pruned" if settings.index.pruning else ""
+    note = (
+        f"Export: the {settings.index.type} index with a table of {settings.index.table}{less} finds {recall:.2%} of "
+        f"the exact best {k} on {len(reference)} events, a loss of {1 - recall:.2%}."
+    )
+    _log.warning(note) if recall < settings.index.min_recall else _log.info(note)
+    return {**index, **describe(made.index), "recall": recall}, (note,)
 
 
 def _tuned(made: Signatures, reference: Reference, settings: Settings) -> float:

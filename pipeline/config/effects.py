@@ -172,7 +172,7 @@ EFFECTS = (
     Effect("push.places_for_new", "with `catalogue`", lambda c: c.catalogue is not None),
     Effect(
         "serving.index.min_recall",
-        "with `serving.index.type: approximate`, or with a `serving.index.table` that is not float32",
+        "with `serving.index.type: approximate`, `serving.index.pruning`, or a `table` not of float32",
         lambda c: not c.serving.index.lossless,
     ),
     Effect(

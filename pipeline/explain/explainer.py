@@ -227,7 +227,7 @@ class Explainer:
             return shares, ""
         return None, (
             f"The trained model's terms add up to {shares.total:.4f} and the served score is {score:.4f}: the bundle "
-            "keeps its items in fewer bits. So events are left out instead."
+            "keeps its items in fewer bits, or is pruned. So events are left out instead."
         )
 
     def _nearest(self, item: bytes, count: int) -> tuple[Neighbour, ...]:

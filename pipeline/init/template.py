@@ -146,6 +146,7 @@ COMMENTS = {
     "serving.index.lists": "that an approximate index sorts the items into; null: 4 times the root of their number",
     "serving.index.probes": "lists that a request looks at; null: as few as reach min_recall",
     "serving.index.min_recall": "share of the exact answer below which nothing is pushed",
+    "serving.index.pruning": "share of each item's vector and of each kernel that is served as zero; 0: none",
     "serving.latency_budget_ms": "an export that takes longer for a request is not pushed",
     "policy": "what is done with a span: skip, fine-tune or full retrain. As it stands, each is fine-tuned on",
     "policy.rest_spans": "spans that may be left for later while no limit is reached; they are owed, not lost",

@@ -20,6 +20,7 @@ class IndexSettings:
       lists: of an approximate index; None for four times the square root of the number of items.
       probes: how many lists a request looks at; None for as few as reach `min_recall` at export.
       min_recall: share of the exact answer that an export must find; only for what is not exact.
+      pruning: share of each item's vector and of each kernel that is served as zero, the smallest weights first.
 
     Raises:
       ValueError: `lists` or `probes` of an exact index.
@@ -30,6 +31,7 @@ class IndexSettings:
     lists: int | None = pydantic.Field(default=None, ge=1)
     probes: int | None = pydantic.Field(default=None, ge=1)
     min_recall: float = pydantic.Field(default=0.95, ge=0, le=1)
+    pruning: float = pydantic.Field(default=0.0, ge=0, lt=1)
 
     @pydantic.model_validator(mode="after")
     def _lists_are_approximate(self) -> IndexSettings:
@@ -39,4 +41,4 @@ class IndexSettings:
 
     @property
     def lossless(self) -> bool:
-        return self.type == "exact" and self.table == "float32"
+        return self.type == "exact" and self.table == "float32" and not self.pruning

@@ -56,6 +56,11 @@ class Manifest:
 class Exportable(Protocol):
     """What can be saved: a `tf.Module` like `serving.bundle.signatures.Signatures`."""
 
+    @property
+    def variables(self) -> Sequence[Any]:
+        """All that hang on the module."""
+        ...
+
     def build(self) -> dict[str, Any]:
         """The signatures by name; after it every variable that they use hangs on the module."""
         ...
@@ -85,18 +90,16 @@ def write_bundle(signatures: Exportable, folder: str | Path, about: Mapping[str,
         tf.saved_model.save(signatures, str(beside), signatures=built, options=options)
         write_warm_up(beside, signatures.warm_up())
         size = sum(path.stat().st_size for path in _files(beside))
-        about = {**about, "signatures": sorted(built), "tables": table_bytes(built.values()), "bytes": size}
+        about = {**about, "signatures": sorted(built), "tables": table_bytes(signatures.variables), "bytes": size}
         manifest = Manifest(about, fingerprints(beside))
         manifest.write(beside)
     return manifest
 
 
-def table_bytes(graphs: Iterable[Any]) -> dict[str, int]:
-    """Bytes of the variables that concrete functions use, each once, by type of value; a string's are its own."""
+def table_bytes(variables: Iterable[Any]) -> dict[str, int]:
+    """Bytes of the variables, each once, by type of value; a string's are its own."""
     sizes: dict[str, int] = {}
-    for variable in {
-        id(graph_variable): graph_variable for graph in graphs for graph_variable in graph.graph.variables
-    }.values():
+    for variable in {id(variable): variable for variable in variables}.values():
         values = variable.numpy()
         size = sum(map(len, values.ravel())) if variable.dtype == "string" else values.nbytes
         sizes[variable.dtype.name] = sizes.get(variable.dtype.name, 0) + int(size)

@@ -1,21 +1,49 @@
-"""Item tables of fewer bits than the trained one, read a slice at a time: a request never copies the catalogue."""
+"""Item tables of fewer bits or weights than the trained one; no request copies the catalogue.
+
+What has fewer bits is read a slice at a time, and what has fewer weights is packed on the disk alone.
+"""
 
 from __future__ import annotations
+
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from serving.bundle.index_settings import Precision
-from serving.bundle.protocols import ItemTable
+from serving.bundle.index_settings import IndexSettings
+from serving.bundle.packed_table import PackedTable
+from serving.bundle.pruning import largest_of_rows
 
 _SLICE_BYTES = 4 << 20  # of a slice in float32: as much as stays in a processor's cache between two operations
+
+
+class Stored(Protocol):
+    """What a table's values are read from: a variable, or a `PackedTable`."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    def read_value(self) -> tf.Tensor: ...
+
+
+class Float32Table:
+    """The trained values. `kept`, here and below: bool [n, d], which weights are left; None for all."""
+
+    def __init__(self, values: np.ndarray, kept: np.ndarray | None = None) -> None:
+        self.values = _stored(values.astype(np.float32), kept, "items_float32")
+
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        return _gather(self.values, rows)
+
+    def product(self, query: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(query, self.values.read_value(), transpose_b=True)
 
 
 class Float16Table:
     """Half the bytes; a value is off by at most one part in two thousand."""
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = tf.Variable(values.astype(np.float16), trainable=False, name="items_float16")
+    def __init__(self, values: np.ndarray, kept: np.ndarray | None = None) -> None:
+        self.values = _stored(values.astype(np.float16), kept, "items_float16")
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         return tf.cast(_gather(self.values, rows), tf.float32)
@@ -27,9 +55,9 @@ class Float16Table:
 class Int8Table:
     """A quarter of the bytes and a step a row: its largest value is 127 steps."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, kept: np.ndarray | None = None) -> None:
         step = np.maximum(np.abs(values).max(axis=1, initial=0.0), np.finfo(np.float32).tiny) / 127
-        self.values = tf.Variable(np.rint(values / step[:, None]).astype(np.int8), trainable=False, name="items_int8")
+        self.values = _stored(np.rint(values / step[:, None]).astype(np.int8), kept, "items_int8")
         self.step = tf.Variable(step.astype(np.float32), trainable=False, name="items_step")
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
@@ -39,19 +67,34 @@ class Int8Table:
         return _sliced_product(query, self.values) * self.step
 
 
-def in_precision(values: tf.Variable, precision: Precision) -> ItemTable | None:
-    """The table in another precision; None for float32, which the model has."""
-    if precision == "float32":
+ServedTable = Float32Table | Float16Table | Int8Table
+_TABLES: dict[str, type[ServedTable]] = {"float32": Float32Table, "float16": Float16Table, "int8": Int8Table}
+
+
+def served_table(values: tf.Variable, settings: IndexSettings) -> ServedTable | None:
+    """The table as it is to be served; None where that is the one which the model has."""
+    if settings.table == "float32" and not settings.pruning:
         return None
-    return (Float16Table if precision == "float16" else Int8Table)(values.numpy())
+    trained = values.numpy()
+    kept = largest_of_rows(trained, settings.pruning) if settings.pruning else None
+    return _TABLES[settings.table](trained, kept)
 
 
-def _gather(values: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+def _stored(values: np.ndarray, kept: np.ndarray | None, name: str) -> Stored:
+    if kept is None:
+        return tf.Variable(values, trainable=False, name=name)
+    packed = values.itemsize * int(kept.sum()) + kept.shape[0] * -(-kept.shape[1] // 8)
+    if packed >= values.nbytes:
+        return tf.Variable(values * kept, trainable=False, name=name)
+    return PackedTable(values, kept)
+
+
+def _gather(values: Stored, rows: tf.Tensor) -> tf.Tensor:
     # Not from the variable: once that has run, TensorFlow copies all of the variable whenever it is read.
     return tf.gather(values.read_value(), rows)
 
 
-def _sliced_product(query: tf.Tensor, values: tf.Variable) -> tf.Tensor:
+def _sliced_product(query: tf.Tensor, values: Stored) -> tf.Tensor:
     size, width = values.shape
     step = max(1, _SLICE_BYTES // (4 * max(width, 1)))
     table = values.read_value()

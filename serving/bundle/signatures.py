@@ -14,8 +14,9 @@ import tensorflow as tf
 from serving.bundle.id_lookup import IdTable
 from serving.bundle.index_settings import IndexSettings
 from serving.bundle.kept_places import KeptPlaces, served
+from serving.bundle.packed_table import PackedTable
 from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
-from serving.bundle.quantization import in_precision
+from serving.bundle.quantization import served_table
 from serving.bundle.query_inputs import ROW, QueryInputs, RequestFeature
 from serving.bundle.retrieval_index import ApproximateIndex, ExactIndex, check_fits, listed_best
 
@@ -53,7 +54,7 @@ class Signatures(tf.Module):
         """Prepares the graph's tables.
 
         Args:
-          model: frozen; its table of items is put into the precision of `index`, in place.
+          model: frozen; its table of items is put into the precision of `index` and pruned, in place.
           catalogue: the ids behind its rows.
           k: cut-off of the `evaluate` metrics.
           max_k: most items that a request can get.
@@ -70,8 +71,10 @@ class Signatures(tf.Module):
         settings = index or IndexSettings()
         product = model.dot_product
         check_fits(settings, "none" if product is None else "whole" if product.whole else "part", model_name)
-        if product is not None and (table := in_precision(product.items.embeddings, settings.table)) is not None:
+        if product is not None and (table := served_table(product.items.embeddings, settings)) is not None:
             product.items.table = table
+            # What no signature reads, but the table is made of at load, is saved because it hangs here.
+            self.packed = table.values if isinstance(table.values, PackedTable) else None
         self.items = IdTable(catalogue.items, catalogue.first_row)
         self.keys = IdTable(catalogue.keys, catalogue.first_row) if _asks_for_keys(model) else None
         nothing = [b""] * catalogue.first_row

@@ -120,7 +120,7 @@ def _same_answers(model: SavedModel, reference: Reference, index: IndexSettings,
         raise _Refused(
             f"The index must find {index.min_recall:.1%} of the trained model's best {reference.k} "
             f"(`serving.index.min_recall`). Received: {figures['recall']:.1%} on {len(reference)} held-out events. "
-            "Ask for more `probes`, or a table of more bits."
+            "Ask for more `probes`, a table of more bits or less `pruning`; or lower the bound and let the gate judge."
         )
 
 

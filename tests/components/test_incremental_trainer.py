@@ -212,7 +212,7 @@ TWO_TOWER = ModelSpec("two_tower", {"dimension": 8, "negatives": 5}, 4)
 @pytest.mark.parametrize(
     "index",
     [
-        IndexSettings(table="int8", min_recall=0.0),
+        IndexSettings(table="int8", min_recall=0.0, pruning=0.5),
         IndexSettings(table="float16"),
         IndexSettings("approximate", min_recall=1.0),
         IndexSettings("approximate", "int8", lists=3, probes=3, min_recall=0.0),
@@ -227,7 +227,8 @@ def test_what_an_index_loses_is_written_down_and_the_export_answers(
     assert about["table"] == index.table
     assert index.min_recall <= about["recall"] <= 1
     assert (about["probes"] is not None) == (index.type == "approximate")
-    assert f"a table of {index.table} finds {about['recall']:.2%}" in model.get_string_custom_property("notes")
+    less = " and 50% of the weights pruned" if index.pruning else ""
+    assert f"a table of {index.table}{less} finds {about['recall']:.2%}" in model.get_string_custom_property("notes")
     validation = validate(Path(model.uri) / SERVING_FOLDER, Reference.load(Path(model.uri) / REFERENCE_FILE), 10_000.0)
     assert not validation.refusal
     assert validation.figures["recall"] == pytest.approx(about["recall"])
@@ -237,6 +238,25 @@ def test_a_model_without_item_vectors_says_that_it_can_t_have_another_table(tmp_
     settings = dataclasses.replace(SETTINGS, index=IndexSettings(table="int8"))
     with pytest.raises(IndexSettingsError, match=r"table` can be int8 only where .* Received: model tests"):
         train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+
+
+def test_a_model_of_one_s_own_is_pruned_where_it_is_served_and_not_where_it_goes_on(
+    tmp_path: Path, days: list[Day]
+) -> None:
+    """Its item table and its kernels are; biases, what is told, and the users' rows, which `forget` looks for, not."""
+    settings = dataclasses.replace(SETTINGS, index=IndexSettings(pruning=0.7, min_recall=0.0))
+    model = train(tmp_path / "first", days[0], cold(days[0]), settings=settings)
+    state = state_of(model).weights
+    reader = tf.train.load_checkpoint(str(Path(model.uri) / SERVING_FOLDER / "variables" / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("parameters/")]
+    served = [reader.get_tensor(name) for name in names]
+    item = state["item/embeddings"]
+    assert item.all()
+    kept = np.abs(item) == np.abs(item).max(axis=1, keepdims=True)
+    assert any(np.array_equal(of, item * kept) for of in served)
+    assert not any(np.array_equal(of, item) for of in served)
+    for path in ("key/embeddings", "bias"):
+        assert any(np.array_equal(of, state[path]) for of in served)
 
 
 @pytest.mark.parametrize("spec", [SETTINGS.model, TWO_TOWER])

@@ -25,13 +25,13 @@ def test_without_it_everything_is_exact_and_titles_come_along(tmp_path: Path) ->
 
 
 def test_the_trainer_is_told(tmp_path: Path) -> None:
-    index = {"type": "approximate", "table": "int8", "lists": 50, "probes": 4, "min_recall": 0.9}
+    index = {"type": "approximate", "table": "int8", "lists": 50, "probes": 4, "min_recall": 0.9, "pruning": 0.5}
     serving = {"columns": ["title", "genres"], "available": "sold", "index": index}
     config = load_config(config_file(tmp_path, data={**DATA, "items": "items.csv"}, serving=serving))
     settings = GraphParameters.of(config).trainer
     assert settings.columns == ("title", "genres")
     assert settings.available_column == "sold"
-    assert settings.index == IndexSettings("approximate", "int8", 50, 4, 0.9)
+    assert settings.index == IndexSettings("approximate", "int8", 50, 4, 0.9, 0.5)
     assert type(settings).from_json(settings.to_json()) == settings
 
 
@@ -55,6 +55,7 @@ def test_an_index_that_the_model_has_no_room_for_is_refused_before_anything_runs
         ({"index": {"probes": 3}}, "`serving.index`: must be `type: approximate` where `lists` or `probes` are given"),
         ({"index": {"table": "int4"}}, "`serving.index.table`"),
         ({"index": {"min_recall": 1.5}}, "`serving.index.min_recall`"),
+        ({"index": {"pruning": 1}}, "`serving.index.pruning`"),
         ({"latency_budget_ms": 0}, "`serving.latency_budget_ms`"),
         ({"latency": 3}, "Did you mean `latency_budget_ms`"),
     ],

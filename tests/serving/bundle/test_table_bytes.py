@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from serving.bundle import Manifest
-from serving.bundle.index_settings import IndexSettings
-from serving.bundle.quantization import Precision
+from serving.bundle.index_settings import IndexSettings, Precision
 from tests.serving.recommenders import FIRST, export, make_shop
 
 ITEMS, KEYS, WIDTH = 15_000, 3_000, 64
