@@ -81,10 +81,11 @@ class Executor(base_executor.BaseExecutor):
                 "on_step": log.step,
                 "on_epoch": log.epoch,
             }
+            notes: tuple[str, ...] = ()
             if start is None:
                 result = learn_at_once(settings.model, days_as_of(today, decision.train_on, input_dict), **how)
             else:
-                days = days_as_they_were(today, decision.train_on, input_dict)
+                days, notes = days_as_they_were(today, decision.train_on, input_dict)
                 result = catch_up(settings.model, days, base=start, **how)
         (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
@@ -126,7 +127,7 @@ class Executor(base_executor.BaseExecutor):
             kept,
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
-        _describe(model, result, about, decision, exported.notes)
+        _describe(model, result, about, decision, (*notes, *exported.notes))
         if taught_by is not None:
             model.set_string_custom_property(TAUGHT_BY, json.dumps(ancestry(taught_by)))
         if cost:

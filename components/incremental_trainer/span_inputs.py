@@ -104,8 +104,8 @@ def days_as_of(today: SpanInputs, numbers: Sequence[int], inputs: Inputs) -> lis
     return [today.day(number, sequences[number]) for number in numbers]
 
 
-def days_as_they_were(today: SpanInputs, numbers: Sequence[int], inputs: Inputs) -> list[Day]:
-    """The spans `numbers`, each amid what was known on its day; the last of them is today.
+def days_as_they_were(today: SpanInputs, numbers: Sequence[int], inputs: Inputs) -> tuple[list[Day], tuple[str, ...]]:
+    """The spans `numbers`, each amid what was known on its day, and what could not be so; the last of them is today.
 
     Texts are those of today's encodings: a day that was not trained on has encoded nothing. A day of which that is no
     longer there is taken for one that knew what is known today.
@@ -125,7 +125,12 @@ def days_as_they_were(today: SpanInputs, numbers: Sequence[int], inputs: Inputs)
         )
         for number in there & set(numbers[:-1])
     }
-    return [known.get(number, today).day(number, sequences[number]) for number in numbers]
+    notes = tuple(
+        f"Span {number} was learned amid what span {numbers[-1]} knows: what was known on its day is not there."
+        for number in numbers[:-1]
+        if number not in known
+    )
+    return [known.get(number, today).day(number, sequences[number]) for number in numbers], notes
 
 
 def _by_span(inputs: Inputs, *names: str) -> dict[int, artifact.Artifact]:

@@ -124,6 +124,8 @@ def test_a_day_that_is_owed_is_learned_amid_what_was_known_on_it(tmp_path: Path,
     forgetful = dataclasses.replace(days[1], vocabulary=made(artifacts.Vocabulary, tmp_path / "gone", span=1))
     blind = train(tmp_path / "blind", days[2], owing, past=[days[0], forgetful], base=first)
     assert state_of(blind).learned == (7, 8, 9)
+    assert blind.get_string_custom_property("notes").startswith("Span 8 was learned amid what span 9 knows")
+    assert not late.has_custom_property("notes")
     assert any((state_of(blind).weights[path] != weights).any() for path, weights in expected.weights.items())
 
 
