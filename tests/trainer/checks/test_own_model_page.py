@@ -10,12 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from trainer.checks import RecommenderCase, recommender_checks
-from trainer.checks.policy_case import PolicyCase
-from trainer.checks.policy_checks import (
-    check_a_second_span_goes_on_where_the_first_ended,
-    check_tables_grow_with_the_vocabulary,
-)
+from trainer.checks import RecommenderCase, check_policy, recommender_checks
 from trainer.checks.small_data import held_out, sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
@@ -49,10 +44,7 @@ def test_it_keeps_the_contract(check):
 def test_the_parts_that_keep_the_old_days_work_with_it():
     replay, distil = ReplaySettings(budget=8, selection="herding"), DistillationSettings(weight=0.5)
     policy = Policy(epochs=1, batch_size=8, stability=Stability(replay=replay, distillation=distil))
-    case = PolicyCase(policy, SETTINGS["type"], {"dimension": 8})
-    for check in (check_a_second_span_goes_on_where_the_first_ended, check_tables_grow_with_the_vocabulary):
-        check(case)
-    assert len(case.second.memory) == 8
+    check_policy(policy, SETTINGS["type"], {"dimension": 8})
 
 
 def test_it_learns_two_spans_and_what_came_with_the_second():
