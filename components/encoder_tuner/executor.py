@@ -14,6 +14,7 @@ from components.catalogue_gen.state import load_table
 from components.encoder_tuner.item_texts import item_texts
 from components.encoder_tuner.night import Before, Night, run_night
 from components.encoder_tuner.settings import Settings
+from components.encoder_tuner.tuner import Tuner
 from components.resolvers import span_of
 from components.update_decider.decision import Decision
 from trainer.held_out_parts import SELECT, held_out_files
@@ -55,7 +56,7 @@ class Executor(base_executor.BaseExecutor):
         night = run_night(
             span,
             Path(output.uri),
-            settings,
+            Tuner(settings),
             item_texts(table, settings.text, Vocabulary.load(vocabulary.uri, "items")),
             {number: read_sequences(split_files(sequences[number], "train")) for number in decision.train_on},
             read_held_out(held_out_files(held_out.uri, SELECT))[0],

@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.encoder_tuner.publication import Publication, publication
-from components.encoder_tuner.settings import Settings
-from components.encoder_tuner.tune import Tuned, tune
+from components.encoder_tuner.tuner import Tuned, Tuner
 from components.item_encoder.published import PUBLISHED, published_folder, share_published
-from trainer.encoders.folder import encoder_digest
 from trainer.encoders.text_positions import ItemTexts
 from trainer.encoders.tuned_weights import TunedWeights
-from trainer.encoders.tuning import TuningState, tuning_spec
+from trainer.encoders.tuning import TuningState
 from trainer.input_pipeline import Positions, Sequences
 
 TUNING = "tuning"
@@ -45,7 +43,7 @@ class Night:
       encoder: The digest of the encoder that is tuned.
       revision: The digest of what texts are encoded with; empty for the encoder as it is.
       since: See `Before`.
-      tried: The last span in which a revision was published, also one whose candidate was refused.
+      tried: The last span in which a revision was published, also one whose candidate was refused or taken back.
     """
 
     tuned: Tuned
@@ -59,7 +57,7 @@ class Night:
 def run_night(
     span: int,
     folder: Path,
-    settings: Settings,
+    tuner: Tuner,
     items: ItemTexts,
     spans: Mapping[int, Sequences],
     held_out: Positions,
@@ -72,27 +70,26 @@ def run_night(
     Args:
       span: The number of the span.
       folder: Where to write.
-      settings: The encoder, and how it learns.
-      items, spans, held_out: See `tune`.
+      tuner: The encoder that learns.
+      items, spans, held_out: See `Tuner.tune`.
       before: What it goes on from; None for the encoder as it is.
       tried: See `Night`, of the spans before; -1 for none.
       from_nothing: Whether the model that learns from the vectors begins with fresh weights.
 
     Raises:
-      EncoderError: the encoder can't be run, or what it goes on from can't be read.
+      EncoderError: what it goes on from can't be read.
     """
-    digest = encoder_digest(settings.folder, settings.max_tokens, settings.prefix)
     revision = None if before is None else published_folder(before.folder)
     present = None if revision is None else TunedWeights.load(revision)
     base = None if before is None else TuningState.load(before.folder / TUNING)
-    if base is not None and not base.is_of(digest):
+    if base is not None and not base.is_of(tuner.base):
         # Of another encoder: its vectors are learned from zero anyway.
         before = base = present = None
-    elif base is not None and base.spec != tuning_spec(digest, settings.tuning):
+    elif base is not None and base.spec != tuner.spec:
         base = None
-    tuned = tune(settings, items, spans, held_out, base, present)
+    tuned = tuner.tune(items, spans, held_out, base, present)
     since = span if before is None else before.since
-    decided = publication(span, from_nothing, since, tried, settings.tuning.every, tuned.before, tuned.after)
+    decided = publication(span, from_nothing, since, tried, tuner.settings.tuning.every, tuned.before, tuned.after)
     shutil.rmtree(folder, ignore_errors=True)
     tuned.state.save(folder / TUNING)
     if decided.now:
@@ -101,4 +98,4 @@ def run_night(
     elif present is not None:
         assert before is not None
         share_published(before.folder, folder)
-    return Night(tuned, decided, digest, "" if present is None else present.digest, since, tried)
+    return Night(tuned, decided, tuner.base, "" if present is None else present.digest, since, tried)

@@ -26,13 +26,13 @@ def publication(
       span: the span's number.
       from_nothing: whether the model begins with fresh weights.
       since: the span in which the present revision was published, or, where there is none, tuning began.
-      tried: the last span in which any was, also one whose candidate was refused.
+      tried: the last span in which any was, also one whose candidate was refused or taken back.
       every: spans from one revision to the next.
       before: the loss on held-out positions of the present revision, or of the encoder as it is; NaN without any.
       after: likewise, of what was tuned.
     """
     if not from_nothing and (age := span - max(since, tried)) < every:
-        refused = ", whose candidate was refused" if tried > since else ""
+        refused = ", whose candidate is not in service" if tried > since else ""
         return Publication(False, f"Not due: the last revision is {age} back{refused} (every {every}).")
     if not (math.isfinite(before) and math.isfinite(after)):
         return Publication(False, "There are no held-out texts to compare it on.")

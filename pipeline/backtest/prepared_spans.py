@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from components.catalogue_gen.deliveries import fingerprint_of
 from components.catalogue_gen.state import load_table
+from components.encoder_tuner.tuner import Tuner
 from components.incremental_trainer.catalogue_items import encoded_texts
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
@@ -137,6 +138,7 @@ def prepare(
       SpanError: a span can't be used.
     """
     prepared: list[PreparedSpan] = []
+    tuners: dict[str, Tuner] = {}
     naming = Naming(config.data.dated)
     given = GraphParameters.of(config)
     settings, catalogue = given.transform, given.catalogue
@@ -157,7 +159,8 @@ def prepare(
         span = PreparedSpan(number, name, folder / name, fingerprint, settings.half_life_spans)
         if _fingerprint(span.folder) != span.fingerprint:
             events = ingest(config, number, folder.parent / "refused")
-            _write(span, events, prepared[-1:], given)
+            tuners = tuners or {text: Tuner(of) for text, of in given.tuners.items()}
+            _write(span, events, prepared[-1:], given, tuners)
         prepared.append(span)
     return prepared
 
@@ -167,6 +170,7 @@ def _write(
     events: Events,
     yesterday: Sequence[PreparedSpan],
     given: GraphParameters,
+    tuners: Mapping[str, Tuner],
 ) -> None:
     settings, catalogue = given.transform, given.catalogue
     with atomic_folder(span.folder) as beside:
@@ -192,7 +196,7 @@ def _write(
                     None if before is None else before / _TUNED / text,
                     beside / _TUNED / text,
                 )
-                for text, of in given.tuners.items()
+                for text, of in tuners.items()
             }
             encoded = None if before is None else before / _ENCODINGS
             write_encoded(given.encoders, span.number, encoded, beside / _CATALOGUE, beside / _ENCODINGS, tuned)

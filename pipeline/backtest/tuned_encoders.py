@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.catalogue_gen.state import load_table
 from components.encoder_tuner.item_texts import item_texts
 from components.encoder_tuner.night import Before, run_night
-from components.encoder_tuner.settings import Settings
+from components.encoder_tuner.tuner import Tuner
 from components.item_encoder.published import published_folder
 from trainer.vocabulary import Vocabulary
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 _ABOUT = "about.json"
 
 
-def write_tuned(
-    span: PreparedSpan, catalogue: Path, settings: Settings, yesterday: Path | None, folder: Path
-) -> str | None:
+def write_tuned(span: PreparedSpan, catalogue: Path, tuner: Tuner, yesterday: Path | None, folder: Path) -> str | None:
     """Tunes on a span whose sequences and vocabulary are there; returns the folder of the published revision, or None.
 
     All policies of a backtest see the same vectors: the encoder learns each span once, whatever they decide.
@@ -29,7 +28,7 @@ def write_tuned(
     Args:
       span: what is learned.
       catalogue: of that span.
-      settings: of the text's `EncoderTuner`.
+      tuner: of the text.
       yesterday: what the span before has left; None on the first.
       folder: where to write.
 
@@ -41,11 +40,12 @@ def write_tuned(
     before = None
     if yesterday is not None:
         before = Before(yesterday, json.loads((yesterday / _ABOUT).read_text(encoding="utf-8"))["since"])
+    started = time.process_time()
     night = run_night(
         span.number,
         folder,
-        settings,
-        item_texts(table, settings.text, Vocabulary.load(span.folder / "vocabulary", "items")),
+        tuner,
+        item_texts(table, tuner.settings.text, Vocabulary.load(span.folder / "vocabulary", "items")),
         {span.number: span.sequences},
         span.select,
         before,
@@ -60,6 +60,7 @@ def write_tuned(
         "held_out_before": night.tuned.before,
         "held_out_after": night.tuned.after,
         "moved": night.tuned.moved,
+        "seconds": time.process_time() - started,
     }
     (folder / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return published_folder(folder)

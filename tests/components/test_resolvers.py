@@ -124,10 +124,10 @@ def test_the_tuned_encoder_is_that_of_the_champions_run_and_its_vectors_come_alo
 
     def resolved(*blessed: int) -> tuple[list[int], list[int]]:
         blessings = [blessing(model, of) for model, of in zip(models, blessed, strict=True)]
-        found = Champion(span=10, most=3).resolve_artifacts(
+        chosen = Champion(span=10, most=3).resolve_artifacts(
             None, {**inputs, **given, "model": models, "model_blessing": blessings}
         )
-        return ids(found["tuned_title"]), ids(found["encodings_title"])
+        return ids(chosen["tuned_title"]), ids(chosen["encodings_title"])
 
     assert resolved(1, 1) == (ids([tuned[2]]), ids([encodings[3]]))
     assert resolved(1, 0) == (ids([tuned[0]]), ids([encodings[1]]))  # refused, or taken back: that of before

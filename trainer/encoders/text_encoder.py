@@ -12,8 +12,9 @@ from trainer.encoders.bert import BertEncoder
 from trainer.encoders.folder import WEIGHTS, read_architecture
 from trainer.encoders.tokens import TextTokens
 from trainer.encoders.tuned_weights import TunedWeights
-from trainer.encoders.weights import load_weights
+from trainer.encoders.weights import load_weights, variables_of
 from trainer.keras2 import tf
+from trainer.train_state import Arrays
 
 
 class TextEncoder:
@@ -29,15 +30,29 @@ class TextEncoder:
         architecture = read_architecture(folder)
         self.width = architecture.width
         self._tokens = TextTokens(folder, architecture, max_tokens, prefix)
-        encoder = BertEncoder(architecture)
-        load_weights(encoder, folder / WEIGHTS)
-        if tuned is not None:
-            tuned.apply(encoder)
+        self._encoder = BertEncoder(architecture)
+        load_weights(self._encoder, folder / WEIGHTS)
+        self._changed: Arrays = {}
+        self.become(tuned)
         self._encode = tf.function(
-            encoder,
+            self._encoder,
             input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)],
             autograph=False,
         )
+
+    def become(self, tuned: TunedWeights | None) -> None:
+        """Encodes as a tuned revision from now on; None: as the encoder in its folder.
+
+        Raises:
+          EncoderError: `tuned` is of another encoder.
+        """
+        variables = variables_of(self._encoder)
+        for name, array in self._changed.items():
+            variables[name].assign(array)
+        self._changed = {}
+        if tuned is not None:
+            self._changed = {name: variables[name].numpy() for name in tuned.kernels if name in variables}
+            tuned.apply(self._encoder)
 
     def encode(self, texts: Sequence[str], batch: int) -> npt.NDArray[np.float32]:
         """Vectors, `[n, width]`, in the order of the texts.

@@ -13,7 +13,7 @@ from trainer.encoders.bert import BertEncoder
 from trainer.encoders.folder import EncoderError, encoder_digest
 from trainer.encoders.lora import DOWN, UP
 from trainer.encoders.tuning_settings import TuningMethod
-from trainer.encoders.weights import named_arrays
+from trainer.encoders.weights import variables_of
 from trainer.train_state import UNREADABLE, Arrays, read_arrays
 
 _WEIGHTS, _ABOUT = "weights.npz", "tuned.json"
@@ -44,16 +44,22 @@ class TunedWeights:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The arrays of the encoder that are other than they were, by name."""
+        ends = DOWN if self.method == "lora" else ""
+        return tuple(sorted(name.removesuffix(ends) for name in self.arrays if name.endswith(ends)))
+
     def apply(self, encoder: BertEncoder) -> None:
         """Changes the weights of `encoder`, which has those that were tuned; nothing is added to it.
 
         Raises:
           EncoderError: the arrays are not of that encoder.
         """
-        variables = {name: of for layer in encoder.checkpoint() for name, (of, _) in named_arrays(*layer).items()}
+        variables = variables_of(encoder)
         try:
             if self.method == "lora":
-                for name in sorted(name.removesuffix(DOWN) for name in self.arrays if name.endswith(DOWN)):
+                for name in self.kernels:
                     change = (self.arrays[name + UP] @ self.arrays[name + DOWN]).T
                     variables[name].assign_add(np.float32(self.scale) * change)
             else:

@@ -16,7 +16,7 @@ from trainer.encoders.text_positions import TextPositions, sampled
 from trainer.encoders.tokens import TextTokens
 from trainer.encoders.tuned_weights import TunedWeights
 from trainer.encoders.tuning_settings import Tuning
-from trainer.encoders.weights import load_weights, named_arrays
+from trainer.encoders.weights import load_weights, variables_of
 from trainer.keras2 import tf
 from trainer.optimizers import make_optimizer
 from trainer.train_state import UNREADABLE, Arrays, build_slots, read_arrays
@@ -96,31 +96,22 @@ class SpanLoss:
 
 
 class EncoderTuning:
-    """An encoder that learns.
+    """An encoder that learns; at first it is as it came.
 
     Args:
       folder, max_tokens, prefix: The encoder, see `encoder_digest`.
       settings: How it learns.
       seed: Of LoRA's first matrices, and, with the number of a span, of the order of its positions.
-      state: What it goes on from; None for the encoder as it is.
 
     Raises:
       MissingExtraError: tokenizers or safetensors is not installed.
-      EncoderError: the folder is no encoder that can be run here, or `state` is of another one or of other settings.
+      EncoderError: the folder is no encoder that can be run here.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        max_tokens: int,
-        prefix: str,
-        settings: Tuning,
-        seed: int,
-        state: TuningState | None = None,
-    ) -> None:
+    def __init__(self, folder: str | Path, max_tokens: int, prefix: str, settings: Tuning, seed: int) -> None:
         folder = Path(folder)
         architecture = read_architecture(folder)
-        self._base = encoder_digest(folder, max_tokens, prefix)
+        self.base = encoder_digest(folder, max_tokens, prefix)
         self._settings, self._seed = settings, seed
         self._tokens = TextTokens(folder, architecture, max_tokens, prefix)
         self._encoder = BertEncoder(architecture)
@@ -129,8 +120,7 @@ class EncoderTuning:
         self._optimizer = make_optimizer("adam", settings.rate, _CLIP_NORM, 0.0, 0.0)
         self._slots = build_slots(self._optimizer, self._variables)
         self._spans: tuple[int, ...] = ()
-        if state is not None:
-            self._restore(state)
+        self._fresh = self._weights()
         text = [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)]
         batch = [
             tf.TensorSpec([None, None], tf.float32),
@@ -139,6 +129,30 @@ class EncoderTuning:
             tf.TensorSpec([None, None], tf.bool),
         ]
         self._step = tf.function(self._make_step, input_signature=[*text, *batch], autograph=False)
+
+    @property
+    def spec(self) -> str:
+        """What a state must have in common with it, see `tuning_spec`."""
+        return tuning_spec(self.base, self._settings)
+
+    def go_on_from(self, state: TuningState | None) -> None:
+        """Makes its weights and slots those of a state; None: those of the encoder as it came.
+
+        Raises:
+          EncoderError: the state is of another encoder or of other settings.
+        """
+        if state is not None and state.spec != self.spec:
+            raise EncoderError(
+                "A tuned encoder must go on from a state of the same encoder and settings. Received: a state of "
+                f"{state.spec} for {self.spec}. Begin with the encoder as it came."
+            )
+        for name, array in (self._fresh if state is None else state.weights).items():
+            self._variables[name].assign(array)
+        for name, slots in self._slots.items():
+            for slot, variable in slots.items():
+                variable.assign(tf.zeros_like(variable) if state is None else state.slots[name][slot])
+        self._optimizer.iterations.assign(0 if state is None else state.iterations)
+        self._spans = () if state is None else state.learned
 
     def learn(self, number: int, positions: TextPositions) -> SpanLoss:
         """Learns the span `number`; nothing of one without a position.
@@ -164,7 +178,7 @@ class EncoderTuning:
     def state(self) -> TuningState:
         """A copy of what was learned."""
         return TuningState(
-            tuning_spec(self._base, self._settings),
+            self.spec,
             self._weights(),
             {name: {slot: of.numpy() for slot, of in slots.items()} for name, slots in self._slots.items()},
             int(self._optimizer.iterations.numpy()),
@@ -174,25 +188,10 @@ class EncoderTuning:
     def tuned(self) -> TunedWeights:
         """A copy of the weights, to encode with."""
         scale = self._settings.scale if self._settings.method == "lora" else 1.0
-        return TunedWeights(self._base, self._settings.method, scale, self._weights())
+        return TunedWeights(self.base, self._settings.method, scale, self._weights())
 
     def _weights(self) -> Arrays:
         return {name: variable.numpy() for name, variable in self._variables.items()}
-
-    def _restore(self, state: TuningState) -> None:
-        spec = tuning_spec(self._base, self._settings)
-        if state.spec != spec:
-            raise EncoderError(
-                "A tuned encoder must go on from a state of the same encoder and settings. Received: a state of "
-                f"{state.spec} for {spec}. Begin with the encoder as it is."
-            )
-        for name, array in state.weights.items():
-            self._variables[name].assign(array)
-        for name, slots in state.slots.items():
-            for slot, array in slots.items():
-                self._slots[name][slot].assign(array)
-        self._optimizer.iterations.assign(state.iterations)
-        self._spans = state.learned
 
     def _tokens_of(self, positions: TextPositions) -> dict[int, np.ndarray]:
         codes = np.unique(np.concatenate([positions.target, positions.history.ravel()]))
@@ -212,4 +211,4 @@ def _learned(encoder: BertEncoder, settings: Tuning, seed: int) -> dict[str, tf.
     """The variables that learn, by their names."""
     if settings.method == "lora":
         return add_lora(encoder, settings.rank, settings.scale, seed)
-    return {name: of for layer in encoder.checkpoint() for name, (of, _) in named_arrays(*layer).items()}
+    return variables_of(encoder)

@@ -66,6 +66,11 @@ def _today(name: str) -> str:
     return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
+def variables_of(encoder: BertEncoder) -> dict[str, tf.Variable]:
+    """All variables of a built encoder, by their names in the file."""
+    return {name: of for layer in encoder.checkpoint() for name, (of, _) in named_arrays(*layer).items()}
+
+
 def named_arrays(name: str, layer: keras.layers.Layer) -> dict[str, tuple[tf.Variable, bool]]:
     """The variables of a layer by their names in the file, and whether they lie there with rows and columns changed."""
     if isinstance(layer, keras.layers.LayerNormalization):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from components.encoder_tuner import Settings
 from components.encoder_tuner.executor import Executor
 from components.encoder_tuner.item_texts import item_texts
 from components.encoder_tuner.night import TUNING, Before, Night, run_night
+from components.encoder_tuner.tuner import Tuner
 from components.item_encoder import Encodings
 from components.item_encoder.published import PUBLISHED, published_folder
 from components.update_decider.decision import Decision
@@ -33,7 +33,6 @@ from trainer.vocabulary import Vocabulary
 
 ITEMS = made_texts(20)
 LEARNING = Tuning(batch=16, learning_rate=0.05, every=3)
-UNTRAINED = Tuning(batch=16, learning_rate=1e-12, every=3)
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +40,29 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bert(tmp_path_factory.mktemp("encoder"), num_hidden_layers=1)
 
 
+def tuner_of(encoder: Path, tuning: Tuning = LEARNING, prefix: str = "") -> Tuner:
+    return Tuner(Settings(str(encoder), "title", LENGTH, prefix, tuning, seed=1))
+
+
+@pytest.fixture(scope="module")
+def tuner(encoder: Path) -> Tuner:
+    return tuner_of(encoder)
+
+
 def night(
     folder: Path,
-    encoder: Path,
+    tuner: Tuner,
     span: int,
     before: Before | None = None,
     *,
-    tuning: Tuning = LEARNING,
     learned: tuple[int, ...] = (),
+    sessions: int = 40,
     tried: int = -1,
     from_nothing: bool = False,
-    prefix: str = "",
 ) -> Night:
-    settings = Settings(str(encoder), "title", LENGTH, prefix, tuning, seed=1)
-    spans = {number: made_span(number, 40, range(20)) for number in learned or (span,)}
+    spans = {number: made_span(number, sessions, range(20)) for number in learned or (span,)}
     held_out = made_span(99, 20, range(20)).positions()
-    return run_night(span, folder, settings, ITEMS, spans, held_out, before, tried, from_nothing)
+    return run_night(span, folder, tuner, ITEMS, spans, held_out, before, tried, from_nothing)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -64,8 +70,8 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).digest() for path in files}
 
 
-def test_nights_go_on_and_publish_every_few_spans(tmp_path, encoder):
-    first = night(tmp_path / "1", encoder, 1, from_nothing=True)
+def test_nights_go_on_and_publish_every_few_spans(tmp_path, tuner):
+    first = night(tmp_path / "1", tuner, 1, from_nothing=True)
     assert (first.publication.now, first.since, first.tried) == (True, 1, 1)
     assert first.revision == TunedWeights.load(published_folder(tmp_path / "1")).digest
     assert first.tuned.after < first.tuned.before
@@ -73,7 +79,7 @@ def test_nights_go_on_and_publish_every_few_spans(tmp_path, encoder):
 
     before, nights = Before(tmp_path / "1", 1), {}
     for span in (2, 3, 4):
-        nights[span] = night(tmp_path / str(span), encoder, span, before, tried=first.tried)
+        nights[span] = night(tmp_path / str(span), tuner, span, before, tried=first.tried)
         before = Before(tmp_path / str(span), nights[span].since)
     assert [of.publication.now for of in nights.values()] == [False, False, True]
     assert [of.revision == first.revision for of in nights.values()] == [True, True, False]
@@ -85,38 +91,43 @@ def test_nights_go_on_and_publish_every_few_spans(tmp_path, encoder):
     # A night that is repeated, over what an attempt that was cut off has left, gives the same files.
     written = content(tmp_path / "3")
     (tmp_path / "3" / "left").write_text("half")
-    night(tmp_path / "3", encoder, 3, Before(tmp_path / "2", 1), tried=1)
+    night(tmp_path / "3", tuner, 3, Before(tmp_path / "2", 1), tried=1)
     assert content(tmp_path / "3") == written
 
     # Spans that are owed are learned as on their own days.
-    late = night(tmp_path / "late", encoder, 4, Before(tmp_path / "1", 1), learned=(2, 3, 4), tried=1)
+    late = night(tmp_path / "late", tuner, 4, Before(tmp_path / "1", 1), learned=(2, 3, 4), tried=1)
     assert late.revision == nights[4].revision
 
     # After a candidate that was refused the next one waits, with the revision that the champion has.
-    refused = night(tmp_path / "5", encoder, 5, Before(tmp_path / "3", 1), learned=(4, 5), tried=4)
+    refused = night(tmp_path / "5", tuner, 5, Before(tmp_path / "3", 1), learned=(4, 5), tried=4)
     assert (refused.publication.now, refused.revision, refused.since, refused.tried) == (False, first.revision, 1, 4)
 
+    # Other settings begin anew beside the revision, another encoder without it.
+    ranked = night(
+        tmp_path / "ranked", tuner_of(encoder_of(tuner), Tuning(rank=2)), 2, Before(tmp_path / "1", 1), sessions=0
+    )
+    assert (ranked.revision, ranked.tuned.state.learned) == (first.revision, (2,))
+    other = night(
+        tmp_path / "other", tuner_of(encoder_of(tuner), prefix="red "), 2, Before(tmp_path / "1", 1), sessions=0
+    )
+    assert (other.revision, other.since, other.tuned.state.learned) == ("", 2, (2,))
+    assert other.encoder == encoder_digest(encoder_of(tuner), LENGTH, "red ") != first.encoder
 
-def test_a_night_beside_a_model_that_goes_on_begins_with_the_encoder_as_it_is(tmp_path, encoder):
-    begun = night(tmp_path / "1", encoder, 7)
+
+def encoder_of(tuner: Tuner) -> Path:
+    return Path(tuner.settings.folder)
+
+
+def test_a_night_beside_a_model_that_goes_on_begins_with_the_encoder_as_it_came(tmp_path, tuner):
+    begun = night(tmp_path / "1", tuner, 7)
     assert (begun.publication.now, begun.revision, begun.since) == (False, "", 7)
     assert published_folder(tmp_path / "1") is None
 
 
-def test_what_learns_nothing_is_never_published(tmp_path, encoder):
-    first = night(tmp_path / "1", encoder, 1, from_nothing=True, tuning=UNTRAINED)
-    assert (first.publication.now, first.revision) == (False, "")
-    assert first.tuned.after == pytest.approx(first.tuned.before)
-
-
-def test_other_settings_begin_anew_beside_the_revision_and_another_encoder_without_it(tmp_path, encoder):
-    first = night(tmp_path / "1", encoder, 1, from_nothing=True)
-    before = Before(tmp_path / "1", 1)
-    ranked = night(tmp_path / "2", encoder, 2, before, tuning=dataclasses.replace(LEARNING, rank=2), tried=1)
-    assert (ranked.revision, ranked.tuned.state.learned) == (first.revision, (2,))
-    other = night(tmp_path / "3", encoder, 2, before, tried=1, prefix="red ")
-    assert (other.revision, other.since, other.tuned.state.learned) == ("", 2, (2,))
-    assert other.encoder == encoder_digest(encoder, LENGTH, "red ") != first.encoder
+def test_what_has_learned_nothing_is_not_published(tmp_path, tuner):
+    first = night(tmp_path / "1", tuner, 1, from_nothing=True, sessions=0)
+    assert (first.publication.now, first.revision, first.tuned.positions) == (False, "", 0)
+    assert (first.tuned.after, first.tuned.moved) == (first.tuned.before, pytest.approx(0, abs=1e-6))
 
 
 def tuned_artifact(folder: Path) -> artifacts.TunedEncoder:
@@ -125,48 +136,48 @@ def tuned_artifact(folder: Path) -> artifacts.TunedEncoder:
     return tuned
 
 
-def check_all_of(output: artifacts.ItemEncodings, encoder: Path, texts: dict[str, str], tuned: Path) -> None:
-    """Every vector is of the published revision, and of none other."""
-    revision = published_folder(tuned)
-    weights = None if revision is None else TunedWeights.load(revision)
-    expected = TextEncoder(encoder, 12, "", weights).encode(list(texts.values()), 64)
-    vectors, _ = Encodings.open(output.uri).vectors(list(texts))
-    np.testing.assert_allclose(vectors, expected, atol=1e-5)
-
-
-def test_no_encodings_have_vectors_of_two_revisions(tmp_path, encoder):
+def test_no_encodings_have_vectors_of_two_revisions(tmp_path, encoder, tuner):
     texts = {f"i{number}": text for number, text in enumerate(ITEMS.texts[:9])}
-    more = {**texts, "new": "wool z coat"}
-    plain, first, second = (tmp_path / name for name in ("plain", "first", "second"))
-    night(plain, encoder, 1, from_nothing=True, tuning=UNTRAINED)
-    night(first, encoder, 1, from_nothing=True)
-    night(second, encoder, 4, Before(first, 1), tried=1)
-    settings = settings_of(encoder)
+    first, second = (tmp_path / name for name in ("first", "second"))
+    night(first, tuner, 1, from_nothing=True)
+    night(second, tuner, 4, Before(first, 1), tried=1)
+    settings, reference = settings_of(encoder), TextEncoder(encoder, 12, "")
+    # Of the reference encoder's length: what was tuned is of the encoder and its length.
+    assert settings.max_tokens == LENGTH
 
-    def encode(span: int, of: dict[str, str], tuned: Path, *before: artifacts.ItemEncodings):
+    def encode(span: int, of: dict[str, str], tuned: Path, *before: artifacts.ItemEncodings) -> artifacts.ItemEncodings:
         output = run_day(tmp_path, span, of, settings, before, tuned=[tuned_artifact(tuned)])
-        check_all_of(output, encoder, of, tuned)
-        return output, Encodings.open(output.uri).counts["encoded"], output.get_string_custom_property("revision")
+        weights = TunedWeights.load(published_folder(tuned))
+        reference.become(weights)
+        vectors, _ = Encodings.open(output.uri).vectors(list(of))
+        np.testing.assert_allclose(vectors, reference.encode(list(of.values()), 64), atol=1e-5)
+        assert output.get_string_custom_property("encoder") == weights.digest
+        assert output.get_string_custom_property("revision") == weights.digest[:12]
+        return output
 
-    day_1, encoded, revision = encode(1, texts, plain)
-    assert (encoded, revision, day_1.get_string_custom_property("column").count("_")) == (9, "", 1)
-    day_2, encoded, revision = encode(2, more, first, day_1)
-    assert (encoded, revision) == (10, Encodings.open(day_2.uri).encoder[:12])
-    assert day_2.get_string_custom_property("column") == f"{day_1.get_string_custom_property('column')}_{revision}"
-    assert day_2.get_string_custom_property("replaced_encoder") == Encodings.open(day_1.uri).encoder
-    day_3, encoded, _ = encode(3, more, second, day_2)
-    assert encoded == 10
+    def counted(output: artifacts.ItemEncodings) -> tuple[int, int]:
+        return tuple(output.get_int_custom_property(name) for name in ("encoded", "reused"))
+
+    day_1 = encode(1, texts, first)
+    day_2 = encode(2, {**texts, "new": "wool z coat"}, second, day_1)
+    assert [counted(of) for of in (day_1, day_2)] == [(9, 0), (10, 0)]
+    assert day_2.get_string_custom_property("replaced_encoder") == day_1.get_string_custom_property("encoder")
+    base = encoder_digest(encoder, LENGTH, "")[:12]
+    columns = [of.get_string_custom_property("column") for of in (day_1, day_2)]
+    assert [column.rpartition("_")[0] for column in columns] == [f"title_{base}"] * 2
+    assert columns[0] != columns[1]
+
     # Its candidate is refused: the champion's revision encodes again, and finds what it has encoded before.
-    day_4, encoded, _ = encode(4, {**more, "newer": "red q hat"}, first, day_3, day_2)
-    assert (encoded, day_4.get_string_custom_property("replaced_encoder")) == (1, "")
-    assert day_4.get_string_custom_property("column") == day_2.get_string_custom_property("column")
+    day_3 = encode(3, {**texts, "new": "wool z coat", "newer": "red q hat"}, first, day_2, day_1)
+    assert (counted(day_3), day_3.get_string_custom_property("replaced_encoder")) == ((2, 9), "")
+    assert day_3.get_string_custom_property("column") == columns[0]
     # Not even a file is of two: its keys say which encoder its vectors are of.
     keys = [
         {key for path in Path(day.uri).glob("items_vectors-*") for key in pq.read_table(path)["key"].to_pylist()}
         for day in (day_1, day_2, day_3)
     ]
-    assert [len(day) for day in keys] == [9, 10, 10]
-    assert len(set().union(*keys)) == 29
+    assert [len(day) for day in keys] == [9, 10, 11]
+    assert not keys[1] & (keys[0] | keys[2])
 
 
 TITLES = dict(zip(SIX, ["red a shoe", "blue b shoe", "wool c shoe", "red d hat", None, "blue e hat"], strict=True))
@@ -176,10 +187,10 @@ def test_texts_are_those_of_the_catalogue_by_row():
     import pyarrow as pa
 
     catalogue = pa.table({"item": pa.array([*SIX[:5], b"unseen"]), "title": [*list(TITLES.values())[:5], "  a\n b "]})
-    found = item_texts(catalogue, "title", Vocabulary.empty(2).grow(SIX, 1, min_count=1, half_life=7.0))
-    known = {code: found.texts[code] for code in found.codes if code >= 0}
-    assert [known.get(code) for code in found.codes] == [None, None, *list(TITLES.values())[:4], None, None]
-    assert found.texts[-1] == "a b"
+    known_texts = item_texts(catalogue, "title", Vocabulary.empty(2).grow(SIX, 1, min_count=1, half_life=7.0))
+    known = {code: known_texts.texts[code] for code in known_texts.codes if code >= 0}
+    assert [known.get(code) for code in known_texts.codes] == [None, None, *list(TITLES.values())[:4], None, None]
+    assert known_texts.texts[-1] == "a b"
 
 
 def tune(
@@ -207,17 +218,22 @@ def tune(
     return output
 
 
-def test_the_component_goes_on_from_the_champions_but_where_the_model_begins_from_nothing(tmp_path, encoder):
-    first = tune(tmp_path / "a", encoder, 3, "cold_start", [], (3,))
-    second = tune(tmp_path / "b", encoder, 5, "fine_tune", [first], (4, 5))
-    retrained = tune(tmp_path / "c", encoder, 6, "retrain", [second], (5, 6))
-    states = [TuningState.load(Path(of.uri) / TUNING) for of in (first, second, retrained)]
-    assert [state.learned for state in states] == [(3,), (3, 4, 5), (5, 6)]
-    assert [of.get_int_custom_property("version") for of in (first, second, retrained)] == [301, 501, 601]
-    assert [of.get_int_custom_property("since") for of in (first, second)] == [3, 3]
-    values = second.mlmd_artifact.custom_properties
-    properties = {name: getattr(value, value.WhichOneof("value")) for name, value in values.items()}
-    (told,) = TuningOfRun.of_all([properties])
-    assert (told.text, told.method, told.spans, told.positions, told.published) == ("title", "lora", 3, 8, False)
-    assert str(told).startswith("title: tuned (lora) on 8 positions, 3 spans by now; encodes as")
-    assert str(told).endswith(". Not due: the last revision is 2 back (every 3).")
+def test_the_component_goes_on_from_the_champions_but_where_the_model_begins_from_nothing(tmp_path, encoder, tuner):
+    night(tmp_path / "a", tuner, 3, from_nothing=True)
+    champions = tuned_artifact(tmp_path / "a")
+    for name in ("since", "tried"):
+        champions.set_int_custom_property(name, 3)
+    after = tune(tmp_path / "b", encoder, 5, "fine_tune", [champions], (4, 5))
+    retrained = tune(tmp_path / "c", encoder, 6, "retrain", [after], (5, 6))
+    states = [TuningState.load(Path(of.uri) / TUNING) for of in (after, retrained)]
+    assert [state.learned for state in states] == [(3, 4, 5), (5, 6)]
+    assert [of.get_int_custom_property("version") for of in (after, retrained)] == [501, 601]
+    assert after.get_int_custom_property("since") == 3
+    values = after.mlmd_artifact.custom_properties
+    (tuning,) = TuningOfRun.of_all([{name: getattr(of, of.WhichOneof("value")) for name, of in values.items()}])
+    assert (tuning.text, tuning.method, tuning.spans, tuning.published) == ("title", "lora", 3, False)
+    revision = TunedWeights.load(published_folder(after.uri)).digest[:12]
+    assert str(tuning) == (
+        f"title: tuned (lora) on {tuning.positions} positions, 3 spans by now; encodes as revision {revision}. "
+        "Not due: the last revision is 2 back (every 3)."
+    )

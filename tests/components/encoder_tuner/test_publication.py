@@ -21,7 +21,7 @@ NAN = float("nan")
         (9, True, 9, -1, NAN, NAN, False, "There are no held-out texts to compare it on."),
         (9, False, 3, 3, 2.5, 2.25, False, "Not due: the last revision is 6 back (every 7)."),
         (10, False, 3, 3, 2.5, 2.25, True, "It is due: held-out loss 2.2500, that of the present encoder 2.5000."),
-        (10, False, 3, 9, 2.5, 2.25, False, "Not due: the last revision is 1 back, whose candidate was refused (every"),
+        (10, False, 3, 9, 2.5, 2.25, False, "Not due: the last revision is 1 back, whose candidate is not in"),
         (16, False, 3, 9, 2.5, 2.25, True, "It is due"),
         (9, False, 9, -1, 2.5, 2.25, False, "Not due: the last revision is 0 back (every 7)."),
     ],

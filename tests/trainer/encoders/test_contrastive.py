@@ -79,14 +79,14 @@ def test_positions_are_pairs_of_texts_that_are_told_apart(data):
         rows, np.zeros(6, np.int64), np.arange(6), np.zeros(6, np.int64), rows,
         np.ones(6, np.float32), np.zeros(6, np.int64),
     )  # fmt: skip
-    found = text_positions(positions, ItemTexts(TEXTS, codes), length)
+    pairs = text_positions(positions, ItemTexts(TEXTS, codes), length)
     expected = []
     for at in range(6):
         before = [code for code in codes[rows[max(0, at - length) : at]] if code != NONE]
         if codes[rows[at]] != NONE and before and codes[rows[at]] not in before:
             expected.append((sorted(before), codes[rows[at]]))
     assert [
-        (sorted(row[row != NONE].tolist()), target) for row, target in zip(found.history, found.target, strict=True)
+        (sorted(row[row != NONE].tolist()), target) for row, target in zip(pairs.history, pairs.target, strict=True)
     ] == expected
 
 
