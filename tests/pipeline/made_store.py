@@ -120,7 +120,11 @@ class MadeStore:
         contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, 1))]
         folder = self.config.artifacts_path / "EncoderTuner.title" / "tuned" / str(span)
         folder.mkdir(parents=True)
-        tuned = self._artifact("WarmspanTunedEncoder", {"span": span, "version": DAYS.version(span, 1)}, str(folder))
+        about: dict[str, Any] = {"text": "title", "method": "lora", "revision": "", "reason": "As the test says."}
+        about |= {"positions": 9, "learned_spans": 1, "published": 0}
+        tuned = self._artifact(
+            "WarmspanTunedEncoder", {**about, "span": span, "version": DAYS.version(span, 1)}, str(folder)
+        )
         self._run("EncoderTuner.title", contexts, [], [("tuned", tuned)])
         return folder
 

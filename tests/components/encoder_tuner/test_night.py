@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,12 +21,13 @@ from components.item_encoder import Encodings
 from components.item_encoder.published import PUBLISHED, published_folder
 from components.update_decider.decision import Decision
 from pipeline.ledger.tuning import TuningOfRun
-from tests.components.item_encoder.catalogue_days import run_day, settings_of, write_catalogue
+from tests.components.item_encoder.catalogue_days import run_day, settings_of
 from tests.components.trained_days import ITEMS as SIX
 from tests.components.trained_days import made, make_day
 from tests.trainer.encoders.made_sessions import LENGTH, made_span, made_texts
 from trainer.encoders.folder import encoder_digest
 from trainer.encoders.text_encoder import TextEncoder
+from trainer.encoders.text_positions import NONE
 from trainer.encoders.tuned_weights import TunedWeights
 from trainer.encoders.tuning import TuningState
 from trainer.encoders.tuning_settings import Tuning
@@ -184,13 +186,12 @@ TITLES = dict(zip(SIX, ["red a shoe", "blue b shoe", "wool c shoe", "red d hat",
 
 
 def test_texts_are_those_of_the_catalogue_by_row():
-    import pyarrow as pa
-
     catalogue = pa.table({"item": pa.array([*SIX[:5], b"unseen"]), "title": [*list(TITLES.values())[:5], "  a\n b "]})
-    known_texts = item_texts(catalogue, "title", Vocabulary.empty(2).grow(SIX, 1, min_count=1, half_life=7.0))
-    known = {code: known_texts.texts[code] for code in known_texts.codes if code >= 0}
-    assert [known.get(code) for code in known_texts.codes] == [None, None, *list(TITLES.values())[:4], None, None]
-    assert known_texts.texts[-1] == "a b"
+    items = Vocabulary.empty(2).grow(SIX, 1, min_count=1, half_life=7.0)
+    texts = item_texts(catalogue, "title", items)
+    of_row = [texts.texts[code] if code != NONE else None for code in texts.codes]
+    assert of_row == [*[None] * items.first_row, *list(TITLES.values())[:4], None, None]
+    assert texts.texts[-1] == "a b"
 
 
 def tune(
@@ -200,14 +201,16 @@ def tune(
     days = {number: make_day(folder, number, 6, histories) for number in train_on}
     decision = made(artifacts.Decision, folder / "decision")
     Decision(action, "As the test says.", train_on).write(decision.uri)
-    texts = {item.decode("latin-1"): title for item, title in TITLES.items()}
+    catalogue = made(artifacts.Catalogue, folder / "catalogue")
+    table = pa.table({"item": pa.array([*TITLES], pa.binary()), "title": pa.array([*TITLES.values()], pa.string())})
+    pq.write_table(table, folder / "catalogue" / "items-00000.parquet")
     inputs = {
         "decision": [decision],
         "sequences": [days[span].sequences],
         "past_sequences": [days[number].sequences for number in train_on[:-1]],
         "held_out": [days[span].held_out],
         "vocabulary": [days[span].vocabulary],
-        "catalogue": [write_catalogue(folder / "catalogue", texts)],
+        "catalogue": [catalogue],
         "base_tuned": base,
         "last_tuned": base,
     }

@@ -26,6 +26,8 @@ def made_texts(many: int) -> ItemTexts:
 def made_span(seed: int, sessions: int, items: range, length: int = 4) -> Sequences:
     """Sessions of `length` different items of one kind each, of `items` a kind, all of them new."""
     rng = np.random.default_rng(seed)
+    if not sessions:
+        return Sequences.empty()
     rows = [
         FIRST_ROW + rng.choice(np.array(items), length, replace=False) * len(KINDS) + rng.integers(len(KINDS))
         for _ in range(sessions)

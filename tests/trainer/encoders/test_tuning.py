@@ -98,17 +98,6 @@ def test_days_in_one_go_and_days_that_end_between_give_the_same(tuning, tmp_path
     assert tuning.tuned().digest != digest
 
 
-def test_another_process_goes_on_with_the_same_numbers(folder, lora, tmp_path):
-    lora.go_on_from(None)
-    lora.learn(1, SPANS[1])
-    lora.state().save(tmp_path)
-    lora.learn(2, SPANS[2])
-    again = EncoderTuning(folder, LENGTH, "", LORA, 3)
-    again.go_on_from(TuningState.load(tmp_path))
-    again.learn(2, SPANS[2])
-    assert same(again.state(), lora.state())
-
-
 def test_lora_changes_its_own_matrices_alone_and_nothing_on_disk(folder, lora, encoder):
     before = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in folder.iterdir()}
     lora.go_on_from(None)
