@@ -91,8 +91,9 @@ def loss_over_all(positions: TextPositions, vectors: np.ndarray, temperature: fl
       temperature: By which cosines are divided.
     """
     batch = as_batch(positions, np.ones(len(positions.texts)))
-    given = (batch.mix, batch.target, np.zeros_like(batch.log_probs), batch.before)
-    return float(loss(tf.constant(vectors[batch.texts]), *map(tf.constant, given), temperature))
+    drawn = tf.zeros_like(batch.log_probs)
+    mix, target, before = tf.constant(batch.mix), tf.constant(batch.target), tf.constant(batch.before)
+    return float(loss(tf.constant(vectors[batch.texts]), mix, target, drawn, before, temperature))
 
 
 def share_of_each(positions: TextPositions) -> np.ndarray:
