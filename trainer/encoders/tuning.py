@@ -198,11 +198,20 @@ class EncoderTuning:
         codes = codes[codes >= 0]
         return dict(zip(codes.tolist(), self._tokens.of([positions.texts[code] for code in codes]), strict=True))
 
-    def _make_step(self, token_ids: tf.Tensor, lengths: tf.Tensor, *batch: tf.Tensor) -> tf.Tensor:
+    def _make_step(
+        self,
+        token_ids: tf.Tensor,
+        lengths: tf.Tensor,
+        mix: tf.Tensor,
+        target: tf.Tensor,
+        log_probs: tf.Tensor,
+        before: tf.Tensor,
+    ) -> tf.Tensor:
         learned = list(self._variables.values())
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(learned)
-            value = loss(self._encoder(token_ids, lengths), *batch, self._settings.temperature)
+            vectors = self._encoder(token_ids, lengths)
+            value = loss(vectors, mix, target, log_probs, before, self._settings.temperature)
         self._optimizer.apply_gradients(zip(tape.gradient(value, learned), learned, strict=True))
         return value
 
