@@ -19,8 +19,9 @@ from tfx.types import (
     standard_artifacts,
     standard_component_specs,
 )
-from tfx.utils import json_utils, path_utils
+from tfx.utils import json_utils
 
+from components import loaded_bundles
 from components.artifacts import PairedDifferences
 from components.gate.evaluation import evaluate
 from components.paired_comparison.comparison import Comparison
@@ -43,16 +44,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         (evaluation,), (blessing,) = output_dict["evaluation"], output_dict["blessing"]
         (candidate,), (baseline,) = input_dict["model"], input_dict.get("baseline_model") or [None]
-        with self._make_beam_pipeline() as pipeline:
-            evaluate(
-                pipeline,
-                examples=input_dict["examples"][0],
-                splits=splits_of(input_dict["examples"][0], exec_properties["example_splits"]),
-                candidate=path_utils.serving_model_path(candidate.uri),
-                baseline=baseline and path_utils.serving_model_path(baseline.uri),
-                eval_config=exec_properties["eval_config"],
-                output=evaluation.uri,
-            )
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                evaluate(
+                    pipeline,
+                    examples=input_dict["examples"][0],
+                    splits=splits_of(input_dict["examples"][0], exec_properties["example_splits"]),
+                    candidate=candidate.uri,
+                    baseline=baseline and baseline.uri,
+                    eval_config=exec_properties["eval_config"],
+                    output=evaluation.uri,
+                )
+        finally:
+            loaded_bundles.drop()
         comparisons = [Comparison.read(comparison.uri) for comparison in input_dict.get("comparison") or []]
         fewest = comparisons[0].rules.min_slice_events if comparisons else 0
         validation = tfma.load_validation_result(evaluation.uri)

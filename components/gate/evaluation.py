@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from tensorflow_model_analysis.utils import config_util
 from tensorflow_model_analysis.writers import eval_config_writer, metrics_plots_and_validations_writer
 from tfx.components.util import tfxio_utils
 from tfx.types import artifact, artifact_utils
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils, path_utils, proto_utils
+
+from components import loaded_bundles
+from trainer.keras2 import tf
 
 
 def evaluate(
@@ -33,7 +37,7 @@ def evaluate(
       pipeline: Beam's.
       examples: the held-out part.
       splits: those of it that are evaluated.
-      candidate: the folder of its SavedModel.
+      candidate: the URI of its Model artifact.
       baseline: the champion's; None for none.
       eval_config: TFMA's EvalConfig as JSON.
       output: the folder to be written.
@@ -44,9 +48,7 @@ def evaluate(
     config = config_util.update_eval_config_with_defaults(config, has_baseline=baseline is not None, rubber_stamp=True)
     config_util.verify_eval_config(config)
     shared = [
-        tfma.default_eval_shared_model(
-            baseline if spec.is_baseline else candidate, model_name=spec.name, eval_config=config
-        )
+        _model(baseline if spec.is_baseline and baseline else candidate, spec.name, config)
         for spec in config.model_specs
     ]
     make_reader = tfxio_utils.get_tfxio_factory_from_artifact(
@@ -66,6 +68,13 @@ def evaluate(
         output_path=output,
     )
     _ = read | "Flatten" >> beam.Flatten() | "Evaluate" >> analyse
+
+
+def _model(uri: str, name: str, config: tfma.EvalConfig) -> Any:
+    loader = tfma.ModelLoader(functools.partial(loaded_bundles.load, uri), tags=[tf.saved_model.SERVING])
+    return tfma.default_eval_shared_model(
+        path_utils.serving_model_path(uri), model_name=name, eval_config=config, custom_model_loader=loader
+    )
 
 
 def _writers(config: tfma.EvalConfig, models: Sequence[Any], output: str) -> list[Any]:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
+from components import loaded_bundles
 from components.artifacts import OLDER, Catalogue, NextSpanEvaluation, Vocabulary, set_finite, split_files
 from components.catalogue_gen.state import load_table
-from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.rows_asked import rows_asked
 from components.next_span_evaluator.shelf import shelf_of
 from components.next_span_evaluator.slices import (
@@ -55,7 +54,8 @@ class Executor(base_executor.BaseExecutor):
             sequences = read_sequences(split_files(input_dict["sequences"][0], "train"))
             train = sequences.positions(today_only=True)
             held_out, of_held_out = read_held_out(held_out_files(input_dict["held_out"][0].uri))
-            saved = tf.saved_model.load(str(Path(champion[0].uri) / SERVING_FOLDER))
+            saved = loaded_bundles.load(champion[0].uri)
+            loaded_bundles.leave_if_small(champion[0].uri, saved)
             signature, length = saved.signatures["evaluate_rows"], exec_properties["history_length"]
             weighted = bool(exec_properties.get("weighted"))
             values = per_position(signature, (train, held_out), length)

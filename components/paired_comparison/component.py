@@ -8,15 +8,18 @@ from typing import Any
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, channel, channel_utils, component_spec, standard_artifacts
 
+from components import loaded_bundles
 from components.artifacts import PairedDifferences
 from components.paired_comparison.anchor import Anchor, carried, next_anchor
 from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
 from components.paired_comparison.differences import Differences
 from components.paired_comparison.judgement import OVERALL, Judgement, Rules, judge
 from components.paired_comparison.retention import OlderSpan, retention_on
-from components.paired_comparison.scoring import Events, signature_of
+from components.paired_comparison.scoring import Events
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.metric_aggregation import levels
+
+_SIGNATURE = "evaluate_rows"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -50,19 +53,23 @@ def _compare(
 ) -> Comparison:
     how = exec_properties["oov_rows"], exec_properties["history_length"], bool(exec_properties.get("weighted"))
     tonight = Events(held_out_files(input_dict["held_out"][0].uri, VERDICT), *how)
-    candidate = signature_of(input_dict["model"][0].uri)
+    models = [input_dict["model"][0].uri, *(model.uri for model in (input_dict.get("champion") or [])[:1])]
+    bundles = {uri: loaded_bundles.load(uri) for uri in models}
+    loaded_bundles.leave(bundles)  # TFMA evaluates them next
+    candidate, *in_service = (bundle.signatures[_SIGNATURE] for bundle in bundles.values())
     ours = tonight.score(candidate)
     own = levels(ours, tonight.weights)
-    if not input_dict.get("champion"):
+    if not in_service:
         return Comparison(rules, Judgement(), None, Anchor(version, span), levels=own)
     (champion, *_), nights = input_dict["champion"], input_dict.get("comparisons") or []
     anchor, model = _anchor(champion, input_dict.get("anchor") or [], nights)
-    of_champion = signature_of(champion.uri)
+    (of_champion,) = in_service
     against_champion = tonight.gains(ours, tonight.score(of_champion), rules.lower_is_better)
     against_champion.save(Path(output.uri) / CHAMPION_FILE)
     against_anchor = against_champion
     if model is not champion and rules.budget is not None:
-        against_anchor = tonight.gains(ours, tonight.score(signature_of(model.uri)), rules.lower_is_better)
+        of_anchor = loaded_bundles.load(model.uri).signatures[_SIGNATURE]
+        against_anchor = tonight.gains(ours, tonight.score(of_anchor), rules.lower_is_better)
         against_anchor.save(Path(output.uri) / ANCHOR_FILE)
     before = [night for night in nights if night.get_int_custom_property("anchor") == anchor.version]
     older = [] if rules.retention is None else _older(input_dict.get("older_held_out") or [], nights)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.next_span_evaluator.component import event_weights, per_position
 from components.paired_comparison.differences import Differences, paired
 from trainer.input_pipeline import Positions, read_held_out, read_keys
-from trainer.keras2 import tf
 
 
 class Events:
@@ -51,8 +48,3 @@ class Events:
     ) -> Differences:
         """What one model's scores gain on another's."""
         return paired(ours, of_other, self.weights, self.keys, self.slices, lower_is_better)
-
-
-def signature_of(model_uri: str) -> Any:
-    """A bundle's `evaluate_rows`."""
-    return tf.saved_model.load(str(Path(model_uri) / SERVING_FOLDER)).signatures["evaluate_rows"]

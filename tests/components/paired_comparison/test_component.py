@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tfx.types import artifact, standard_artifacts
 
-from components import artifacts
+from components import artifacts, loaded_bundles
 from components.incremental_trainer.artifact_files import SERVING_FOLDER
 from components.paired_comparison.comparison import ANCHOR_FILE, CHAMPION_FILE, Comparison
 from components.paired_comparison.component import Executor
@@ -92,6 +92,14 @@ def test_the_first_model_is_its_own_anchor(tmp_path: Path) -> None:
     assert comparison.anchor is None
     assert comparison.following.version == output.get_int_custom_property("next_anchor") == 301
     assert not Path(output.uri, CHAMPION_FILE).exists()
+
+
+def test_both_stay_loaded_for_the_gate(tmp_path: Path) -> None:
+    champion, anchor = model(tmp_path, 3, 5), model(tmp_path, 2, 5)
+    compare(tmp_path, 4, 4, champion=[champion], anchor=[anchor])
+    for uri, stays in {str(tmp_path / "model 4 4"): True, champion.uri: True, anchor.uri: False}.items():
+        assert (loaded_bundles.load(uri) is loaded_bundles.load(uri)) == stays
+    loaded_bundles.drop()
 
 
 def test_candidate_and_champion_meet_on_the_verdict_part(tmp_path: Path) -> None:
