@@ -16,7 +16,7 @@ import json
 import statistics
 from pathlib import Path
 
-from benchmarks.continual_sessions import _cycles, run
+from benchmarks.continual_sessions import chosen_cycles, run
 from benchmarks.session_policies import POLICIES
 from benchmarks.session_results import gather
 from benchmarks.session_spans import read_spans
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="the folder of augmentation.json")
     arguments = parser.parse_args()
     spans = read_spans(arguments.data / "events", "session_id", "item_id", "timestamp")
-    cycles = _cycles(arguments.cycles, spans.count - 1)
+    cycles = chosen_cycles(arguments.cycles, spans.count - 1)
     best = POLICIES["best"]
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in arguments.variant or list(VARIANTS):

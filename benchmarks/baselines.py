@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.continual_sessions import _cycles
+from benchmarks.continual_sessions import chosen_cycles
 from benchmarks.session_spans import SessionSpans, read_spans
 from pipeline.backtest.baseline_rows import baseline_rows
 from pipeline.backtest.baselines.base import Baseline
@@ -69,7 +69,7 @@ def main() -> None:
         settings = Backtest(baselines=tuple(arguments.baseline or NAMES), **changed)
         spans = read_spans(arguments.source / "events", "session_id", "item_id", "timestamp")
         name = arguments.name or f"{arguments.source.name}, sessions"
-        figures = of_sessions(spans, settings, _cycles(arguments.cycles, spans.count - 1))
+        figures = of_sessions(spans, settings, chosen_cycles(arguments.cycles, spans.count - 1))
     else:
         config = load_config(arguments.source)
         if arguments.include_seen:
