@@ -22,7 +22,7 @@ from tests.components.generated_days import FORMATS, GeneratedDay, generated_day
 from tests.components.span_example_gen_ingest import Ingested, ingest
 
 # A few in every run; WARMSPAN_DAYS asks for more.
-_DAYS = int(os.environ.get("WARMSPAN_DAYS", "100"))
+_DAYS = int(os.environ.get("WARMSPAN_DAYS", "60"))
 
 
 class DirectExecutor(Executor):
