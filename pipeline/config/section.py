@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pydantic
 from pydantic.fields import FieldInfo
+
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of two letters or more; a `Path` has one slash left of two
 
 
 class Section(pydantic.BaseModel):
@@ -18,6 +23,21 @@ class Section(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _is_of_a_file_system(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if is_path(cls.model_fields[str(info.field_name)].annotation) and _HAS_SCHEME.match(str(value)):
+            raise ValueError(
+                "must be a path of a file system that this machine has mounted: an address would be taken for a folder "
+                f"of that name. Received: {str(value)!r}. Copy or mount what it names, and give that folder."
+            )
+        return value
+
+
+def is_path(annotation: Any) -> bool:
+    """Whether a setting of that type names a folder or a file."""
+    return annotation is Path or Path in typing.get_args(annotation)
 
 
 def is_section(annotation: Any) -> bool:
