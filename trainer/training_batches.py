@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from trainer.models.sampled_softmax import sampling_rate
 from trainer.sequence_augmentation import SequenceAugmentation
 from trainer.sequence_windows import Windows
 from trainer.settings import Augmentation
-from trainer.stability.base import PolicyError
+from trainer.stability.base import NEW, LossTerm, PolicyError
 
 OF_FULL_SIZE = "of_full_size"  # of a batch of positions: whether it holds as many as an epoch's others
 
@@ -75,3 +76,11 @@ def make_training_batches(
         items, owner, owners = positions.target, np.arange(examples), examples
     rate = tf.constant(sampling_rate(items, owner, owners, model.sizes.items, model.sizes.first_row))
     return TrainingBatches(data.map(lambda batch: {**batch, SAMPLING_RATE: rate}), examples, steps)
+
+
+def mixed(batches: TrainingBatches, loss_terms: Sequence[LossTerm]) -> tf.data.Dataset:
+    """What a training step gets: `batches`, and what each of the parts has mixed in; made while a step is computed."""
+    data = batches.data.map(lambda batch: {NEW: batch})
+    for loss_term in loss_terms:
+        data = loss_term.mix(data)
+    return data.prefetch(2)

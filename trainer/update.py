@@ -31,14 +31,14 @@ from trainer.optimizers import make_optimizer
 from trainer.precision import built_in
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
-from trainer.stability.base import NEW, Learner, LossTerm
+from trainer.stability.base import Learner, LossTerm
 from trainer.stability.builder import StabilityBuilder
 from trainer.stability.freezing import frozen, rates
 from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
-from trainer.training_batches import TrainingBatches, make_training_batches
+from trainer.training_batches import TrainingBatches, make_training_batches, mixed
 from trainer.warm_start import warm_start, without_replaced
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class SpanTrainer:
             callbacks.append(on_plateau(policy.schedule, policy.watch))
         overflows = OverflowCount()
         callbacks.append(overflows)
-        learner.fit(_mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
+        learner.fit(mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
         early_stopping.restore()
@@ -285,7 +285,7 @@ class SpanTrainer:
             learner,
             self.trainable,
             monitored,
-            lambda: _mixed(*self._material(span)),
+            lambda: mixed(*self._material(span)),
             schedule.rates,
             schedule.probe_steps,
         )
@@ -379,10 +379,3 @@ def _keeps_its_length(model: Recommender, path: str, variable: tf.Variable) -> b
     To pull a gain or a temperature towards zero is to switch off a layer, not to keep it simple.
     """
     return table_of(model, path) is not None or len(variable.shape) < 2
-
-
-def _mixed(batches: TrainingBatches, loss_terms: Sequence[LossTerm]) -> tf.data.Dataset:
-    data = batches.data.map(lambda batch: {NEW: batch})
-    for loss_term in loss_terms:
-        data = loss_term.mix(data)
-    return data
