@@ -44,14 +44,15 @@ class AcceleratedLearner(Learner):
         within = [term for term in loss_terms if term.compilable]
         around = [term for term in loss_terms if not term.compilable]
         # Behind functions, where Keras does not take a term's arrays for weights.
-        self._within, self._around = (lambda: within), (lambda: around)
+        self._within = lambda: within
+        self._around = lambda: around
         self._draws_seed = seed
         self._by_xla = tf.function(self._own_gradients, jit_compile=True) if jit_compile else None
 
     def train_step(self, batches: Batches) -> dict[str, tf.Tensor]:
         optimizer = self.optimizer
         if self._by_xla is None:
-            loss, gradients = self._differentiated(lambda: self.compute_loss(batches, training=True))
+            loss, gradients = self._differentiated(lambda: self.compute_loss(batches, training=True), penalties=True)
         else:
             loss, gradients = self._compiled(batches)
         pairs = [(of, by) for of, by in zip(gradients, self.trainable_variables, strict=True) if of is not None]
@@ -65,19 +66,24 @@ class AcceleratedLearner(Learner):
         return {"loss": loss, OVERFLOWED: tf.cast(optimizer.loss_scale < scale, tf.float32)}
 
     def _compiled(self, batches: Batches) -> tuple[tf.Tensor, list[Gradient | None]]:
-        by_xla, plain = self._by_xla, self._own_gradients
+        by_xla = self._by_xla
+        assert by_xla is not None
         seed = tf.stack([tf.constant(self._draws_seed, tf.int64), tf.cast(self.optimizer.iterations, tf.int64)])
         own, full = self._prepared(batches, seed)
-        if full is None:
-            loss, gradients = by_xla(own, seed)
-        else:
-            loss, gradients = tf.cond(full, lambda: by_xla(own, seed), lambda: plain(own, seed))
+
+        def compiled() -> tuple[tf.Tensor, list[Gradient]]:
+            return by_xla(own, seed)
+
+        def by_kernels() -> tuple[tf.Tensor, list[Gradient]]:
+            return self._own_gradients(own, seed)
+
+        loss, gradients = compiled() if full is None else tf.cond(full, compiled, by_kernels)
         by_place = dict(zip(self._with_gradient, gradients, strict=True))
         every: list[Gradient | None] = [by_place.get(place) for place in range(len(self.trainable_variables))]
         around = self._around()
         if around:
             kept, further = self._differentiated(
-                lambda: tf.add_n([of.loss(self.recommender, batches) for of in around])
+                lambda: tf.add_n([of.loss(self.recommender, batches) for of in around]), penalties=False
             )
             loss, every = loss + kept, [_added(*both) for both in zip(every, further, strict=True)]
         return loss, every
@@ -102,15 +108,17 @@ class AcceleratedLearner(Learner):
                 own = tf.cast(self.recommender.compute_loss(batches[NEW], training=True), tf.float32)
                 return own + sum(of.loss(self.recommender, batches) for of in self._within())
 
-        total, gradients = self._differentiated(loss)
+        total, gradients = self._differentiated(loss, penalties=True)
         self._with_gradient = [place for place, of in enumerate(gradients) if of is not None]
         return total, [gradients[place] for place in self._with_gradient]
 
-    def _differentiated(self, loss: Callable[[], tf.Tensor]) -> tuple[tf.Tensor, list[Gradient | None]]:
-        """A loss with the layers' own, and its gradients by all variables, times the loss scale where there is one."""
+    def _differentiated(
+        self, loss: Callable[[], tf.Tensor], penalties: bool
+    ) -> tuple[tf.Tensor, list[Gradient | None]]:
+        """A loss, and its gradients by all variables, with the layers' own `penalties` and times the loss scale."""
         with tf.GradientTape() as tape:
             value = loss()
-            total = value + sum(tf.reduce_sum(of) for of in self.losses)
+            total = value + sum(tf.reduce_sum(of) for of in (self.losses if penalties else ()))
             if isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer):
                 total = self.optimizer.get_scaled_loss(total)
         return value, tape.gradient(total, self.trainable_variables)
