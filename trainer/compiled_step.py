@@ -17,6 +17,8 @@ from typing import Any
 
 from trainer.keras2 import keras, tf
 
+_GENERATOR = "philox"  # by name: what TensorFlow chooses depends on who compiles
+
 
 @dataclasses.dataclass
 class _Seeds:
@@ -52,7 +54,7 @@ def uniform(shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DTy
     seeds = _SEEDS.get()
     if seeds is None:
         return tf.random.uniform(shape, low, high, dtype)
-    return tf.random.stateless_uniform(shape, seeds.next(), low, high, dtype)
+    return tf.random.stateless_uniform(shape, seeds.next(), low, high, dtype, _GENERATOR)
 
 
 def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
@@ -60,7 +62,7 @@ def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
     seeds = _SEEDS.get()
     if seeds is None or not rate:
         return tf.nn.dropout(values, rate)
-    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next())
+    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next(), _GENERATOR)
 
 
 class Dropout(keras.layers.Dropout):

@@ -12,6 +12,7 @@ from trainer.accelerated_learner import AcceleratedLearner
 from trainer.checks.small_data import held_out, random_sequences
 from trainer.compiled_step import compiled_step, is_compiled, uniform
 from trainer.keras2 import keras, tf
+from trainer.models.base import Recommender
 from trainer.sequence_windows import padded_size
 from trainer.settings import (
     DistillationSettings,
@@ -36,8 +37,16 @@ def prepared(learner: AcceleratedLearner, batches: Batches) -> tuple[Batches, tf
     return learner._prepared(batches, seed)[0], seed
 
 
+def without_dropout(model: Recommender) -> Recommender:
+    for layer in model.submodules:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    model.item_dropout = 0.0
+    return model
+
+
 def learner_of(name: str) -> AcceleratedLearner:
-    learner = AcceleratedLearner(model_of(name), [], [], 7, jit_compile=True)
+    learner = AcceleratedLearner(without_dropout(model_of(name)), [], [], 7, jit_compile=True)
     compiled(learner)
     return learner
 
@@ -57,11 +66,7 @@ def test_a_compiled_step_has_the_loss_and_the_gradients_of_a_plain_one(name):
 @pytest.mark.parametrize("name", ["two_tower", "sasrec", "dcn of clicks"])
 def test_a_loss_over_all_rows_is_that_over_those_which_count(name, monkeypatch):
     """With a weight of 0 for the others, and the same negatives."""
-    model = model_of(name)
-    for layer in model.submodules:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-    model.item_dropout = 0.0
+    model = without_dropout(model_of(name))
     plain = next(iter(batches_of(model, fixed_shapes=False).data))
     padded = dict(next(iter(batches_of(model, fixed_shapes=True).data)))
     padded.pop(OF_FULL_SIZE, None)
