@@ -7,6 +7,7 @@ copies to and fro in each step.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,8 +34,13 @@ def without_gpu_kernel(function: Any) -> set[str]:
 
 def has_gpu_kernel(node: node_def_pb2.NodeDef) -> bool:
     """Whether there is one for the operation and the types of a node."""
-    registered = kernels.get_registered_kernels_for_op(node.op).kernel
-    return any(kernel.device_type in _GPU and _takes(kernel.constraint, node) for kernel in registered)
+    return any(_takes(constraint, node) for constraint in _constraints(node.op))
+
+
+@functools.cache
+def _constraints(operation: str) -> list[Any]:
+    registered = kernels.get_registered_kernels_for_op(operation).kernel
+    return [kernel.constraint for kernel in registered if kernel.device_type in _GPU]
 
 
 def _takes(constraints: Iterable[kernel_def_pb2.KernelDef.AttrConstraint], node: node_def_pb2.NodeDef) -> bool:
