@@ -13,6 +13,7 @@ from trainer.keras2 import keras, tf
 from trainer.metric_aggregation import labelled
 from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, WeightRole
+from trainer.precision import built_in
 
 Objective = Literal["rating", "click", "label"]
 NEGATIVES = 4
@@ -61,7 +62,8 @@ class Ranker(Recommender):
             if objective == "rating"
             else keras.losses.BinaryCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
         )
-        self.task = tfrs.tasks.Ranking(loss=loss)
+        with built_in("float32"):
+            self.task = tfrs.tasks.Ranking(loss=loss)
 
     @classmethod
     def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:

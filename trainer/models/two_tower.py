@@ -20,6 +20,7 @@ from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 from trainer.models.query_tower import QueryTower, masked
 from trainer.models.with_features import WithFeatures
+from trainer.precision import built_in
 
 
 class TwoTower(WithFeatures):
@@ -90,7 +91,8 @@ class TwoTower(WithFeatures):
         self.served: FrozenItems | None = None
         # The sum: Keras divides by the number of rows, whatever their weights.
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
-        self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
+        with built_in("float32"):
+            self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
 
     @classmethod
     def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
