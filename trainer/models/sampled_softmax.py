@@ -29,9 +29,10 @@ class Candidates:
         """As many as the next power of two, for a step that is compiled for each size. What is added is not wanted."""
         count = tf.size(self.rows)
         size = 2 ** tf.cast(tf.math.ceil(tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0) - 1e-9), tf.int32)
-        added = [[0, tf.maximum(size, count) - count]]
-        log_weight = tf.pad(self.log_weight, added, constant_values=UNWANTED)
-        return Candidates(tf.pad(self.rows, added), log_weight, self.places)
+        added = [tf.maximum(size, count) - count]
+        rows = tf.concat([self.rows, tf.zeros(added, tf.int64)], axis=0)
+        log_weight = tf.concat([self.log_weight, tf.fill(added, UNWANTED)], axis=0)
+        return Candidates(rows, log_weight, self.places)
 
 
 def draw(

@@ -23,6 +23,7 @@ from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.query_tower import QueryTower
+from trainer.models.reversed_windows import reversed_windows
 from trainer.models.sequence_layers import noise, normalisation, projection
 from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transitions import SparseScores, Transitions
@@ -265,7 +266,7 @@ class SequenceModel(WithFeatures):
         forward = batch["history"], batch["item"], batch["weight"]
         if not self.reverse:
             return forward
-        both = zip(forward, _reversed(*forward, batch.get("events", forward[0])), strict=True)
+        both = zip(forward, reversed_windows(*forward, batch.get("events", forward[0])), strict=True)
         return tuple(tf.concat(columns, axis=0) for columns in both)
 
     def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
@@ -359,21 +360,3 @@ def _every_step(item: tf.Tensor) -> tf.Tensor:
     """Places of all steps of [b, l], int64 [b * l, 2], row by row."""
     rows, length = tf.unstack(tf.shape(item, tf.int64))
     return tf.reshape(tf.stack(tf.meshgrid(tf.range(rows), tf.range(length), indexing="ij"), axis=-1), [-1, 2])
-
-
-def _reversed(
-    history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, events: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Inputs, targets and weights of the same windows read from their end; a pair counts as it counted forwards.
-
-    What is to be predicted are `events`, which `history` is but for augmentation.
-    """
-    inputs = tf.math.count_nonzero(history, axis=1)
-    last = tf.gather(item, tf.maximum(inputs - 1, 0), batch_dims=1)
-    padded = tf.pad(history, [[0, 0], [0, 1]])
-    at = tf.stack([tf.range(tf.shape(history, tf.int64)[0]), inputs], axis=1)
-    backward = tf.reverse_sequence(tf.tensor_scatter_nd_update(padded, at, last), inputs + 1, seq_axis=1)
-    counts = tf.reverse_sequence(item > 0, inputs, seq_axis=1)
-    there = tf.sequence_mask(inputs, tf.shape(history)[1])
-    target = tf.where(counts, tf.reverse_sequence(events, inputs, seq_axis=1), 0)
-    return tf.where(there, backward[:, :-1], 0), target, tf.reverse_sequence(weight, inputs, seq_axis=1)
