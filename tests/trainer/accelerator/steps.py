@@ -32,13 +32,12 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def model_of(name: str, precision: Precision = "float32") -> Recommender:
     """The same weights in every precision."""
-    tf.random.set_seed(7)
     type_, params = MODELS[name]
     with built_in(precision):
         model = build_model(type_, SIZES, LENGTH, params)
     for number, variable in enumerate(model.trainable_variables):
-        noise = np.random.default_rng(number).normal(0, 0.3, variable.shape)
-        variable.assign(variable + tf.cast(noise, variable.dtype))
+        noise = tf.constant(np.random.default_rng(number).normal(0, 0.3, variable.shape), tf.float32)
+        variable.assign(noise if len(variable.shape) > 1 else variable + 0.1 * noise)
     model.set_popularity(np.arange(SIZES.items, dtype=np.float64))
     return model
 
