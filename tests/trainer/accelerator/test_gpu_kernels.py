@@ -17,7 +17,7 @@ from trainer.training_batches import mixed
 pytestmark = pytest.mark.skipif(not is_known(), reason="this TensorFlow was built without kernels for a GPU")
 
 
-# Each costs seconds to trace. The losses of `two_tower` and `dcn` are those of `two_stage`, `hstu` has those of `sasrec`.
+# Each costs seconds to trace. `two_stage` has the losses of `two_tower` and `dcn`, and `sasrec` that of `hstu`.
 @pytest.mark.parametrize("name", ["sasrec", "mf", "two_stage", "ranking of ratings"])
 def test_no_operation_of_a_step_needs_the_cpu(name, monkeypatch):
     monkeypatch.setattr("trainer.models.reversed_windows._for_gpu", lambda: True)
