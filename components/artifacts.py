@@ -71,6 +71,12 @@ class ItemEncodings(artifact.Artifact):
     TYPE_NAME = "WarmspanItemEncodings"
 
 
+class TunedEncoder(artifact.Artifact):
+    """What was tuned of a text's encoder, and the revision of it that is encoded with (`components/encoder_tuner`)."""
+
+    TYPE_NAME = "WarmspanTunedEncoder"
+
+
 # The property of a next-span evaluation that holds the champion's metrics on older spans, by span, as JSON.
 OLDER = "older"
 

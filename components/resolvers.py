@@ -88,6 +88,8 @@ class Champion(resolver.ResolverStrategy):
       a candidate learns amid what was known on their days.
     `past_verdicts`: the last before `span` on a candidate that was not taken back since, by which learning is changed.
     `teacher`: the last one before `span`, where there are teachers, that learned in no run whose model was revoked.
+    `tuned_…`: the tuned encoder of a text that was made together with that model, as its memory was.
+    `encodings_…`: the vectors of that text of the span of that model.
     Each input that `window` names, instead: how many spans, and how many of the last ones before `span` are passed
     over first.
     """
@@ -111,6 +113,16 @@ class Champion(resolver.ResolverStrategy):
                 below=self._span,
             )[-1:],
             **({"teacher": _clean_teachers(input_dict, self._span)[-1:]} if "teacher" in input_dict else {}),
+            **{
+                name: [tuned for model in champion for tuned in _of_version(model, artifacts)[-1:]]
+                for name, artifacts in input_dict.items()
+                if name.startswith("tuned_")
+            },
+            **{
+                name: [of for of in newest_by_span(artifacts, self._span) if span_of(of) in map(span_of, champion)]
+                for name, artifacts in input_dict.items()
+                if name.startswith("encodings_")
+            },
             **{name: self._in_window(input_dict[name], *window) for name, window in self._window.items()},
         }
 

@@ -22,9 +22,11 @@ from components.artifacts import (
     ReplayMemory,
     SpanProfile,
     Teacher,
+    TunedEncoder,
     Vocabulary,
 )
 from components.catalogue_gen import CatalogueGen
+from components.encoder_tuner import EncoderTuner
 from components.gate import Gate
 from components.incremental_trainer import IncrementalTrainer
 from components.item_encoder import ItemEncoder
@@ -97,6 +99,7 @@ def create_pipeline(
         history=_earlier(KeyHistory, "SpanTransform", "history"),
         **({"catalogue": _earlier(Catalogue, "CatalogueGen", "catalogue")} if given.catalogue else {}),
         **{f"encodings_{text}": _earlier(ItemEncodings, _encoder(text), "encodings") for text in given.encoders},
+        **{f"tuned_{text}": _earlier(TunedEncoder, _tuner(text), "tuned") for text in given.tuners},
     ).with_id("Yesterday")
     models = {
         "model": _earlier(standard_artifacts.Model, "IncrementalTrainer", "model"),
@@ -117,6 +120,8 @@ def create_pipeline(
         sequences=_earlier(standard_artifacts.Examples, "SpanTransform", "sequences"),
         **owed,
         **({"teacher": _earlier(Teacher, "TeacherTrainer", "teacher")} if given.teacher else {}),
+        **{f"tuned_{text}": _earlier(TunedEncoder, _tuner(text), "tuned") for text in given.tuners},
+        **{f"encodings_{text}": _earlier(ItemEncodings, _encoder(text), "encodings") for text in given.tuners},
         **policy_channels.channels(given.windows, owed["past_held_out"]),
     ).with_id("Champion")
     anchor = Resolver(
@@ -179,11 +184,32 @@ def create_pipeline(
             ),
         )
         with Cond(decider.outputs["decision"].future()[0].custom_property("action") != "skip"):
+            # Encoders may learn from what follows what; every few days what they learned encodes.
+            tuners = {
+                text: EncoderTuner(
+                    decision=decider.outputs["decision"],
+                    sequences=transform.outputs["sequences"],
+                    held_out=transform.outputs["held_out"],
+                    vocabulary=transform.outputs["vocabulary"],
+                    catalogue=sold["catalogue"],
+                    past_sequences=champion.outputs["sequences"],
+                    base_tuned=champion.outputs[f"tuned_{text}"],
+                    last_tuned=yesterday.outputs[f"tuned_{text}"],
+                    span=span,
+                    version=version,
+                    settings=of,
+                ).with_id(_tuner(text))
+                for text, of in given.tuners.items()
+            }
             # Of the catalogue's texts those become vectors that were not there before.
-            encoders = [
-                ItemEncoder(sold["catalogue"], span, of, yesterday.outputs[f"encodings_{text}"]).with_id(_encoder(text))
-                for text, of in given.encoders.items()
-            ]
+            encoders = []
+            for text, of in given.encoders.items():
+                before, tuned = yesterday.outputs[f"encodings_{text}"], None
+                if text in tuners:
+                    # A refused candidate may have had another revision than the champion has.
+                    before = union([before, champion.outputs[f"encodings_{text}"]])
+                    tuned = tuners[text].outputs["tuned"]
+                encoders.append(ItemEncoder(sold["catalogue"], span, of, before, tuned).with_id(_encoder(text)))
             learned_from: dict[str, Any] = {
                 "decision": decider.outputs["decision"],
                 "sequences": transform.outputs["sequences"],
@@ -244,7 +270,7 @@ def create_pipeline(
         metadata_connection_config=connection.connection_config(config),
         components=[
             events, statistics, schema, validator, usual, guard, yesterday, *catalogue, champion, anchor, transform,
-            next_span, decider, *encoders, *teacher, trainer, comparison, gate, pusher,
+            next_span, decider, *tuners.values(), *encoders, *teacher, trainer, comparison, gate, pusher,
         ],
         enable_cache=config.cache,
         beam_pipeline_args=list(given.beam),
@@ -254,6 +280,11 @@ def create_pipeline(
 def _encoder(text: str) -> str:
     """The id of the node that encodes a feature."""
     return f"ItemEncoder.{text}"
+
+
+def _tuner(text: str) -> str:
+    """The id of the node that tunes its encoder."""
+    return f"EncoderTuner.{text}"
 
 
 def _earlier(kind: type[Artifact], producer: str, output: str) -> Channel:

@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 FISHER_FILE = "fisher.npz"
 
 # What a missing, cut off or foreign file makes the readers of JSON and of zipped arrays raise.
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
 # Where Keras keeps, numbered, what the attributes of a model and of its layers hold too.
 _KERAS_LISTS = {"variables", "trainable_variables", "non_trainable_variables", "keras_api"}
 # Sequential and Functional models number their layers, once all of them and once those with weights.
@@ -93,13 +93,13 @@ class ModelState:
             learned = tuple(int(span) for span in about["learned"])
             iterations, counted = int(about["iterations"]), about.get("counted")
             revision = int(about.get("revision", 1))
-            weights = _read_arrays(folder / "weights.npz")
+            weights = read_arrays(folder / "weights.npz")
             slots: dict[str, Arrays] = {}
-            for name, value in _read_arrays(folder / "slots.npz").items():
+            for name, value in read_arrays(folder / "slots.npz").items():
                 path, slot = name.rsplit("|", 1)
                 slots.setdefault(path, {})[slot] = value
-            fisher = _read_arrays(folder / FISHER_FILE) if (folder / FISHER_FILE).exists() else {}
-        except _UNREADABLE as error:
+            fisher = read_arrays(folder / FISHER_FILE) if (folder / FISHER_FILE).exists() else {}
+        except UNREADABLE as error:
             raise StateError(
                 f"A model's state must hold state.json, weights.npz and slots.npz. Received: {folder} ({error}). "
                 "Start from an older model or with a full retrain."
@@ -107,7 +107,8 @@ class ModelState:
         return cls(weights, slots, iterations, sizes, learned, counted, revision, fisher)
 
 
-def _read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path) -> Arrays:
+    """What `numpy.savez` wrote; raises one of `UNREADABLE`."""
     # Opened here, because NumPy leaves a file open that it can't read.
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
@@ -120,7 +121,7 @@ class Trainable:
         self.model = model
         self.optimizer = optimizer
         self.variables = named_variables(model)
-        self.slots = _build_slots(optimizer, self.variables)
+        self.slots = build_slots(optimizer, self.variables)
 
     @property
     def iterations(self) -> int:
@@ -185,10 +186,10 @@ def named_variables(model: tf.Module) -> dict[str, tf.Variable]:
     return variables
 
 
-def _build_slots(
+def build_slots(
     optimizer: keras.optimizers.Optimizer, variables: dict[str, tf.Variable]
 ) -> dict[str, dict[str, tf.Variable]]:
-    """Builds the optimizer and notes which slot it makes for which variable."""
+    """Builds the optimizer for those of `variables` that are trained; path to slot name to slot."""
     path_of = {id(variable): path for path, variable in variables.items()}
     slots: dict[str, dict[str, tf.Variable]] = {}
     make = optimizer.add_variable_from_reference

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse
 
-from trainer.features.item_vectors import replaced_columns
+from trainer.features.item_vectors import replaced_columns, revised_columns
 from trainer.input_pipeline import Sequences
 from trainer.models.base import Recommender, TableSizes, table_of
-from trainer.models.feature_tower import is_of, is_of_tower, learned_before
+from trainer.models.feature_tower import is_of, is_of_tower, learned_before, path_of
 from trainer.models.query_tower import is_of_query_tower
 from trainer.optimizers import STEPS, with_steps
 from trainer.settings import NewRows
@@ -89,11 +89,13 @@ def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, t
     """`base` without what it has learned of an encoder's vectors where another has taken its place; a sentence each.
 
     The others' rows stay as they are, and the new one's projection starts from zero: for a span, items without events
-    are told apart by their other features alone.
+    are told apart by their other features alone. What was learned of an encoder's vectors is carried over to those of a
+    tuned revision of it, whose space has moved by a few small steps.
     """
+    base, carried = _with_revisions(base, sizes)
     columns = replaced_columns(base.sizes.words, sizes.words)
     if not columns:
-        return base, ()
+        return base, carried
     gone = {path for path in base.weights if any(is_of(path, column) for column in columns)}
     words = tuple(of for of in base.sizes.words if of[0].removeprefix("feature_") not in columns)
     kept = dataclasses.replace(
@@ -102,8 +104,34 @@ def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, t
         slots={path: value for path, value in base.slots.items() if path not in gone},
         sizes=dataclasses.replace(base.sizes, words=words),
     )
-    return kept, tuple(
+    dropped = tuple(
         f"Another encoder: what was learned of {old} is dropped, {new} begins at zero." for old, new in columns.items()
+    )
+    return kept, (*carried, *dropped)
+
+
+def _with_revisions(base: ModelState, sizes: TableSizes) -> tuple[ModelState, tuple[str, ...]]:
+    """`base` with columns named after the revisions that `sizes` has of their encoders; a sentence each."""
+    columns = revised_columns(base.sizes.words, sizes.words)
+    if not columns:
+        return base, ()
+
+    def renamed(path: str) -> str:
+        for old, new in columns.items():
+            path = path.replace(path_of(old), path_of(new))
+        return path
+
+    names = {f"feature_{old}": f"feature_{new}" for old, new in columns.items()}
+    words = tuple((names.get(name, name), rows) for name, rows in base.sizes.words)
+    carried = dataclasses.replace(
+        base,
+        weights={renamed(path): value for path, value in base.weights.items()},
+        slots={renamed(path): value for path, value in base.slots.items()},
+        fisher={renamed(path): value for path, value in base.fisher.items()},
+        sizes=dataclasses.replace(base.sizes, words=words),
+    )
+    return carried, tuple(
+        f"Another revision of an encoder: what was learned of {old} goes on with {new}." for old, new in columns.items()
     )
 
 

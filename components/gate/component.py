@@ -8,9 +8,8 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
-from tfx.components.evaluator import executor as evaluator_executor
 from tfx.components.evaluator.component import Evaluator
-from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
 from tfx.types import (
     artifact,
     artifact_utils,
@@ -20,16 +19,20 @@ from tfx.types import (
     standard_artifacts,
     standard_component_specs,
 )
-from tfx.utils import json_utils
+from tfx.utils import json_utils, path_utils
 
 from components.artifacts import PairedDifferences
+from components.gate.evaluation import evaluate
 from components.paired_comparison.comparison import Comparison
 from components.paired_comparison.judgement import OVERALL
 from components.span_pusher.verdict import read_counts, slice_name_of
 
 
-class Executor(evaluator_executor.Executor):
-    """Evaluator's, which then blesses what only slices with few events have kept from it, and not what is worse."""
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Evaluates as TFX's Evaluator does; blesses what only slices with few events keep from it, and not what is worse.
+
+    A day's fixed cost is for the most part Beam's, a step of the pipeline at a time, so it is built of what is read.
+    """
 
     def Do(
         self,
@@ -37,27 +40,47 @@ class Executor(evaluator_executor.Executor):
         output_dict: dict[str, list[artifact.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        splits = _splits(input_dict["examples"][0], exec_properties["example_splits"])
-        super().Do(input_dict, output_dict, {**exec_properties, "example_splits": splits})
+        self._log_startup(input_dict, output_dict, exec_properties)
         (evaluation,), (blessing,) = output_dict["evaluation"], output_dict["blessing"]
+        (candidate,), (baseline,) = input_dict["model"], input_dict.get("baseline_model") or [None]
+        with self._make_beam_pipeline() as pipeline:
+            evaluate(
+                pipeline,
+                examples=input_dict["examples"][0],
+                splits=_splits(input_dict["examples"][0], exec_properties["example_splits"]),
+                candidate=path_utils.serving_model_path(candidate.uri),
+                baseline=baseline and path_utils.serving_model_path(baseline.uri),
+                eval_config=exec_properties["eval_config"],
+                output=evaluation.uri,
+            )
         comparisons = [Comparison.read(comparison.uri) for comparison in input_dict.get("comparison") or []]
         fewest = comparisons[0].rules.min_slice_events if comparisons else 0
         validation = tfma.load_validation_result(evaluation.uri)
         blessed = bool(validation.validation_ok) or refused_for_small_slices_alone(
             validation, read_counts(evaluation.uri), fewest
         )
+        _note(blessing, candidate, baseline)
         _bless(blessing, blessed and not any(comparison.judgement.refused for comparison in comparisons))
 
 
-def _splits(examples: artifact.Artifact, asked: str) -> str:
+def _splits(examples: artifact.Artifact, asked: str) -> list[str]:
     """Those asked for, as JSON; all there are of a span that was transformed before there were such."""
     names = artifact_utils.decode_split_names(examples.split_names)
-    return asked if set(json_utils.loads(asked) or ()) <= set(names) else json_utils.dumps(names)
+    chosen = json_utils.loads(asked) or names
+    return chosen if set(chosen) <= set(names) else names
+
+
+def _note(blessing: artifact.Artifact, candidate: artifact.Artifact, baseline: artifact.Artifact | None) -> None:
+    """Says what was compared, as TFX's Evaluator does."""
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, candidate.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, candidate.id)
+    if baseline is not None:
+        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
 
 
 def _bless(blessing: artifact.Artifact, blessed: bool) -> None:
     files = {True: constants.BLESSED_FILE_NAME, False: constants.NOT_BLESSED_FILE_NAME}
-    Path(blessing.uri, files[not blessed]).unlink(missing_ok=True)
     Path(blessing.uri, files[blessed]).touch()
     value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)

@@ -23,6 +23,7 @@ class ItemEncoderSpec(types.ComponentSpec):
         "catalogue": component_spec.ChannelParameter(type=artifacts.Catalogue),
         # A component's inputs and outputs may not share a name.
         "yesterday_encodings": component_spec.ChannelParameter(type=artifacts.ItemEncodings, optional=True),
+        "tuned": component_spec.ChannelParameter(type=artifacts.TunedEncoder, optional=True),
     }
     OUTPUTS = {"encodings": component_spec.ChannelParameter(type=artifacts.ItemEncodings)}
 
@@ -35,7 +36,8 @@ class ItemEncoder(base_beam_component.BaseBeamComponent):
 
     Outputs:
       encodings: See `Encodings`. Custom properties: `span`, `width` and its counts (int); `encoder`, the digest,
-        `column`, `text`, and `replaced_encoder`, the digest of yesterday's if it was another (string).
+        `column`, `text`, and `replaced_encoder`, the digest of yesterday's if it was another (string). Of a tuned
+        encoder also `revision`, the first digits of its digest, and `tuned_since`, the span of its publication.
     """
 
     SPEC_CLASS = ItemEncoderSpec
@@ -48,6 +50,7 @@ class ItemEncoder(base_beam_component.BaseBeamComponent):
         span: int,
         settings: Settings,
         encodings: types.BaseChannel | None = None,
+        tuned: types.BaseChannel | None = None,
     ):
         """Builds the component; several encoders of a graph are told apart with `with_id`.
 
@@ -55,12 +58,15 @@ class ItemEncoder(base_beam_component.BaseBeamComponent):
           catalogue: Parquet files with a column `item`, once each, and the column of texts.
           span: The number of the span.
           settings: The encoder, and how it is run.
-          encodings: Yesterday's of the same encoder's name; absent, or resolved to nothing, on the first day.
+          encodings: Yesterday's of the same encoder's name; absent, or resolved to nothing, on the first day. Of
+            several those of today's encoder are gone on with.
+          tuned: Of today, from `EncoderTuner`, whose published revision encodes; absent, the encoder as it is.
         """
         super().__init__(
             spec=ItemEncoderSpec(
                 catalogue=catalogue,
                 yesterday_encodings=encodings,
+                tuned=tuned,
                 span=span,
                 settings=settings.to_json(),
                 encodings=types.Channel(type=artifacts.ItemEncodings),

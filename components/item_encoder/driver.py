@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration import data_types_utils, metadata
 from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
-from components.item_encoder.settings import Settings
 from trainer.encoders.folder import encoder_digest
 
 
@@ -29,7 +30,7 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
         for name, value in execution_info.exec_properties.items():
             if value is not None:
                 data_types_utils.set_metadata_value(result.exec_properties[name], value)
-        settings = Settings.from_json(execution_info.exec_properties["settings"])
-        digest = encoder_digest(settings.folder, settings.max_tokens, settings.prefix)
+        settings = json.loads(execution_info.exec_properties["settings"])
+        digest = encoder_digest(settings["folder"], settings["max_tokens"], settings["prefix"])
         data_types_utils.set_metadata_value(result.exec_properties["encoder"], digest)
         return result

@@ -19,10 +19,12 @@ from tfx.dsl.components.base import base_beam_executor
 from components.item_encoder.encodings import HEADER, Encodings, EncodingsError, shards_of_items
 from components.item_encoder.inference import Chunk, EncodedChunk, TextModelHandler
 from components.item_encoder.item_shard import by_text, partition, read_rows, update_items
+from components.item_encoder.published import published_folder
 from components.item_encoder.settings import Settings
 from components.item_encoder.text_shard import TextShard
 from components.span_transform.events import from_bytes, to_bytes
-from trainer.encoders.folder import encoder_digest, read_architecture
+from trainer.encoders.folder import read_architecture
+from trainer.encoders.tuned_weights import TunedWeights, encoder_identity
 
 COUNTS = (
     "items", "texts", "missing", "new", "changed", "removed", "encoded", "reused", "dropped", "kept", "files",
@@ -50,13 +52,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         span, settings = exec_properties["span"], Settings.from_json(exec_properties["settings"])
         (catalogue,), (output,) = input_dict["catalogue"], output_dict["encodings"]
         before = [Encodings.open(artifact.uri) for artifact in input_dict.get("yesterday_encodings") or []]
-        today = write_encodings(catalogue.uri, output.uri, span, settings, before, self._make_beam_pipeline)
+        of_encoder = [folder for tuned in input_dict.get("tuned") or [] if (folder := published_folder(tuned.uri))]
+        tuned = of_encoder[0] if of_encoder else None
+        today = write_encodings(catalogue.uri, output.uri, span, settings, before, self._make_beam_pipeline, tuned)
         for name, value in {"span": span, "width": today.width, **today.counts}.items():
             output.set_int_custom_property(name, value)
         for name, text in (("encoder", today.encoder), ("column", today.column), ("text", settings.text)):
             output.set_string_custom_property(name, text)
-        replaced = [encodings.encoder for encodings in before if encodings.encoder != today.encoder]
-        output.set_string_custom_property("replaced_encoder", "".join(replaced))
+        same = gone_on_with(before, today.encoder)
+        replaced = max(before, key=lambda encodings: encodings.span).encoder if before and same is None else ""
+        output.set_string_custom_property("replaced_encoder", replaced)
+        if tuned is not None:
+            output.set_string_custom_property("revision", today.encoder[:12])
 
     def _make_beam_pipeline(self) -> beam.Pipeline:
         if self._make_beam_pipeline_fn is None and not self._beam_pipeline_args:
@@ -76,6 +83,7 @@ def write_encodings(
     settings: Settings,
     before: Sequence[Encodings],
     make_pipeline: Callable[[], beam.Pipeline],
+    tuned: str | None,
 ) -> Encodings:
     """Encodes the texts of one span's catalogue.
 
@@ -84,21 +92,23 @@ def write_encodings(
       folder: Where to write.
       span: The number of the span.
       settings: The settings.
-      before: Yesterday's encodings, if there are any.
+      before: Yesterday's encodings, if there are any, and perhaps earlier ones by the encoder of the model in service.
       make_pipeline: Makes a Beam pipeline, to be run here.
+      tuned: The folder of the revision of the encoder that encodes, see `TunedWeights`; None for the encoder as it is.
 
     Raises:
       EncoderError: the encoder can't be run.
       EncodingsError: the catalogue, or yesterday's encodings, can't be used.
     """
-    encoder = encoder_digest(settings.folder, settings.max_tokens, settings.prefix)
+    weights = None if tuned is None else TunedWeights.load(tuned)
+    identity = encoder_identity(settings.name, settings.folder, settings.max_tokens, settings.prefix, weights)
     # Another encoder's vectors are no help: they are neither read nor carried along.
-    yesterday = next((encodings for encodings in before if encodings.encoder == encoder), None)
+    yesterday = gone_on_with(before, identity.digest)
     pieces = catalogue_pieces(catalogue)
     today = Encodings(
         folder=Path(folder),
-        encoder=encoder,
-        column=f"{settings.name}_{encoder[:12]}",
+        encoder=identity.digest,
+        column=identity.column,
         text=settings.text,
         width=read_architecture(settings.folder).width,
         span=span,
@@ -110,8 +120,14 @@ def write_encodings(
     shutil.rmtree(folder, ignore_errors=True)
     today.folder.mkdir(parents=True)
     with make_pipeline() as pipeline:
-        encode(pipeline, [(path, group) for path, group, _ in pieces], today, yesterday, settings)
+        encode(pipeline, [(path, group) for path, group, _ in pieces], today, yesterday, settings, tuned)
     return Encodings.open(folder)
+
+
+def gone_on_with(before: Sequence[Encodings], encoder: str) -> Encodings | None:
+    """The last of some encodings that are by the encoder of this digest; None of none."""
+    same = [encodings for encodings in before if encodings.encoder == encoder]
+    return max(same, key=lambda encodings: encodings.span, default=None)
 
 
 def catalogue_pieces(folder: str) -> list[tuple[str, int, int]]:
@@ -152,6 +168,7 @@ def encode(
     today: Encodings,
     yesterday: Encodings | None,
     settings: Settings,
+    tuned: str | None,
 ) -> None:
     """Adds the encoding of one catalogue to `pipeline`; the last that it writes is the header.
 
@@ -161,6 +178,7 @@ def encode(
       today: What is written, without its counts; the folder exists and is empty.
       yesterday: By the same encoder; None encodes everything.
       settings: The settings.
+      tuned: See `write_encodings`.
     """
 
     def every_shard(label: str) -> beam.PCollection:
@@ -187,7 +205,7 @@ def encode(
     encoded = (
         planned[_TO_ENCODE]
         | "SpreadTexts" >> beam.Reshuffle()
-        | "Encode" >> RunInference(TextModelHandler(settings))
+        | "Encode" >> RunInference(TextModelHandler(settings, tuned))
         | "ByShard" >> beam.Map(lambda chunk: (chunk.shard, chunk))
     )
     written = (

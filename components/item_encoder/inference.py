@@ -13,6 +13,7 @@ from apache_beam.ml.inference import base
 
 from components.item_encoder.settings import Settings
 from trainer.encoders.text_encoder import TextEncoder
+from trainer.encoders.tuned_weights import TunedWeights
 
 if getattr(base, "resource", resource) is None:
     # Beam 2.74 forgets it where a library is missing that it needs beside it, and complains of that at every model.
@@ -41,14 +42,19 @@ class TextModelHandler(base.ModelHandler[Chunk, EncodedChunk, TextEncoder]):
     """Loads the encoder once a process, and encodes a chunk at a time.
 
     Batches by length are the chunk's own affair: Beam would make them of texts as they come.
+
+    Args:
+      settings: The encoder.
+      tuned: The folder of a revision of it, see `TunedWeights`; None for the encoder as it is.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tuned: str | None) -> None:
         super().__init__(max_batch_size=1)
-        self._settings = settings
+        self._settings, self._tuned = settings, tuned
 
     def load_model(self) -> TextEncoder:
-        return TextEncoder(self._settings.folder, self._settings.max_tokens, self._settings.prefix)
+        tuned = None if self._tuned is None else TunedWeights.load(self._tuned)
+        return TextEncoder(self._settings.folder, self._settings.max_tokens, self._settings.prefix, tuned)
 
     def run_inference(
         self, batch: Sequence[Chunk], model: TextEncoder, inference_args: dict[str, Any] | None = None

@@ -21,12 +21,20 @@ from components.span_example_gen.shards import Summary
 
 
 def write_encoded(
-    encoders: Mapping[str, EncoderSettings], span: int, yesterday: Path | None, catalogue: Path, folder: Path
+    encoders: Mapping[str, EncoderSettings],
+    span: int,
+    yesterday: Path | None,
+    catalogue: Path,
+    folder: Path,
+    tuned: Mapping[str, str | None],
 ) -> None:
-    """Writes the encodings of each text of a catalogue below `folder`, going on from those below `yesterday`."""
+    """Writes the encodings of each text of a catalogue below `folder`, going on from those below `yesterday`.
+
+    `tuned`: the folders of the revisions of those encoders that are tuned (see `write_encodings`).
+    """
     for name, settings in encoders.items():
         before = [] if yesterday is None else [Encodings.open(yesterday / name)]
-        write_encodings(str(catalogue), str(folder / name), span, settings, before, local_pipeline)
+        write_encodings(str(catalogue), str(folder / name), span, settings, before, local_pipeline, tuned.get(name))
 
 
 def write_catalogue(settings: Settings, span: int, yesterday: Path | None, folder: Path) -> None:

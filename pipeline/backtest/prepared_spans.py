@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from components.catalogue_gen.deliveries import fingerprint_of
-from components.catalogue_gen.settings import Settings as CatalogueSettings
 from components.catalogue_gen.state import load_table
+from components.encoder_tuner.tuner import Tuner
 from components.incremental_trainer.catalogue_items import encoded_texts
-from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_transform import history as history_lib
 from components.span_transform import shard, vocabulary_growth
 from components.span_transform.events import key_hashes, partition, schema_of
@@ -24,6 +23,7 @@ from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
 from pipeline.backtest.catalogue import write_catalogue, write_encoded
 from pipeline.backtest.ingest import Events, ingest, ingest_settings
+from pipeline.backtest.tuned_encoders import write_tuned
 from pipeline.config import Config
 from pipeline.parameters.graph_parameters import GraphParameters
 from pipeline.planning.differences import Delivery
@@ -40,7 +40,7 @@ from trainer.models.base import TableSizes
 from trainer.settings import ModelSpec
 from trainer.update import Span
 
-_ABOUT, _CATALOGUE, _ENCODINGS = "about.json", "catalogue", "encodings"
+_ABOUT, _CATALOGUE, _ENCODINGS, _TUNED = "about.json", "catalogue", "encodings", "tuned"
 _IN_MEMORY = 64  # spans; a retraining policy reads the same ones again and again
 
 
@@ -138,11 +138,13 @@ def prepare(
       SpanError: a span can't be used.
     """
     prepared: list[PreparedSpan] = []
+    tuners: dict[str, Tuner] = {}
     naming = Naming(config.data.dated)
     given = GraphParameters.of(config)
     settings, catalogue = given.transform, given.catalogue
     # Files under an encoder's path may change.
     encoders = [[of.to_json(), encoder_digest(of.folder, of.max_tokens, of.prefix)] for of in given.encoders.values()]
+    encoders += [[of.to_json()] for of in given.tuners.values()]
     forgotten = SuppressionList.load(config.suppression_list_path)
     how = [dataclasses.replace(ingest_settings(config), forgotten=None).to_json(), settings.to_json()]
     if forgotten is not None:
@@ -157,7 +159,8 @@ def prepare(
         span = PreparedSpan(number, name, folder / name, fingerprint, settings.half_life_spans)
         if _fingerprint(span.folder) != span.fingerprint:
             events = ingest(config, number, folder.parent / "refused")
-            _write(span, events, prepared[-1:], settings, catalogue, given.encoders)
+            tuners = tuners or {text: Tuner(of) for text, of in given.tuners.items()}
+            _write(span, events, prepared[-1:], given, tuners)
         prepared.append(span)
     return prepared
 
@@ -166,10 +169,10 @@ def _write(
     span: PreparedSpan,
     events: Events,
     yesterday: Sequence[PreparedSpan],
-    settings: Settings,
-    catalogue: CatalogueSettings | None,
-    encoders: Mapping[str, EncoderSettings],
+    given: GraphParameters,
+    tuners: Mapping[str, Tuner],
 ) -> None:
+    settings, catalogue = given.transform, given.catalogue
     with atomic_folder(span.folder) as beside:
         made = [beside / name for name in ("sequences", "held_out", "vocabulary", "history")]
         for folder in made:
@@ -181,9 +184,22 @@ def _write(
             old = yesterday[0].folder / _CATALOGUE if yesterday else None
             write_catalogue(catalogue, span.number, old, beside / _CATALOGUE)
             folders = dataclasses.replace(folders, catalogue=str(beside / _CATALOGUE))
-            encoded = yesterday[0].folder / _ENCODINGS if yesterday else None
-            write_encoded(encoders, span.number, encoded, beside / _CATALOGUE, beside / _ENCODINGS)
         transform(events, span.number, folders, settings)
+        if catalogue is not None:
+            before = yesterday[0].folder if yesterday else None
+            written = dataclasses.replace(span, folder=beside)
+            tuned = {
+                text: write_tuned(
+                    written,
+                    beside / _CATALOGUE,
+                    of,
+                    None if before is None else before / _TUNED / text,
+                    beside / _TUNED / text,
+                )
+                for text, of in tuners.items()
+            }
+            encoded = None if before is None else before / _ENCODINGS
+            write_encoded(given.encoders, span.number, encoded, beside / _CATALOGUE, beside / _ENCODINGS, tuned)
         (beside / _ABOUT).write_text(json.dumps({"fingerprint": span.fingerprint}))
     _sequences.cache_clear()
     _held_out.cache_clear()

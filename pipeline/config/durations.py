@@ -37,6 +37,8 @@ IN_HOURS = ("history.keys_end_after",)
 # In days, of spans below a day in hours.
 IN_DAYS_OR_HOURS = ("backtest.half_life",)
 SETTINGS = (*WHOLE_SPANS, *PARTS_OF_SPANS, *IN_HOURS, *IN_DAYS_OR_HOURS)
+# What counts spans in each of what a section names, e.g. in `encoders.minilm.tuning.every`.
+OF_EACH = {"encoders": "tuning.every"}
 
 
 def hours_of(text: str) -> float | None:
@@ -54,7 +56,9 @@ def without_durations(raw: Any) -> Any:
     if not isinstance(raw, Mapping):
         return raw
     changed = copy.deepcopy(dict(raw))
-    for setting in SETTINGS:
+    named = {outer: changed.get(outer) for outer in OF_EACH}
+    each = [f"{outer}.{name}.{OF_EACH[outer]}" for outer, of in named.items() if isinstance(of, Mapping) for name in of]
+    for setting in (*SETTINGS, *each):
         *sections, name = setting.split(".")
         section: Any = changed
         for outer in sections:

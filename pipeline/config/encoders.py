@@ -9,6 +9,7 @@ from typing import Annotated
 import pydantic
 
 from pipeline.config.section import Section
+from trainer.encoders.tuning_settings import Tuning
 
 
 class Encoder(Section):
@@ -16,7 +17,7 @@ class Encoder(Section):
 
     `path`: its folder. `max_tokens`: the rest of a text is cut off. `batch`: most texts that are run together.
     `prefix`: what its authors put before every text. `keep_unused`: after how many spans without an item a text's
-    vector is dropped.
+    vector is dropped. `tuning`: how it learns from what follows what; None for an encoder that stays as it is.
     """
 
     path: Path
@@ -24,6 +25,7 @@ class Encoder(Section):
     batch: int = pydantic.Field(default=64, ge=1)
     prefix: str = ""
     keep_unused: int = pydantic.Field(default=30, ge=0)
+    tuning: Tuning | None = None
 
 
 def _named(value: dict[str, Encoder]) -> dict[str, Encoder]:

@@ -157,9 +157,12 @@ def _nearest(name: str, known: list[str]) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The settings of the section at `location`, through the lists and mappings that hold sections."""
     annotation: Any = Config
+    no_section = (Ellipsis, type(None))
     for part in location:
         if is_section(annotation):
             annotation = settings_in(annotation)[str(part)].annotation
         else:
-            annotation = next(inner for inner in reversed(typing.get_args(annotation)) if inner is not Ellipsis)
+            annotation = next(inner for inner in reversed(typing.get_args(annotation)) if inner not in no_section)
+        if type(None) in typing.get_args(annotation):  # a section that may be left out
+            annotation = next(inner for inner in typing.get_args(annotation) if inner not in no_section)
     return list(settings_in(annotation))

@@ -37,7 +37,8 @@ COMMENTS = {
     "data.items": "a CSV file of titles, for people who look at recommendations",
     "data.item_title": "its column of titles",
     "catalogue": "what is sold, by date, e.g. {path: catalogue} (docs/features.md). null: what events show",
-    "encoders": "of texts of the catalogue, e.g. {minilm: {path: models/all-MiniLM-L6-v2}} (docs/text.md)",
+    "encoders": "of texts of the catalogue, e.g. {minilm: {path: models/all-MiniLM-L6-v2}} (docs/text.md); with\n"
+    "tuning: {method: lora} an encoder learns from what follows what (docs/tuning.md)",
     "features": "what is known besides ids, e.g. [{name: brand, kind: category}] (docs/features.md)",
     "features.item": "columns of the catalogue: id, category, categories, number, time, text or vector",
     "features.key": "columns of the events: of the user or session, e.g. [{name: country, kind: category}]",

@@ -15,6 +15,7 @@ class EncodingBalance:
       text: the name of the feature.
       encoded, reused, missing: items whose text was encoded, had a vector already, or that have none.
       another: whether another encoder has made the vectors of the day before.
+      revision: the first digits of the tuned revision that encodes; empty for an encoder as it is.
     """
 
     text: str
@@ -22,6 +23,7 @@ class EncodingBalance:
     reused: int
     missing: int
     another: bool
+    revision: str = ""
 
     @classmethod
     def of_all(cls, encodings: Iterable[Mapping[str, Any]]) -> tuple[EncodingBalance, ...]:
@@ -30,6 +32,7 @@ class EncodingBalance:
             of["text"]: cls(
                 **{name: of[name] for name in ("text", "encoded", "reused", "missing")},
                 another=bool(of.get("replaced_encoder")),
+                revision=of.get("revision", ""),
             )
             for of in encodings
         }
@@ -39,4 +42,7 @@ class EncodingBalance:
         """In words: `title: 12 encoded, 1,200 as before, 3 missing; by another encoder than before`."""
         counts = {"encoded": self.encoded, "as before": self.reused, "missing": self.missing}
         parts = [f"{count:,} {name}" for name, count in counts.items() if count or name == "encoded"]
-        return f"{self.text}: {', '.join(parts)}{'; by another encoder than before' * self.another}"
+        by = "; by another encoder than before" * self.another
+        if self.revision:
+            by = f"; by {'another ' * self.another}tuned revision{' than before,' * self.another} {self.revision}"
+        return f"{self.text}: {', '.join(parts)}{by}"

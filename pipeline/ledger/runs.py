@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from components.surroundings import SURROUNDINGS, Surroundings
@@ -15,8 +15,9 @@ from pipeline.ledger.balance import Balance
 from pipeline.ledger.catalogue_balance import CatalogueBalance
 from pipeline.ledger.encoding_balance import EncodingBalance
 from pipeline.ledger.models import REASON, REVOKED
-from pipeline.ledger.reader import LedgerReader, newest_of
+from pipeline.ledger.reader import Artifact, LedgerReader, newest_of
 from pipeline.ledger.teacher import TEACHER_TYPE, TeacherOfRun
+from pipeline.ledger.tuning import TUNED_ENCODER, TuningOfRun
 from pipeline.metadata_store.connection import open_store
 from pipeline.spans import Naming
 
@@ -59,6 +60,7 @@ class Run:
       base_revoked: whether the champion that it began with was taken back since.
       catalogue: what became of the catalogue; None without one.
       encodings: what became of each of its texts that has an encoder.
+      tunings: what came of the tuning of each of them whose encoder is tuned.
       teacher: who taught the candidate, and what it scores; None where nobody did.
     """
 
@@ -98,6 +100,7 @@ class Run:
     catalogue: CatalogueBalance | None = None
     encodings: tuple[EncodingBalance, ...] = ()
     teacher: TeacherOfRun | None = None
+    tunings: tuple[TuningOfRun, ...] = ()
 
     @property
     def void(self) -> bool:
@@ -243,10 +246,14 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         learning=decision.get("learning", ""),
         released=held and profile.get(RELEASED) == 1,
         catalogue=CatalogueBalance.of(made("WarmspanCatalogue", "items")),
-        encodings=EncodingBalance.of_all(
-            of.properties
-            for of in sorted(artifacts, key=lambda artifact: artifact.id)
-            if of.type == "WarmspanItemEncodings" and of.span == span
-        ),
+        encodings=EncodingBalance.of_all(_made_today(artifacts, "WarmspanItemEncodings", span)),
+        tunings=TuningOfRun.of_all(_made_today(artifacts, TUNED_ENCODER, span)),
         teacher=TeacherOfRun.of(made(TEACHER_TYPE, "ancestry")),
     )
+
+
+def _made_today(artifacts: Iterable[Artifact], kind: str, span: int) -> Iterator[Mapping[str, Any]]:
+    """The properties of a span's artifacts of a type, oldest first."""
+    for of in sorted(artifacts, key=lambda artifact: artifact.id):
+        if of.type == kind and of.span == span:
+            yield of.properties

@@ -182,6 +182,8 @@ def _belonging(
     of_model = {record.id: record for record in records.of(MODEL) if record.id in models}
     kept = {record.version for record in of_model.values()}
     keep((record for record in records.of(MEMORY) if record.version in kept), "memory of a model that is kept")
+    for kind in {record.kind for record in records.all if record.node.startswith("EncoderTuner.")}:
+        keep((record for record in records.of(kind) if record.version in kept), "tuned with a model that is kept")
     verdict = "verdict on a model that is kept"
     keep((record for record in records.of("Evaluator/blessing") if _judged(record) in of_model), verdict)
     for of in ("SpanPusher/pushed", "PairedComparison/comparison"):

@@ -81,7 +81,7 @@ def summary(run: Run, naming: Naming) -> str:
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
     if run.catalogue is not None:
         lines.append(f"  catalogue: {run.catalogue}")
-    lines += [f"  text {escape(str(encoding))}" for encoding in run.encodings]
+    lines += [f"  text {escape(str(of))}" for of in (*run.tunings, *run.encodings)]
     if run.doubts:
         lines.append(f"  let in although {escape(run.doubts)}")
     if run.next_span:

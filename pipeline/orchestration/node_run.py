@@ -158,10 +158,8 @@ def _run(
     if before is not None and _over(before) in run.graph.conditions(node):
         result = NodeResult(node, run.name, "passed over", _why(before), 0.0)
     else:
-        for companion in run.graph.upstream(node):
-            # Only some graphs have it, so that no scheduler has a task for it: it runs with the first that needs it.
-            if companion not in NODES and not run.progress.done(companion):
-                run.run_node(companion)
+        for companion in _companions(run, node):
+            run.run_node(companion)
         if waiting := [upstream for upstream in run.graph.upstream(node) if not run.progress.done(upstream)]:
             raise RunError(
                 f"{node} must come after {', '.join(waiting)}. Received: {run.name}, where they are not done."
@@ -172,6 +170,18 @@ def _run(
         callbacks.on_run_end(_read(config, run.span, run.revision))
         callbacks.on_exit()
     return result
+
+
+def _companions(run: SpanRun, node: str) -> Iterator[str]:
+    """What is not done of the nodes that `node` needs and only some graphs have, each after those that it needs.
+
+    No scheduler has a task for them: they run with the first node that needs them.
+    """
+    for companion in run.graph.upstream(node):
+        if companion not in NODES and not run.progress.done(companion):
+            yield from _companions(run, companion)
+            if not run.progress.done(companion):
+                yield companion
 
 
 def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:

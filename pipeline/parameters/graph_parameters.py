@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.catalogue_gen.settings import Settings as CatalogueSettings
+from components.encoder_tuner.settings import Settings as TunerSettings
 from components.incremental_trainer.settings import PlacesForNew
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.item_encoder.settings import Settings as EncoderSettings
@@ -18,6 +19,7 @@ from components.teacher_trainer.settings import Settings as TeacherSettings
 from components.update_decider.policy import UpdatePolicy
 from pipeline.config import Config, ConfigError
 from pipeline.config.backtest import Backtest
+from pipeline.config.encoders import Encoder
 from pipeline.metrics import RANKED
 from pipeline.parameters.look_back import Window, most_spans, windows
 from pipeline.parameters.update_policy import update_policy
@@ -46,6 +48,7 @@ class GraphParameters:
         `digests` where those of files are kept.
       catalogue: for `CatalogueGen`; None where there is none.
       encoders: for the `ItemEncoder` of each item feature that is a text, by the feature's name.
+      tuners: for the `EncoderTuner` of each of them whose encoder is tuned, likewise.
       guard, transform, trainer, policy: for `SpanGuard`, `SpanTransform`, `IncrementalTrainer` and `UpdateDecider`.
       teacher: for `TeacherTrainer`; None where nobody teaches.
       windows: what of earlier spans the policy looks at, by the names of `Champion`'s channels.
@@ -59,6 +62,7 @@ class GraphParameters:
     data: Mapping[str, Any]
     catalogue: CatalogueSettings | None
     encoders: Mapping[str, EncoderSettings]
+    tuners: Mapping[str, TunerSettings]
     guard: Rules
     transform: TransformSettings
     trainer: TrainerSettings
@@ -140,6 +144,7 @@ class GraphParameters:
             },
             catalogue=_catalogue(config),
             encoders=_encoders(config),
+            tuners=_tuners(config),
             guard=Rules(**config.guard.model_dump()),
             transform=_transform(config),
             trainer=trainer,
@@ -176,8 +181,6 @@ def _catalogue(config: Config) -> CatalogueSettings | None:
 
 def _encoders(config: Config) -> dict[str, EncoderSettings]:
     """Of the columns that the catalogue has by the features' names."""
-    texts = [feature for feature in config.features.item if feature.kind == "text"]
-    of_text = {feature.name: config.encoders[config.encoder_of(feature)] for feature in texts}
     return {
         name: EncoderSettings(
             name=name,
@@ -188,7 +191,28 @@ def _encoders(config: Config) -> dict[str, EncoderSettings]:
             prefix=encoder.prefix,
             keep_unused=encoder.keep_unused,
         )
-        for name, encoder in of_text.items()
+        for name, encoder in _encoder_of_each(config).items()
+    }
+
+
+def _encoder_of_each(config: Config) -> dict[str, Encoder]:
+    """The encoder of each item feature that is a text, by the feature's name."""
+    texts = [feature for feature in config.features.item if feature.kind == "text"]
+    return {feature.name: config.encoders[config.encoder_of(feature)] for feature in texts}
+
+
+def _tuners(config: Config) -> dict[str, TunerSettings]:
+    return {
+        name: TunerSettings(
+            folder=str(encoder.path),
+            text=name,
+            max_tokens=encoder.max_tokens,
+            prefix=encoder.prefix,
+            tuning=encoder.tuning,
+            seed=config.update.seed,
+        )
+        for name, encoder in _encoder_of_each(config).items()
+        if encoder.tuning is not None
     }
 
 

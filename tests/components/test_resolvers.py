@@ -115,6 +115,25 @@ def test_of_the_days_that_the_champion_owes_what_was_known_then_comes_along() ->
     assert "past_catalogues" not in resolve(None, {**inputs, **in_service})
 
 
+def test_the_tuned_encoder_is_that_of_the_champions_run_and_its_vectors_come_along() -> None:
+    models = [made(standard_artifacts.Model, span=span, version=100 * span) for span in (6, 8)]
+    tuned = [made(artifacts.TunedEncoder, span=span, version=100 * span + run) for span in (6, 8) for run in (0, 1)]
+    encodings = [made(artifacts.ItemEncodings, span=span) for span in (5, 6, 7, 8)]
+    inputs = {name: [] for name in ("sequences", "memory", "verdicts")}
+    given = {"tuned_title": shuffled(tuned), "encodings_title": shuffled(encodings)}
+
+    def resolved(*blessed: int) -> tuple[list[int], list[int]]:
+        blessings = [blessing(model, of) for model, of in zip(models, blessed, strict=True)]
+        chosen = Champion(span=10, most=3).resolve_artifacts(
+            None, {**inputs, **given, "model": models, "model_blessing": blessings}
+        )
+        return ids(chosen["tuned_title"]), ids(chosen["encodings_title"])
+
+    assert resolved(1, 1) == (ids([tuned[2]]), ids([encodings[3]]))
+    assert resolved(1, 0) == (ids([tuned[0]]), ids([encodings[1]]))  # refused, or taken back: that of before
+    assert resolved(0, 0) == ([], [])
+
+
 def test_the_teacher_is_the_last_refreshed_one_that_learned_in_no_revoked_run() -> None:
     def teacher(span: int, refreshed: int, *runs: int) -> artifact.Artifact:
         created = made(artifacts.Teacher, span=span, refreshed=refreshed)

@@ -77,6 +77,12 @@ def test_the_first_model_passes_on_its_floor_alone(tmp_path: Path) -> None:
     }
     assert outcome.verdict.metrics["item_slice:new"]["recall"] == {"candidate": pytest.approx(0.625)}
     assert files_of(outcome) == ["BLESSED"]
+    written = {path.name.partition("-")[0] for path in Path(outcome.evaluation.uri).iterdir()}
+    assert written == {"eval_config.json", "metrics", "validations.tfrecord"}, "what is read, and no more"
+    noted = outcome.blessing
+    assert noted.get_string_custom_property("current_model") == str(tmp_path / "candidate")
+    assert noted.get_int_custom_property("current_model_id") == 2
+    assert not noted.has_custom_property("baseline_model_id")
 
 
 def test_a_refusal_names_each_number_its_slice_and_by_how_much(refused: Outcome) -> None:

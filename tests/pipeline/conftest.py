@@ -68,7 +68,10 @@ def make_shop(tmp_path: Path) -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def three_days(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """`make_shop(3)` after its days have been run without a disturbance, once for all tests: to be read only."""
+    """`make_shop(3)` after its days have been run without a disturbance, once for all tests: to be read only.
+
+    Beside its root are copies of it as it was after each day.
+    """
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         shared = shared.parent  # of all workers
@@ -83,9 +86,32 @@ def three_days(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
             shutil.rmtree(base, ignore_errors=True)
             config = simulated_shop(base, 3)
-            run_steps(config, make_plan([], read_deliveries(config), Naming(dated=True)), Console(quiet=True))
+            for number, step in enumerate(make_plan([], read_deliveries(config), Naming(dated=True)), start=1):
+                run_steps(config, [step], Console(quiet=True))
+                shutil.copytree(config.root, _root_after(config, number), symlinks=True)
             (base / "done").touch()
     return load_config(base / "warmspan.yaml")
+
+
+def _root_after(config: Config, days: int) -> Path:
+    return config.root.with_name(f"run after {days}")
+
+
+@pytest.fixture
+def shop_after(three_days: Config, tmp_path: Path) -> Callable[..., Config]:
+    """`make_shop(of)` of which `days`, at most three, have been run: without running them."""
+
+    def make(days: int, of: int = 3, folder: str = "one", files: str = "*.csv") -> Config:
+        from pipeline.operations.adoption import carry_out, make_adoption
+
+        config = simulated_shop(tmp_path / folder, of, files=files)
+        shutil.copytree(_root_after(three_days, days), config.root, symlinks=True)
+        planned = make_adoption(config)
+        assert planned is not None
+        carry_out(config, planned)
+        return load_config(tmp_path / folder / "warmspan.yaml")
+
+    return make
 
 
 @pytest.fixture

@@ -114,6 +114,20 @@ class MadeStore:
         self._run("TeacherTrainer", contexts, [], [("teacher", teacher)])
         return folder
 
+    def tuned(self, name: str) -> Path:
+        """The tuned encoder of a day; returns its folder."""
+        span = DAYS.parse(name)
+        contexts = [self._pipeline, self._context("pipeline_run", run_id(self.config.name, name, 1))]
+        folder = self.config.artifacts_path / "EncoderTuner.title" / "tuned" / str(span)
+        folder.mkdir(parents=True)
+        about: dict[str, Any] = {"text": "title", "method": "lora", "revision": "", "reason": "As the test says."}
+        about |= {"positions": 9, "learned_spans": 1, "published": 0}
+        tuned = self._artifact(
+            "WarmspanTunedEncoder", {**about, "span": span, "version": DAYS.version(span, 1)}, str(folder)
+        )
+        self._run("EncoderTuner.title", contexts, [], [("tuned", tuned)])
+        return folder
+
     def held(self, name: str, revision: int = 1, fingerprint: str = "") -> None:
         """A day that the guard holds."""
         span = DAYS.parse(name)

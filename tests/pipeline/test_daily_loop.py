@@ -80,10 +80,9 @@ def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop, three_
     check_agreement(first)
 
 
-def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_path, three_days):
-    killed = make_shop(3, folder="killed")
-    first, second = (DAYS.parse(day) for day in ("2024-05-01", "2024-05-02"))
-    run(killed, last=first)
+def test_a_run_killed_in_every_node_ends_like_one_that_was_not(shop_after, tmp_path, three_days):
+    killed = shop_after(1, folder="killed")
+    second = DAYS.parse("2024-05-02")
     before = set(served(killed))
     path = str(tmp_path / "killed" / "warmspan.yaml")
     with helper("tests.pipeline.killed_run") as child:
@@ -97,10 +96,9 @@ def test_a_run_killed_in_every_node_ends_like_one_that_was_not(make_shop, tmp_pa
     assert served(killed) == served(three_days)
 
 
-def test_owed_spans_are_learned_once_each_as_on_their_days_and_nothing_is_lost(make_shop, three_days):
-    config = make_shop(3)
+def test_owed_spans_are_learned_once_each_as_on_their_days_and_nothing_is_lost(shop_after, three_days):
+    config = shop_after(1)
     base = config.root.parent
-    run(config, last=DAYS.parse("2024-05-01"))
     strict = settings(base, floor=2.0)  # out of reach
     ledger = run(strict, last=DAYS.parse("2024-05-02"))
     assert [run.pushed for run in ledger] == [2024050101, None]
@@ -149,8 +147,8 @@ def _events(config: Config, day: str) -> Counter:
         return Counter((int(row["timestamp"]) * 1000, float(row["quantity"])) for row in rows)
 
 
-def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mended(make_shop, three_days):
-    config = make_shop(3)
+def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mended(shop_after, three_days):
+    config = shop_after(1)
     file = config.data.path / "2024-05-02" / "events.csv"
     good = file.read_text()
     file.write_text(good.replace("item_id", "article"))
@@ -163,8 +161,8 @@ def test_a_bad_day_stops_before_the_champion_is_touched_and_runs_once_it_is_mend
     assert served(config) == served(three_days)
 
 
-def test_a_day_too_small_to_judge_a_candidate_by_is_owed(make_shop):
-    config = make_shop(3)
+def test_a_day_too_small_to_judge_a_candidate_by_is_owed(shop_after):
+    config = shop_after(1)
     file = config.data.path / "2024-05-02" / "events.csv"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
     ledger = run(config)
@@ -176,12 +174,10 @@ def test_a_day_too_small_to_judge_a_candidate_by_is_owed(make_shop):
     assert list(served(config)) == ["2024050101", "2024050301"]
 
 
-def test_a_day_delivered_again_after_later_ones_is_redone_only_when_told(make_shop):
-    config, clean = make_shop(3, folder="late"), make_shop(3, folder="clean")
+def test_a_day_delivered_again_after_later_ones_is_redone_only_when_told(shop_after):
+    config, clean = shop_after(3, folder="late"), shop_after(1, folder="clean")
     for shop in (config, clean):
         lines = (shop.data.path / "2024-05-02" / "events.csv").read_text().splitlines(keepends=True)
-        if shop is config:
-            run(shop)
         (shop.data.path / "2024-05-02" / "events.csv").write_text("".join(lines[: len(lines) // 2]))
     before = served(config)
     with pytest.raises(PlanError, match="2024-05-02 was delivered again after later spans were run: 2024-05-03"):
@@ -215,8 +211,8 @@ def test_two_runs_at_once_are_refused(make_shop):
     assert SpanRun(config, span, 1).run_node("Yesterday").ran, "the lock must go with the process that held it"
 
 
-def test_only_so_many_versions_are_kept(make_shop):
-    config = make_shop(2)
+def test_only_so_many_versions_are_kept(shop_after):
+    config = shop_after(1, of=2)
     path = config.root.parent / "warmspan.yaml"
     path.write_text(path.read_text() + "push: {keep_versions: 1}\n")
     run(load_config(path))

@@ -59,9 +59,9 @@ def scores(config: Config, *pairs: tuple[str, str]) -> np.ndarray:
     return signature(**{name: tf.constant(value) for name, value in asked.items()})["user_vectors"].numpy()[0]
 
 
-def test_a_root_goes_on_with_features(make_shop):
-    plain = make_shop(3)
-    assert "features" not in run(plain, "2024-05-01")
+def test_a_root_goes_on_with_features(shop_after):
+    plain = shop_after(1)
+    assert "features" not in check_bundle(newest(plain)).about
 
     path = plain.root.parent / "warmspan.yaml"
     settings = path.read_text().replace("update: {epochs: 1}", "update: {epochs: 2, stability: {replay: {budget: 50}}}")

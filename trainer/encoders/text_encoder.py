@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.encoders.bert import BertEncoder
-from trainer.encoders.extra import text_library
-from trainer.encoders.folder import TOKENIZER, WEIGHTS, Architecture, EncoderError, read_architecture
-from trainer.encoders.weights import load_weights
+from trainer.encoders.folder import WEIGHTS, read_architecture
+from trainer.encoders.tokens import TextTokens
+from trainer.encoders.tuned_weights import TunedWeights
+from trainer.encoders.weights import load_weights, variables_of
 from trainer.keras2 import tf
+from trainer.train_state import Arrays
 
 
 class TextEncoder:
-    """A folder's tokenizer and BERT, in memory.
+    """A folder's tokenizer and BERT, in memory, with what was tuned of it.
 
     Raises:
       MissingExtraError: tokenizers or safetensors is not installed.
-      EncoderError: the folder is no encoder that can be run here.
+      EncoderError: the folder is no encoder that can be run here, or `tuned` is of another.
     """
 
-    def __init__(self, folder: str | Path, max_tokens: int, prefix: str) -> None:
+    def __init__(self, folder: str | Path, max_tokens: int, prefix: str, tuned: TunedWeights | None = None) -> None:
         folder = Path(folder)
         architecture = read_architecture(folder)
         self.width = architecture.width
-        self._pad_id, self._prefix = architecture.pad_id, prefix
-        self._tokenizer = _read_tokenizer(folder / TOKENIZER, architecture)
-        self._tokenizer.enable_truncation(max_tokens)
-        encoder = BertEncoder(architecture)
-        load_weights(encoder, folder / WEIGHTS)
+        self._tokens = TextTokens(folder, architecture, max_tokens, prefix)
+        self._encoder = BertEncoder(architecture)
+        load_weights(self._encoder, folder / WEIGHTS)
+        self._changed: Arrays = {}
+        self.become(tuned)
         self._encode = tf.function(
-            encoder,
+            self._encoder,
             input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)],
             autograph=False,
         )
+
+    def become(self, tuned: TunedWeights | None) -> None:
+        """Encodes as a tuned revision from now on; None: as the encoder in its folder.
+
+        Raises:
+          EncoderError: `tuned` is of another encoder.
+        """
+        variables = variables_of(self._encoder)
+        for name, array in self._changed.items():
+            variables[name].assign(array)
+        self._changed = {}
+        if tuned is not None:
+            self._changed = {name: variables[name].numpy() for name in tuned.kernels if name in variables}
+            tuned.apply(self._encoder)
 
     def encode(self, texts: Sequence[str], batch: int) -> npt.NDArray[np.float32]:
         """Vectors, `[n, width]`, in the order of the texts.
@@ -49,39 +63,10 @@ class TextEncoder:
           texts: n texts.
           batch: Most texts that are run together.
         """
-        tokens = self._tokenizer.encode_batch([self._prefix + text for text in texts])
-        lengths = np.array([len(encoding) for encoding in tokens], np.int32)
+        tokens = self._tokens.of(texts)
         vectors = np.zeros([len(texts), self.width], np.float32)
-        order = np.argsort(lengths, kind="stable")
+        order = np.argsort([len(ids) for ids in tokens], kind="stable")
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            token_ids = np.full([len(rows), lengths[rows].max()], self._pad_id, np.int32)
-            for place, row in enumerate(rows):
-                token_ids[place, : lengths[row]] = tokens[row].ids
-            vectors[rows] = self._encode(token_ids, lengths[rows]).numpy()
+            vectors[rows] = self._encode(*self._tokens.padded([tokens[row] for row in rows])).numpy()
         return vectors
-
-
-def _read_tokenizer(file: Path, architecture: Architecture) -> Any:
-    # Its own threads speak up at every fork of the process, and tokens are a small part of the work.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    tokenizers = text_library("tokenizers")
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises nothing narrower
-        raise EncoderError(
-            f"{file.name} must be a tokenizer of the library `tokenizers`. Received: {file}, {error}. "
-            "Copy the encoder's folder again."
-        ) from None
-    tokenizer.no_padding()
-    if (size := tokenizer.get_vocab_size()) > architecture.vocabulary:
-        raise EncoderError(
-            f"A tokenizer must have at most the tokens of its encoder, {architecture.vocabulary}. Received: {size} in "
-            f"{file}. Give a folder whose files belong together."
-        )
-    if not tokenizer.encode("").ids:
-        raise EncoderError(
-            f"A tokenizer must put its first and last token around a text, [CLS] and [SEP]. Received: {file}, which "
-            "adds none. Save the tokenizer again with its post-processor."
-        )
-    return tokenizer

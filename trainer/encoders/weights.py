@@ -36,7 +36,7 @@ def load_weights(encoder: BertEncoder, file: Path) -> None:
 
 def _assign(encoder: BertEncoder, opened: Any, file: Path) -> None:
     stored = {_today(name): name for name in opened.keys()}  # noqa: SIM118  it is no mapping
-    variables = {name: variable for layer in encoder.checkpoint() for name, variable in _names(*layer).items()}
+    variables = {name: variable for layer in encoder.checkpoint() for name, variable in named_arrays(*layer).items()}
     if missing := [name for name in variables if name not in stored]:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         raise EncoderError(
@@ -66,7 +66,12 @@ def _today(name: str) -> str:
     return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _names(name: str, layer: keras.layers.Layer) -> dict[str, tuple[tf.Variable, bool]]:
+def variables_of(encoder: BertEncoder) -> dict[str, tf.Variable]:
+    """All variables of a built encoder, by their names in the file."""
+    return {name: of for layer in encoder.checkpoint() for name, (of, _) in named_arrays(*layer).items()}
+
+
+def named_arrays(name: str, layer: keras.layers.Layer) -> dict[str, tuple[tf.Variable, bool]]:
     """The variables of a layer by their names in the file, and whether they lie there with rows and columns changed."""
     if isinstance(layer, keras.layers.LayerNormalization):
         return {f"{name}.weight": (layer.gamma, False), f"{name}.bias": (layer.beta, False)}

@@ -12,7 +12,8 @@ import pyarrow as pa
 from trainer.features.declaration import FIRST_ROW, MISSING, Feature
 from trainer.vocabulary import Vocabulary
 
-_DIGEST = "[0-9a-f]{12}"  # of an encoder: how the names of what it has made end
+_DIGEST = "[0-9a-f]{12}"
+_ENCODER = f"_({_DIGEST})(?:_{_DIGEST})?"  # how the name of a text's column ends: the encoder, and its tuned revision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def matrix_of(values: pa.Array, feature: Feature) -> Encoded:
 
 def column_of(feature: Feature, words: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
     """The column of a feature's vectors and their width, by the names in `TableSizes.words`; None of none."""
-    pattern = re.compile(f"feature_({feature.name}{f'_{_DIGEST}' if feature.kind == 'text' else ''})")
+    pattern = re.compile(f"feature_({feature.name}{_ENCODER if feature.kind == 'text' else ''})")
     for name, width in words:
         if match := pattern.fullmatch(name):
             return match[1], width
@@ -80,13 +81,29 @@ def column_of(feature: Feature, words: Sequence[tuple[str, int]]) -> tuple[str, 
 
 def feature_of(column: str) -> str:
     """The name of the feature whose vectors are in a column."""
-    return re.sub(f"_{_DIGEST}$", "", column)
+    return re.sub(f"{_ENCODER}$", "", column)
 
 
 def replaced_columns(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, str]:
     """Columns of texts that another encoder now makes, old to new, by the names in `TableSizes.words`."""
+    return _other_columns(before, after, of_one_encoder=False)
+
+
+def revised_columns(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Columns of texts that another revision of the same encoder now makes, likewise."""
+    return _other_columns(before, after, of_one_encoder=True)
+
+
+def _other_columns(
+    before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]], of_one_encoder: bool
+) -> dict[str, str]:
+    # Text to column and encoder. The shortest name of a text, or the encoder would be taken for a part of it.
     old, new = (
-        {of[2]: of[1] for of in (re.fullmatch(f"feature_((.*)_{_DIGEST})", name) for name, _ in words) if of}
+        {of[2]: (of[1], of[3]) for of in (re.fullmatch(f"feature_((.*?){_ENCODER})", name) for name, _ in words) if of}
         for words in (before, after)
     )
-    return {old[name]: new[name] for name in sorted(old.keys() & new.keys()) if old[name] != new[name]}
+    return {
+        old[name][0]: new[name][0]
+        for name in sorted(old.keys() & new.keys())
+        if old[name][0] != new[name][0] and (old[name][1] == new[name][1]) is of_one_encoder
+    }

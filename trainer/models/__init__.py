@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.features.declaration import Feature
+from trainer.keras2 import keras
 from trainer.models.base import Recommender, TableSizes
 
 BUILT_IN = {
@@ -66,6 +67,9 @@ def build_model(
         towers["query_features"] = tuple(query_features)
     if revision is not None and len(model_class.revisions) > 1:
         params = {**params, "revision": revision}
+    # Keras numbers the layers of a process by their names, and TensorFlow adds up in an order that follows names: the
+    # weights that a model learns would depend, in their last digits, on what was built before it.
+    keras.backend.reset_uids()
     try:
         return model_class(sizes, history_length, **params, **towers)
     except TypeError as error:

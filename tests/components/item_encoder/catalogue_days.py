@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.artifacts import Catalogue, ItemEncodings
+from components.artifacts import Catalogue, ItemEncodings, TunedEncoder
 from components.item_encoder import Encodings, Settings
 from components.item_encoder.encodings import shards_of_items
 from components.item_encoder.executor import COUNTS, Executor
@@ -49,7 +49,13 @@ def write_catalogue(folder: Path, texts: Texts, files: int = 1) -> Catalogue:
 
 
 def run_day(
-    base: Path, span: int, texts: Texts, settings: Settings, yesterday: Sequence[ItemEncodings] = (), files: int = 2
+    base: Path,
+    span: int,
+    texts: Texts,
+    settings: Settings,
+    yesterday: Sequence[ItemEncodings] = (),
+    files: int = 2,
+    tuned: Sequence[TunedEncoder] = (),
 ) -> ItemEncodings:
     """A day through the executor, in a folder of its own below `base`."""
     output = ItemEncodings()
@@ -57,6 +63,7 @@ def run_day(
     inputs = {
         "catalogue": [write_catalogue(base / f"catalogue-{span}", texts, files)],
         "yesterday_encodings": [*yesterday],
+        "tuned": [*tuned],
     }
     Executor().Do(inputs, {"encodings": [output]}, {"span": span, "settings": settings.to_json()})
     return output

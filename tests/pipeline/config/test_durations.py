@@ -35,6 +35,14 @@ def test_seven_days_are_seven_days_in_every_setting(setting):
     assert get(config(HOURLY, setting, 20)) == 20
 
 
+def test_seven_days_are_seven_days_in_every_encoders_tuning():
+    encoders = {name: {"path": name, "tuning": {"every": every}} for name, every in (("first", "7d"), ("second", 20))}
+    encoders["third"] = {"path": "third"}
+    for data, spans in ((HOURLY, 168), (DAILY, 7)):
+        read = config(data, "encoders", encoders).encoders
+        assert [of.tuning and of.tuning.every for of in read.values()] == [spans, 20, None]
+
+
 @pytest.mark.parametrize(("text", "hours"), [("36h", 36), ("7d", 168), ("2w", 336), ("1.5d", 36), (" 3 d ", 72)])
 def test_what_a_duration_says(text, hours):
     assert hours_of(text) == hours

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
 
+from components.encoder_tuner import Settings as TunerSettings
 from pipeline.config import ConfigError, load_config
 from pipeline.config.encoders import Encoder, Encoders
 from pipeline.graph import create_pipeline
 from pipeline.parameters.graph_parameters import GraphParameters
 from tests.pipeline.config.test_config import config_file
+from trainer.encoders.tuning_settings import Tuning
 
 SECTION = pydantic.TypeAdapter(Encoders)
 
@@ -70,6 +73,63 @@ def test_without_encoders_the_graph_has_no_node_of_them(tmp_path):
     config = load_config(config_file(tmp_path / "more", **declared("minilm")))
     ids = [component.id for component in create_pipeline(config, 1).components]
     assert set(ids) - nodes == {"CatalogueGen", "ItemEncoder.title"}
+
+
+def tuned(tuning: dict[str, Any] | None) -> dict[str, Any]:
+    settings = declared("minilm")
+    settings["encoders"]["minilm"]["tuning"] = tuning
+    return settings
+
+
+def test_a_tuned_encoder_has_a_node_before_that_which_encodes(tmp_path):
+    config = load_config(config_file(tmp_path, **tuned({"rank": 2, "every": "2w"})))
+    given = GraphParameters.of(config)
+    assert given.tuners["title"].tuning == Tuning(method="lora", rank=2, every=14)
+    assert (given.tuners["title"].folder, given.tuners["title"].text) == (given.encoders["title"].folder, "title")
+    nodes = {component.id: component for component in create_pipeline(config, 1).components}
+    assert list(nodes).index("EncoderTuner.title") < list(nodes).index("ItemEncoder.title")
+    assert set(nodes["ItemEncoder.title"].inputs) == {"catalogue", "yesterday_encodings", "tuned"}
+    assert "EncoderTuner.title" not in nodes["IncrementalTrainer"].upstream_nodes
+
+
+def test_an_encoder_that_is_not_tuned_has_the_graph_of_before(tmp_path):
+    config = load_config(config_file(tmp_path, **tuned(None)))
+    assert GraphParameters.of(config).tuners == {}
+    nodes = {component.id: component for component in create_pipeline(config, 1).components}
+    assert not any(node.startswith("EncoderTuner") for node in nodes)
+    assert set(nodes["ItemEncoder.title"].inputs) == {"catalogue", "yesterday_encodings"}
+    assert not any(name.startswith(("tuned_", "encodings_")) for name in nodes["Champion"].inputs)
+    assert "tuning" not in nodes["ItemEncoder.title"].exec_properties["settings"]
+
+
+EVERYTHING = {
+    "method": "lora", "rank": 2, "alpha": 3.0, "learning_rate": 0.1, "every": 2, "epochs": 3, "positions": 9,
+    "history": 1, "batch": 8, "temperature": 0.1,
+}  # fmt: skip
+
+
+def test_every_setting_of_the_tuning_reaches_it_and_survives_json(tmp_path):
+    sent = GraphParameters.of(load_config(config_file(tmp_path, **tuned(EVERYTHING)))).tuners["title"]
+    assert dataclasses.asdict(sent.tuning) == EVERYTHING
+    same = [name for name, value in EVERYTHING.items() if value == getattr(Tuning(), name)]
+    assert same == ["method"], "a setting that equals its default would not be seen to be lost"
+    assert TunerSettings.from_json(sent.to_json()) == sent
+
+
+@pytest.mark.parametrize(
+    ("tuning", "words"),
+    [
+        ({"method": "adapters"}, "method"),
+        ({"method": "full", "rank": 8}, "`rank` has an effect with `method: lora` only. Received: 8"),
+        ({"batch": 1}, "batch"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"every": "36h"}, "whole spans, of 24 hours each"),
+        ({"layers": 3}, "layers"),
+    ],
+)
+def test_a_tuning_that_can_not_be_is_refused(tuning, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        load_config(config_file(tmp_path, **tuned(tuning)))
 
 
 @pytest.mark.parametrize(

@@ -19,3 +19,11 @@ def test_it_says_what_was_encoded_and_whether_by_another_encoder():
         "title: 1,203 encoded; by another encoder than before",
     ]
     assert EncodingBalance.of_all([]) == ()
+
+
+def test_it_names_the_tuned_revision():
+    tuned = {**properties("title", 3, 9), "revision": "0011aabbccdd"}
+    (same,) = EncodingBalance.of_all([tuned])
+    assert str(same) == "title: 3 encoded, 9 as before; by tuned revision 0011aabbccdd"
+    (new,) = EncodingBalance.of_all([{**tuned, "replaced_encoder": "0123"}])
+    assert str(new) == "title: 3 encoded, 9 as before; by another tuned revision than before, 0011aabbccdd"

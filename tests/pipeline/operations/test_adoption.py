@@ -45,6 +45,7 @@ ARGUMENTS = {
     "forget": ["--user", "u00062", "--yes"],
     "release": ["2024-05-02"],
     "explain": ["--user", "u00062", "--item", "i00050"],
+    "stream": ["--once"],
 }
 WITHOUT_A_ROOT = {"init", "demo", "nodes", "adopt", "recommend"}
 

@@ -5,21 +5,18 @@ A disk of its own is mounted for it, in a namespace that goes with the process: 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from pipeline.config import load_config
 from pipeline.operations.garbage_collection import make_cleanup
 from serving.bundle import check_bundle
+from tests.fault_injection import Helper, helper
 from tests.pipeline.operations.test_adoption import tree
 from tests.pipeline.recorded_root import VERSIONS, unpack
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def can_mount() -> bool:
@@ -55,24 +52,23 @@ COMMANDS = (
 )
 
 
+@pytest.fixture(scope="module")
+def child() -> Iterator[Helper]:
+    with helper("tests.pipeline.operations.faulty_disk") as process:
+        yield process
+
+
 @pytest.mark.parametrize(("fault", "after"), [(READ_ONLY, ":"), (FULL, AFTER_FULL)], ids=["read-only", "full"])
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.replace(" ", "_"))
-def test_it_is_a_sentence_and_the_champion_is_served(tmp_path, fault, after, command):
+def test_it_is_a_sentence_and_the_champion_is_served(tmp_path, child, fault, after, command):
     config = unpack(tmp_path / "shop")
     before = tree(config.root)
-    script = (
-        f"set -e; {fault}\n"
-        f"cd {tmp_path}/shop; set +e; {sys.executable} -W ignore -c 'from warmspan import main; main()' {command}\n"
-        f"code=$?; cd /; {after}; exit $code"
-    )
-    environment = {**os.environ, "ROOT": str(config.root), "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", script], env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode in (0, 1), ended.stderr
-    assert "Traceback" not in ended.stderr + ended.stdout, ended.stderr
-    if ended.returncode:
-        said = ended.stderr
+    arguments = (str(tmp_path), str(config.root), fault, after, *command.split())
+    code = child.call("tests.pipeline.operations.faulty_disk:command_on", *arguments)
+    printed, said = ((tmp_path / name).read_text() for name in ("stdout", "stderr"))
+    assert code in (0, 1), said
+    assert "Traceback" not in said + printed, said
+    if code:
         assert "must" in said
         assert any(words in said for words in ("Read-only file system", "No space left", "disk is full", "readonly"))
     if fault == READ_ONLY:

@@ -69,6 +69,14 @@ def test_the_last_teacher_before_what_can_be_gone_back_to_stays(made: MadeStore)
     assert there == [2, 4, 5, 6]  # 5 and 6 are served, 4 what would be after a rollback; on 2 their teacher learned
 
 
+def test_what_was_tuned_with_a_model_that_stays_stays(made: MadeStore) -> None:
+    made.chain(6)
+    folders = {day: made.tuned(f"2024-05-{day:02d}") for day in range(1, 7)}
+    drop_old(made.config.serving_path, 2)
+    clean(made.config)
+    assert [day for day, folder in folders.items() if folder.exists()] == [4, 5, 6]
+
+
 def test_a_labelled_version_stays_however_old(made: MadeStore) -> None:
     from components.span_pusher.version_labels import write_labels
 

@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import Config
 from serving.readable import closed_folder
-from tests.pipeline.operations import as_another_user
+from tests.fault_injection import DONE, Helper, helper
 from tests.pipeline.operations.as_another_user import NOBODY
 from tests.pipeline.operations.test_adoption import tree
 from tests.pipeline.operations.test_fault_matrix import can_mount
@@ -30,12 +30,6 @@ pytestmark = [
     pytest.mark.skipif(not can_mount(), reason="to become another user needs the rights of root"),
 ]
 
-# A Python in a folder that is closed to others, like /root, is put into an open one under the same path; it goes with
-# the namespace.
-_OPEN = (
-    'mount --bind "$PYTHON" /mnt && mount -t tmpfs -o mode=755 none "$CLOSED" && '
-    'mkdir -p "$PYTHON" && mount --bind /mnt "$PYTHON" || exit 9; '
-)
 LOOKS = (
     "status", "plan", "explain --user u00062 --item i00001", "report --out ../others/page.html", "serve",
     "gc --dry-run",
@@ -57,32 +51,36 @@ def shop() -> Iterator[Config]:
         yield unpack(Path(folder) / "shop")
 
 
-def as_another(config: Config, *commands: str) -> list[tuple[int, str]]:
-    """Exit code and output of each command."""
-    asked = config.root.parent.parent / "others" / "asked.json"
-    asked.write_text(json.dumps([command.split() for command in commands]))
-    python = Path(sys.base_prefix)
-    closed = closed_folder(python)
-    if closed_folder(ROOT) or closed_folder(Path(sys.prefix)):
-        pytest.skip("warmspan or its .venv lie in a folder that is closed to other users")
-    script = f"{_OPEN * (closed is not None)} exec {sys.executable} -W ignore -m {as_another_user.__name__} {asked}"
-    environment = {
-        **os.environ, "PYTHON": str(python), "CLOSED": str(closed), "PYTHONPATH": str(ROOT), "HOME": "/",
-        "MPLCONFIGDIR": str(asked.parent / "matplotlib"), "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
-    ended = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", script],
-        cwd=config.root.parent, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("ANSWERS ")] or [ended.stderr]
-    answers = [(answer["code"], answer["said"]) for answer in json.loads(line.removeprefix("ANSWERS "))]
-    for command, (code, said) in zip(commands, answers, strict=True):
-        assert code in (0, 1), f"{command}: {said}"
-        assert "Traceback" not in said, f"{command}: {said}"
-    return answers
+@pytest.fixture(scope="module")
+def child() -> Iterator[Helper]:
+    with helper("tests.pipeline.operations.as_another_user", "tests.pipeline.forked_commands") as process:
+        yield process
 
 
-def test_who_may_read_can_look_and_who_may_not_write_changes_nothing(shop: Config):
+AsAnother = Callable[..., "list[tuple[int, str]]"]
+
+
+@pytest.fixture
+def as_another(child: Helper) -> AsAnother:
+    """Runs commands as somebody else; returns the exit code and the output of each."""
+
+    def ask(config: Config, *commands: str) -> list[tuple[int, str]]:
+        answers = config.root.parent.parent / "others" / "answers.json"
+        if closed_folder(ROOT) or closed_folder(Path(sys.prefix)):
+            pytest.skip("warmspan or its .venv lie in a folder that is closed to other users")
+        closed = str(closed_folder(Path(sys.base_prefix)) or "")
+        asked = (str(answers), str(config.root.parent), closed, *commands)
+        assert child.call("tests.pipeline.operations.as_another_user:run_as_nobody", *asked) == DONE
+        ended = [(answer["code"], answer["said"]) for answer in json.loads(answers.read_text())]
+        for command, (code, said) in zip(commands, ended, strict=True):
+            assert code in (0, 1), f"{command}: {said}"
+            assert "Traceback" not in said, f"{command}: {said}"
+        return ended
+
+    return ask
+
+
+def test_who_may_read_can_look_and_who_may_not_write_changes_nothing(shop: Config, as_another: AsAnother):
     before = tree(shop.root)
     answers = as_another(shop, *LOOKS, *CHANGES)
     for command, (code, said) in zip(LOOKS, answers, strict=False):
@@ -93,7 +91,7 @@ def test_who_may_read_can_look_and_who_may_not_write_changes_nothing(shop: Confi
     assert [path.name for path in (shop.root.parent.parent / "others").iterdir() if path.name == "deploy"] == []
 
 
-def test_a_moved_root_of_another_user_is_not_adopted(shop: Config):
+def test_a_moved_root_of_another_user_is_not_adopted(shop: Config, as_another: AsAnother):
     shop.root.parent.rename(moved := shop.root.parent.with_name("moved"))
     config = shop.model_copy(update={"root": moved / "run"})
     before = tree(config.root)
@@ -103,7 +101,7 @@ def test_a_moved_root_of_another_user_is_not_adopted(shop: Config):
 
 
 @pytest.mark.parametrize("foreign", ["serving/shop", "artifacts/SpanTransform", "metadata.sqlite", "logs/runs"])
-def test_one_part_of_another_user_stops_a_command_before_it_begins(shop: Config, foreign: str):
+def test_one_part_of_another_user_stops_a_command_before_it_begins(shop: Config, as_another: AsAnother, foreign: str):
     for path in (shop.root, *shop.root.rglob("*")):
         if path != shop.root / foreign:
             os.chown(path, NOBODY, NOBODY)
@@ -123,14 +121,16 @@ def test_one_part_of_another_user_stops_a_command_before_it_begins(shop: Config,
         ("../shop/events", ("plan",), "must be readable for this user"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence(shop: Config, closed: str, commands: tuple[str, ...], sentence: str):
+def test_what_cannot_be_read_is_one_sentence(
+    shop: Config, as_another: AsAnother, closed: str, commands: tuple[str, ...], sentence: str
+):
     path = shop.root / closed
     path.chmod(0o700 if path.is_dir() else 0o600)
     for code, said in as_another(shop, *commands):
         assert (code, said.count(sentence)) == (1, 1), said
 
 
-def test_a_cut_off_write_of_the_ledger_is_one_sentence_to_who_may_not_end_it(shop: Config):
+def test_a_cut_off_write_of_the_ledger_is_one_sentence_to_who_may_not_end_it(shop: Config, as_another: AsAnother):
     """SQLite asks for the right to write there even of who only reads: the journal must be played back first."""
     script = (
         "import os, sqlite3; store = sqlite3.connect('metadata.sqlite'); store.execute('PRAGMA cache_size = 1');"
@@ -144,18 +144,17 @@ def test_a_cut_off_write_of_the_ledger_is_one_sentence_to_who_may_not_end_it(sho
         assert len(said.strip().splitlines()) == 1, said
 
 
-def test_all_that_a_server_reads_is_open_under_a_closed_umask_and_nothing_else(shop: Config):
+def test_all_that_a_server_reads_is_open_under_a_closed_umask_and_nothing_else(
+    shop: Config, child: Helper, tmp_path: Path
+):
     shutil.rmtree(shop.serving_path / str(VERSIONS[0]))
     old = set(shop.artifacts_path.glob("SpanPusher/pushed/*"))
-    commands = ("run", f"promote {VERSIONS[0]}", f"promote {VERSIONS[2]}", "deploy-config --out deploy")
-    call = f"{sys.executable} -W ignore -c 'from warmspan import main; main()'"
     # As an earlier version pushed under that umask.
-    script = "umask 077; chmod -R go= run/serving; " + " && ".join(f"{call} {command}" for command in commands)
-    made = subprocess.run(
-        ["bash", "-c", script], cwd=shop.root.parent, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    subprocess.run(["chmod", "-R", "go=", shop.serving_path.parent], check=True)
+    for command in ("run", f"promote {VERSIONS[0]}", f"promote {VERSIONS[2]}", "deploy-config --out deploy"):
+        asked = (str(tmp_path), str(shop.root.parent), *command.split())
+        code = child.call("tests.pipeline.forked_commands:command_under_closed_umask", *asked)
+        assert code == 0, (tmp_path / "stderr").read_text()
     for folder in (shop.serving_path.parent, shop.root.parent / "deploy"):
         # A version that no command has touched since is opened by the next that does.
         files = [path for path in folder.rglob("*") if path.is_file() and str(VERSIONS[1]) not in path.parts]

@@ -28,8 +28,8 @@ def run(config: Config, last: str) -> list[Run]:
     return read_ledger(config)
 
 
-def test_after_a_rollback_the_next_day_starts_from_the_last_clean_model_and_learns_what_it_owes(make_shop):
-    config = make_shop(5)
+def test_after_a_rollback_the_next_day_starts_from_the_last_clean_model_and_learns_what_it_owes(shop_after):
+    config = shop_after(3, of=5)
     first, bad, third, fourth = (day.pushed for day in run(config, last="2024-05-04"))
     last = DAYS.parse("2024-05-05")
     # The night has begun already, with a champion that is about to be revoked.

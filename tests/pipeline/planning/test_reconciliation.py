@@ -242,8 +242,8 @@ def _run(config: Config, **asked) -> list[Run]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("default")
-def test_days_out_of_order_end_in_the_ledger_of_a_clean_history(make_shop, tmp_path, monkeypatch):
-    mixed, clean = (make_shop(6, folder=name, files="v{VERSION}/*.csv") for name in ("mixed", "clean"))
+def test_days_out_of_order_end_in_the_ledger_of_a_clean_history(shop_after, tmp_path):
+    mixed, clean = (shop_after(1, of=6, folder=name, files="v{VERSION}/*.csv") for name in ("mixed", "clean"))
     late = tmp_path / "late"
     for config in (mixed, clean):
         shutil.rmtree(config.data.path / "2024-05-05")

@@ -14,16 +14,25 @@ from tests.trainer.features.test_models import BLUE, MODELS, POLICY, RED, events
 from trainer.features.declaration import Feature
 from trainer.features.feature_state import FeatureState
 from trainer.features.item_features import ItemFeatures, item_features
-from trainer.features.item_vectors import Encoded, item_vectors, replaced_columns
+from trainer.features.item_vectors import (
+    Encoded,
+    column_of,
+    feature_of,
+    item_vectors,
+    replaced_columns,
+    revised_columns,
+)
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.settings import ModelSpec, Policy
 from trainer.train_state import ModelState, StateError
 from trainer.update import Span, Update, rebuild, update
 from trainer.vocabulary import Vocabulary
+from trainer.warm_start import without_replaced
 
 TITLE, IMAGE = Feature(name="title", kind="text"), Feature(name="image", kind="vector", width=3)
 FIRST, SECOND = "title_0123456789ab", "title_ba9876543210"
+REVISED = f"{FIRST}_00112233aabb"
 NEW = ["red-new", "blue-new", "bare-new"]
 ITEMS = vocabulary([*RED, *BLUE], NEW)
 PATH = f"item_features/of/{FIRST}/"
@@ -155,6 +164,25 @@ def test_another_encoder_begins_at_zero_and_says_so(type_, first):
     assert learned.notes == ()
 
 
+def test_a_revision_of_an_encoder_goes_on_with_what_was_learned_and_says_so(type_, first):
+    """The column is another, so that vectors of two revisions can't meet; what was learned of the encoder stays."""
+    with pytest.raises(KeyError, match=FIRST):
+        first.model.set_features(known(column=REVISED))
+    old = dataclasses.replace(first.state, fisher={f"{PATH}projection": np.ones((5, 8)), "other": np.zeros(1)})
+    state, notes = without_replaced(old, sizes_of(ITEMS, known(column=REVISED)))
+    assert notes == (f"Another revision of an encoder: what was learned of {FIRST} goes on with {REVISED}.",)
+    for before, after in ((old.weights, state.weights), (old.slots, state.slots), (old.fisher, state.fisher)):
+        assert {path: id(value) for path, value in after.items()} == {
+            path.replace(FIRST, REVISED): id(value) for path, value in before.items()
+        }
+    assert (len(state.sizes.words), old.iterations) == (len(old.sizes.words), state.iterations)
+    again = rebuild(spec_of(type_), state)
+    assert list(again.item_features.of) == [REVISED, "image"]
+    assert np.array_equal(vectors_in(again, *RED, *NEW), vectors_in(rebuild(spec_of(type_), old), *RED, *NEW))
+    again.set_features(known(column=REVISED))
+    assert without_replaced(state, sizes_of(ITEMS, known(column=REVISED)))[1] == ()
+
+
 def test_what_keeps_the_old_days_is_kept_over_an_encoders_change(type_, first):
     stability = {
         "proximal": {"strength": 0.1}, "ewc": {"strength": 0.1}, "averaging": {"share": 0.5},
@@ -179,6 +207,22 @@ def test_only_a_text_of_the_same_name_is_replaced():
     after = [("feature_title_ba9876543210", 5), ("feature_blurb_0123456789ab", 5), ("feature_image", 3)]
     assert replaced_columns(before, after) == {FIRST: SECOND}
     assert replaced_columns(before, before) == {}
+
+
+def test_revisions_are_told_from_other_encoders():
+    def of(column: str) -> list[tuple[str, int]]:
+        return [(f"feature_{column}", 5), ("feature_image", 3)]
+
+    again = f"{FIRST}_ffeeddccbbaa"
+    for old, new in ((FIRST, REVISED), (REVISED, again), (REVISED, FIRST)):
+        assert revised_columns(of(old), of(new)) == {old: new}
+        assert replaced_columns(of(old), of(new)) == {}
+    for old, new in ((FIRST, SECOND), (REVISED, SECOND), (FIRST, f"{SECOND}_00112233aabb")):
+        assert revised_columns(of(old), of(new)) == {}
+        assert replaced_columns(of(old), of(new)) == {old: new}
+    assert revised_columns(of(REVISED), of(REVISED)) == replaced_columns(of(REVISED), of(REVISED)) == {}
+    assert [feature_of(column) for column in (FIRST, REVISED)] == ["title", "title"]
+    assert column_of(TITLE, of(REVISED)) == (REVISED, 5)
 
 
 def test_a_first_step_moves_what_a_vector_adds_no_further_than_what_a_word_does(type_):

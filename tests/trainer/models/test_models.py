@@ -298,3 +298,14 @@ def test_a_model_of_one_s_own_comes_in_by_dotted_path() -> None:
 def test_a_model_that_can_t_be_built_says_why(type_: str, params: dict, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         build_model(type_, SIZES, LENGTH, params)
+
+
+def test_a_model_does_not_depend_on_what_was_built_before_it() -> None:
+    """Its layers' names decide in which order TensorFlow adds up."""
+    keras.layers.Dense(1)
+    names = [
+        [part.name for part in build_model("sasrec", TableSizes(9, 5, 3), 4, {"dimension": 8}).submodules]
+        for _ in range(2)
+    ]
+    assert names[0] == names[1]
+    assert len(set(names[0])) > 1
