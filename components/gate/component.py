@@ -47,7 +47,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             evaluate(
                 pipeline,
                 examples=input_dict["examples"][0],
-                splits=_splits(input_dict["examples"][0], exec_properties["example_splits"]),
+                splits=splits_of(input_dict["examples"][0], exec_properties["example_splits"]),
                 candidate=path_utils.serving_model_path(candidate.uri),
                 baseline=baseline and path_utils.serving_model_path(baseline.uri),
                 eval_config=exec_properties["eval_config"],
@@ -63,10 +63,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _bless(blessing, blessed and not any(comparison.judgement.refused for comparison in comparisons))
 
 
-def _splits(examples: artifact.Artifact, asked: str) -> list[str]:
-    """Those asked for, as JSON; all there are of a span that was transformed before there were such."""
+def splits_of(examples: artifact.Artifact, asked: str) -> list[str]:
+    """Those asked for, as JSON, or TFX's `eval`; all of a span that was transformed before there were such."""
     names = artifact_utils.decode_split_names(examples.split_names)
-    chosen = json_utils.loads(asked) or names
+    chosen = json_utils.loads(asked) or ["eval"]
     return chosen if set(chosen) <= set(names) else names
 
 

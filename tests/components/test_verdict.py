@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorflow_model_analysis.proto import validation_result_pb2
-from tfx.types import standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 
-from components.gate.component import refused_for_small_slices_alone
+from components.gate.component import refused_for_small_slices_alone, splits_of
 from components.span_pusher.component import Executor as Pusher
 from components.span_pusher.verdict import slice_name
 from components.span_pusher.version_folder import versions
@@ -62,6 +62,20 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A model whose every metric is no number."""
     return judge(tmp_path_factory.mktemp("broken"), LOOSE, Scaled(float("nan")), Scaled(1.0))
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "evaluated"),
+    [
+        (["select", "verdict"], '["verdict"]', ["verdict"]),
+        (["eval"], '["verdict"]', ["eval"]),  # of a span from before there were parts
+        (["train", "eval"], "null", ["eval"]),
+    ],
+)
+def test_the_part_that_is_asked_for_is_evaluated(there: list[str], asked: str, evaluated: list[str]) -> None:
+    examples = standard_artifacts.Examples()
+    examples.split_names = artifact_utils.encode_split_names(there)
+    assert splits_of(examples, asked) == evaluated
 
 
 def test_the_first_model_passes_on_its_floor_alone(tmp_path: Path) -> None:

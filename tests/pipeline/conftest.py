@@ -101,10 +101,10 @@ def _root_after(config: Config, days: int) -> Path:
 def shop_after(three_days: Config, tmp_path: Path) -> Callable[..., Config]:
     """`make_shop(of)` of which `days`, at most three, have been run: without running them."""
 
-    def make(days: int, of: int = 3, folder: str = "one", files: str = "*.csv") -> Config:
+    def make(days: int, of: int = 3, folder: str = "one") -> Config:
         from pipeline.operations.adoption import carry_out, make_adoption
 
-        config = simulated_shop(tmp_path / folder, of, files=files)
+        config = simulated_shop(tmp_path / folder, of)
         shutil.copytree(_root_after(three_days, days), config.root, symlinks=True)
         planned = make_adoption(config)
         assert planned is not None

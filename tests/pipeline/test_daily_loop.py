@@ -72,11 +72,12 @@ def served(config: Config) -> dict[str, dict]:
 
 
 def test_the_same_days_give_the_same_ledger_and_the_same_model(make_shop, three_days):
-    first = make_shop(3)
-    assert facts(run(first)) == facts(read_ledger(three_days))
-    assert served(first) == served(three_days)
-    assert [run.pushed for run in read_ledger(first)] == [2024050101, 2024050201, 2024050301]
-    assert facts(run(first)) == facts(read_ledger(three_days)), "a run with nothing to do must change nothing"
+    first = make_shop(2)
+    assert facts(run(first)) == facts(read_ledger(three_days))[:2]
+    pushed = [run.pushed for run in read_ledger(first)]
+    assert pushed == [2024050101, 2024050201]
+    assert served(first) == {version: about for version, about in served(three_days).items() if int(version) in pushed}
+    assert facts(run(first)) == facts(read_ledger(three_days))[:2], "a run with nothing to do must change nothing"
     check_agreement(first)
 
 

@@ -19,7 +19,7 @@ from serving.bundle.saved_model import SavedModel
 from tests.pipeline.hand_made_ledger import DAYS
 from tests.serving.recommenders import FIRST, HISTORY, Shop, export, make_shop
 
-ITEMS, KEYS, PAIRS, NAMED = 60, 20, 200, 3
+ITEMS, KEYS, PAIRS, NAMED = 60, 20, 80, 3
 KINDS = {
     "two_tower": ("two_tower", {"dimension": 8}, "linear"),
     "mf": ("mf", {"dimension": 8}, "ridge"),

@@ -31,7 +31,7 @@ CASES = {
     "large, first revision": RecommenderCase(
         "sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False, "revision": 1}
     ),
-    "hstu": RecommenderCase("hstu", {**_SASREC, "blocks": 2, "heads": 2, "inner": 2, "reverse": False}),
+    "hstu": RecommenderCase("hstu", {**_SASREC, "heads": 2, "inner": 2, "reverse": False}),
     "mf": RecommenderCase("mf", {"dimension": 8, "negatives": 20}),
     "own": RecommenderCase("tests.trainer.small_model.Speaking"),
 }
