@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
 from trainer.compiled_step import compiled_step
 from trainer.keras2 import keras, tf
@@ -11,7 +12,7 @@ from trainer.settings import Policy, Precision
 from trainer.stability.base import NEW, REPLAYED, Batches, Learner, LossTerm
 from trainer.training_batches import OF_FULL_SIZE
 
-Gradient = tf.Tensor | tf.IndexedSlices
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 OVERFLOWED = "overflowed"  # the log of a step: 1 where its float16 gradients overflowed and it was left out
 
 
@@ -62,8 +63,9 @@ class AcceleratedLearner(Learner):
         scale = optimizer.loss_scale
         unscaled = optimizer.get_unscaled_gradients([of for of, _ in pairs])
         optimizer.apply_gradients(list(zip(unscaled, [by for _, by in pairs], strict=True)))
-        # Keras halves the scale whenever it leaves a step out, and at no other time.
-        return {"loss": loss, OVERFLOWED: tf.cast(optimizer.loss_scale < scale, tf.float32)}
+        # Keras begins to count steps anew when it leaves one out, and when it doubles the scale.
+        left_out = tf.equal(optimizer.dynamic_counter, 0) & (optimizer.loss_scale <= scale)
+        return {"loss": loss, OVERFLOWED: tf.cast(left_out, tf.float32)}
 
     def _compiled(self, batches: Batches) -> tuple[tf.Tensor, list[Gradient | None]]:
         by_xla = self._by_xla
@@ -151,6 +153,13 @@ def scaled(optimizer: keras.optimizers.Optimizer, precision: Precision) -> keras
     2,000 that don't (Micikevicius et al., "Mixed precision training", ICLR 2018, section 3.2).
     """
     return keras.mixed_precision.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def loss_scale(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
+    """What an optimizer keeps of its loss scale: none but of float16."""
+    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        return []
+    return [optimizer._loss_scale.current_loss_scale, optimizer.dynamic_counter]
 
 
 class OverflowCount(keras.callbacks.Callback):

@@ -28,7 +28,7 @@ class _Seeds:
     def next(self) -> tf.Tensor:
         """A seed for each place in the graph that draws."""
         self.given += 1
-        return tf.random.experimental.stateless_fold_in(self.seed, self.given)
+        return tf.random.experimental.stateless_fold_in(self.seed, self.given, alg=_GENERATOR)
 
 
 _SEEDS: contextvars.ContextVar[_Seeds | None] = contextvars.ContextVar("_SEEDS", default=None)
@@ -50,11 +50,11 @@ def is_compiled() -> bool:
 
 
 def uniform(shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DType) -> tf.Tensor:
-    """As `tf.random.uniform`."""
+    """As `tf.random.uniform`, and by the very same operations where nothing is compiled."""
     seeds = _SEEDS.get()
     if seeds is None:
         return tf.random.uniform(shape, low, high, dtype)
-    return tf.random.stateless_uniform(shape, seeds.next(), low, high, dtype, _GENERATOR)
+    return tf.random.stateless_uniform(shape, seeds.next(), low, high, dtype, alg=_GENERATOR)
 
 
 def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
@@ -62,7 +62,7 @@ def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
     seeds = _SEEDS.get()
     if seeds is None or not rate:
         return tf.nn.dropout(values, rate)
-    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next(), _GENERATOR)
+    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next(), rng_alg=_GENERATOR)
 
 
 class Dropout(keras.layers.Dropout):

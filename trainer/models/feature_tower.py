@@ -118,21 +118,24 @@ class VectorFeature(keras.layers.Layer):
         self._told.values.assign(vectors.values)
 
     def settle(self) -> None:
-        """Works out `content`."""
+        """Works out `content`, in float32 whatever the layer computes in."""
         rows = int(self.content.shape[0])
         for start in range(0, rows if self._told.values is not None else 0, _ROWS):
             row = tf.range(start, min(start + _ROWS, rows), dtype=tf.int64)
-            self.content.scatter_nd_update(row[:, None], self(row))
+            self.content.scatter_nd_update(row[:, None], self._told_of(row, tf.float32))
 
     def call(self, item: tf.Tensor) -> tf.Tensor:
         """float32 [..., width] for int64 rows of items; zero of what is no item."""
         if self._told.values is None:
             return tf.gather(self.content, item)
+        return self._told_of(item, self._low)
+
+    def _told_of(self, item: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         code = tf.gather(self.codes, item)[..., None]
         # A first step of Adagrad or Adam moves each weight by the rate, whatever the gradient, so that what is added
         # moves by that times the sum of the numbers, up to the root of their count; what a word adds by the rate.
         vectors = tf.cast(tf.gather(self._told.values, item), tf.float32) * self._given**-0.5
-        return matmul(vectors, self.projection, self._low) + tf.where(code == MISSING, self.absent, 0.0)
+        return matmul(vectors, self.projection, dtype) + tf.where(code == MISSING, self.absent, 0.0)
 
 
 class FeatureTower(keras.layers.Layer):

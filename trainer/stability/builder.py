@@ -68,8 +68,8 @@ class StabilityBuilder:
         if replay.budget and remembered.new_events:
             count = len(remembered.positions())
             size = max(1, min(count, round(replay.fraction * self._batch_size)))
-            shapes = {"fixed_shapes": self._fixed_shapes}
-            old = make_training_batches(model, remembered, size, self._history_length, seed, **shapes)
+            fixed = self._fixed_shapes
+            old = make_training_batches(model, remembered, size, self._history_length, seed, fixed_shapes=fixed)
             exemplars = old.examples
             if exemplars:
                 loss_terms.append(Replay(old.data, size, replay.weight))

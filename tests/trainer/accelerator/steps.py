@@ -13,8 +13,13 @@ from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
 from trainer.optimizers import make_optimizer
 from trainer.precision import built_in
-from trainer.settings import Precision
-from trainer.stability.base import NEW, Batches, Learner
+from trainer.settings import OptimizerName, Precision
+from trainer.stability.base import NEW, Batches, Learner, LossTerm
+from trainer.stability.distillation import Distillation
+from trainer.stability.ewc import Ewc
+from trainer.stability.proximal import Proximal
+from trainer.stability.replay import Replay
+from trainer.train_state import named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches
 
 SIZES, LENGTH, BATCH = TableSizes(90, 12, 3), 6, 16
@@ -52,12 +57,25 @@ def batches_of(model: Recommender, fixed_shapes: bool) -> TrainingBatches:
     return make_training_batches(model, sequences, BATCH, LENGTH, 1, fixed_shapes=fixed_shapes)
 
 
+def parts_for(model: Recommender, before: Recommender) -> list[LossTerm]:
+    """All that keep what the model `before` knew."""
+    variables = named_variables(model)
+    previous = {path: variable.numpy() for path, variable in named_variables(before).items()}
+    fisher = {path: np.ones_like(previous[path]) for path, variable in variables.items() if variable.trainable}
+    return [
+        Replay(batches_of(model, fixed_shapes=False).data, BATCH, 1.0),
+        Distillation(before, "both", 0.5, 2.0, 30),
+        Proximal(model, variables, previous, 0.1),
+        Ewc(model, variables, previous, fisher, 1.0),
+    ]
+
+
 def first_batches(model: Recommender) -> Batches:
     """The first ones of an epoch, for a compiled step."""
     return {NEW: next(iter(batches_of(model, fixed_shapes=True).data))}
 
 
-def compiled(learner: Learner) -> Learner:
+def compiled(learner: Learner, optimizer: OptimizerName = "adam") -> Learner:
     """With an optimizer, as `update` compiles it."""
-    learner.compile(optimizer=make_optimizer("adam", 0.01, 10.0, 1e-6, 0.1))
+    learner.compile(optimizer=make_optimizer(optimizer, 0.01, 10.0, 1e-6, 0.1))
     return learner

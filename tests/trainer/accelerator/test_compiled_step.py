@@ -85,10 +85,17 @@ def test_a_loss_over_all_rows_is_that_over_those_which_count(name, monkeypatch):
 
 
 def test_a_compiled_step_draws_by_its_seed_alone():
-    def drawn(seed: int) -> list[int]:
-        with compiled_step(tf.constant([seed, 0], tf.int64)):
+    def draws(seed: tf.Tensor) -> tf.Tensor:
+        with compiled_step(seed):
             assert is_compiled()
-            return [int(uniform([], 0, 10**9, tf.int64)) for _ in range(3)]
+            return tf.stack([uniform([], 0, 10**9, tf.int64) for _ in range(3)])
+
+    by_xla = tf.function(draws, jit_compile=True)
+
+    def drawn(seed: int) -> list[int]:
+        plain, compiled = (of(tf.constant([seed, 0], tf.int64)).numpy().tolist() for of in (draws, by_xla))
+        assert plain == compiled, "whoever computes it"
+        return plain
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)

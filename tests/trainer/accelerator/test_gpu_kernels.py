@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.trainer.accelerator.gpu_kernels import is_known, without_gpu_kernel
-from tests.trainer.accelerator.steps import batches_of, compiled, model_of
+from tests.trainer.accelerator.steps import batches_of, compiled, model_of, parts_for
 from trainer.keras2 import tf
 from trainer.models import reversed_windows
 from trainer.stability.base import Learner
@@ -17,13 +17,14 @@ from trainer.training_batches import mixed
 pytestmark = pytest.mark.skipif(not is_known(), reason="this TensorFlow was built without kernels for a GPU")
 
 
-# Each costs seconds to trace. `two_stage` has the losses of `two_tower` and `dcn`, and `sasrec` that of `hstu`.
-@pytest.mark.parametrize("name", ["sasrec", "mf", "two_stage", "ranking of ratings"])
+# Each costs seconds to trace. `two_stage` has the losses of `two_tower` and `dcn`.
+@pytest.mark.parametrize("name", ["sasrec", "hstu", "mf", "two_stage", "ranking of ratings"])
 def test_no_operation_of_a_step_needs_the_cpu(name, monkeypatch):
     monkeypatch.setattr("trainer.models.reversed_windows._for_gpu", lambda: True)
     model = model_of(name)
-    learner = compiled(Learner(model, []))
-    batches = mixed(batches_of(model, fixed_shapes=False), [])
+    parts = parts_for(model, model_of(name)) if name == "hstu" else []
+    learner = compiled(Learner(model, parts), "adagrad" if name == "mf" else "adam")
+    batches = mixed(batches_of(model, fixed_shapes=False), parts)
     step = tf.function(learner.train_step).get_concrete_function(batches.element_spec)
     by_cpu = without_gpu_kernel(step)
     assert not by_cpu, by_cpu

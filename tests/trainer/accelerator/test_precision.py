@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.trainer.accelerator.steps import MODELS, first_batches, model_of
+from tests.trainer.accelerator.steps import MODELS, batches_of, compiled, first_batches, model_of
+from trainer.accelerated_learner import OVERFLOWED, AcceleratedLearner, OverflowCount, loss_scale, scaled
 from trainer.compiled_step import compiled_step
 from trainer.keras2 import keras, tf
 from trainer.models.base import Recommender
@@ -58,3 +59,30 @@ def test_the_policy_is_set_while_a_model_is_built_alone():
             raise RuntimeError("stop")
         assert compute_dtype() == tf.bfloat16
     assert keras.mixed_precision.global_policy().name == "float32"
+
+
+def test_a_step_whose_gradients_overflow_is_left_out_and_counted(monkeypatch):
+    model = model_of("mf", "mixed_float16")
+    learner = compiled(AcceleratedLearner(model, [], [], 1, jit_compile=False))
+    optimizer = learner.optimizer
+    learner.compile(optimizer=scaled(optimizer, "mixed_float16"))
+    scale, _ = loss_scale(learner.optimizer)
+    batches, table, count = {NEW: next(iter(batches_of(model, False).data))}, model.item_embedding, OverflowCount()
+    finite = model.compute_loss
+
+    def step(factor: float) -> tuple[bool, bool]:
+        """Whether it was left out, and whether it moved anything."""
+        monkeypatch.setattr(model, "compute_loss", lambda *args, **how: factor * finite(*args, **how))
+        before = table.embeddings.numpy()
+        logs = {name: float(value) for name, value in learner.train_step(batches).items()}
+        count.on_train_batch_end(0, logs)
+        return bool(logs[OVERFLOWED]), not np.array_equal(table.embeddings, before)
+
+    assert float(scale) == 2.0**15
+    assert step(1.0) == (False, True)
+    assert step(np.inf) == (True, False)
+    assert float(scale) == 2.0**14
+    scale.assign(1.0)  # which is never halved
+    assert step(np.inf) == (True, False)
+    assert str(count).startswith("2 of 3 steps were left out")
+    assert int(optimizer.iterations) == 3
