@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -259,7 +258,7 @@ class SequenceModel(WithFeatures):
             return batch
         history, item, _ = self._both_ways(batch)
         drawn = self._candidates(tf.concat([history, item], axis=1), batch)
-        return {**batch, _CANDIDATES: dataclasses.asdict(drawn.padded())}
+        return {**batch, _CANDIDATES: vars(drawn.padded())}
 
     def _both_ways(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """Inputs, targets and weights of a batch of sequences, [b, l], or [2 b, l] with the reversed ones."""
