@@ -31,7 +31,7 @@ def loss_and_gradients(model: Recommender) -> tuple[tf.Tensor, dict[str, np.ndar
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"two_tower", "dcn of clicks"}))  # of which `two_stage` is made
 def test_a_step_in_fewer_bits_is_nearly_the_same_and_its_weights_are_float32(name):
     loss, gradients = loss_and_gradients(model_of(name))
     for precision, rounding in FEW_BITS.items():
