@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from trainer.accelerated_learner import loss_scale
 from trainer.early_stopping import MonitoredMetric
 from trainer.keras2 import keras, tf
 from trainer.train_state import Trainable
@@ -39,13 +40,14 @@ def choose_rate(
     short-horizon bias in stochastic meta-optimization", ICLR 2018), so they should be a good part of an epoch.
 
     Args:
-      learner: compiled with the optimizer of `trainable`.
+      learner: compiled with the optimizer of `trainable`, or with that and a loss scale.
       data: gives the span's batches from their beginning.
       rates: at least one.
     """
     if not monitored.positions:
         return Choice(rates[0], f"learning rate {rates[0]:g}, the first, as nothing is held out.", 0)
     weights, slots = trainable.read()
+    scale = [(variable, variable.numpy()) for variable in loss_scale(learner.optimizer)]
     iterations = int(trainable.optimizer.iterations.numpy())
     trials, made = [], 0
     for rate in rates:
@@ -55,6 +57,8 @@ def choose_rate(
         made += int(trainable.optimizer.iterations.numpy()) - iterations
         trainable.write(weights, slots)
         trainable.optimizer.iterations.assign(iterations)
+        for variable, value in scale:
+            variable.assign(value)
     best = int(np.argmin(np.where(np.isfinite(trials), monitored.sign * np.array(trials), np.inf)))
     tried = ", ".join(f"{value:.5g} at {rate:g}" for rate, value in zip(rates, trials, strict=True))
     reason = (

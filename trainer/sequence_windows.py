@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -82,14 +83,19 @@ class Windows:
         return min(len(self), max(1, round(self.positions / batch_size)))
 
     def dataset(
-        self, batch_size: int, shuffle_seed: int, augmentation: SequenceAugmentation | None = None
+        self,
+        batch_size: int,
+        shuffle_seed: int,
+        augmentation: SequenceAugmentation | None = None,
+        longest: int | None = None,
     ) -> tf.data.Dataset:
         """Batches of about `batch_size` steps that count: `key` [b], `history`, `item` and `weight` [b, l].
 
         For each step of `history` the item to predict and its weight; 0 behind a window's end and where a step does
         not count. Where there are features `key` is a mapping, which holds those of each step, [b, l, ...]. With
         `augmentation`, which changes inputs and which steps count, there are `events` [b, l] too: what `history` is
-        without it.
+        without it. With `longest`, the most steps of a window, b and l
+        are of a few sizes (see `padded_size`), with 0 in what is added.
 
         Every epoch has another order, and is augmented another way, the same for the same seed.
         """
@@ -100,7 +106,8 @@ class Windows:
             random, drawn = (np.random.default_rng(seed) for seed in ([shuffle_seed, epoch], [shuffle_seed, epoch, 1]))
             epoch += 1
             for index in self._plan(batch_size, random):
-                yield self._gather(index) if augmentation is None else self._augmented(index, augmentation, drawn)
+                batch = self._gather(index) if augmentation is None else self._augmented(index, augmentation, drawn)
+                yield batch if longest is None else _padded(batch, longest)
 
         ints = tf.TensorSpec([None, None], tf.int64)
         of_features = {
@@ -152,6 +159,24 @@ class Windows:
             "item": np.where(counts, self.items[following], 0),
             "weight": np.where(counts, self.weights[following], 0).astype(np.float32),
         }
+
+
+def padded_size(count: int) -> int:
+    """The next power of two, from 8: what is compiled for each size is compiled for few."""
+    return max(8, 1 << (count - 1).bit_length())
+
+
+def _padded(batch: dict[str, Any], longest: int) -> dict[str, Any]:
+    rows, length = batch["history"].shape
+    size = padded_size(rows), min(padded_size(length), longest)
+
+    def grown(values: np.ndarray) -> np.ndarray:
+        added = [(0, to - now) for to, now in zip(size, values.shape, strict=False)]
+        return np.pad(values, added + [(0, 0)] * (values.ndim - len(added)))
+
+    key = batch["key"]
+    keys = {name: grown(of) for name, of in key.items()} if isinstance(key, Mapping) else grown(key)
+    return {name: grown(of) if name != "key" else keys for name, of in batch.items()}
 
 
 def _shared_out(order: np.ndarray, size: np.ndarray, shares: list[int]) -> list[np.ndarray]:

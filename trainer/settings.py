@@ -19,6 +19,7 @@ NewRows = Literal["cooccurrence", "mean", "random"]
 SelectionName = Literal["reservoir", "recency", "frequency", "herding"]
 DistilledBatches = Literal["replayed", "new", "both"]
 OptimizerName = Literal["adagrad", "adam"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Watch = Literal["loss", "recall", "ndcg", "mrr"]
 TeachingLoss = Literal["softmax", "ranking"]
 
@@ -289,6 +290,9 @@ class Policy:
     `weight_decay` is of matrices that are no tables; gains, biases and temperatures keep their length (see
     `make_optimizer`).
     `cold_epochs` are those of a span that is learned from nothing, which takes more; None for as many as `epochs`.
+    `precision`, by Keras's names, is what layers compute in while training; what is learned, kept and served is float32
+    in any case (see `trainer.precision`).
+    `jit_compile`: whether XLA compiles the loss and its gradients (see `trainer.accelerated_learner`).
     `watch` is what is to improve on the held-out part, or training stops after `patience` more epochs.
     `augmentation` is for models over sequences; None learns them as they are.
     `teacher` is who teaches the model; None for nobody.
@@ -306,6 +310,8 @@ class Policy:
     watch: Watch = "loss"
     new_rows: NewRows = "cooccurrence"
     seed: int = 1
+    precision: Precision = "float32"
+    jit_compile: bool = False
     stability: Stability = dataclasses.field(default_factory=Stability)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
     augmentation: Augmentation | None = None

@@ -6,6 +6,7 @@ The heart: the pipeline's trainer and the backtest both call `update`, so that w
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import logging
 import random
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer.accelerated_learner import OverflowCount, make_learner, scaled
 from trainer.early_stopping import EarlyStopping, MonitoredMetric, OnEpoch, OnStep, TrainingError
 from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, concatenate
-from trainer.keras2 import tf
+from trainer.keras2 import keras, tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model, find_model
@@ -26,16 +28,17 @@ from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
 from trainer.optimizers import make_optimizer
+from trainer.precision import built_in
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
-from trainer.stability.base import NEW, Learner, LossTerm
+from trainer.stability.base import Learner, LossTerm
 from trainer.stability.builder import StabilityBuilder
 from trainer.stability.freezing import frozen, rates
 from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
-from trainer.training_batches import TrainingBatches, make_training_batches
+from trainer.training_batches import TrainingBatches, make_training_batches, mixed
 from trainer.warm_start import warm_start, without_replaced
 
 if TYPE_CHECKING:
@@ -122,9 +125,10 @@ def update(
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
     revision = None if base is None else _revision(spec, base)
-    model = build_model(
-        spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features, revision
-    )
+    with built_in(policy.precision):
+        model = build_model(
+            spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features, revision
+        )
     trainable = _trainable(model, policy)
     notes: tuple[str, ...] = ()
     whole = base
@@ -146,7 +150,7 @@ def update(
     before = rebuild(spec, whole) if whole is not None and policy.stability.distillation.weight else None
     weighted = model.weight_role(spec.params) == "loss"
     builder = StabilityBuilder(
-        policy.stability, trainable, base, before, policy.batch_size, spec.history_length, weighted
+        policy.stability, trainable, base, before, policy.batch_size, spec.history_length, weighted, policy.jit_compile
     )
     teaching = make_teaching(teacher, policy.teacher, weighted) if teacher and policy.teacher else None
     memory = (memory or ReplayMemory.empty(0)).fitted(sizes, policy.stability.replay.budget, builder.selection)
@@ -159,9 +163,11 @@ def update(
     model.calibrate(held_out)
     settle(model)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
+    state = trainable.state(sizes, learned, builder.fisher)
     return Update(
-        model=model,
-        state=trainable.state(sizes, learned, builder.fisher),
+        # Who is asked from here on is asked in float32, as the served bundle is.
+        model=model if policy.precision == "float32" else rebuild(spec, state),
+        state=state,
         memory=span_trainer.memory,
         examples=span_trainer.examples,
         epochs=span_trainer.epochs,
@@ -235,7 +241,11 @@ class SpanTrainer:
         callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
         if policy.schedule.within == "plateau" and monitored.positions:
             callbacks.append(on_plateau(policy.schedule, policy.watch))
-        learner.fit(_mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
+        overflows = OverflowCount()
+        callbacks.append(overflows)
+        learner.fit(mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
+        if overflows.overflowed:
+            self.notes.append(f"Span {span.number}: {overflows}")
         early_stopping.restore()
         self.examples += early_stopping.epochs * (batches.examples + batches.steps * each)
         self.epochs += early_stopping.epochs
@@ -248,8 +258,9 @@ class SpanTrainer:
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed, model = self.policy.seed + span.number, self.model
+        policy, length = self.policy, model.history_length
         batches = make_training_batches(
-            model, span.sequences, self.policy.batch_size, model.history_length, seed, self.policy.augmentation
+            model, span.sequences, policy.batch_size, length, seed, policy.augmentation, policy.jit_compile
         )
         loss_terms = self.builder.loss_terms(span.sequences, batches, self.memory.before(span.number), seed)
         return batches, [*loss_terms, *([self.teaching] if self.teaching else [])]
@@ -258,9 +269,13 @@ class SpanTrainer:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(loss_term) for loss_term in loss_terms)
         if kinds not in self._learners:
-            self._learners[kinds] = Learner(self.model, loss_terms, self.frozen_variables)
-            self._learners[kinds].compile(optimizer=self.trainable.optimizer)
+            self._learners[kinds] = make_learner(self.policy, self.model, loss_terms, self.frozen_variables)
+            self._learners[kinds].compile(optimizer=self._optimizer)
         return self._learners[kinds]
+
+    @functools.cached_property
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        return scaled(self.trainable.optimizer, self.policy.precision)  # one for all spans
 
     def _peak_rate(self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int) -> float:
         schedule = self.policy.schedule
@@ -270,7 +285,7 @@ class SpanTrainer:
             learner,
             self.trainable,
             monitored,
-            lambda: _mixed(*self._material(span)),
+            lambda: mixed(*self._material(span)),
             schedule.rates,
             schedule.probe_steps,
         )
@@ -364,10 +379,3 @@ def _keeps_its_length(model: Recommender, path: str, variable: tf.Variable) -> b
     To pull a gain or a temperature towards zero is to switch off a layer, not to keep it simple.
     """
     return table_of(model, path) is not None or len(variable.shape) < 2
-
-
-def _mixed(batches: TrainingBatches, loss_terms: Sequence[LossTerm]) -> tf.data.Dataset:
-    data = batches.data.map(lambda batch: {NEW: batch})
-    for loss_term in loss_terms:
-        data = loss_term.mix(data)
-    return data

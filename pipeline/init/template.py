@@ -66,6 +66,8 @@ COMMENTS = {
     "update.new_rows": "where a new id starts: cooccurrence (mean of what it goes with), mean (the table's) or random",
     "update.max_owed_spans": "spans a champion may be behind before a full retrain is due",
     "update.retrain_spans": "spans that a full retrain learns",
+    "update.precision": "layers compute in float32, mixed_bfloat16 or mixed_float16; all that is kept is float32",
+    "update.jit_compile": "true: XLA compiles the loss and its gradients, once for each of a few sizes of batches",
     "update.seed": "the same seed and spans give the same model",
     "update.after_refusal": "how the next update learns after a candidate that was refused, or worse by the bound",
     "update.after_refusal.rate": "factor of the learning rate, once more with each refusal in a row; 1: as it is",

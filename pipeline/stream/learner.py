@@ -120,7 +120,8 @@ def within_the_day(policy: Policy, stream: Stream) -> Policy:
     """The nightly policy for a mini-batch, which is the part of a span and not a span.
 
     What is done once at the start or the end of a span is left out: a warm-up, a reset of the accumulators, shrinking,
-    averaging, a choice of rate, the average of what the spans depend on. There is no teacher either.
+    averaging, a choice of rate, the average of what the spans depend on. There is no teacher either. Nothing is
+    compiled: of every update anew that takes longer than its few steps.
     """
     stability = dataclasses.replace(
         policy.stability,
@@ -135,6 +136,7 @@ def within_the_day(policy: Policy, stream: Stream) -> Policy:
         epochs=stream.epochs,
         cold_epochs=None,
         learning_rate=rate * stream.rate,
+        jit_compile=False,
         schedule=Schedule(),
         stability=stability,
     )

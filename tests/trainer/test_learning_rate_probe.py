@@ -10,6 +10,7 @@ import pytest
 
 from tests.trainer.plain_optimizer import plain_optimizer
 from tests.trainer.small_model import HISTORY, SMALL, Small
+from trainer.accelerated_learner import AcceleratedLearner, loss_scale, scaled
 from trainer.checks.small_data import held_out, random_sequences, sequences
 from trainer.early_stopping import MonitoredMetric
 from trainer.input_pipeline import Positions
@@ -30,15 +31,18 @@ SAME = sequences([(key, [5, 6, 7, 5, 6, 7], 0) for key in range(2, 18)])
 def probed(rates: tuple[float, ...], watched: Positions) -> tuple[Choice, Trainable, tuple]:
     model = Small(SIZES, HISTORY)
     trainable = Trainable(model, plain_optimizer("adam", 0.5))
-    learner = Learner(model, [])
-    learner.compile(trainable.optimizer)
+    learner = AcceleratedLearner(model, [], [], 1, jit_compile=False)
+    learner.compile(scaled(trainable.optimizer, "mixed_float16"))
+    scale = loss_scale(learner.optimizer)
 
     def data():
         return make_training_batches(model, SAME, 8, HISTORY, seed=1).data.map(lambda batch: {NEW: batch})
 
     learner.fit(data(), verbose=0)
     before = (*trainable.read(), trainable.iterations)
+    begun = [variable.numpy() for variable in scale]
     chosen = choose_rate(learner, trainable, MonitoredMetric(model, watched, "loss", HISTORY), data, rates, 5)
+    assert [variable.numpy() for variable in scale] == begun
     return chosen, trainable, before
 
 

@@ -13,7 +13,7 @@ from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.models import build_model
 from trainer.models.base import TableSizes
-from trainer.models.sequence_model import _reversed
+from trainer.models.reversed_windows import reversed_windows
 from trainer.sequence_augmentation import SequenceAugmentation, similar_items
 from trainer.sequence_windows import Windows
 from trainer.settings import Augmentation, ModelSpec, Policy
@@ -128,7 +128,7 @@ def test_similar_items_are_those_of_the_highest_cosine_and_never_the_item_itself
 def test_read_from_the_end_a_window_predicts_what_truly_came_before() -> None:
     history, events = tf.constant([[9, 1, 7, 0]], tf.int64), tf.constant([[5, 6, 7, 0]], tf.int64)
     item, weight = tf.constant([[6, 0, 8, 0]], tf.int64), tf.constant([[1.0, 0.0, 2.0, 0.0]])
-    inputs, target, weights = _reversed(history, item, weight, events)
+    inputs, target, weights = reversed_windows(history, item, weight, events)
     assert inputs.numpy().tolist() == [[8, 7, 1, 0]]
     assert target.numpy().tolist() == [[7, 0, 5, 0]]
     assert weights.numpy().tolist() == [[2.0, 0.0, 1.0, 0.0]]

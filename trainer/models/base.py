@@ -11,7 +11,8 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
 4. `set_popularity`: by `trainer.update`, once, before the first span is learned; then `set_features`, where features of
    items are declared, and `learn_launches`; and `set_knots`, where features of key and context are.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
-6. Fit: `compute_loss(batch, training=True)`, each step. Of the parts that keep the old days distillation asks for
+6. Fit: `compute_loss(batch, training=True)`, each step, of what `prepare` makes of the batch where XLA compiles it. Of
+   the parts that keep the old days distillation asks for
    `score_batch`, as teaching by another model does of both, herding for `represent(key, history)`, float32 [b, d],
    where the model has one. After each epoch early stopping watches `compute_loss(batch, training=False)`, or
    `evaluate_positions`, on held-out positions.
@@ -160,6 +161,14 @@ class Recommender(tfrs.Model, abc.ABC):
         """
         every = self.score_all(batch["key"], batch["history"])
         return tf.gather(every, candidates, axis=1)
+
+    def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A training batch for a step that XLA compiles: with what the loss needs of it and XLA can't find out.
+
+        That is whatever has a shape that depends on values, such as what is unique, in one of a few sizes. Called
+        before such a step, with `trainer.compiled_step.is_compiled`, and before no other.
+        """
+        return batch
 
     def set_popularity(self, recent: np.ndarray) -> None:
         """Told before each span: float64 [sizes.items], how often each item row occurred, of late above all."""

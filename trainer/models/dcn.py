@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.compiled_step import uniform
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.query_values import row_of
 from trainer.keras2 import tf
@@ -82,7 +83,7 @@ class Dcn(Ranker, WithFeatures):
         self.popularity = Popularity(sizes.items) if popularity and objective == "click" else None
         width = (2 + key_embedding + len(features or ()) + len(query_features or ())) * dimension
         self.crosses = [
-            tfrs.layers.dcn.Cross(projection_dim=projection, kernel_initializer="glorot_uniform")
+            tfrs.layers.dcn.Cross(projection_dim=projection, kernel_initializer="glorot_uniform", dtype="float32")
             for _ in range(crosses)
         ]
         self.mlp = deep(hidden, width)
@@ -122,7 +123,7 @@ class Dcn(Ranker, WithFeatures):
         """float32 [b, c] from what `query` and `candidate` give."""
         vectors, bias = candidates[:, :, :-1], candidates[:, :, -1]
         if training and self.item_features is not None:
-            kept = tf.random.uniform(tf.shape(bias)) >= self.item_dropout
+            kept = uniform(tf.shape(bias), 0, 1, tf.float32) >= self.item_dropout
             own, known = tf.split(vectors, [self.width, -1], axis=-1)
             vectors = tf.concat([own * tf.cast(kept, tf.float32)[..., None], known], axis=-1)
         first = tf.concat([tf.repeat(query[:, None, :], tf.shape(bias)[1], axis=1), vectors], axis=-1)

@@ -14,6 +14,7 @@ from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 from trainer.models.feature_vectors import NumberCurve, WordVectors
 from trainer.models.launch_prior import LaunchPrior, kinds_of_numbers, kinds_of_words
+from trainer.precision import compute_dtype, matmul
 from trainer.train_state import ModelState
 
 ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a tower begin
@@ -103,12 +104,12 @@ class VectorFeature(keras.layers.Layer):
     """
 
     def __init__(self, items: int, given: int, width: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.codes = self.add_weight("codes", [items], tf.int32, "zeros", trainable=False)
         self.content = self.add_weight("content", [items, width], initializer="zeros", trainable=False)
         self.projection = self.add_weight("projection", [given, width], initializer="zeros")
         self.absent = self.add_weight("absent", [width], initializer="zeros")
-        self._told, self._given = _Told(), given
+        self._told, self._given, self._low = _Told(), given, compute_dtype()
 
     def tell(self, vectors: ItemVectors) -> None:
         self.codes.assign(vectors.codes)
@@ -117,21 +118,24 @@ class VectorFeature(keras.layers.Layer):
         self._told.values.assign(vectors.values)
 
     def settle(self) -> None:
-        """Works out `content`."""
+        """Works out `content`, in float32 whatever the layer computes in."""
         rows = int(self.content.shape[0])
         for start in range(0, rows if self._told.values is not None else 0, _ROWS):
             row = tf.range(start, min(start + _ROWS, rows), dtype=tf.int64)
-            self.content.scatter_nd_update(row[:, None], self(row))
+            self.content.scatter_nd_update(row[:, None], self._told_of(row, tf.float32))
 
     def call(self, item: tf.Tensor) -> tf.Tensor:
         """float32 [..., width] for int64 rows of items; zero of what is no item."""
         if self._told.values is None:
             return tf.gather(self.content, item)
+        return self._told_of(item, self._low)
+
+    def _told_of(self, item: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         code = tf.gather(self.codes, item)[..., None]
         # A first step of Adagrad or Adam moves each weight by the rate, whatever the gradient, so that what is added
         # moves by that times the sum of the numbers, up to the root of their count; what a word adds by the rate.
         vectors = tf.cast(tf.gather(self._told.values, item), tf.float32) * self._given**-0.5
-        return tf.matmul(vectors, self.projection) + tf.where(code == MISSING, self.absent, 0.0)
+        return matmul(vectors, self.projection, dtype) + tf.where(code == MISSING, self.absent, 0.0)
 
 
 class FeatureTower(keras.layers.Layer):
@@ -148,7 +152,7 @@ class FeatureTower(keras.layers.Layer):
     """
 
     def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int, launch_prior: bool = False) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.learned = self.add_weight("learned", [sizes.items], initializer="zeros", trainable=False)
         self.of: dict[str, WordFeature | NumberFeature | VectorFeature] = {}
         for feature in features:

@@ -13,7 +13,7 @@ class WordVectors(keras.layers.Layer):
     """A vector a word of a vocabulary; "missing" and "unknown" have one each."""
 
     def __init__(self, words: int, width: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.vectors = self.add_weight("vectors", [words, width], initializer="zeros")
 
     def mean(self, rows: tf.Tensor) -> tf.Tensor:
@@ -37,7 +37,7 @@ class NumberCurve(keras.layers.Layer):
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.knots = self.add_weight("knots", [KNOTS], initializer=keras.initializers.Constant(np.nan), trainable=False)
         self.vectors = self.add_weight("vectors", [FIRST_ROW + KNOTS, width], initializer="zeros")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.compiled_step import Dropout
 from trainer.keras2 import keras, tf
 from trainer.models.sequence_layers import dense, join_heads, normalisation, split_heads
 from trainer.models.sequence_model import SequenceModel
@@ -39,7 +40,7 @@ class HstuBlock(keras.layers.Layer):
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float, longest: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")  # what is added up; the products in between take the policy
         self.heads, self.longest = heads, longest
         self.sizes = [inner, inner, width, width]
         self.before = normalisation(width)
@@ -47,7 +48,7 @@ class HstuBlock(keras.layers.Layer):
         self.after_attention = normalisation(inner)
         self.output_ = dense(inner, width, silent=True)
         self.distance_bias = self.add_weight("distance_bias", [longest], initializer="zeros")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def call(self, steps: tf.Tensor, visible: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, l, width] from [b, l, width]; bool [b, l, l] `visible` says which step sees which."""
@@ -55,7 +56,8 @@ class HstuBlock(keras.layers.Layer):
         value, query, key = (split_heads(part, self.heads) for part in parts)
         length = tf.shape(steps)[1]
         distance = tf.maximum(tf.range(length)[:, None] - tf.range(length), 0)
-        scores = tf.matmul(query, key, transpose_b=True) + tf.gather(self.distance_bias, distance)
+        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) + tf.gather(self.distance_bias, distance)
         attention = tf.where(visible[:, None], tf.nn.silu(scores), 0.0) / self.longest
-        seen = self.after_attention(join_heads(tf.matmul(attention, value)))
-        return steps + self.output_(self.dropout(seen * gate, training=training))
+        seen = self.after_attention(join_heads(tf.matmul(tf.cast(attention, value.dtype), value)))
+        gated = self.dropout(seen * tf.cast(gate, tf.float32), training=training)
+        return steps + tf.cast(self.output_(gated), tf.float32)

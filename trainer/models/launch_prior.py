@@ -42,7 +42,7 @@ class LaunchPrior(keras.layers.Layer):
     """
 
     def __init__(self, items: int, weights: Mapping[str, int]) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.of = {
             name: self.add_weight(f"of_{name}", [count, 2], initializer=_Unknown(), trainable=False)
             for name, count in weights.items()

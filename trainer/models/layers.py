@@ -9,6 +9,7 @@ import numpy as np
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 from trainer.models.sampled_softmax import rate_of_share
+from trainer.precision import compute_dtype
 
 UNSEEN = 0.1  # events that an item which never occurred counts as: unlikely, not impossible
 
@@ -26,12 +27,12 @@ class _Noise(keras.initializers.Initializer):
 
 def item_table(sizes: TableSizes, width: int, stddev: float) -> keras.layers.Embedding:
     """An embedding a row of the item vocabulary, built."""
-    return _built(keras.layers.Embedding(sizes.items, width, _Noise(stddev, sizes.first_row)))
+    return _built(keras.layers.Embedding(sizes.items, width, _Noise(stddev, sizes.first_row), dtype="float32"))
 
 
 def key_table(sizes: TableSizes, width: int) -> keras.layers.Embedding:
     """An embedding a row of the key vocabulary, built. Zero at first: a new key is judged by its history alone."""
-    return _built(keras.layers.Embedding(sizes.keys, width, "zeros"))
+    return _built(keras.layers.Embedding(sizes.keys, width, "zeros", dtype="float32"))
 
 
 def _built(table: keras.layers.Embedding) -> keras.layers.Embedding:
@@ -43,7 +44,7 @@ class Popularity(keras.layers.Layer):
     """How often each item lately occurred. Not trained: told before each span, see `Recommender.set_popularity`."""
 
     def __init__(self, items: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.counts = self.add_weight("counts", [items], initializer="zeros", trainable=False)
         self.average = self.add_weight("average", [], initializer="ones", trainable=False)
         self.items = items
@@ -83,12 +84,15 @@ class HistoryPooling(keras.layers.Layer):
     """
 
     def __init__(self, history_length: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
+        self._low = compute_dtype()
         self.distance_bias = self.add_weight("distance_bias", [history_length], initializer="zeros")
 
     def call(self, history: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """float32 [b, d] from int64 [b, h] rows, 0 for none, and their [b, h, d] values; zero without a history."""
-        return self.length(history) * tf.einsum("bh,bhd->bd", self.weights_of(history), values)
+        weights = tf.cast(self.weights_of(history), self._low)
+        mean = tf.einsum("bh,bhd->bd", weights, tf.cast(values, self._low))
+        return self.length(history) * tf.cast(mean, tf.float32)
 
     def weights_of(self, history: tf.Tensor) -> tf.Tensor:
         """The weights of the mean, float32 [b, h]: they depend on where the events stand, not on what they are."""

@@ -7,12 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from trainer.compiled_step import uniform
 from trainer.keras2 import tf
 from trainer.metrics import weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table, key_table
+from trainer.precision import compute_dtype, matmul
 
 
 class _Catalogue(NamedTuple):
@@ -81,6 +83,8 @@ class MatrixFactorization(Recommender):
         self.item_embedding = item_table(sizes, dimension, stddev=dimension**-0.5)
         self.key_embedding = key_table(sizes, dimension)
         self.popularity = Popularity(sizes.items)
+        # The solution is float32: a matrix of half the bits need not be positive definite any more.
+        self._low = compute_dtype()
         self.served: FrozenItems | None = None
         self.catalogue: _Catalogue | None = None
 
@@ -148,14 +152,14 @@ class MatrixFactorization(Recommender):
         label = tf.where(known, item, tf.zeros_like(item))
         if training:
             first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
-            drawn = tf.random.uniform([self.negatives], first, self.sizes.items, tf.int64)
+            drawn = uniform([self.negatives], first, self.sizes.items, tf.int64)
             vectors, offsets = self.item_embedding(drawn), self.offset(drawn)
             # The same for all: a gradient through it would reach every item by every key.
             catalogue = _Catalogue(*map(tf.stop_gradient, _means(vectors, offsets)))
             users = self._folded_in(batch["key"], batch["history"], catalogue)
             # Popularity is told with the event in it that is to be predicted.
             target = self.offset(label, without=1.0) + tf.reduce_sum(users * self.item_embedding(label), axis=1)
-            others = tf.matmul(users, vectors, transpose_b=True) + offsets
+            others = matmul(users, vectors, self._low, transpose_b=True) + offsets
         else:
             scores = self.score_all(batch["key"], batch["history"])
             target, others = tf.gather(scores, label, batch_dims=1), scores[:, self.sizes.first_row :]

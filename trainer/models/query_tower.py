@@ -45,7 +45,7 @@ class QueryTower(keras.layers.Layer):
     """
 
     def __init__(self, features: Sequence[Feature], sizes: TableSizes, width: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.of = {
             feature.name: (
                 WordVectors(sizes.rows(feature.vocabulary), width) if feature.kind in OF_WORDS else NumberCurve(width)

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import tensorflow_recommenders as tfrs
 
+from trainer.compiled_step import Dropout, is_compiled, uniform
 from trainer.keras2 import keras, tf
 from trainer.metric_aggregation import labelled
 from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, WeightRole
+from trainer.precision import built_in
 
 Objective = Literal["rating", "click", "label"]
 NEGATIVES = 4
@@ -51,7 +53,7 @@ class Ranker(Recommender):
         super().__init__(sizes, history_length)
         self.objective = objective
         self.negatives = negatives
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # Count, mean and mean square of all weights trained on.
         self.moments = self.add_weight("moments", [3], initializer="zeros", trainable=False)
         self.index: tf.Variable | None = None
@@ -60,7 +62,8 @@ class Ranker(Recommender):
             if objective == "rating"
             else keras.losses.BinaryCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
         )
-        self.task = tfrs.tasks.Ranking(loss=loss)
+        with built_in("float32"):
+            self.task = tfrs.tasks.Ranking(loss=loss)
 
     @classmethod
     def metric_names(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -152,7 +155,7 @@ class Ranker(Recommender):
     def draw(self, size: tf.Tensor, count: int) -> tf.Tensor:
         """int64 [size, count] item rows, drawn evenly from the catalogue."""
         first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
-        return tf.random.uniform([size, count], first, self.sizes.items, tf.int64)
+        return uniform([size, count], first, self.sizes.items, tf.int64)
 
     @staticmethod
     def is_positive(drawn: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
@@ -169,6 +172,11 @@ class Ranker(Recommender):
         labels = tf.concat([tf.ones_like(logits[:, :1]), tf.zeros_like(logits[:, 1:])], axis=1)
         own = tf.ones_like(item, tf.bool)[:, None]
         use = tf.concat([own, ~self.is_positive(candidates[:, 1:], history, item)], axis=1)
+        if is_compiled():
+            weight = tf.reshape(tf.maximum(weight, 0.0)[:, None] * tf.cast(use, tf.float32), [-1])
+            columns = {"labels": tf.reshape(labels, [-1, 1]), "predictions": tf.reshape(logits, [-1, 1])}
+            total = self.task(**columns, sample_weight=weight, compute_metrics=False)
+            return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
         weight = tf.boolean_mask(tf.maximum(weight, 0.0)[:, None] * tf.ones_like(logits), use)
         total = self.task(
             labels=tf.boolean_mask(labels, use)[:, None],
@@ -206,9 +214,9 @@ def dense(width: int, inputs: int) -> keras.layers.Dense:
 
 
 def deep(hidden: Sequence[int], inputs: int) -> keras.Sequential:
-    """Hidden layers and a last one of width 1, built."""
+    """Hidden layers and a last one of width 1, built; what the last one gives is float32."""
     layers = keras.Sequential([keras.layers.Dense(width, "relu") for width in hidden])
-    layers.add(keras.layers.Dense(1))
+    layers.add(keras.layers.Dense(1, dtype="float32"))
     layers.build([None, inputs])
     return layers
 

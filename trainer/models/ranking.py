@@ -55,14 +55,15 @@ class Ranking(Ranker):
     def query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         """The first layer's part of int64 [b] keys and [b, h] histories: float32 [b, hidden]."""
         pooled = self.pooling(history, self.item_embedding(history))
-        return self.key_part(tf.concat([self.key_embedding(key), pooled], axis=1))
+        return tf.cast(self.key_part(tf.concat([self.key_embedding(key), pooled], axis=1)), tf.float32)
 
     def candidate(self, item: tf.Tensor, without: tf.Tensor | float = 0.0) -> tf.Tensor:
         """The first layer's part of int64 [..., n] item rows, and their biases last: float32 [..., n, hidden + 1]."""
         del without  # nothing is counted
         if self.index is not None:
             return gather(self.index, item)
-        return tf.concat([self.item_part(self.item_embedding(item)), self.item_bias(item)], axis=-1)
+        part = tf.cast(self.item_part(self.item_embedding(item)), tf.float32)
+        return tf.concat([part, self.item_bias(item)], axis=-1)
 
     def join(self, query: tf.Tensor, candidates: tf.Tensor, training: bool = False) -> tf.Tensor:
         """float32 [b, c] from [b, hidden] queries and [b, c, hidden + 1] candidates."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
+from trainer.compiled_step import is_compiled, uniform
 from trainer.keras2 import tf
 
 
@@ -22,6 +24,15 @@ class Candidates:
     rows: tf.Tensor
     log_weight: tf.Tensor
     places: tf.Tensor
+
+    def padded(self) -> Candidates:
+        """As many as the next power of two, for a step that is compiled for each size. What is added is not wanted."""
+        count = tf.size(self.rows)
+        size = 2 ** tf.cast(tf.math.ceil(tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0) - 1e-9), tf.int32)
+        added = [tf.maximum(size, count) - count]
+        rows = tf.concat([self.rows, tf.zeros(added, tf.int64)], axis=0)
+        log_weight = tf.concat([self.log_weight, tf.fill(added, UNWANTED)], axis=0)
+        return Candidates(rows, log_weight, self.places)
 
 
 def draw(
@@ -45,7 +56,7 @@ def draw(
       negatives: how many are drawn.
     """
     first = min(first_row, items - 1)  # where no item is admitted yet, one that is not
-    drawn = tf.random.uniform([negatives], first, items, tf.int64)
+    drawn = uniform([negatives], first, items, tf.int64)
     rows, places = tf.unique(tf.concat([tf.reshape(batch_rows, [-1]), drawn], axis=0), tf.int64)
     missed = -others * tf.gather(rate, rows) + negatives * tf.math.log1p(-1.0 / max(items - first, 2))
     log_weight = tf.where(rows >= first_row, -tf.math.log(-tf.math.expm1(missed)), UNWANTED)
@@ -79,11 +90,14 @@ def rate_of_share(share: tf.Tensor) -> tf.Tensor:
 def held_by_others(rows: tf.Tensor, first_row: int) -> tf.Tensor:
     """How many different items each row of int64 [b, l] holds, added up over all rows but one, float32.
 
-    Every row is the one for its own positions, so that it is left out as the mean of them.
+    Every row is the one for its own positions, so that it is left out as the mean of them. Rows that only pad are none.
     """
     ordered = tf.sort(rows, axis=1)
     new = tf.concat([tf.ones_like(ordered[:, :1], tf.bool), ordered[:, 1:] != ordered[:, :-1]], axis=1)
-    owners = tf.cast(tf.shape(rows)[0], tf.float32)
+    if is_compiled():  # and so padded
+        owners = tf.math.count_nonzero(ordered[:, -1], dtype=tf.float32)
+    else:
+        owners = tf.cast(tf.shape(rows)[0], tf.float32)
     held = tf.math.count_nonzero(new & (ordered >= first_row), dtype=tf.float32)
     return held * tf.math.divide_no_nan(owners - 1.0, owners)
 

@@ -19,8 +19,8 @@ def projection(width: int, silent: bool = False) -> keras.layers.Dense:
 
 
 def normalisation(width: int) -> keras.layers.LayerNormalization:
-    """Layer normalisation, built (Ba, Kiros and Hinton, 2016)."""
-    return _built(keras.layers.LayerNormalization(epsilon=1e-6), width)
+    """Layer normalisation in float32, built (Ba, Kiros and Hinton, 2016)."""
+    return _built(keras.layers.LayerNormalization(epsilon=1e-6, dtype="float32"), width)
 
 
 def noise(stddev: float) -> keras.initializers.Initializer:

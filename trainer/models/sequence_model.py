@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from trainer.compiled_step import Dropout, is_compiled
+from trainer.compiled_step import dropout as random_dropout
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
@@ -20,10 +22,13 @@ from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.query_tower import QueryTower
+from trainer.models.reversed_windows import reversed_windows
 from trainer.models.sequence_layers import noise, normalisation, projection
 from trainer.models.stacking import Evidence, Stacking
 from trainer.models.transitions import SparseScores, Transitions
 from trainer.models.with_features import WithFeatures
+
+_CANDIDATES = "candidates"  # of a prepared batch, see `SequenceModel.prepare`
 
 
 class SequenceModel(WithFeatures):
@@ -111,7 +116,7 @@ class SequenceModel(WithFeatures):
         self.blocks = [self.make_block(dimension, heads, inner * dimension, dropout) for _ in range(blocks)]
         self.before_head = normalisation(dimension) if self.normalises else None
         self.log_scale = self.add_weight("log_scale", [], initializer=keras.initializers.Constant(-np.log(temperature)))
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head_query = projection(dimension) if head == "raw" else None
         self.head_key = projection(dimension) if head == "raw" else None
         self.distance_bias = self.add_weight("distance_bias", [history_length], initializer="zeros")
@@ -231,22 +236,37 @@ class SequenceModel(WithFeatures):
             known = tf.cast(item >= self.sizes.first_row, tf.float32)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
             return weighted_mean(losses, known * batch["weight"])
-        forward = batch["history"], batch["item"], batch["weight"]
-        history, item, weight = forward
-        if self.reverse:
-            both = zip(forward, _reversed(*forward, batch.get("events", forward[0])), strict=True)
-            history, item, weight = (tf.concat(columns, axis=0) for columns in both)
-        steps = tf.where(item >= self.sizes.first_row)
+        history, item, weight = self._both_ways(batch)
+        counts = item >= self.sizes.first_row
+        if is_compiled():
+            steps, weight = _every_step(item), weight * tf.cast(counts, tf.float32)
+        else:
+            steps = tf.where(counts)
         sessions = self._asked(batch["key"], self._sessions(history, training=True), steps)
         candidates = self._candidates(tf.concat([history, item], axis=1), batch)
         length = tf.shape(history)[1]
         history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
-        vectors = tf.nn.dropout(self._unit(self.item_vectors(candidates.rows)), self.item_dropout)
+        vectors = random_dropout(self._unit(self.item_vectors(candidates.rows)), self.item_dropout)
         losses = sampled_softmax.losses(
             self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
         )
         return weighted_mean(losses, tf.gather_nd(weight, steps))
+
+    def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._softmax_is_exact:
+            return batch
+        history, item, _ = self._both_ways(batch)
+        drawn = self._candidates(tf.concat([history, item], axis=1), batch)
+        return {**batch, _CANDIDATES: vars(drawn.padded())}
+
+    def _both_ways(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        """Inputs, targets and weights of a batch of sequences, [b, l], or [2 b, l] with the reversed ones."""
+        forward = batch["history"], batch["item"], batch["weight"]
+        if not self.reverse:
+            return forward
+        both = zip(forward, reversed_windows(*forward, batch.get("events", forward[0])), strict=True)
+        return tuple(tf.concat(columns, axis=0) for columns in both)
 
     def _sessions(self, history: tf.Tensor, training: bool) -> tf.Tensor:
         """The wanted vector at each step, float32 [b, l, dimension], for int64 [b, l] rows with 0 before or behind."""
@@ -271,7 +291,7 @@ class SequenceModel(WithFeatures):
         present = history > 0
         raw = self.item_vectors(history)
         if training:
-            raw = tf.nn.dropout(raw, self.item_dropout)
+            raw = random_dropout(raw, self.item_dropout)
         place = tf.maximum(tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1, 0)
         # A block adds vectors of about the root of the width: without a factor items are lost among them (Vaswani et
         # al., "Attention is all you need", NeurIPS 2017, section 3.4).
@@ -286,7 +306,8 @@ class SequenceModel(WithFeatures):
             steps = self.before_head(steps)
         if self.head_query is None or self.head_key is None:
             return None, steps
-        scores = tf.matmul(self.head_query(steps), self.head_key(steps), transpose_b=True) * steps.shape[-1] ** -0.5
+        scores = tf.cast(tf.matmul(self.head_query(steps), self.head_key(steps), transpose_b=True), tf.float32)
+        scores *= steps.shape[-1] ** -0.5
         scores += tf.gather(self.distance_bias, tf.maximum(distance, 0))
         return tf.nn.softmax(tf.where(visible, scores, -1e9)), raw
 
@@ -296,11 +317,17 @@ class SequenceModel(WithFeatures):
 
     def _candidates(self, rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> sampled_softmax.Candidates:
         """For int64 rows of the items of `batch`, which hold each of its events several times."""
-        if self.sizes.items <= 2 * self.negatives:
+        if _CANDIDATES in batch:
+            return sampled_softmax.Candidates(**batch[_CANDIDATES])
+        if self._softmax_is_exact:
             return sampled_softmax.whole_catalogue(rows, self.sizes.items, self.sizes.first_row)
         rate = batch[SAMPLING_RATE] if SAMPLING_RATE in batch else self.popularity.sampling_rate()
         others = sampled_softmax.held_by_others(tf.concat([batch["history"], batch["item"]], 1), self.sizes.first_row)
         return sampled_softmax.draw(rows, rate, others, self.sizes.items, self.sizes.first_row, self.negatives)
+
+    @property
+    def _softmax_is_exact(self) -> bool:
+        return self.sizes.items <= 2 * self.negatives
 
     def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
         popular = self.log_popularity(tf.range(self.sizes.items))
@@ -328,19 +355,7 @@ class SequenceModel(WithFeatures):
         return tf.math.l2_normalize(vectors, axis=-1)
 
 
-def _reversed(
-    history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, events: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Inputs, targets and weights of the same windows read from their end; a pair counts as it counted forwards.
-
-    What is to be predicted are `events`, which `history` is but for augmentation.
-    """
-    inputs = tf.math.count_nonzero(history, axis=1)
-    last = tf.gather(item, tf.maximum(inputs - 1, 0), batch_dims=1)
-    padded = tf.pad(history, [[0, 0], [0, 1]])
-    at = tf.stack([tf.range(tf.shape(history, tf.int64)[0]), inputs], axis=1)
-    backward = tf.reverse_sequence(tf.tensor_scatter_nd_update(padded, at, last), inputs + 1, seq_axis=1)
-    counts = tf.reverse_sequence(item > 0, inputs, seq_axis=1)
-    there = tf.sequence_mask(inputs, tf.shape(history)[1])
-    target = tf.where(counts, tf.reverse_sequence(events, inputs, seq_axis=1), 0)
-    return tf.where(there, backward[:, :-1], 0), target, tf.reverse_sequence(weight, inputs, seq_axis=1)
+def _every_step(item: tf.Tensor) -> tf.Tensor:
+    """Places of all steps of [b, l], int64 [b * l, 2], row by row."""
+    rows, length = tf.unstack(tf.shape(item, tf.int64))
+    return tf.reshape(tf.stack(tf.meshgrid(tf.range(rows), tf.range(length), indexing="ij"), axis=-1), [-1, 2])

@@ -53,7 +53,7 @@ class Stacking(keras.layers.Layer):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         start = keras.initializers.Constant([*_START, *[0.0] * (_DISTANCES + 2)])
         self.weights_ = self.add_weight("weights_", [len(_START) + _DISTANCES + 2], initializer=start, trainable=False)
 

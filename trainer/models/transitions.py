@@ -38,7 +38,7 @@ class Transitions(keras.layers.Layer):
     """
 
     def __init__(self, sizes: TableSizes, neighbours: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.items = sizes.items
         self.first_row = sizes.first_row
         self.together = Neighbours(sizes.items, neighbours)
@@ -82,7 +82,7 @@ class Neighbours(keras.layers.Layer):
     """The rows and weights of each item's strongest neighbours, strongest first; weight 0 where there are fewer."""
 
     def __init__(self, items: int, most: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.rows = self.add_weight("rows", [items, most], tf.int32, initializer="zeros", trainable=False)
         self.weights_ = self.add_weight("weights_", [items, most], initializer="zeros", trainable=False)
         self.items, self.most = items, most

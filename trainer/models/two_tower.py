@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_recommenders as tfrs
 
+from trainer.compiled_step import Dropout, is_compiled, uniform
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
-from trainer.metrics import mask_scores, weighted_mean
+from trainer.metrics import UNAVAILABLE, mask_scores, weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.base import TableSizes, VocabularyName, WeightRole
 from trainer.models.feature_tower import FeatureTower
@@ -19,6 +20,7 @@ from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 from trainer.models.query_tower import QueryTower, masked
 from trainer.models.with_features import WithFeatures
+from trainer.precision import built_in
 
 
 class TwoTower(WithFeatures):
@@ -85,11 +87,12 @@ class TwoTower(WithFeatures):
         self.popularity = Popularity(sizes.items)
         self.history_scale = self.add_weight("history_scale", [], initializer="ones")
         self.slope = self.add_weight("slope", [], initializer="ones")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.served: FrozenItems | None = None
         # The sum: Keras divides by the number of rows, whatever their weights.
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
-        self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
+        with built_in("float32"):
+            self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
 
     @classmethod
     def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
@@ -168,27 +171,64 @@ class TwoTower(WithFeatures):
         if training:
             # What has no row of its own can't be recommended, and how often a batch holds it is not known.
             admitted = batch["item"] >= self.sizes.first_row
+            if is_compiled():
+                return self._compiled_loss(batch, admitted)
             key, columns = masked(batch["key"], admitted), (batch[name] for name in ("history", "item", "weight"))
             history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
             weight = tf.maximum(weight, 0.0)
-            first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
-            drawn = tf.random.uniform([self.negatives], first, self.sizes.items, tf.int64)
+            drawn = self._draw()
             ids = tf.concat([item, drawn], axis=0)
-            total = self.task(
+            return self._softmax(
                 self.query(key, history, training=True),
                 tf.concat([self.candidate(item, without=1.0), self.candidate(drawn)], axis=0),
-                candidate_sampling_probability=self._drawn_share(ids, tf.shape(item)[0]),
-                sample_weight=weight,
-                candidate_ids=ids,
-                compute_metrics=False,
-                compute_batch_metrics=False,
+                self._drawn_share(ids, tf.shape(item)[0]),
+                weight,
+                ids,
             )
-            return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
         item = batch["item"]
         scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
         known = tf.cast(item >= self.sizes.first_row, tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
         return weighted_mean(losses, known * batch["weight"])
+
+    def _compiled_loss(self, batch: dict[str, tf.Tensor], admitted: tf.Tensor) -> tf.Tensor:
+        """The same over all rows of the batch: one that is not admitted has no weight and is no negative."""
+        item, drawn = batch["item"], self._draw()
+        ids = tf.concat([item, drawn], axis=0)
+        query = self.query(batch["key"], batch["history"], training=True)
+        vectors = tf.concat([self.candidate(item, without=1.0), self.candidate(drawn)], axis=0)
+        barred = tf.concat([tf.where(admitted, 0.0, UNAVAILABLE), tf.zeros_like(drawn, tf.float32)], axis=0)
+        return self._softmax(
+            tf.concat([query, tf.ones_like(query[:, :1])], axis=1),
+            tf.concat([vectors, barred[:, None]], axis=1),
+            self._drawn_share(ids, tf.math.count_nonzero(admitted)),
+            tf.maximum(batch["weight"], 0.0) * tf.cast(admitted, tf.float32),
+            ids,
+        )
+
+    def _draw(self) -> tf.Tensor:
+        """int64 [negatives] item rows, drawn evenly from the catalogue."""
+        first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
+        return uniform([self.negatives], first, self.sizes.items, tf.int64)
+
+    def _softmax(
+        self, query: tf.Tensor, candidates: tf.Tensor, drawn_share: tf.Tensor, weight: tf.Tensor, ids: tf.Tensor
+    ) -> tf.Tensor:
+        """The mean by weights [b] of the losses of [b, d] queries, each of which wants the candidate of its row.
+
+        Args:
+          candidates: float32 [b + negatives, d], ids and how probable each is among them [b + negatives].
+        """
+        total = self.task(
+            query,
+            candidates,
+            candidate_sampling_probability=drawn_share,
+            sample_weight=weight,
+            candidate_ids=ids,
+            compute_metrics=False,
+            compute_batch_metrics=False,
+        )
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
 
     def _drawn_share(self, item: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         """How probable each item is among a batch's items and the drawn ones together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Sequence
+from typing import ClassVar
 
 import tensorflow_recommenders as tfrs
 
@@ -25,6 +26,9 @@ class LossTerm(abc.ABC):
     A training step sees named batches: `new`, from the span that is learned, and what the parts have mixed in. Parts of
     the same types share one traced loss, so what differs from span to span must be mixed in too.
     """
+
+    compilable: ClassVar[bool] = False
+    """Whether its shapes do not depend on values, so that XLA can compile it with the model's own loss."""
 
     examples_per_step: int = 0
     """How many positions a step costs in addition to the new ones."""
@@ -60,7 +64,7 @@ class Learner(tfrs.Model):
         ]
 
     def compute_loss(self, batches: Batches, training: bool = False) -> tf.Tensor:
-        loss = self.recommender.compute_loss(batches[NEW], training=training)
+        loss = tf.cast(self.recommender.compute_loss(batches[NEW], training=training), tf.float32)
         for loss_term in self._loss_terms():
             loss += loss_term.loss(self.recommender, batches)
         return loss

@@ -29,6 +29,7 @@ class StabilityBuilder:
       batch_size: positions in a new batch.
       history_length: most items that the model sees.
       weighted: whether events count by their weights (see `Recommender.weight_role`).
+      fixed_shapes: of what is replayed, see `make_training_batches`.
 
     Attributes:
       selection: of the replay memory's sequences.
@@ -47,9 +48,11 @@ class StabilityBuilder:
         batch_size: int,
         history_length: int,
         weighted: bool,
+        fixed_shapes: bool,
     ) -> None:
         self._stability, self._trainable, self._base, self._teacher = stability, trainable, base, teacher
         self._batch_size, self._history_length, self._weighted = batch_size, history_length, weighted
+        self._fixed_shapes = fixed_shapes
         self.fisher: Arrays = {} if base is None else base.fisher
         replay = stability.replay
         self.selection: Selection = find_selection(replay.selection, replay.half_life)
@@ -65,7 +68,8 @@ class StabilityBuilder:
         if replay.budget and remembered.new_events:
             count = len(remembered.positions())
             size = max(1, min(count, round(replay.fraction * self._batch_size)))
-            old = make_training_batches(model, remembered, size, self._history_length, seed)
+            fixed = self._fixed_shapes
+            old = make_training_batches(model, remembered, size, self._history_length, seed, fixed_shapes=fixed)
             exemplars = old.examples
             if exemplars:
                 loss_terms.append(Replay(old.data, size, replay.weight))

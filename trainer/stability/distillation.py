@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from trainer.compiled_step import uniform
 from trainer.keras2 import tf
 from trainer.metrics import weighted_mean
 from trainer.models.base import Recommender, TableSizes
@@ -77,7 +78,7 @@ class Distillation(LossTerm):
         """int64 [c] old item rows, each once."""
         if old.items - old.first_row <= self._candidates:
             return tf.range(old.first_row, old.items, dtype=tf.int64)
-        drawn = tf.random.uniform([self._candidates], old.first_row, old.items, tf.int64)
+        drawn = uniform([self._candidates], old.first_row, old.items, tf.int64)
         item = tf.reshape(item, [-1])
         item = tf.boolean_mask(item, (item >= old.first_row) & (item < old.items))
         return tf.unique(tf.concat([item, drawn], axis=0))[0]

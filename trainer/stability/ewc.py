@@ -12,6 +12,7 @@ from trainer.stability.base import NEW, Batches, LossTerm
 from trainer.stability.batch_rows import LOOKED_UP, used_rows
 from trainer.train_state import Arrays
 
+_SCALE = 1024.0  # of a loss in float16, see `fisher_diagonal`
 FISHER_BATCH = 16  # positions whose gradients are squared together
 
 
@@ -88,16 +89,18 @@ def fisher_diagonal(
     @tf.function(input_signature=[batches.element_spec])
     def gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor | tf.IndexedSlices | None]:
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(batch, training=True)
+            loss = scale * model.compute_loss(batch, training=True)
         return tape.gradient(loss, list(learned.values()))
 
+    # What is small in float16 is zero. A power of two changes no other digit, neither here nor below.
+    scale = _SCALE if model.compute_dtype == "float16" else 1.0
     seen = 0
     for batch in batches:
         positions = int(np.count_nonzero(batch["item"]))
         seen += positions
         for path, gradient in zip(learned, gradients(batch), strict=True):
             if gradient is not None:
-                _add_square(fisher[path], gradient, positions**2)
+                _add_square(fisher[path], gradient, (positions / scale) ** 2)
     for path, value in constants.items():
         variables[path].assign(value)
     return {path: total / np.float32(max(seen, 1)) for path, total in fisher.items()}
@@ -127,7 +130,7 @@ def averaged(before: Mapping[str, np.ndarray], new: Arrays, decay: float) -> Arr
     return result
 
 
-def _add_square(total: np.ndarray, gradient: tf.Tensor | tf.IndexedSlices, factor: int) -> None:
+def _add_square(total: np.ndarray, gradient: tf.Tensor | tf.IndexedSlices, factor: float) -> None:
     if not isinstance(gradient, tf.IndexedSlices):
         total += factor * np.square(gradient.numpy()[tuple(map(slice, total.shape))])
         return

@@ -19,6 +19,8 @@ class Replay(LossTerm):
       weight: of their loss.
     """
 
+    compilable = True
+
     def __init__(self, data: tf.data.Dataset, examples_per_step: int, weight: float) -> None:
         self.examples_per_step = examples_per_step
         self._data, self._weight = data, weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING
 
+from trainer.compiled_step import uniform
 from trainer.keras2 import tf
 from trainer.metrics import UNAVAILABLE, weighted_mean
 from trainer.models.base import Recommender
@@ -64,7 +65,7 @@ class Teaching(LossTerm):
             return shared
         rows = tf.concat([tf.reshape(batch["item"], [-1]), tf.reshape(batch["history"], [-1])], axis=0)
         rows = tf.boolean_mask(rows, self._teacher.knows(rows))
-        drawn = tf.random.uniform([self._settings.candidates], 0, shared.shape[0], tf.int64)
+        drawn = uniform([self._settings.candidates], 0, shared.shape[0], tf.int64)
         return tf.unique(tf.concat([rows, tf.gather(shared, drawn)], axis=0))[0]
 
 

@@ -128,7 +128,8 @@ data.max_reject_fraction split.eval_fraction
 vocabulary.item_min_count vocabulary.oov_rows vocabulary.half_life_spans history.length
 history.keys_end_after
 model.type update.epochs update.cold_epochs update.batch_size update.optimizer update.clip_norm update.weight_decay
-update.new_rows update.seed update.max_owed_spans update.retrain_spans update.stability.replay.budget
+update.new_rows update.seed update.precision update.jit_compile update.max_owed_spans update.retrain_spans
+update.stability.replay.budget
 update.stability.distillation.weight update.stability.proximal.strength update.stability.ewc.strength
 update.stability.partial.freeze update.stability.partial.rates update.stability.shrink.factor
 update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates guard.hold

@@ -31,6 +31,8 @@ EVERYTHING = {
     "watch": "recall",
     "new_rows": "mean",
     "seed": 4,
+    "precision": "mixed_bfloat16",
+    "jit_compile": True,
     "stability": {
         "replay": {"budget": 9, "fraction": 0.2, "weight": 0.3, "selection": "herding", "half_life": 3.0},
         "distillation": {

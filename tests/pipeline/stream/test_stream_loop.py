@@ -11,6 +11,7 @@ import pytest
 
 from components.span_pusher.version_folder import streamed, versions
 from pipeline.config import Config
+from pipeline.config.stream import Stream as StreamSettings
 from pipeline.ledger.models import read_model_lineage
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
 from pipeline.orchestration.daily_run import run_steps
@@ -19,10 +20,12 @@ from pipeline.planning.run_plan import make_plan
 from pipeline.spans import Naming
 from pipeline.stream import day
 from pipeline.stream.folder import discard
+from pipeline.stream.learner import within_the_day
 from pipeline.stream.loop import Stream
 from serving.bundle import check_bundle
 from tests.pipeline.recorded_root import NEXT_DAY, VERSIONS, unpack
 from trainer.held_out_parts import deals_to_verdict
+from trainer.settings import Policy
 from trainer.train_state import ModelState
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -144,3 +147,9 @@ def test_a_day_that_was_streamed_and_cut_off_leaves_the_night_as_it_would_have_b
     assert entry is not None
     assert entry.parts[0].refused == ""
     assert entry.learned
+
+
+def test_a_mini_batch_is_learned_in_the_same_precision_and_never_compiled():
+    nightly = Policy(precision="mixed_bfloat16", jit_compile=True)
+    policy = within_the_day(nightly, StreamSettings())
+    assert (policy.precision, policy.jit_compile) == ("mixed_bfloat16", False)

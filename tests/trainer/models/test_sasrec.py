@@ -11,8 +11,9 @@ from trainer.keras2 import tf
 from trainer.metrics import mask_scores
 from trainer.models import ModelError, build_model
 from trainer.models.base import TableSizes
+from trainer.models.reversed_windows import reversed_windows
 from trainer.models.sasrec import SasRec
-from trainer.models.sequence_model import SequenceModel, _reversed
+from trainer.models.sequence_model import SequenceModel
 from trainer.sequence_windows import Windows
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Stability
 from trainer.update import Span, Update, update
@@ -124,7 +125,7 @@ def test_reversed_windows_hold_the_same_pairs_the_other_way_round() -> None:
     history = tf.constant([[3, 4, 5, 0], [6, 7, 8, 9]], tf.int64)
     item = tf.constant([[0, 5, 10, 0], [7, 8, 9, 11]], tf.int64)  # the pair (3, 4) was learned before
     weight = tf.constant([[0.0, 2, 3, 0], [4, 5, 6, 7]])
-    back, target, counts = (tensor.numpy().tolist() for tensor in _reversed(history, item, weight, history))
+    back, target, counts = (tensor.numpy().tolist() for tensor in reversed_windows(history, item, weight, history))
     assert back == [[10, 5, 4, 0], [11, 9, 8, 7]]
     assert target == [[5, 4, 0, 0], [9, 8, 7, 6]]
     assert counts == [[3, 2, 0, 0], [7, 6, 5, 4]], "a pair counts as it counted forwards"

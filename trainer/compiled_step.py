@@ -1,0 +1,77 @@
+"""What a training step that XLA compiles must do otherwise: draw by a seed, and keep the shapes that it was given.
+
+XLA draws from a generator of its own, which no seed reaches (tensorflow.org/xla/known_issues). A compiled step draws
+without a state instead, by a seed that follows from the update's and the number of the step: the same seed is the same
+model there too. And a shape that depends on values, as that of a mask's choice or of what is unique, is none for XLA:
+a compiled step computes all and weighs what does not count with 0, and what is unique it is told (see
+`Recommender.prepare`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trainer.keras2 import keras, tf
+
+_GENERATOR = "philox"  # by name: what TensorFlow chooses depends on who compiles
+
+
+@dataclasses.dataclass
+class _Seeds:
+    seed: tf.Tensor
+    given: int = 0
+
+    def next(self) -> tf.Tensor:
+        """A seed for each place in the graph that draws."""
+        self.given += 1
+        return tf.random.experimental.stateless_fold_in(self.seed, self.given, alg=_GENERATOR)
+
+
+_SEEDS: contextvars.ContextVar[_Seeds | None] = contextvars.ContextVar("_SEEDS", default=None)
+
+
+@contextlib.contextmanager
+def compiled_step(seed: tf.Tensor) -> Iterator[None]:
+    """What is traced within is for XLA: what it draws follows from int64 [2] `seed` alone."""
+    token = _SEEDS.set(_Seeds(seed))
+    try:
+        yield
+    finally:
+        _SEEDS.reset(token)
+
+
+def is_compiled() -> bool:
+    """Whether shapes must not depend on values."""
+    return _SEEDS.get() is not None
+
+
+def uniform(shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DType) -> tf.Tensor:
+    """As `tf.random.uniform`, and by the very same operations where nothing is compiled."""
+    seeds = _SEEDS.get()
+    if seeds is None:
+        return tf.random.uniform(shape, low, high, dtype)
+    return tf.random.stateless_uniform(shape, seeds.next(), low, high, dtype, alg=_GENERATOR)
+
+
+def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
+    """As `tf.nn.dropout` (Srivastava et al., "Dropout", JMLR 15, 2014)."""
+    seeds = _SEEDS.get()
+    if seeds is None or not rate:
+        return tf.nn.dropout(values, rate)
+    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next(), rng_alg=_GENERATOR)
+
+
+class Dropout(keras.layers.Dropout):
+    """Keras's, in float32 and with the draws of this module."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate, dtype="float32")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if training and is_compiled():
+            return dropout(inputs, self.rate)
+        return super().call(inputs, training=training)
