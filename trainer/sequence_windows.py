@@ -94,8 +94,8 @@ class Windows:
         For each step of `history` the item to predict and its weight; 0 behind a window's end and where a step does
         not count. Where there are features `key` is a mapping, which holds those of each step, [b, l, ...]. With
         `augmentation`, which changes inputs and which steps count, there are `events` [b, l] too: what `history` is
-        without it. With `longest`, the most steps of a window, b and l
-        are of a few sizes (see `padded_size`), with 0 in what is added.
+        without it. With `longest`, the most steps of a window, b and l are of a few sizes (see `padded_size`), with 0
+        in what is added.
 
         Every epoch has another order, and is augmented another way, the same for the same seed.
         """

@@ -37,7 +37,7 @@ class ItemEncoder(base_beam_component.BaseBeamComponent):
     Outputs:
       encodings: See `Encodings`. Custom properties: `span`, `width` and its counts (int); `encoder`, the digest,
         `column`, `text`, and `replaced_encoder`, the digest of yesterday's if it was another (string). Of a tuned
-        encoder also `revision`, the first digits of its digest, and `tuned_since`, the span of its publication.
+        encoder also `revision`, the first digits of its digest.
     """
 
     SPEC_CLASS = ItemEncoderSpec

@@ -12,10 +12,9 @@ The life of a `Recommender`, in order: what is asked of it, who asks, and when.
    items are declared, and `learn_launches`; and `set_knots`, where features of key and context are.
 5. `observe`: by `trainer.update`, each span once, before it is learned.
 6. Fit: `compute_loss(batch, training=True)`, each step, of what `prepare` makes of the batch where XLA compiles it. Of
-   the parts that keep the old days distillation asks for
-   `score_batch`, as teaching by another model does of both, herding for `represent(key, history)`, float32 [b, d],
-   where the model has one. After each epoch early stopping watches `compute_loss(batch, training=False)`, or
-   `evaluate_positions`, on held-out positions.
+   the parts that keep the old days distillation asks for `score_batch`, as teaching by another model does of both,
+   herding for `represent(key, history)`, float32 [b, d], where the model has one. After each epoch early stopping
+   watches `compute_loss(batch, training=False)`, or `evaluate_positions`, on held-out positions.
 7. `calibrate`: by `trainer.update`, once, after the last span, on the held-out positions; after a warm start without
    any, on each span's own before it is learned too.
 8. Evaluate: `evaluate_positions`, by the backtest on the model itself, by the gate and by the champion's look at the
