@@ -32,6 +32,7 @@ class MonitoredMetric:
 
     Args:
       weighted: whether the mean is by the events' weights (see `Recommender.weight_role`).
+      agreed: makes of a value that one which all workers have (see `Distribution.agreed`).
 
     Attributes:
       positions: how many of them count.
@@ -45,7 +46,9 @@ class MonitoredMetric:
         history_length: int,
         weighted: bool = False,
         batch_size: int = _BATCH,
+        agreed: Callable[[float], float] = float,
     ) -> None:
+        self._agreed = agreed
         self.model, self.what, self._weighted = model, what, weighted
         self.sign = 1.0 if what == "loss" else -1.0
         self.positions = int(np.sum(positions.weight > 0)) if weighted else len(positions)
@@ -53,6 +56,9 @@ class MonitoredMetric:
 
     def value(self) -> float:
         """The mean, of the model as it is now; nan without positions that count."""
+        return self._agreed(self._mean())
+
+    def _mean(self) -> float:
         graph: Any = self.model.held_out_step
         how: tuple = ()
         if self.what != "loss":

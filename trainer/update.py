@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.accelerated_learner import OverflowCount, make_learner, scaled
+from trainer.distribution import ALONE, Distribution
 from trainer.early_stopping import EarlyStopping, MonitoredMetric, OnEpoch, OnStep, TrainingError
 from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, concatenate
@@ -30,6 +31,7 @@ from trainer.models.query_tower import asked_in
 from trainer.optimizers import make_optimizer
 from trainer.precision import built_in
 from trainer.settings import ModelSpec, Policy
+from trainer.shared_learner import SharedLearner
 from trainer.stability.averaging import average
 from trainer.stability.base import Learner, LossTerm
 from trainer.stability.builder import StabilityBuilder
@@ -96,6 +98,7 @@ def update(
     features: ItemFeatures | None = None,
     knots: Mapping[str, np.ndarray] | None = None,
     teacher: Teacher | None = None,
+    distribution: Distribution = ALONE,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -113,6 +116,7 @@ def update(
       features: what is known of items, where `spec` has a catalogue's.
       knots: of numbers of key and context, see `Recommender.set_knots`.
       teacher: a model of any shape, which the model is held to on each span by `policy.teacher`; None for nobody.
+      distribution: where the training steps are computed.
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
@@ -125,11 +129,11 @@ def update(
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
     revision = None if base is None else _revision(spec, base)
-    with built_in(policy.precision):
+    with built_in(policy.precision), distribution.scope():
         model = build_model(
             spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features, revision
         )
-    trainable = _trainable(model, policy)
+        trainable = _trainable(model, policy)
     notes: tuple[str, ...] = ()
     whole = base
     if base is not None:
@@ -156,7 +160,7 @@ def update(
     memory = (memory or ReplayMemory.empty(0)).fitted(sizes, policy.stability.replay.budget, builder.selection)
     span_trainer = SpanTrainer(
         model, trainable, policy, weighted, held_out, base, builder, memory, initial_slots, frozen_variables, on_step,
-        on_epoch, teaching,
+        on_epoch, teaching, distribution,
     )  # fmt: skip
     for span in spans:
         span_trainer.learn(span)
@@ -166,7 +170,7 @@ def update(
     state = trainable.state(sizes, learned, builder.fisher)
     return Update(
         # Who is asked from here on is asked in float32, as the served bundle is.
-        model=model if policy.precision == "float32" else rebuild(spec, state),
+        model=model if policy.precision == "float32" and distribution.is_alone else rebuild(spec, state),
         state=state,
         memory=span_trainer.memory,
         examples=span_trainer.examples,
@@ -190,6 +194,7 @@ class SpanTrainer:
       initial_slots: the optimizer's, as a cold start has them; empty where they are carried.
       frozen_variables: get no gradient.
       teaching: what a teacher of another shape adds to the loss; None without one.
+      distribution: where the steps are computed.
       examples, epochs, train_loss, watched, notes: see `Update`.
     """
 
@@ -206,6 +211,7 @@ class SpanTrainer:
     on_step: OnStep | None
     on_epoch: OnEpoch | None
     teaching: Teaching | None = None
+    distribution: Distribution = ALONE
     examples: int = 0
     epochs: int = 0
     train_loss: float = float("nan")
@@ -232,18 +238,20 @@ class SpanTrainer:
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, self.model.history_length, self.weighted)
+        monitored = MonitoredMetric(
+            self.model, self.held_out, policy.watch, self.model.history_length, self.weighted, agreed=self.distribution.agreed
+        )
         early_stopping = EarlyStopping(
             trainable, monitored, most, policy.patience, span.number, self.on_step, self.on_epoch
         )
         learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
-        peak = self._peak_rate(span, learner, monitored, policy.batch_size + each)
+        peak = self._peak_rate(span, learner, monitored, policy.batch_size + each, batches.steps)
         callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
         if policy.schedule.within == "plateau" and monitored.positions:
             callbacks.append(on_plateau(policy.schedule, policy.watch))
         overflows = OverflowCount()
         callbacks.append(overflows)
-        learner.fit(mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
+        self.distribution.fit(learner, mixed(batches, loss_terms), batches.steps, most, callbacks)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
         early_stopping.restore()
@@ -269,15 +277,23 @@ class SpanTrainer:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(loss_term) for loss_term in loss_terms)
         if kinds not in self._learners:
-            self._learners[kinds] = make_learner(self.policy, self.model, loss_terms, self.frozen_variables)
-            self._learners[kinds].compile(optimizer=self._optimizer)
+            with self.distribution.scope():
+                self._learners[kinds] = self._new_learner(loss_terms)
+                self._learners[kinds].compile(optimizer=self._optimizer)
         return self._learners[kinds]
+
+    def _new_learner(self, loss_terms: Sequence[LossTerm]) -> Learner:
+        if self.distribution.is_alone:
+            return make_learner(self.policy, self.model, loss_terms, self.frozen_variables)
+        return SharedLearner(self.model, loss_terms, self.frozen_variables, self.policy.seed)
 
     @functools.cached_property
     def _optimizer(self) -> keras.optimizers.Optimizer:
         return scaled(self.trainable.optimizer, self.policy.precision)  # one for all spans
 
-    def _peak_rate(self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int) -> float:
+    def _peak_rate(
+        self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int, steps: int
+    ) -> float:
         schedule = self.policy.schedule
         if not schedule.rates:
             return self.policy.learning_rate
@@ -288,6 +304,7 @@ class SpanTrainer:
             lambda: mixed(*self._material(span)),
             schedule.rates,
             schedule.probe_steps,
+            lambda learner, data: self.distribution.fit(learner, data, min(schedule.probe_steps, steps), epochs=1),
         )
         self.notes.append(f"Span {span.number}: {chosen.reason}")
         _log.info(self.notes[-1])
