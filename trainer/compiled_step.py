@@ -70,9 +70,7 @@ def is_compiled() -> bool:
     return seeds is not None and seeds.compiled
 
 
-def uniform(
-    shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DType, of_rows: bool = False
-) -> tf.Tensor:
+def uniform(shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DType, of_rows: bool = False) -> tf.Tensor:
     """As `tf.random.uniform`, and by the very same operations where nothing is compiled or shared.
 
     Replicas that share a step draw the same, as of negatives, or each its own, where it is drawn `of_rows` of a batch.

@@ -13,11 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trainer.keras2 import keras, tf
-from trainer.models.base import SAMPLING_RATE
-from trainer.stability.base import NEW, REPLAYED, Batches
+from trainer.models.base import SAMPLING_RATE, Recommender
+from trainer.progress import Progress
+from trainer.stability.base import NEW, REPLAYED, Batches, PolicyError
 from trainer.training_batches import OF_FULL_SIZE
 
 _OF_ALL = (SAMPLING_RATE, OF_FULL_SIZE)  # of a batch as a whole, not of its rows
+
+
+def says_shares(model: type[Recommender]) -> bool:
+    """Whether the class itself says that replicas can share its steps."""
+    return bool(vars(model).get("shares_steps", False))
+
+
+class OutOfStepError(RuntimeError):
+    """A worker is about to learn something else than the first one; to begin again helps."""
 
 
 class Distribution:
@@ -25,10 +35,12 @@ class Distribution:
 
     Args:
       strategy: of `tf.distribute`, synchronous; None for one replica and the code that is run without any of this.
+      progress: what the training goes on from and what it leaves, if it is broken off; None for nothing, as without a
+        strategy.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy | None = None) -> None:
-        self._strategy = strategy
+    def __init__(self, strategy: tf.distribute.Strategy | None, progress: Progress | None = None) -> None:
+        self._strategy, self.progress = strategy, progress
         self._agree: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     @property
@@ -50,8 +62,12 @@ class Distribution:
         steps: int,
         epochs: int,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        begun: int = 0,
     ) -> None:
-        """Keras's `fit` of `steps` an epoch, each on a batch of `data` of which every replica gets its rows."""
+        """Keras's `fit` of `steps` an epoch, each on a batch of `data` of which every replica gets its rows.
+
+        The first `begun` of the `epochs` are learned already: their batches are passed over.
+        """
         strategy = self._strategy
         if strategy is None:
             learner.fit(data, epochs=epochs, callbacks=list(callbacks), verbose=0)
@@ -59,9 +75,11 @@ class Distribution:
         # Keras begins a tf.data.Dataset once before the first epoch, for nothing, and anew for each; one that is
         # distributed not. Both are to see the same epochs.
         iter(data)
-        whole = data.repeat()
+        whole = data.repeat().skip(begun * steps)
         shared = strategy.distribute_datasets_from_function(lambda context: _shared_out(whole, context))
-        learner.fit(shared, epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), verbose=0)
+        learner.fit(
+            shared, initial_epoch=begun, epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), verbose=0
+        )
 
     def agreed(self, value: float) -> float:
         """What the first replica has, in every process."""
@@ -84,8 +102,32 @@ class Distribution:
             self._agree = agree
         return float(self._agree(tf.constant(value, tf.float64)))
 
+    def check_shares(self, model: type[Recommender]) -> None:
+        """Whether the model can be trained here.
 
-ALONE = Distribution()
+        Raises:
+          PolicyError: steps are shared, and the class does not say that they can be.
+        """
+        if not self.is_alone and not says_shares(model):
+            raise PolicyError(
+                f"A training on several replicas needs a model that says `shares_steps`. Received: {model.__name__}. "
+                "Set `training.strategy: none`, or see docs/workers.md."
+            )
+
+    def check_agreed(self, number: int, what: str) -> None:
+        """Every process must have the same number, below 2^53.
+
+        Raises:
+          OutOfStepError: this one has another than the first.
+        """
+        if (first := self.agreed(float(number))) != number:
+            raise OutOfStepError(
+                f"All workers must go on with the same {what}. Received: {number} here, {first:.0f} with the first. "
+                "They begin again; if they do not come to agree, see that all have the root as the chief has it."
+            )
+
+
+ALONE = Distribution(None)
 
 
 def _shared_out(data: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:

@@ -25,21 +25,21 @@ from trainer.keras2 import keras, tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model, find_model
-from trainer.models.base import Recommender, TableSizes, table_of
+from trainer.models.base import Recommender, TableSizes
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
-from trainer.optimizers import make_optimizer
 from trainer.precision import built_in
+from trainer.progress import FinishedSpans, KeepEpochs, Progress
 from trainer.settings import ModelSpec, Policy
-from trainer.shared_learner import SharedLearner
 from trainer.stability.averaging import average
 from trainer.stability.base import Learner, LossTerm
 from trainer.stability.builder import StabilityBuilder
-from trainer.stability.freezing import frozen, rates
+from trainer.stability.freezing import frozen
 from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
+from trainer.trainable import make_trainable
 from trainer.training_batches import TrainingBatches, make_training_batches, mixed
 from trainer.warm_start import warm_start, without_replaced
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from trainer.teaching.teacher import Teacher
 
 _log = logging.getLogger(__name__)
+_COUNTERS = ("examples", "epochs", "train_loss", "watched", "notes")  # of a `SpanTrainer`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +127,7 @@ def update(
     """
     started = time.perf_counter()
     _check_finite(spans)
+    distribution.check_shares(find_model(spec.type))
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
     revision = None if base is None else _revision(spec, base)
@@ -133,7 +135,7 @@ def update(
         model = build_model(
             spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features, revision
         )
-        trainable = _trainable(model, policy)
+        trainable = make_trainable(model, policy)
     notes: tuple[str, ...] = ()
     whole = base
     if base is not None:
@@ -162,8 +164,7 @@ def update(
         model, trainable, policy, weighted, held_out, base, builder, memory, initial_slots, frozen_variables, on_step,
         on_epoch, teaching, distribution,
     )  # fmt: skip
-    for span in spans:
-        span_trainer.learn(span)
+    span_trainer.learn_all(spans)
     model.calibrate(held_out)
     settle(model)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
@@ -218,6 +219,18 @@ class SpanTrainer:
     watched: float = float("nan")
     notes: list[str] = dataclasses.field(default_factory=list)
     _learners: dict[tuple[type, ...], Learner] = dataclasses.field(default_factory=dict)
+    _progress: Progress | None = None
+
+    def learn_all(self, spans: Sequence[Span]) -> None:
+        """Learns `spans`, but those that the training had finished when it was broken off."""
+        numbers = [span.number for span in spans]
+        done = self._go_on(numbers) if numbers and self.distribution.progress is not None else 0
+        for count, span in enumerate(spans[done:], start=done + 1):
+            self.learn(span)
+            if self._progress is not None:
+                state = self.trainable.state(self.model.sizes, (), self.builder.fisher)
+                counters = {name: getattr(self, name) for name in _COUNTERS}
+                self._progress.finish(FinishedSpans(tuple(numbers[:count]), state, self.memory, counters))
 
     def learn(self, span: Span) -> None:
         """Learns `span` as if it were trained on its own day: to catch up changes nothing."""
@@ -238,20 +251,22 @@ class SpanTrainer:
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        monitored = MonitoredMetric(
-            self.model, self.held_out, policy.watch, self.model.history_length, self.weighted, agreed=self.distribution.agreed
-        )
+        length, agreed = self.model.history_length, self.distribution.agreed
+        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, length, self.weighted, agreed=agreed)
         early_stopping = EarlyStopping(
             trainable, monitored, most, policy.patience, span.number, self.on_step, self.on_epoch
         )
+        plateau = policy.schedule.within == "plateau" and monitored.positions
+        reduce_rate = on_plateau(policy.schedule, policy.watch) if plateau else None
         learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
         peak = self._peak_rate(span, learner, monitored, policy.batch_size + each, batches.steps)
-        callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
-        if policy.schedule.within == "plateau" and monitored.positions:
-            callbacks.append(on_plateau(policy.schedule, policy.watch))
-        overflows = OverflowCount()
-        callbacks.append(overflows)
-        self.distribution.fit(learner, mixed(batches, loss_terms), batches.steps, most, callbacks)
+        begun, keeping = 0, None
+        if self._progress is not None:
+            keeping = KeepEpochs(self._progress, trainable, span.number, most, early_stopping, reduce_rate)
+            begun = keeping.go_on(self.distribution.check_agreed)
+        within, overflows = WithinSpan(policy.schedule, peak, batches.steps, most, begun), OverflowCount()
+        callbacks = [of for of in (within, early_stopping, reduce_rate, overflows, keeping) if of is not None]
+        self.distribution.fit(learner, mixed(batches, loss_terms), batches.steps, most, callbacks, begun)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
         early_stopping.restore()
@@ -263,6 +278,20 @@ class SpanTrainer:
             self.watched = monitored.value()
         self.memory = self.memory.add(span.number, span.sequences, policy.seed, self.builder.selection)
         self.builder.learned(span.sequences, seed)
+
+    def _go_on(self, numbers: Sequence[int]) -> int:
+        assert self.distribution.progress is not None
+        self._progress = self.distribution.progress.of(numbers)
+        finished = self._progress.finished
+        self.distribution.check_agreed(0 if finished is None else len(finished.spans), "number of learned spans")
+        if finished is None:
+            return 0
+        self.trainable.write(finished.state.weights, finished.state.slots)
+        self.trainable.optimizer.iterations.assign(finished.state.iterations)
+        self.builder.fisher, self.memory = finished.state.fisher, finished.memory
+        for name, value in finished.counters.items():
+            setattr(self, name, value)
+        return len(finished.spans)
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed, model = self.policy.seed + span.number, self.model
@@ -277,15 +306,11 @@ class SpanTrainer:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(loss_term) for loss_term in loss_terms)
         if kinds not in self._learners:
+            how = (self.policy, self.model, loss_terms, self.frozen_variables, not self.distribution.is_alone)
             with self.distribution.scope():
-                self._learners[kinds] = self._new_learner(loss_terms)
+                self._learners[kinds] = make_learner(*how)
                 self._learners[kinds].compile(optimizer=self._optimizer)
         return self._learners[kinds]
-
-    def _new_learner(self, loss_terms: Sequence[LossTerm]) -> Learner:
-        if self.distribution.is_alone:
-            return make_learner(self.policy, self.model, loss_terms, self.frozen_variables)
-        return SharedLearner(self.model, loss_terms, self.frozen_variables, self.policy.seed)
 
     @functools.cached_property
     def _optimizer(self) -> keras.optimizers.Optimizer:
@@ -374,25 +399,3 @@ def _check_finite(spans: Sequence[Span]) -> None:
                 f"Every event's weight must be a finite number. Received: {len(wrong)} that are not, the first "
                 f"{wrong[0]}, in span {span.number}. Nothing was trained; correct the span's weights."
             )
-
-
-def _trainable(model: Recommender, policy: Policy) -> Trainable:
-    variables = named_variables(model)
-    optimizer = make_optimizer(
-        policy.optimizer,
-        policy.learning_rate,
-        policy.clip_norm,
-        policy.initial_accumulator,
-        policy.weight_decay,
-        [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
-    )
-    optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
-    return Trainable(model, optimizer)
-
-
-def _keeps_its_length(model: Recommender, path: str, variable: tf.Variable) -> bool:
-    """Whether weight decay leaves the variable alone: a table, and what has no matrix, as gains, biases, temperatures.
-
-    To pull a gain or a temperature towards zero is to switch off a layer, not to keep it simple.
-    """
-    return table_of(model, path) is not None or len(variable.shape) < 2

@@ -23,6 +23,7 @@ from pipeline.cli import (
     start,
     stream,
     tensorboard,
+    train_worker,
     versions,
 )
 from pipeline.cli.options import stop
@@ -33,7 +34,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (start, run, plan, release, report, backtest, versions, serve, stream, tensorboard, gc, forget, adopt):
+_FAMILIES = (
+    start, run, train_worker, plan, release, report, backtest, versions, serve, stream, tensorboard, gc, forget, adopt,
+)  # fmt: skip
+for commands in _FAMILIES:
     app.add_typer(commands.app)
 
 

@@ -54,6 +54,7 @@ class TwoTower(WithFeatures):
     """
 
     vectors = "whole"
+    shares_steps = True
     item_feature_kinds = OF_ITEMS
     query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
