@@ -1,0 +1,66 @@
+"""The section `training`: what can be shared out, what is refused by name, and what reaches the trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.incremental_trainer.settings import Settings, SharedTraining
+from pipeline.config import Config, ConfigError, with_settings
+from pipeline.parameters.graph_parameters import GraphParameters
+from tests.pipeline.config.test_update import PLAIN
+
+
+def changed(**settings: Any) -> Config:
+    return with_settings(PLAIN, settings, "the test")
+
+
+def test_the_strategy_reaches_the_trainer_and_survives_json():
+    trainer = GraphParameters.of(changed(training={"strategy": "multi_worker", "restarts": 5})).trainer
+    assert trainer.training == SharedTraining("multi_worker", 5, str(PLAIN.root / "workers"))
+    assert Settings.from_json(trainer.to_json()) == trainer
+    assert GraphParameters.of(changed(training={"strategy": "mirrored"})).trainer.training.strategy == "mirrored"
+
+
+def test_none_leaves_no_trace_in_what_the_cache_of_earlier_runs_is_asked_by():
+    trainer = GraphParameters.of(PLAIN).trainer
+    assert trainer.training is None
+    assert "training" not in Settings.from_json(trainer.to_json()).to_json()
+
+
+def test_a_teacher_is_trained_by_the_chief_alone():
+    teacher = {"teacher": {"type": "sasrec"}}
+    sent = GraphParameters.of(changed(training={"strategy": "mirrored"}, update=teacher))
+    assert sent.teacher.trainer.training is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"training": {"strategy": "parameter_server"}},
+            r"mirrored or multi_worker\. Received: 'parameter_server', whose",
+        ),
+        ({"training": {"strategy": "horovod"}}, r"training\.strategy"),
+        ({"training": {"strategy": "multi_worker", "restarts": -1}}, r"training\.restarts.*greater than or equal to 0"),
+        (
+            {"training": {"strategy": "mirrored"}, "update": {"jit_compile": True}},
+            r"not tried together\. Received: mirrored beside `update\.jit_compile: true`",
+        ),
+        (
+            {"training": {"strategy": "multi_worker"}, "update": {"precision": "mixed_float16"}},
+            r"Received: multi_worker beside `update\.precision: mixed_float16`",
+        ),
+    ],
+)
+def test_what_can_not_be_shared_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        changed(**settings)
+
+
+def test_a_model_that_does_not_say_that_it_can_be_shared_is_refused():
+    own = {"model": {"type": "tests.trainer.small_model.Sampled"}}
+    GraphParameters.of(changed(**own))
+    with pytest.raises(ConfigError, match=r"Received: mirrored for `tests\.trainer\.small_model\.Sampled`\. Set none"):
+        GraphParameters.of(changed(**own, training={"strategy": "mirrored"}))

@@ -1,0 +1,75 @@
+"""Replicas that share a step learn what a single one learns: losses, means, negatives, old days, clipping and slots."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.trainer.distribution.two_devices import STEPS, UPDATES
+from trainer.distribution import says_shares
+from trainer.keras2 import tf
+from trainer.models import BUILT_IN, find_model
+from trainer.models.two_tower import TwoTower
+from trainer.replicas import across, everyones, is_shared, replicas, shared_step
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process with two devices wrote."""
+    file = tmp_path_factory.mktemp("devices") / "results.json"
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-m", "tests.trainer.distribution.two_devices", str(file)]
+    subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=True, capture_output=True)
+    return json.loads(file.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_two_replicas_make_the_steps_of_a_single_one(name, results):
+    assert results[name] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_on_two_replicas_is_that_of_this_process_alone(name, results):
+    assert results[name] < 1e-4 < results[f"{name}, moved"]
+    alone, shared = results[f"{name}, counted"]
+    assert alone[:2] == shared[:2]
+    assert shared[2:] == pytest.approx(alone[2:], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_replica_gets_its_own_rows_and_behind_them_those_of_all_others(results):
+    assert results["everyones"] == [[0, 10, 11], [10, 11, 0]]
+
+
+@pytest.mark.slow
+def test_the_replicas_losses_of_clicks_add_up_to_that_of_the_batch(results):
+    whole, shared = results["clicks"]
+    assert shared == pytest.approx(whole, rel=1e-5)
+
+
+def test_where_nobody_shares_a_step_nothing_is_added_to_it():
+    rows = tf.constant(np.arange(3))
+    assert (across(rows) is rows, everyones(rows) is rows, replicas(), is_shared()) == (True, True, 1, False)
+
+
+def test_what_is_traced_after_a_shared_step_is_not_shared():
+    with shared_step():
+        within = is_shared()
+    assert (within, is_shared()) == (True, False)
+
+
+def test_every_built_in_model_can_be_shared_and_a_class_says_it_of_itself_alone():
+    class Own(TwoTower):
+        """With a loss of its own, perhaps."""
+
+    assert all(says_shares(find_model(name)) for name in BUILT_IN)
+    assert not says_shares(Own)

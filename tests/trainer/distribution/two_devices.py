@@ -1,0 +1,139 @@
+"""The same trainings on one device and on two of the same machine, for `test_replicas`.
+
+As a program, `python -m tests.trainer.distribution.two_devices FILE` writes how far their results are apart: a process
+of its own, since TensorFlow divides a CPU into devices before it computes anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tests.trainer.accelerator.steps import BATCH, MODELS, batches_of, compiled, model_of, parts_for
+from tests.trainer.policy_runs import POLICIES
+from trainer.checks import PolicyCase
+from trainer.checks.policy_case import DAYS, day
+from trainer.checks.recommender_case import spec_of
+from trainer.checks.small_data import held_out
+from trainer.distribution import ALONE, Distribution
+from trainer.keras2 import keras, tf
+from trainer.models.base import Recommender
+from trainer.replicas import across, everyones, shared_step
+from trainer.shared_learner import SharedLearner
+from trainer.train_state import ModelState, named_variables
+from trainer.training_batches import mixed
+from trainer.update import Span, Update, update
+
+MODELS["ranking of labels"] = ("ranking", {"dimension": 8, "objective": "label"})
+# With negatives of the batch, and none that each replica draws for its own rows: these are others on other replicas.
+STEPS = ("two_tower", "sasrec", "hstu", "mf", "ranking of ratings", "ranking of labels")
+UPDATES = ("plain", "all together")
+
+
+def on_devices(count: int) -> Distribution:
+    return Distribution(tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(count)]))
+
+
+def after_an_epoch(name: str, distribution: Distribution) -> dict[str, np.ndarray]:
+    """The weights of a model after a few steps, with all parts that keep old days where it is the first."""
+    with distribution.scope():
+        model = _without_dropout(model_of(name))
+        parts = parts_for(model, model_of(name)) if name == STEPS[0] else []
+        learner = compiled(SharedLearner(model, parts, [], 7))
+    batches = batches_of(model, fixed_shapes=False)
+    assert batches.examples % BATCH % 2, "the last batch must be of a size that can't be halved"
+    distribution.fit(learner, mixed(batches, parts), batches.steps, epochs=2)
+    return {path: variable.numpy() for path, variable in named_variables(model).items()}
+
+
+def second_day(case: PolicyCase, before: Update, distribution: Distribution) -> Update:
+    sizes = DAYS[1]
+    watched, popularity = held_out(sizes, 6, seed=9), np.ones(sizes.items)
+    how = {"base": before.state, "memory": before.memory, "distribution": distribution}
+    return update(spec_of(case.model, case.params), sizes, [Span(1, day(1))], watched, popularity, case.policy, **how)
+
+
+def loss_of_clicks(distribution: Distribution) -> float:
+    """Of given candidates: the sum over the replicas, each of which has every second row."""
+    model = model_of("dcn of clicks")
+    random = np.random.default_rng(3)
+    rows = {
+        "logits": random.normal(size=(9, 3)).astype(np.float32),
+        "candidates": random.integers(3, 90, (9, 3)),
+        "history": random.integers(3, 90, (9, 6)),
+        "item": random.integers(3, 90, 9),
+        "weight": random.uniform(0.5, 2.0, 9).astype(np.float32),
+    }
+    replicas = distribution.replicas
+
+    def of_replica() -> tf.Tensor:
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        with shared_step():
+            return across(model.loss_of_clicks(**{name: values[number::replicas] for name, values in rows.items()}))
+
+    strategy = distribution._strategy
+    return float(strategy.experimental_local_results(tf.function(lambda: strategy.run(of_replica))())[-1])
+
+
+def everyones_rows(distribution: Distribution) -> list[list[int]]:
+    """What each replica is given, the first of which has a row and the second two."""
+
+    def of_replica() -> tf.Tensor:
+        number = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+        with shared_step():
+            return everyones(10 * number + tf.range(number + 1))
+
+    strategy = distribution._strategy
+    given = strategy.experimental_local_results(tf.function(lambda: strategy.run(of_replica))())
+    return [rows.numpy().tolist() for rows in given]
+
+
+def apart(expected: Mapping[str, np.ndarray], received: Mapping[str, np.ndarray]) -> float:
+    """The largest difference of two sets of weights."""
+    return max(float(np.abs(expected[path] - received[path]).max(initial=0)) for path in expected)
+
+
+def states_apart(expected: ModelState, received: ModelState) -> float:
+    slots = [apart(of, received.slots[path]) for path, of in expected.slots.items()]
+    return max(apart(expected.weights, received.weights), *slots)
+
+
+def _without_dropout(model: Recommender) -> Recommender:
+    for layer in model.submodules:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    model.item_dropout = 0.0
+    return model
+
+
+def main(file: Path) -> None:
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    single, double = on_devices(1), on_devices(2)
+    results: dict[str, object] = {"everyones": everyones_rows(double)}
+    results["clicks"] = [loss_of_clicks(single), loss_of_clicks(double)]
+    for name in UPDATES:
+        case = POLICIES[name]
+        case = dataclasses.replace(case, policy=dataclasses.replace(case.policy, patience=9))
+        alone, shared = (second_day(case, case.first, of) for of in (ALONE, double))
+        results[name] = states_apart(alone.state, shared.state)
+        results[f"{name}, counted"] = [[of.examples, of.epochs, of.train_loss, of.watched] for of in (alone, shared)]
+        results[f"{name}, moved"] = apart(
+            case.first.state.weights,
+            {
+                path: of[: len(case.first.state.weights[path])] if of.ndim else of
+                for path, of in shared.state.weights.items()
+            },
+        )
+    for name in STEPS:
+        results[name] = apart(after_an_epoch(name, single), after_an_epoch(name, double))
+        file.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
