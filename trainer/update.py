@@ -289,8 +289,7 @@ class SpanTrainer:
         self.trainable.write(finished.state.weights, finished.state.slots)
         self.trainable.optimizer.iterations.assign(finished.state.iterations)
         self.builder.fisher, self.memory = finished.state.fisher, finished.memory
-        for name, value in finished.counters.items():
-            setattr(self, name, value)
+        vars(self).update(finished.counters)
         return len(finished.spans)
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
