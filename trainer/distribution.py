@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer.keras2 import keras, tf
 from trainer.models.base import SAMPLING_RATE, Recommender
-from trainer.progress import Progress
+from trainer.resumption import Progress
 from trainer.stability.base import NEW, REPLAYED, Batches, PolicyError
 from trainer.training_batches import OF_FULL_SIZE
 

@@ -29,7 +29,7 @@ from trainer.models.base import Recommender, TableSizes
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
 from trainer.precision import built_in
-from trainer.progress import FinishedSpans, KeepEpochs, Progress
+from trainer.resumption import FinishedSpans, KeepEpochs, Progress
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
 from trainer.stability.base import Learner, LossTerm

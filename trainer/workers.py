@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.distribution import Distribution
 from trainer.keras2 import tf
-from trainer.progress import Progress
+from trainer.resumption import Progress
 
 _TRAINS = ("chief", "master", "worker")
 

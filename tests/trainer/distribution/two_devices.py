@@ -74,7 +74,9 @@ def loss_of_clicks(distribution: Distribution) -> float:
     def of_replica() -> tf.Tensor:
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         with shared_step():
-            return across(model.loss_of_clicks(**{name: values[number::replicas] for name, values in rows.items()}))
+            return across(
+                model.loss_of_clicks(**{name: tf.constant(values)[number::replicas] for name, values in rows.items()})
+            )
 
     strategy = distribution._strategy
     return float(strategy.experimental_local_results(tf.function(lambda: strategy.run(of_replica))())[-1])

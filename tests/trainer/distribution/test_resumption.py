@@ -12,7 +12,7 @@ from trainer.checks.small_data import held_out, random_sequences
 from trainer.distribution import ALONE, Distribution, OutOfStepError
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.progress import Progress
+from trainer.resumption import Progress
 from trainer.settings import EwcSettings, ModelSpec, Policy, ReplaySettings, Schedule, Stability
 from trainer.stability.base import PolicyError
 from trainer.update import Span, Update, update
