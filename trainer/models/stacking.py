@@ -11,7 +11,7 @@ import scipy.optimize
 from trainer.input_pipeline import Positions
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
-from trainer.models.transitions import SparseScores
+from trainer.models.catalogue_blocks import SparseScores
 
 _DISTANCES = 8  # events back, told apart for an item that was met before; further back is one more class
 # Items of each position that take part in the fit: about as many as are shown. On longer lists the likelihood is made
@@ -71,13 +71,17 @@ class Stacking(keras.layers.Layer):
 
     def correct(self, scores: tf.Tensor, counted: tuple[SparseScores, ...], history: tf.Tensor) -> tf.Tensor:
         """Adds to float32 [b, items] scores what was counted and what was met, which concerns a few cells of them."""
+        return tf.tensor_scatter_nd_add(scores, *self.added(counted, history))
+
+    def added(self, counted: tuple[SparseScores, ...], history: tf.Tensor) -> SparseScores:
+        """What `correct` adds; a cell may come once for each kind of evidence."""
         weights = self.weights_
         cells, ago = _met(history)
         at, value = [cells], [tf.gather(weights[len(_START) :], ago)]
         for weight, few in zip(tf.unstack(weights[3 : len(_START)]), counted, strict=False):
             at.append(few.at)
             value.append(weight * few.value)
-        return tf.tensor_scatter_nd_add(scores, tf.concat(at, axis=0), tf.concat(value, axis=0))
+        return SparseScores(tf.concat(at, axis=0), tf.concat(value, axis=0))
 
     def fit(
         self,
