@@ -27,7 +27,7 @@ from trainer.models import build_model, find_model
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
-from trainer.optimizers import make_optimizer
+from trainer.optimizers import LazyAdam, make_optimizer
 from trainer.precision import built_in
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -369,6 +369,9 @@ def _trainable(model: Recommender, policy: Policy) -> Trainable:
         policy.weight_decay,
         [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
     )
+    if isinstance(optimizer, LazyAdam):
+        tables = [variable for path, variable in variables.items() if table_of(model, path) is not None]
+        optimizer.set_row_rate(policy.schedule.row_boost, policy.schedule.row_touches, tables)
     optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
     return Trainable(model, optimizer)
 

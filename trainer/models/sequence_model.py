@@ -160,7 +160,7 @@ class SequenceModel(WithFeatures):
             self.transitions.count(sequences)
 
     def calibrate(self, unlearned: Positions) -> None:
-        self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row)
+        self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row, self.sizes.items)
 
     def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         session = self._sessions(history, training=False)[:, -1]

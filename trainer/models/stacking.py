@@ -20,6 +20,7 @@ _SHORTLIST = 30
 _ROUNDS = 3  # of making shortlists by the weights and fitting the weights on them
 _POSITIONS = 4096  # at most in a fit
 _BATCH = 256
+_CELLS = 1 << 25  # scores of a batch, at most
 _PRIOR = 10.0  # how many squared units of the weights a position's loss is worth
 
 _KINDS = ("learned", "popular", "popular_without_history", "together", "following")
@@ -89,6 +90,7 @@ class Stacking(keras.layers.Layer):
         history_length: int,
         evidence: Callable[[tf.Tensor, tf.Tensor], Evidence],
         first_row: int,
+        items: int,
     ) -> None:
         """Fits the weights on `positions`, each of which counts by its event's; of many, on a sample.
 
@@ -97,6 +99,7 @@ class Stacking(keras.layers.Layer):
           history_length: h.
           evidence: of int64 [b] keys and [b, h] histories.
           first_row: of the items that can be recommended.
+          items: rows of the table.
         """
         known = np.flatnonzero(positions.target >= first_row)
         if len(known) > _POSITIONS:
@@ -117,7 +120,7 @@ class Stacking(keras.layers.Layer):
             right = tf.cast(chosen, tf.int64) == batch["item"][:, None]
             return values, back, right, tf.maximum(batch["weight"], 0.0)
 
-        batches = positions.take(known).dataset(_BATCH, history_length)
+        batches = positions.take(known).dataset(max(1, min(_BATCH, _CELLS // items)), history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
         for _ in range(_ROUNDS):
             parts = [graph(batch) for batch in batches]
