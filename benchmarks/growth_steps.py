@@ -50,7 +50,7 @@ GIVEN = GraphParameters.of(CONFIG)
 class Meter:
     """Seconds and peak memory of what is done in this process, by name."""
 
-    found: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    measured: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -60,18 +60,18 @@ class Meter:
             yield
         finally:
             seconds = time.perf_counter() - started
-            before = self.found.get(name, {"seconds": 0.0, "peak": 0.0})
-            self.found[name] = {
+            before = self.measured.get(name, {"seconds": 0.0, "peak": 0.0})
+            self.measured[name] = {
                 "seconds": before["seconds"] + seconds,
                 "peak": max(before["peak"], _peak()),
             }
 
     def wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def measured(*positional: Any, **named: Any) -> Any:
+        def with_meter(*positional: Any, **named: Any) -> Any:
             with self(name):
                 return function(*positional, **named)
 
-        return measured
+        return with_meter
 
 
 def _peak() -> float:
@@ -208,8 +208,8 @@ def train(root: Path, span: int, meter: Meter) -> None:
     started = time.perf_counter()
     properties = {"span": span, "version": span * 100 + 1, "settings": settings.to_json()}
     executor.Executor(executor.Executor.Context()).Do(inputs, outputs, properties)
-    parts = sum(part["seconds"] for part in meter.found.values())
-    meter.found["state"] = {"seconds": time.perf_counter() - started - parts, "peak": _peak()}
+    parts = sum(part["seconds"] for part in meter.measured.values())
+    meter.measured["state"] = {"seconds": time.perf_counter() - started - parts, "peak": _peak()}
 
 
 def next_span(root: Path, meter: Meter) -> None:
@@ -255,10 +255,10 @@ def gate(root: Path, meter: Meter) -> None:
 def _span(root: Path, span: int) -> dict[str, list[Any]]:
     from tfx.types import artifact_utils
 
-    found = {name: made(root, kind, name, span) for name, kind in _kinds().items() if name != "history"}
-    found["sequences"].split_names = artifact_utils.encode_split_names(["train"])
-    found["held_out"].split_names = artifact_utils.encode_split_names(["select", "verdict"])
-    return {name: [artifact] for name, artifact in found.items()}
+    outputs = {name: made(root, kind, name, span) for name, kind in _kinds().items() if name != "history"}
+    outputs["sequences"].split_names = artifact_utils.encode_split_names(["train"])
+    outputs["held_out"].split_names = artifact_utils.encode_split_names(["select", "verdict"])
+    return {name: [artifact] for name, artifact in outputs.items()}
 
 
 def _model(root: Path, span: int) -> Any:
@@ -284,7 +284,7 @@ def main() -> None:
         gate(root, meter)
     else:
         raise SystemExit(f"STEP must be before, transform, next-span, train or gate. Received: {step!r}.")
-    print(json.dumps(meter.found))
+    print(json.dumps(meter.measured))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches, mixed
+from trainer.training_progress import TrainingProgress
 from trainer.warm_start import warm_start, without_replaced
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class SpanTrainer:
         if policy.schedule.within == "plateau" and monitored.positions:
             callbacks.append(on_plateau(policy.schedule, policy.watch))
         overflows = OverflowCount()
-        callbacks.append(overflows)
+        callbacks += [overflows, TrainingProgress(span.number, batches.steps, most)]
         learner.fit(mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
