@@ -35,8 +35,13 @@ class WithinSpan(keras.callbacks.Callback):
             self._step += 1
 
 
-def on_plateau(schedule: Schedule, watch: str) -> keras.callbacks.Callback:
-    """Keras's own `ReduceLROnPlateau` over the log `watched`, which is to fall if it is a loss, and else to rise."""
+def on_plateau(schedule: Schedule, watch: str) -> keras.callbacks.Callback | None:
+    """Keras's own `ReduceLROnPlateau` over the log `watched`, which is to fall if it is a loss, and else to rise.
+
+    None where the schedule is another.
+    """
+    if schedule.within != "plateau":
+        return None
     return keras.callbacks.ReduceLROnPlateau(
         monitor=WATCHED,
         mode="min" if watch == "loss" else "max",

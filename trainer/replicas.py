@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trainer.keras2 import tf
 
@@ -55,6 +55,11 @@ def everyones(rows: tf.Tensor) -> tf.Tensor:
     number = tf.cast(replica_number(), rows.dtype)
     every = _context().all_gather(tf.stack([rows, tf.fill(tf.shape(rows), number)], axis=1), axis=0)
     return tf.concat([rows, tf.boolean_mask(every[:, 0], every[:, 1] != number)], axis=0)
+
+
+def copies(variable: tf.Variable) -> Sequence[tf.Variable]:
+    """That of each replica in this process, or the variable itself: what is set in part is set in each of them."""
+    return getattr(variable, "values", (variable,))
 
 
 def _context() -> tf.distribute.ReplicaContext:

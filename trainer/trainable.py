@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
-from trainer.optimizers import make_optimizer
+from trainer.optimizers import LazyAdam, make_optimizer
 from trainer.settings import Policy
 from trainer.stability.freezing import rates
 from trainer.train_state import Trainable, named_variables
@@ -21,6 +21,9 @@ def make_trainable(model: Recommender, policy: Policy) -> Trainable:
         policy.weight_decay,
         [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
     )
+    if isinstance(optimizer, LazyAdam):
+        tables = [variable for path, variable in variables.items() if table_of(model, path) is not None]
+        optimizer.set_row_rate(policy.schedule.row_boost, policy.schedule.row_touches, tables)
     optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
     return Trainable(model, optimizer)
 

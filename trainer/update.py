@@ -41,6 +41,7 @@ from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.trainable import make_trainable
 from trainer.training_batches import TrainingBatches, make_training_batches, mixed
+from trainer.training_progress import TrainingProgress
 from trainer.warm_start import warm_start, without_replaced
 
 if TYPE_CHECKING:
@@ -223,8 +224,8 @@ class SpanTrainer:
 
     def learn_all(self, spans: Sequence[Span]) -> None:
         """Learns `spans`, but those that the training had finished when it was broken off."""
-        numbers = [span.number for span in spans]
-        done = self._go_on(numbers) if numbers and self.distribution.progress is not None else 0
+        numbers, progress = [span.number for span in spans], self.distribution.progress
+        done = self._go_on(progress.of(numbers)) if numbers and progress is not None else 0
         for count, span in enumerate(spans[done:], start=done + 1):
             self.learn(span)
             if self._progress is not None:
@@ -256,8 +257,7 @@ class SpanTrainer:
         early_stopping = EarlyStopping(
             trainable, monitored, most, policy.patience, span.number, self.on_step, self.on_epoch
         )
-        plateau = policy.schedule.within == "plateau" and monitored.positions
-        reduce_rate = on_plateau(policy.schedule, policy.watch) if plateau else None
+        reduce_rate = on_plateau(policy.schedule, policy.watch) if monitored.positions else None
         learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
         peak = self._peak_rate(span, learner, monitored, policy.batch_size + each, batches.steps)
         begun, keeping = 0, None
@@ -265,7 +265,8 @@ class SpanTrainer:
             keeping = KeepEpochs(self._progress, trainable, span.number, most, early_stopping, reduce_rate)
             begun = keeping.go_on(self.distribution.check_agreed)
         within, overflows = WithinSpan(policy.schedule, peak, batches.steps, most, begun), OverflowCount()
-        callbacks = [of for of in (within, early_stopping, reduce_rate, overflows, keeping) if of is not None]
+        shown = TrainingProgress(span.number, batches.steps, most)
+        callbacks = [of for of in (within, early_stopping, reduce_rate, overflows, shown, keeping) if of is not None]
         self.distribution.fit(learner, mixed(batches, loss_terms), batches.steps, most, callbacks, begun)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
@@ -279,10 +280,8 @@ class SpanTrainer:
         self.memory = self.memory.add(span.number, span.sequences, policy.seed, self.builder.selection)
         self.builder.learned(span.sequences, seed)
 
-    def _go_on(self, numbers: Sequence[int]) -> int:
-        assert self.distribution.progress is not None
-        self._progress = self.distribution.progress.of(numbers)
-        finished = self._progress.finished
+    def _go_on(self, progress: Progress) -> int:
+        self._progress, finished = progress, progress.finished
         self.distribution.check_agreed(0 if finished is None else len(finished.spans), "number of learned spans")
         if finished is None:
             return 0
