@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -54,6 +56,13 @@ def main(folder: Path) -> None:
     distribution.agreed(0.0)
 
 
+def _end_with(parent: int) -> None:
+    """Ends when the process that began it is gone: nobody would wait for it, and its port is the next one's."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def _end(status: int) -> NoReturn:
     # A cluster that lost a worker is not left by the front door: its shutdown would wait for who is gone.
     sys.stdout.flush()
@@ -62,6 +71,7 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     try:
         main(Path(sys.argv[1]))
     except (*_LOST, OutOfStepError):
