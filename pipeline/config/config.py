@@ -24,7 +24,7 @@ from pipeline.config.policy import Maintenance
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.stream import Stream
-from pipeline.config.training import Training
+from pipeline.config.training import Training, untried
 from pipeline.config.update import Update
 from trainer.features.declaration import Feature
 
@@ -185,15 +185,11 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _steps_can_be_shared(self) -> Config:
-        strategy, update = self.training.strategy, self.update
-        given = {
-            "jit_compile: true": update.jit_compile,
-            "precision: mixed_float16": update.precision == "mixed_float16",
-        }
-        for setting in (name for name, is_given in given.items() if strategy != "none" and is_given):
+        if self.training.strategy != "none" and (beside := untried(self.update, self.features)):
             raise ValueError(
-                "`training.strategy` can be other than none where steps are neither compiled nor scaled for float16, "
-                f"which were not tried together. Received: {strategy} beside `update.{setting}`. Take one of them out."
+                "`training.strategy` can be other than none where what stands beside it was held to a training on one "
+                f"replica (docs/workers.md). Received: {self.training.strategy} beside {', '.join(beside)}. Take "
+                "them, or the strategy, out."
             )
         return self
 

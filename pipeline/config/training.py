@@ -6,7 +6,9 @@ from typing import Literal
 
 import pydantic
 
+from pipeline.config.features import Features
 from pipeline.config.section import Section
+from pipeline.config.update import Update
 
 
 class Training(Section):
@@ -32,3 +34,17 @@ class Training(Section):
                 "has a whole table by its name, does not know. Set multi_worker."
             )
         return strategy
+
+
+def untried(update: Update, features: Features) -> list[str]:
+    """The settings that were not held to a training on one replica yet, of those that are given."""
+    given = {
+        "`update.jit_compile`": update.jit_compile,
+        "`update.precision`": update.precision != "float32",
+        "`update.stability.replay`": update.stability.replay.budget > 0,
+        "`update.stability.distillation`": update.stability.distillation.weight > 0,
+        "`update.teacher`": update.teacher is not None,
+        "`update.schedule.rates`": bool(update.schedule.rates),
+        "`features`": bool(features.item or features.of_query),
+    }
+    return [setting for setting, is_given in given.items() if is_given]

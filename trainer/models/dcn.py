@@ -45,7 +45,6 @@ class Dcn(Ranker, WithFeatures):
       query_features: of key and context.
     """
 
-    shares_steps = True
     item_feature_kinds = OF_ITEMS
     query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {

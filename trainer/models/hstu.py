@@ -14,8 +14,6 @@ class Hstu(SequenceModel):
     `inner` times `dimension` is the width of what attention carries and of the gate.
     """
 
-    shares_steps = True
-
     def make_block(self, width: int, heads: int, inner: int, dropout: float) -> HstuBlock:
         return HstuBlock(width, heads, inner, dropout, self.history_length)
 

@@ -60,7 +60,6 @@ class MatrixFactorization(Recommender):
     """
 
     vectors = "whole"
-    shares_steps = True
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "key_embedding": "keys",

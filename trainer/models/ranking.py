@@ -27,7 +27,6 @@ class Ranking(Ranker):
     """
 
     ranked = False
-    shares_steps = True
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item_embedding": "items",
         "item_bias": "items",

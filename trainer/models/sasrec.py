@@ -16,7 +16,6 @@ class SasRec(SequenceModel):
     of no use. `inner` times `dimension` is the width of the feed-forward layers.
     """
 
-    shares_steps = True
     revisions: ClassVar[tuple[int, ...]] = (1, 2)
 
     def make_block(self, width: int, heads: int, inner: int, dropout: float) -> CausalBlock:

@@ -38,7 +38,6 @@ class TwoStage(Recommender):
       query_features: of key and context, for both.
     """
 
-    shares_steps = True
     item_feature_kinds = Dcn.item_feature_kinds & TwoTower.item_feature_kinds
     query_feature_kinds = Dcn.query_feature_kinds & TwoTower.query_feature_kinds
     tables: ClassVar[dict[str, VocabularyName]] = {

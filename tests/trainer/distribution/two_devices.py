@@ -1,7 +1,7 @@
 """The same trainings on one device and on two of the same machine, for `test_replicas`.
 
-As a program, `python -m tests.trainer.distribution.two_devices FILE` writes how far their results are apart: a process
-of its own, since TensorFlow divides a CPU into devices before it computes anything.
+As a program, `python -m tests.trainer.distribution.two_devices FILE [all]` writes how far their results are apart: a
+process of its own, since TensorFlow divides a CPU into devices before it computes anything.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from trainer.update import Span, Update, update
 
 MODELS["ranking of labels"] = ("ranking", {"dimension": 8, "objective": "label"})
 # With negatives of the batch, and none that each replica draws for its own rows: these are others on other replicas.
-STEPS = ("two_tower", "sasrec", "hstu", "mf", "ranking of ratings", "ranking of labels")
-UPDATES = ("plain", "all together")
+STEPS = ("two_tower",)
+FURTHER = ("sasrec", "hstu", "mf", "ranking of ratings", "ranking of labels")  # with `all`: models that do not say it
+UPDATES = {"plain": ALONE, "all together": None}  # beside what: the process alone, or, where draws differ, one device
 
 
 def on_devices(count: int) -> Distribution:
@@ -113,16 +114,16 @@ def _without_dropout(model: Recommender) -> Recommender:
     return model
 
 
-def main(file: Path) -> None:
+def main(file: Path, every: bool) -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     single, double = on_devices(1), on_devices(2)
     results: dict[str, object] = {"everyones": everyones_rows(double)}
     results["clicks"] = [loss_of_clicks(single), loss_of_clicks(double)]
-    for name in UPDATES:
+    for name, beside in UPDATES.items():
         case = POLICIES[name]
         case = dataclasses.replace(case, policy=dataclasses.replace(case.policy, patience=9))
-        alone, shared = (second_day(case, case.first, of) for of in (ALONE, double))
+        alone, shared = (second_day(case, case.first, of) for of in (beside or single, double))
         results[name] = states_apart(alone.state, shared.state)
         results[f"{name}, counted"] = [[of.examples, of.epochs, of.train_loss, of.watched] for of in (alone, shared)]
         results[f"{name}, moved"] = apart(
@@ -132,10 +133,10 @@ def main(file: Path) -> None:
                 for path, of in shared.state.weights.items()
             },
         )
-    for name in STEPS:
+    for name in (*STEPS, *(FURTHER if every else ())):
         results[name] = apart(after_an_epoch(name, single), after_an_epoch(name, double))
         file.write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), "all" in sys.argv[2:])
