@@ -165,7 +165,8 @@ def learn_as_chief(inputs: Inputs, properties: dict[str, Any], settings: Setting
                 time.sleep(_PAUSE_SECONDS)
             if job.attempt(worker.name) == 0:
                 learned = job.load(settings)
-                shutil.rmtree(job.folder)
+                job.withdraw()
+                shutil.rmtree(job.folder, ignore_errors=True)  # a worker may be about to write to its log there
                 return learned
             if refusal := job.refusal:
                 raise TrainingError(refusal)
@@ -195,13 +196,16 @@ def work(folder: Path, say: Callable[[str], None], once: bool) -> None:
     say(f"{worker.name} waits for trainings in {folder}.")
     done: Path | None = None
     while True:
-        job = Job.present(folder)
-        if job is None or job.folder == done:
-            done = done if job is not None else None
-            time.sleep(_POLL_SECONDS)
+        try:
+            job = Job.present(folder)
+            if job is None or job.folder == done:
+                done = done if job is not None else None
+                time.sleep(_POLL_SECONDS)
+                continue
+            say(f"{worker.name} learns {job.folder.name}.")
+            status = job.attempt(worker.name)
+        except FileNotFoundError:  # it was withdrawn just now
             continue
-        say(f"{worker.name} learns {job.folder.name}.")
-        status = job.attempt(worker.name)
         if status == 0:
             done = job.folder
             say(f"{worker.name} is done with {job.folder.name}.")
