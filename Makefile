@@ -44,7 +44,7 @@ lint: $(INSTALLED) ## ruff, its formatter and mypy
 	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/ruff format --check --quiet . || failed=1; $(BIN)/mypy && exit $$failed
 
 lock: ## write requirements.lock.txt again from pyproject.toml; pinned versions stay (UPGRADE=--upgrade takes the newest)
-	@.ci/environment uv pip compile pyproject.toml --extra text --group dev --universal --python-version 3.10 \
+	@.ci/environment uv pip compile pyproject.toml --extra text --extra s3 --extra gcs --group dev --universal --python-version 3.10 \
 	  --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock.txt $(UPGRADE)
 	@! grep -n '://' requirements.lock.txt || { echo "requirements.lock.txt must not hold an address." >&2; exit 1; }
 

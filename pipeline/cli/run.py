@@ -71,7 +71,9 @@ def run(
     if not steps and not waiting:
         from pipeline.ledger.serving_state import owed_now
         from pipeline.monitoring.status import held_lines
+        from pipeline.operations.publication import publish
 
+        publish(settings)  # which may be what the last run could not do
         held = held_lines(read_ledger(settings))
         console.print(f"Every span asked for is done{' or held' if held else ''}. Nothing to do.")
         for line in held:

@@ -12,6 +12,7 @@ import filelock
 from components.span_example_gen.errors import SpanError
 from components.span_pusher.version_folder import PushError, streamed
 from pipeline.config import Config
+from pipeline.operations.publication import publish
 from pipeline.stream.base import BaseError
 from pipeline.stream.folder import discard
 from pipeline.stream.journal import Entry
@@ -60,9 +61,14 @@ def run_stream(config: Config, on_entry: Callable[[Entry], None], once: bool = F
 
 
 def discarded(config: Config) -> str:
-    """Takes back all that was streamed; says what that was."""
+    """Takes back all that was streamed; says what that was.
+
+    Raises:
+      PublicationError: the copy of the served folder in a store could not follow.
+    """
     own = streamed(config.serving_path)
     discard(config)
+    publish(config)
     if not own:
         return "Nothing that was streamed is in the served folder."
     return f"Taken out of the served folder: {', '.join(map(str, own))}. The nightly versions are served again."
