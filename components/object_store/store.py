@@ -177,7 +177,8 @@ def store_at(bucket: StoreAddress) -> ObjectStore:
 def _filesystem_of(scheme: str) -> Any:
     import fsspec
 
-    options: dict[str, Any] = {"use_listings_cache": False}
+    # Kept here: fsspec would keep one by its arguments, whatever the environment says by now.
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
         # Patience is ours: botocore's own would wait for minutes before it says anything.
         options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}

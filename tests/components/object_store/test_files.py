@@ -1,4 +1,4 @@
-"""A day's files in a store are those that they would be in a folder: which they are, what is in them, and what changed."""
+"""A day's files in a store are what they would be in a folder: which they are, what is in them, what changed."""
 
 from __future__ import annotations
 
