@@ -78,9 +78,7 @@ def published(store: ObjectStore) -> Published:
     return Published(whole, partial, *_read_config(text))
 
 
-def publish(
-    served: Path, models_config: Path, store: ObjectStore, owner: str, wait_seconds: float = SEEN_AFTER
-) -> Changes:
+def publish(served: Path, models_config: Path, store: ObjectStore, owner: str, wait_seconds: float) -> Changes:
     """Makes `store` hold what the folder `served` does. May be repeated, and cut off at any moment.
 
     Args:

@@ -50,7 +50,8 @@ def publish(config: Config) -> Changes:
         with lock:
             store = place_of(config)
             assert store is not None
-            return published_versions.publish(config.serving_path, config.models_config_path, store, root.id)
+            folder, labels = config.serving_path, config.models_config_path
+            return published_versions.publish(folder, labels, store, root.id, published_versions.SEEN_AFTER)
     except filelock.Timeout:
         raise PublicationError(
             f"One process at a time may publish to `push.path`. Received: {file} is held by another. Wait for it to "
