@@ -181,7 +181,7 @@ def _filesystem_of(scheme: str) -> Any:
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
         # Patience is ours: botocore's own would wait for minutes before it says anything.
-        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}
+        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 0}}
     try:
         return fsspec.filesystem(scheme, **options)
     except ImportError:

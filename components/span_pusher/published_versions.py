@@ -40,6 +40,10 @@ class NotOursError(ObjectStoreError):
     """What lies there belongs to another root; nothing was changed."""
 
 
+class EmptiedError(ObjectStoreError):
+    """The folder is empty, as it never is on purpose; nothing was changed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Published:
     """What a store holds of a model.
@@ -90,6 +94,7 @@ def publish(served: Path, models_config: Path, store: ObjectStore, owner: str, w
 
     Raises:
       NotOursError: it is another root's, or holds versions of nobody knows whom.
+      EmptiedError: the folder holds nothing any more.
       ModelConfigError: the models.config can't be used.
       ObjectStoreError: the store can't be used.
     """
@@ -110,6 +115,12 @@ def _publish(
     objects = store.objects()
     _claim(store, objects, owner)
     there = _by_version(objects)
+    if there and not here:
+        raise EmptiedError(
+            f"{served} must hold a version, or every server would lose its model. Received: none, where "
+            f"{store.address} holds {', '.join(map(str, there))}. Bring one back by `warmspan promote VERSION`, or "
+            "remove the published ones yourself. Nothing was changed."
+        )
     store.remove(name for name in objects if name.startswith(f"{INCOMING}/"))
     came, left = [], []
     for version in sorted(here):

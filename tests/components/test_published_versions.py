@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.object_store.store import ObjectStoreError
 from components.span_pusher.fetched_versions import fetch
-from components.span_pusher.published_versions import INCOMING, MARKER, NotOursError, publish, published
+from components.span_pusher.published_versions import INCOMING, MARKER, EmptiedError, NotOursError, publish, published
 from components.span_pusher.streamed_versions import streamed_version
 from components.span_pusher.version_folder import drop_streamed, push, streamed, take_out, versions
 from components.span_pusher.version_labels import read_labels, write_labels
@@ -164,12 +164,16 @@ def test_a_version_that_was_changed_in_place_is_exchanged(root: Root) -> None:
     root.check_is_the_same()
 
 
-def test_an_emptied_folder_empties_the_place(root: Root) -> None:
-    root.push(ONE)
-    root.publish()
-    shutil.rmtree(root.served)
+def test_an_emptied_folder_takes_nothing_out_of_service(root: Root) -> None:
     root.publish()
     assert root.there() == type(root.there())((), (), (), {})
+    root.push(ONE)
+    root.publish()
+    before = root.there()
+    shutil.rmtree(root.served)
+    with pytest.raises(EmptiedError, match=f"must hold a version, .* Received: none, where .* holds {ONE}"):
+        root.publish()
+    assert root.there() == before
 
 
 @pytest.mark.parametrize("of_whom", ["another root", "nobody known"])
