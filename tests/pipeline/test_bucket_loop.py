@@ -25,7 +25,8 @@ from pipeline.spans import Naming
 from serving.bundle.validation import validate
 from tests.components.object_store.minio_server import client_of, make_bucket, minio
 
-pytestmark = pytest.mark.slow
+# As all that runs TFMA: numpy warns in it.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 ONE, TWO, THREE = 2024050101, 2024050201, 2024050301
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from components.data_files import data_files, matching
 from components.object_store import files as files_module
 from components.object_store.address import StoreAddress
-from components.object_store.store import MissingError, ObjectStore
+from components.object_store.store import AwayError, MissingError, ObjectStore
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import list_files, with_rows
 from components.span_example_gen.fingerprint import DigestCache, fingerprint
@@ -189,3 +189,25 @@ def test_bytes_are_read_from_any_place(bucket: Path) -> None:
         assert (file.read(2), file.tell()) == (bytes([10, 11]), 12)
         file.seek(500)
         assert file.read() == b""
+
+
+def test_a_span_is_ingested_from_a_store_and_one_that_goes_away_ends_with_its_sentence(
+    bucket: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from components.span_example_gen import clean_fn
+    from tests.components.span_example_gen_ingest import DAY, HEADER, START, deliver, ingest
+
+    rows = "".join(f"u{row},f{row},{START + row}\n" for row in range(9))
+    deliver(bucket, HEADER + rows)
+    (bucket / DAY / "_SUCCESS").write_text("")
+    done = ingest(BASE, tmp_path / "out")  # type: ignore[arg-type]
+    assert (done.count("events"), done.count("rejects")) == (9, 0)
+
+    def away(piece, columns):
+        raise AwayError(f"{piece.path} must be in a store that answers.")
+        yield
+
+    monkeypatch.setattr(clean_fn, "reader_of", lambda format: (None, away))
+    with pytest.raises(SpanError, match=rf"^Span {DAY} can't be read\. {BASE}/{DAY}/events\.csv must be in a store"):
+        ingest(BASE, tmp_path / "again")  # type: ignore[arg-type]
+    assert not list((tmp_path / "again").rglob("Split-*"))
