@@ -104,8 +104,13 @@ class ObjectStore:
         self._ask("write", name, lambda: self._filesystem.pipe_file(self._path(name), content))
 
     def upload(self, path: Path, name: str) -> None:
-        """Makes an object of a file."""
-        self._ask("write", name, lambda: self._filesystem.put_file(str(path), self._path(name)))
+        """Makes an object of a file. Raises FileNotFoundError where there is none on the disk."""
+        try:
+            self._ask("write", name, lambda: self._filesystem.put_file(str(path), self._path(name)))
+        except MissingError:
+            if path.exists():
+                raise
+            raise FileNotFoundError(str(path)) from None
 
     def download(self, name: str, path: Path) -> None:
         """Makes a file of an object."""

@@ -158,8 +158,8 @@ def _claim(store: ObjectStore, objects: Mapping[str, StoredObject], owner: str) 
         if holder != owner:
             raise NotOursError(
                 f"{store.address} must be the place of one pipeline root. Received: it is that of the root {holder}, "
-                f"and this one is {owner}. Give each its own `push.path` or `name`; if that root is gone, remove "
-                f"{store.address.below(OWNER)}. Nothing was changed."
+                f"and this one is {owner}. Give each its own `push.path` or `name`; a place whose root is "
+                "gone must be emptied first. Nothing was changed."
             )
         return
     if present := sorted(_by_version(objects)):

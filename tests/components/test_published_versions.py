@@ -191,6 +191,19 @@ def test_what_is_not_ours_is_left_alone(root: Root, of_whom: str) -> None:
     assert {path: path.read_bytes() for path in root.place.rglob("*") if path.is_file()} == before
 
 
+def test_a_version_that_leaves_while_it_is_uploaded_is_no_more_missed(root: Root) -> None:
+    for version in (ONE, TWO):
+        root.push(version)
+
+    def leave() -> None:
+        if (root.place / INCOMING / str(TWO)).exists():  # as a stream or a rollback does
+            take_out(root.served, [TWO])
+
+    root.publish(Faults(after=leave))
+    assert versions(root.served) == [ONE]
+    root.check_is_the_same()
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(

@@ -17,8 +17,8 @@ import pytest
 from components.object_store import files, store
 
 _BUILD = Path(__file__).resolve().parents[3] / "build" / "minio"
-# The last release of its source: what is built is the same everywhere.
-_MODULE = "github.com/minio/minio@latest"
+_MODULE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
+_SECONDS_TO_BUILD = 800  # of a test's 900; what is built by then lies in Go's cache for the next attempt
 _SECONDS_TO_LISTEN = 60
 USER, PASSWORD = "warmspan", "a-password-of-the-tests"
 
@@ -31,7 +31,10 @@ def binary() -> Path:
             if shutil.which("go") is None:
                 pytest.skip("MinIO is built by Go, and no Go is installed (go.dev/dl)")
             environment = {**os.environ, "GOBIN": str(_BUILD), "GOFLAGS": "-buildvcs=false"}
-            subprocess.run(["go", "install", _MODULE], check=True, env=environment)
+            try:
+                subprocess.run(["go", "install", _MODULE], check=True, env=environment, timeout=_SECONDS_TO_BUILD)
+            except subprocess.TimeoutExpired:
+                pytest.skip(f"MinIO could not be built in {_SECONDS_TO_BUILD} s; the next run goes on with it")
     return _BUILD / "minio"
 
 

@@ -32,6 +32,7 @@ from serving.bundle import Manifest, check_bundle, fingerprints
 from tests.components.object_store.minio_server import Minio, client_of, forget_clients, make_bucket, minio
 from tests.pipeline.made_store import MadeStore
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 _BUCKETS = (f"bucket-{number}" for number in itertools.count())
 
@@ -140,7 +141,6 @@ def settings_file(config: Config) -> Path:
     return file
 
 
-@pytest.mark.slow
 def test_a_process_killed_while_it_uploads_leaves_no_half_version(published_root, server, tmp_path) -> None:
     config = published_root.config
     publish(config)
