@@ -40,8 +40,7 @@ def publish(config: Config) -> Changes:
     Raises:
       PublicationError: the store can't be used, or holds what is another root's.
     """
-    root = RootAddress.read(config.root)
-    if config.push.path is None or root is None:
+    if config.push.path is None or (root := RootAddress.read(config.root)) is None:
         return Changes()
     file = config.serving_path.parent / f".{config.name}.publish.lock"
     lock = filelock.FileLock(file, timeout=_PATIENCE, mode=0o644)
