@@ -38,8 +38,8 @@ def binary() -> Path:
 
 
 @contextlib.contextmanager
-def prism(folder: Path, workers: int) -> Iterator[list[str]]:
-    """Beam's arguments for an engine with so many worker processes; logs go to `folder`."""
+def prism(folder: Path) -> Iterator[list[str]]:
+    """Beam's arguments for an engine and a pool, from which each job gets a worker process; logs go to `folder`."""
     engine, pool = _free_port(), _free_port()
     python = Path(sys.executable)
     # Workers are started by the name `python`, and have a project of their own to import.
@@ -63,7 +63,6 @@ def prism(folder: Path, workers: int) -> Iterator[list[str]]:
             f"--job_endpoint=127.0.0.1:{engine}",
             "--environment_type=EXTERNAL",
             f"--environment_config=127.0.0.1:{pool}",
-            f"--sdk_worker_parallelism={workers}",
             f"--requirements_file={folder / 'nothing_to_install.txt'}",
         ]
 

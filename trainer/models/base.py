@@ -52,6 +52,7 @@ from trainer.models.attribution import Attribution
 from trainer.models.catalogue_blocks import InBlocks
 from trainer.models.frozen_items import DotProduct
 from trainer.models.kept_places import KeptPlaces
+from trainer.models.position_pieces import in_pieces
 from trainer.models.rank_in_blocks import rank_within
 
 VocabularyName = Literal["items", "keys"]
@@ -245,10 +246,13 @@ class Recommender(tfrs.Model, abc.ABC):
             seen = history if exclude_seen else None
             rank = rank_within(how.items, query, added, seen, item, self.sizes.first_row, self.sizes.items, k)
             return ranking_metrics(rank, k)
-        scores = self.score_all(key, history)
-        return self.list_metrics(
-            mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item), item, k
-        )
+
+        def listed(key: Any, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen = history if exclude_seen else None
+            scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
+            return self.list_metrics(scores, item, k)
+
+        return in_pieces(listed, (key, history, item), self.sizes.items)
 
     def list_metrics(self, scores: tf.Tensor, item: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
         """The metrics of the lists by float32 [b, items] masked scores, float32 [b] each, as they are served."""
