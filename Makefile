@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing done before them: the environment is made on the way (see .ci/environment).
 
 # make test TESTS=tests/trainer          the tests of one folder or file
-# make test MARK=                        every test; MARK=slow only the slow ones
+# make test MARK=                        every test; MARK=slow only the slow ones; MARK="not exhaustive" those of .ci/run
 # make test WORKERS=0                    in this process, one test after the other
 # make demo PYTHON=/path/to/python3.10   the Python to build .venv with
 TESTS ?=

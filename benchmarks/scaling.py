@@ -44,7 +44,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 # What differs from the policy `best`: of its model's parameters, and of its update.
 TRAINING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "best": ({}, {}),
-    "cosine": ({}, {"schedule": Schedule(within="cosine", warm_up=0.1, final=0.1)}),
+    "cosine": ({}, {"schedule": Schedule(within="cosine", warm_up=0.1, final=0.1, row_boost=7.0)}),
     "slow": ({}, {"learning_rate": 0.001}),
     "slow-long": ({}, {"learning_rate": 0.001, "cold_epochs": 10, "epochs": 6}),
     "decay": ({}, {"weight_decay": 0.1}),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from trainer.settings import EwcSettings, ModelSpec, Policy, Stability, TeacherSettings
+from trainer.settings import EwcSettings, ModelSpec, Policy, Schedule, Stability, TeacherSettings
 
 _LENGTH = 20
 _UPDATE = Policy(
@@ -18,7 +18,8 @@ _UPDATE = Policy(
     cold_epochs=6,
     batch_size=200,
     optimizer="adam",
-    learning_rate=0.008,
+    learning_rate=0.003,
+    schedule=Schedule(row_boost=7.0),
     clip_norm=None,
     patience=9,
     watch="recall",

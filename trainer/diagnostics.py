@@ -1,6 +1,6 @@
 """How a freshly trained model is: lengths of its vectors, neighbours that changed, what it recommends.
 
-NumPy over tables and scores that the trainer holds anyway; nothing of it needs a label. `docs/tensorboard.md` lists the
+Of tables and scores that the trainer holds anyway; nothing of it needs a label. `docs/tensorboard.md` lists the
 figures with their definitions.
 """
 
@@ -17,6 +17,7 @@ import scipy.stats
 
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
+from trainer.metrics import UNAVAILABLE
 from trainer.models.base import Recommender, VocabularyName
 from trainer.train_state import Arrays
 
@@ -24,11 +25,11 @@ Histogram = list[list[float]]
 """Buckets of left edge, right edge and count."""
 
 NEIGHBOURS, SAMPLE = 10, 200  # neighbours of an item; items, and held-out users, that are looked at
+AMONG = 100_000  # items, at most, that neighbours are sought among
 _PERCENTILES = (5, 50, 95)
 _BUCKETS = 30
-_CELLS = 4_000_000  # of a matrix that is held at once
+_CELLS = 1 << 25  # scores, or cosines, that are held at once
 _USERS_AT_ONCE = 50
-_OUT_OF_REACH = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ def measure(
             continue
         path, table = item_table
         old = None if before is None else before.get(path)
-        lengths = np.linalg.norm(table[first:].astype(np.float64), axis=1)
+        lengths = np.sqrt(np.einsum("id,id->i", table[first:], table[first:], dtype=np.float64))
         known = 0 if old is None else min(max(len(old) - first, 0), len(lengths))
         for part, of in (("old", lengths[:known]), ("new", lengths[known:])):
             numbers |= {f"norms/{name}/{part}/{figure}": value for figure, value in spread(of).items()}
@@ -136,41 +137,49 @@ def histogram(values: np.ndarray) -> Histogram:
     return [[float(left), float(right), float(n)] for left, right, n in zip(edges, edges[1:], counts, strict=False)]
 
 
-def churn(before: np.ndarray, after: np.ndarray, sample: int = SAMPLE, k: int = NEIGHBOURS) -> dict[str, float]:
+def churn(
+    before: np.ndarray, after: np.ndarray, sample: int = SAMPLE, k: int = NEIGHBOURS, among: int = AMONG
+) -> dict[str, float]:
     """Of the nearest neighbours of a sample of items, the share that changed: 0 for none, 1 for all.
 
     One minus the stability of Wendlandt, Kummerfeld, Mihalcea, "Factors influencing the surprising instability of word
     embeddings" (NAACL 2018): the overlap of the ten nearest neighbours by cosine in two embedding spaces.
-    Looked at are items that both models have, so that a new item drives none away. The sample is that of the smallest
-    of numbers drawn once for each row: the same items from day to day, but for the few that a larger table brings in.
+    Looked at are items that both models have, so that a new item drives none away, and of many of them neighbours are
+    sought among a sample, which tells as much of the space. Samples are those of the smallest of numbers drawn once for
+    each row: the same items from day to day, but for the few that a larger table brings in.
 
     Args:
       before: float [n, d] of yesterday's model.
       after: float [m, e], m >= n, of today's; the same rows first.
       sample: how many items are looked at.
       k: neighbours of each.
+      among: how many items they are sought among, at least as many as are looked at.
     """
     both = min(len(before), len(after))
-    k = min(k, both - 1)
+    k = min(k, both - 1, among - 1)
     if k < 1:
         return {}
-    rows = np.argsort(np.random.default_rng(0).random(both), kind="stable")[:sample]
-    pairs = zip(nearest(before[:both], rows, k), nearest(after[:both], rows, k), strict=True)
+    order = np.argsort(np.random.default_rng(0).random(both), kind="stable")
+    where = np.sort(order[:among])
+    rows = np.searchsorted(where, order[:sample])
+    pairs = zip(nearest(before[where], rows, k), nearest(after[where], rows, k), strict=True)
     kept = [len(np.intersect1d(old, new)) / k for old, new in pairs]
     return {"neighbours/churn": 1.0 - float(np.mean(kept)), "neighbours/items": float(len(rows))}
 
 
 def nearest(table: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
     """int64 [r, k]: the rows of float [n, d] nearest to each of int64 [r] by cosine, itself left out; in no order."""
-    norms = np.linalg.norm(table, axis=1, keepdims=True)
-    unit = table / np.where(norms > 0, norms, 1.0)
+    norms = np.sqrt(np.einsum("id,id->i", table, table))
+    per_length = tf.constant(1.0 / np.where(norms > 0, norms, 1.0), tf.float32)
+    whole = tf.constant(table, tf.float32)  # once: every product would copy it
     step = max(1, _CELLS // len(table))
     neighbours = []
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        cosine = unit[part] @ unit.T
-        cosine[np.arange(len(part)), part] = -np.inf
-        neighbours.append(np.argpartition(-cosine, k - 1, axis=1)[:, :k])
+        cosine = tf.matmul(tf.gather(whole, part), whole, transpose_b=True) * per_length
+        own = tf.stack([tf.range(len(part), dtype=tf.int64), tf.constant(part, tf.int64)], axis=1)
+        cosine = tf.tensor_scatter_nd_update(cosine, own, tf.fill([len(part)], np.float32(-np.inf)))
+        neighbours.append(tf.math.top_k(cosine, k, sorted=False).indices.numpy())
     return np.concatenate(neighbours)
 
 
@@ -194,20 +203,24 @@ def recommend(
     first, rows = model.sizes.first_row, model.sizes.items
     k = min(k, rows - first)
     lists, ranks = [], []
-    for batch in positions.dataset(_USERS_AT_ONCE, model.history_length):
-        history, item = batch["history"].numpy(), batch["item"].numpy()
-        scores = np.array(model.score_all(batch["key"], tf.convert_to_tensor(history)), np.float64)
-        scores[:, :first] = _OUT_OF_REACH
-        item_score = np.take_along_axis(scores, item[:, None], axis=1)
-        if available is not None:
-            scores[:, first:][:, ~available] = _OUT_OF_REACH
+    shown = np.arange(rows) >= first
+    if available is not None:
+        shown[first:] &= available
+    at_once = max(1, _CELLS // rows)
+    for batch in positions.dataset(min(at_once, _USERS_AT_ONCE), model.history_length):
+        history, item = batch["history"], batch["item"]
+        scores = model.score_all(batch["key"], history)
+        item_score = tf.gather(scores, item, batch_dims=1)[:, None]
+        scores = tf.where(tf.constant(shown), scores, UNAVAILABLE)
         if exclude_seen:
-            np.put_along_axis(scores, history, _OUT_OF_REACH, axis=1)
-        better = np.sum(~(scores < item_score), axis=1)
-        itself = ~(np.take_along_axis(scores, item[:, None], axis=1) < item_score)[:, 0]
-        ranks.append((better - itself)[item >= first])
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        lists.append(np.where(np.take_along_axis(scores, top, axis=1) > _OUT_OF_REACH, top, -1))
+            owner = tf.broadcast_to(tf.range(len(item), dtype=tf.int64)[:, None], tf.shape(history))
+            at = tf.reshape(tf.stack([owner, history], axis=-1), [-1, 2])
+            scores = tf.tensor_scatter_nd_update(scores, at, tf.fill([tf.shape(at)[0]], UNAVAILABLE))
+        better = tf.reduce_sum(tf.cast(~(scores < item_score), tf.int64), axis=1).numpy()
+        itself = ~(tf.gather(scores, item, batch_dims=1)[:, None] < item_score).numpy()[:, 0]
+        ranks.append((better - itself)[item.numpy() >= first])
+        best = tf.math.top_k(scores, k, sorted=False)
+        lists.append(np.where(best.values.numpy() > UNAVAILABLE, best.indices.numpy().astype(np.int64), -1))
     return np.concatenate(lists), np.concatenate(ranks)
 
 

@@ -15,6 +15,18 @@ def _spare_tf_keras_from_autograph() -> None:
     config.CONVERSION_RULES = (config.DoNotConvert("tf_keras"), *config.CONVERSION_RULES)
 
 
+def _leave_graphs_as_they_are() -> None:
+    """Switches TensorFlow's graph optimizer off on a processor, where a day of small data is its main customer.
+
+    It takes a seventh of the time of a small update and gives nothing back to a large one. What it adds up follows the
+    names of operations, so that without it a model depends less on what else a process has built. Graphs for GPUs it
+    lays out anew.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 _spare_tf_keras_from_autograph()
+_leave_graphs_as_they_are()
 
 __all__ = ["keras", "tf"]

@@ -53,6 +53,11 @@ class _RateByVariable(keras.optimizers.Optimizer):
 
 
 class _SparseAdam(keras.optimizers.Adam):
+    def set_row_rate(self, boost: float, touches: float, tables: Sequence[tf.Variable]) -> None:
+        """Makes the first steps of each row of `tables` longer, see `trainer.settings.Schedule`. Before any step."""
+        self._boost, self._touches = boost, touches
+        self._boosted = {self._var_key(table) for table in tables} if boost != 1 else set()
+
     def build(self, var_list: Sequence[tf.Variable]) -> None:
         super().build(var_list)
         if not hasattr(self, "_steps"):
@@ -68,7 +73,7 @@ class _SparseAdam(keras.optimizers.Adam):
             steps.assign_add(tf.ones_like(steps))
             m.assign_add((gradient - m) * (1 - self.beta_1))
             v.assign_add((tf.square(gradient) - v) * (1 - self.beta_2))
-            variable.assign_sub(rate * self._length(steps, m) * m / (tf.sqrt(v) + self.epsilon))
+            variable.assign_sub(rate * self._length(steps, m, variable) * m / (tf.sqrt(v) + self.epsilon))
             return
         rows, values = gradient.indices, gradient.values  # each row once, see `_SummedFirst`
         made = tf.gather(steps, rows) + 1
@@ -77,15 +82,18 @@ class _SparseAdam(keras.optimizers.Adam):
         steps.scatter_update(tf.IndexedSlices(made, rows))
         m.scatter_update(tf.IndexedSlices(new_m, rows))
         v.scatter_update(tf.IndexedSlices(new_v, rows))
-        moved = rate * self._length(made, new_m) * new_m / (tf.sqrt(new_v) + self.epsilon)
+        moved = rate * self._length(made, new_m, variable) * new_m / (tf.sqrt(new_v) + self.epsilon)
         variable.scatter_sub(tf.IndexedSlices(moved, rows))
 
-    def _length(self, steps: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-        """What the bias of both moments makes of a step, a row each, to be multiplied with `like`."""
+    def _length(self, steps: tf.Tensor, like: tf.Tensor, variable: tf.Variable) -> tf.Tensor:
+        """What the bias of both moments and a row's youth make of a step, a row each, to be multiplied with `like`."""
         # 1 - beta^steps without the rounding that a power near 1 has in float32.
         second = -tf.math.expm1(steps * math.log(self.beta_2))
         first = -tf.math.expm1(steps * math.log(self.beta_1))
-        return tf.reshape(tf.sqrt(second) / first, tf.concat([tf.shape(steps), [1] * (like.shape.rank - 1)], axis=0))
+        length = tf.sqrt(second) / first
+        if self._var_key(variable) in getattr(self, "_boosted", ()):
+            length *= 1.0 + (self._boost - 1.0) / (1.0 + (steps - 1.0) / self._touches)
+        return tf.reshape(length, tf.concat([tf.shape(steps), [1] * (like.shape.rank - 1)], axis=0))
 
 
 class LazyAdam(_SummedFirst, _RateByVariable, _SparseAdam):

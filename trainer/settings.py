@@ -43,6 +43,11 @@ class Schedule:
       patience: epochs. Where it is above the update's own patience, training stops first.
       rates: peaks to choose from at the start of each span by `probe_steps` steps with each (see
         `learning_rate_probe`); empty for the policy's one.
+      row_boost: how many times the learning rate the first step of a row of a table has, for `adam`; by its n-th step
+        what is more than once falls to 1 / (1 + (n - 1) / row_touches). What is known of an id by a few events is worth
+        little, so that new events may change much; by thousands they may not (a rate for each coordinate that falls
+        with what it has met: McMahan et al., "Ad click prediction: a view from the trenches", KDD 2013, section 3.1).
+      row_touches: steps of a row after which half of that is gone.
     """
 
     within: Literal["constant", "cosine", "plateau"] = "constant"
@@ -54,6 +59,8 @@ class Schedule:
     patience: int = pydantic.Field(default=1, ge=1)
     rates: tuple[PositiveRate, ...] = ()
     probe_steps: int = pydantic.Field(default=50, ge=1)
+    row_boost: float = pydantic.Field(default=1.0, ge=1)
+    row_touches: float = pydantic.Field(default=100.0, gt=0)
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the peak learning rate at `step` (from 0) of a span's `steps`, above 0 on the way up.

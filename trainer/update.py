@@ -27,7 +27,7 @@ from trainer.models import build_model, find_model
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
-from trainer.optimizers import make_optimizer
+from trainer.optimizers import LazyAdam, make_optimizer
 from trainer.precision import built_in
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -39,6 +39,7 @@ from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
 from trainer.training_batches import TrainingBatches, make_training_batches, mixed
+from trainer.training_progress import TrainingProgress
 from trainer.warm_start import warm_start, without_replaced
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class SpanTrainer:
         if policy.schedule.within == "plateau" and monitored.positions:
             callbacks.append(on_plateau(policy.schedule, policy.watch))
         overflows = OverflowCount()
-        callbacks.append(overflows)
+        callbacks += [overflows, TrainingProgress(span.number, batches.steps, most)]
         learner.fit(mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
@@ -369,6 +370,9 @@ def _trainable(model: Recommender, policy: Policy) -> Trainable:
         policy.weight_decay,
         [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
     )
+    if isinstance(optimizer, LazyAdam):
+        tables = [variable for path, variable in variables.items() if table_of(model, path) is not None]
+        optimizer.set_row_rate(policy.schedule.row_boost, policy.schedule.row_touches, tables)
     optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
     return Trainable(model, optimizer)
 

@@ -14,6 +14,7 @@ import scipy.sparse
 
 from trainer.features.item_vectors import replaced_columns, revised_columns
 from trainer.input_pipeline import Sequences
+from trainer.keras2 import tf
 from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import is_of, is_of_tower, learned_before, path_of
 from trainer.models.query_tower import is_of_query_tower
@@ -44,45 +45,46 @@ def warm_start(
     Raises:
       StateError: the model has other variables, or smaller tables, than `base`, or the optimizer other slots.
     """
-    weights, slots = trainable.read()
-    model = trainable.model
+    model, variables = trainable.model, trainable.variables
     _check_sizes(base.sizes, sizes)
-    _check_same_variables(model, weights, base, sizes)
-    base_slots = _with_steps(base, slots)
-    _check_same_slots({path: of for path, of in slots.items() if path in base.weights}, base_slots)
+    _check_same_variables(model, {path: tuple(of.shape) for path, of in variables.items()}, base, sizes)
+    base_slots = _with_steps(base, trainable.slots)
+    _check_same_slots({path: of for path, of in trainable.slots.items() if path in base.weights}, base_slots)
     rows: dict[str, _Rows] = {
         "items": _Rows.of_items(base, sizes, learned),
         "keys": _Rows(slice(sizes.first_row, base.sizes.keys), slice(base.sizes.keys, sizes.keys)),
     }
     neighbours = _Neighbours(sequences, sizes, rows) if new_rows == "cooccurrence" else None
-    for path, fresh in weights.items():
-        if path not in base.weights:
-            continue
-        old = base.weights[path]
-        table = table_of(model, path)
-        if table is None:
-            weights[path] = old
-            continue
-        fresh[: len(old)] = old
-        informed = new_rows != "random" and trainable.variables[path].trainable  # a mean of counts tells nothing
+    # In place, a variable after the other: a table may be most of the memory that there is.
+    for path, old in base.weights.items():
+        variable, table = variables[path], table_of(model, path)
+        _carry(variable, old, table)
+        informed = new_rows != "random" and variable.trainable  # a mean of counts tells nothing
         # Words have no neighbours; without an old id there is no mean either.
-        if not informed or table not in rows or not len(old[rows[table].old]):
+        if table is None or not informed or table not in rows or not len(old[rows[table].old]):
             continue
-        fresh[rows[table].new] = old[rows[table].old].mean(axis=0)
+        new = rows[table].numbers(sizes.rows(table))
+        mean = old[rows[table].old].mean(axis=0)
+        _set_rows(variable, new, np.broadcast_to(mean, (len(new), *mean.shape)))
         if neighbours is not None:
-            place, means = neighbours.means(table, old)
-            fresh[place] = means
-    for path, fresh_slots in slots.items():
-        if path not in base.weights:
-            continue
-        for name, fresh in fresh_slots.items():
-            old = base_slots[path][name]
-            if table_of(model, path) is None:
-                fresh_slots[name] = old
-            else:
-                fresh[: len(old)] = old
-    trainable.write(weights, slots)
+            _set_rows(variable, *neighbours.means(table, old))
+    for path, fresh_slots in trainable.slots.items():
+        if path in base.weights:
+            for name, slot in fresh_slots.items():
+                _carry(slot, base_slots[path][name], table_of(model, path))
     trainable.optimizer.iterations.assign(base.iterations)
+
+
+def _carry(variable: tf.Variable, old: np.ndarray, table: str | None) -> None:
+    """Sets the variable, or the first rows of a table, to `old`."""
+    if table is None or variable.shape == old.shape:
+        variable.assign(old)
+    else:
+        variable[: len(old)].assign(old)
+
+
+def _set_rows(variable: tf.Variable, rows: np.ndarray, values: np.ndarray) -> None:
+    variable.scatter_nd_update(rows[:, None], values.astype(variable.dtype.as_numpy_dtype))
 
 
 def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, tuple[str, ...]]:
@@ -166,7 +168,9 @@ def _check_sizes(old: TableSizes, new: TableSizes) -> None:
         )
 
 
-def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, sizes: TableSizes) -> None:
+def _check_same_variables(
+    model: Recommender, fresh: Mapping[str, tuple[int, ...]], base: ModelState, sizes: TableSizes
+) -> None:
     added = {path for path in fresh.keys() - base.weights.keys() if is_of_tower(path) or is_of_query_tower(path)}
     if fresh.keys() - added != base.weights.keys():
         raise StateError(
@@ -174,25 +178,25 @@ def _check_same_variables(model: Recommender, fresh: Arrays, base: ModelState, s
             f"{sorted(fresh.keys() - base.weights.keys())} new, {sorted(base.weights.keys() - fresh.keys())} gone. "
             "The model's settings changed: do a full retrain."
         )
-    for path, value in fresh.items():
+    for path, shape in fresh.items():
         table = table_of(model, path)
-        if table is not None and value.shape[:1] != (sizes.rows(table),):
+        if table is not None and shape[:1] != (sizes.rows(table),):
             raise StateError(
                 f"A variable that a model names in `tables` must have a row for each of {table}, "
-                f"{sizes.rows(table)}. Received: {path} of shape {value.shape}. Build it with `sizes.{table}` rows."
+                f"{sizes.rows(table)}. Received: {path} of shape {shape}. Build it with `sizes.{table}` rows."
             )
         if path in added:
             continue
-        expected_shape = value.shape if table is None else (base.sizes.rows(table), *value.shape[1:])
+        expected_shape = shape if table is None else (base.sizes.rows(table), *shape[1:])
         if base.weights[path].shape != expected_shape:
             raise StateError(
                 f"A warm start can add rows only, and only to the variables named in `tables`. Received: {path} of "
-                f"shape {base.weights[path].shape} for a model of {value.shape}. The model's settings changed: do "
+                f"shape {base.weights[path].shape} for a model of {shape}. The model's settings changed: do "
                 "a full retrain."
             )
 
 
-def _with_steps(base: ModelState, fresh: dict[str, Arrays]) -> dict[str, Arrays]:
+def _with_steps(base: ModelState, fresh: Mapping[str, Mapping[str, tf.Variable]]) -> dict[str, Arrays]:
     counted = base.iterations if base.counted is None else base.counted
     return {
         path: with_steps(of, counted) if STEPS in fresh.get(path, {}) and STEPS not in of and "v" in of else of
@@ -200,7 +204,7 @@ def _with_steps(base: ModelState, fresh: dict[str, Arrays]) -> dict[str, Arrays]
     }
 
 
-def _check_same_slots(fresh: dict[str, Arrays], old: dict[str, Arrays]) -> None:
+def _check_same_slots(fresh: Mapping[str, Mapping[str, tf.Variable]], old: dict[str, Arrays]) -> None:
     wanted = {f"{path}: {slot}" for path, slots in fresh.items() for slot in slots}
     held = {f"{path}: {slot}" for path, slots in old.items() for slot in slots}
     if wanted != held:

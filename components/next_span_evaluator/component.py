@@ -29,6 +29,7 @@ from trainer import vocabulary as lookup
 from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.metric_aggregation import levels
+from trainer.progress import report
 
 SLICES_FILE = "slices.json"
 _BATCH = 1024
@@ -126,10 +127,13 @@ def event_weights(parts: tuple[Positions, ...], weighted: bool) -> np.ndarray:
 def per_position(signature: Any, parts: tuple[Positions, ...], history_length: int) -> dict[str, np.ndarray]:
     """What the `evaluate_rows` signature says of each position, float64 [p] a metric."""
     by_metric: dict[str, list[np.ndarray]] = {}
+    total, done = sum(map(len, parts)), 0
     for positions in parts:
         for batch in positions.dataset(_BATCH, history_length):
             for name, value in signature(**rows_asked(signature, batch)).items():
                 by_metric.setdefault(name, []).append(np.asarray(value.numpy(), np.float64))
+            done += len(batch["item"])
+            report("events scored", done, total)
     return {name: np.concatenate(values) for name, values in by_metric.items()}
 
 

@@ -20,6 +20,7 @@ from trainer.vocabulary import Vocabulary
 CONFIDENCE = 0.975  # of each bound: 95 % lie between the two
 USERS = 1000  # whose lists are asked for
 _BATCH = 256
+_CELLS = 1 << 26  # scores of one request, at most
 
 
 def popular_before(sequences: Sequences, items: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +152,8 @@ def recommended(
     lists, targets = [], []
     for positions in parts:
         asked = last_position_per_key(positions, keys.first_row, USERS // len(parts))
-        for batch in asked.dataset(_BATCH, length) if len(asked) else ():
+        at_once = max(1, min(_BATCH, _CELLS // items.size))
+        for batch in asked.dataset(at_once, length) if len(asked) else ():
             history, user = ids_of(items, batch["history"].numpy()), ids_of(keys, row_of(batch["key"]).numpy())
             answer = recommend(user_id=tf.constant(user, tf.string), history=tf.constant(history, tf.string))[
                 "item_ids"

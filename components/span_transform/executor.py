@@ -24,6 +24,7 @@ from components.span_transform.known_events import without_known
 from components.span_transform.settings import Settings
 from trainer.features.declaration import Feature
 from trainer.held_out_parts import SELECT, VERDICT
+from trainer.progress import report
 from trainer.vocabulary import read_header
 
 TRAIN, EVAL = "train", "eval"
@@ -181,6 +182,7 @@ class _TransformShard(beam.DoFn):
         self._shards, self._span, self._folders, self._settings = shards, span, folders, settings
         self._vocabularies: tuple[vocabulary_growth.Vocabularies, vocabulary_growth.Vocabularies] | None = None
         self._ended_before: int | None = None
+        self._begun = 0
 
     def process(self, element: tuple[int, Iterable[tuple[str, int, bytes] | int | None]], grown: bool) -> None:
         number, parts = element
@@ -195,6 +197,8 @@ class _TransformShard(beam.DoFn):
         every = list(parts)
         in_order = sorted(part for part in every if isinstance(part, tuple))
         known = sum(part for part in every if isinstance(part, int))
+        self._begun += 1
+        report("shards of keys", self._begun, self._shards)
         train, held_out = (
             events_lib.concat(
                 [events_lib.from_bytes(data) for name, _, data in in_order if name == split],

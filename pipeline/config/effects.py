@@ -225,6 +225,12 @@ EFFECTS = (
         f"with `{_SCHEDULE}.rates` and {_HELD_OUT.removeprefix('with ')}",
         lambda c: bool(c.update.schedule.rates) and _watches(c),
     ),
+    Effect(f"{_SCHEDULE}.row_boost", "with `update.optimizer: adam`", lambda c: c.update.optimizer == "adam"),
+    Effect(
+        f"{_SCHEDULE}.row_touches",
+        f"with a `{_SCHEDULE}.row_boost` above 1",
+        lambda c: c.update.schedule.row_boost > 1,
+    ),
     Effect("update.after_refusal.rate", _BACKOFF, _backs_off),
     Effect("update.after_refusal.replay", f"{_BACKOFF}, and {_BUDGET}", lambda c: _backs_off(c) and _remembers(c)),
     Effect(

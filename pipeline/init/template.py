@@ -112,6 +112,8 @@ COMMENTS = {
     "update.schedule.patience": "epochs without a better eval part that are one",
     "update.schedule.rates": "learning rates that each span tries, to take the best",
     "update.schedule.probe_steps": "steps with each",
+    "update.schedule.row_boost": "with adam: how many times learning_rate the first step of a row of a table has",
+    "update.schedule.row_touches": "steps of a row after which half of that boost is gone",
     "update.augmentation": "of sequence models, e.g. {share: 0.5, mask: 0.3} (docs/models.md). null: none",
     "update.teacher": "who teaches it, e.g. {type: sasrec, params: {dimension: 256}} (docs/teacher.md). null: nobody",
     "guard": "which spans are held before anything is trained on them, until `warmspan release`",

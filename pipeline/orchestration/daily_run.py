@@ -14,10 +14,12 @@ from pipeline.config import Config
 from pipeline.ledger.runs import Run, read_ledger, read_run
 from pipeline.metrics import watched
 from pipeline.orchestration.callbacks import default_callbacks
+from pipeline.orchestration.node_progress import NodeProgress
 from pipeline.orchestration.run_log import log_path, logged_to
 from pipeline.orchestration.span_run import RunError, SpanRun
 from pipeline.planning.run_plan import Step
 from pipeline.spans import Naming
+from trainer.progress import heard_by
 
 
 def run_steps(config: Config, steps: Sequence[Step], console: Console, override: Override | None = None) -> None:
@@ -62,12 +64,16 @@ def _run(run: SpanRun, console: Console) -> None:
         task = progress.add_task("starting", total=len(run.graph.nodes), span=run.name)
         started = 0
 
+        within = NodeProgress(progress)
+
         def on_node(node: str) -> None:
             nonlocal started
             progress.update(task, completed=started, description=node)
+            within.begin(node)
             started += 1
 
-        run.run(on_node)
+        with heard_by(within):
+            run.run(on_node)
 
 
 def summary(run: Run, naming: Naming) -> str:

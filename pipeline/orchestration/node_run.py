@@ -13,11 +13,13 @@ from pipeline.config import Config
 from pipeline.ledger.runs import Run, held_sentence, read_ledger, read_run, run_id
 from pipeline.node_order import DECIDER, GUARD, NODES, PUSHER
 from pipeline.orchestration.callbacks import Callback, default_callbacks
+from pipeline.orchestration.node_progress import NodeProgress
 from pipeline.orchestration.run_log import log_path, logged_to
 from pipeline.orchestration.span_run import RunError, SpanRun
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.planning.run_plan import PlanError, make_plan
 from pipeline.spans import Naming
+from trainer.progress import heard_by
 
 Outcome = Literal["ran", "done already", "passed over"]
 
@@ -183,7 +185,10 @@ def _companions(run: SpanRun, node: str) -> Iterator[str]:
 
 
 def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
-    of_node = run.run_node(node)
+    within = NodeProgress()
+    within.begin(node)
+    with heard_by(within):
+        of_node = run.run_node(node)
     outcome: Outcome = "ran" if of_node.ran else "done already" if run.progress.done(node) else "passed over"
     why = _why(_read(config, run.span, run.revision)) if node == GUARD else ""
     if node == PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:

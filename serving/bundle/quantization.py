@@ -38,6 +38,9 @@ class Float32Table:
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return tf.matmul(query, self.values.read_value(), transpose_b=True)
 
+    def between(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        return _between(self.values, first, last)
+
 
 class Float16Table:
     """Half the bytes; a value is off by at most one part in two thousand."""
@@ -50,6 +53,9 @@ class Float16Table:
 
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return _sliced_product(query, self.values)
+
+    def between(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        return _between(self.values, first, last)
 
 
 class Int8Table:
@@ -65,6 +71,9 @@ class Int8Table:
 
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return _sliced_product(query, self.values) * self.step
+
+    def between(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        return _between(self.values, first, last) * self.step.read_value()[first:last, None]
 
 
 ServedTable = Float32Table | Float16Table | Int8Table
@@ -92,6 +101,10 @@ def _stored(values: np.ndarray, kept: np.ndarray | None, name: str) -> Stored:
 def _gather(values: Stored, rows: tf.Tensor) -> tf.Tensor:
     # Not from the variable: once that has run, TensorFlow copies all of the variable whenever it is read.
     return tf.gather(values.read_value(), rows)
+
+
+def _between(values: Stored, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    return tf.cast(values.read_value()[first:last], tf.float32)
 
 
 def _sliced_product(query: tf.Tensor, values: Stored) -> tf.Tensor:

@@ -14,7 +14,7 @@ from serving.atomic_write import write_file
 from serving.bundle.kept_places import KeptPlaces
 from serving.bundle.protocols import UNAVAILABLE, Catalogue
 
-_CELLS = 1 << 22  # scores that are computed at once
+_CELLS = 1 << 25  # scores that are computed at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +135,20 @@ def make_reference(
             scores = np.where(shown, scores, UNAVAILABLE)
             if exclude_seen:
                 scores[seen] = UNAVAILABLE
-            best = (np.argsort(-scores, kind="stable") if kept is None else kept.order(scores, new))[: 2 * k]
+            best = _best(scores, 2 * k) if kept is None else kept.order(scores, new)[: 2 * k]
             best = best[scores[best] > UNAVAILABLE]
             items.append([item_ids(row) for row in best])
             serialized.append(scores[best].tolist())
     histories = [[item_ids(row) for row in keys_history if row] for keys_history in history]
     return Reference([key_ids(row) for row in key], histories, items, serialized, list(examples), k)
+
+
+def _best(scores: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` highest scores, best first; among equals the first comes first."""
+    lowest = np.partition(-scores, count - 1)[count - 1] if count < len(scores) else np.nan
+    # Without that many numbers there is none to hold the others against.
+    rows = np.arange(len(scores)) if np.isnan(lowest) else np.flatnonzero(-scores <= lowest)
+    return rows[np.argsort(-scores[rows], kind="stable")][:count]
 
 
 def _names(ids: Sequence[bytes], first_row: int) -> Callable[[int], bytes]:

@@ -69,7 +69,7 @@ POLICIES = {
     "all together": _case(
         _SMALL, Schedule(within="cosine", slots="reset", rates=(0.001, 0.01), probe_steps=2), _ALL, optimizer="adam"
     ),
-    "sequences": _case(_SASREC, optimizer="adam", learning_rate=0.01),
+    "sequences": _case(_SASREC, Schedule(row_boost=3.0), optimizer="adam", learning_rate=0.01),
     "sequences, all together": _case(
         _SASREC, Schedule(within="plateau", slots="decay"), {**_ALL, "distillation": _ADER}, optimizer="adam"
     ),

@@ -101,6 +101,22 @@ def test_the_first_touches_of_a_row_that_comes_late_are_as_long_as_the_learning_
     np.testing.assert_allclose(moved, touches * 0.01, rtol=1e-3)
 
 
+@pytest.mark.parametrize("dense", [False, True], ids=["rows", "whole"])
+def test_a_row_takes_long_steps_while_it_is_young(dense):
+    young, other, optimizer = table(), table(1), LazyAdam(0.01)
+    optimizer.set_row_rate(7.0, 2.0, [young])
+    gradient = sparse(np.ones([1, WIDTH]), [4])
+    gradient = tf.convert_to_tensor(gradient) if dense else gradient
+    moved = []
+    for _ in range(4):
+        before = young.numpy()[4], other.numpy()[4]
+        optimizer.apply_gradients([(gradient, young), (gradient, other)])
+        moved.append([before[0] - young.numpy()[4], before[1] - other.numpy()[4]])
+    for steps, (own, of_other) in enumerate(moved):
+        np.testing.assert_allclose(own, 0.01 * (1 + 6 / (1 + steps / 2)), rtol=1e-3)
+        np.testing.assert_allclose(of_other, 0.01, rtol=1e-3)
+
+
 def test_a_scalar_gets_adams_step():
     ours, kerass = LazyAdam(0.05), keras.optimizers.Adam(0.05)
     first, other = tf.Variable(1.0), tf.Variable(1.0)

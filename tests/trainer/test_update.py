@@ -17,6 +17,7 @@ from trainer.early_stopping import MonitoredMetric, OnEpoch, OnStep, TrainingErr
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
+from trainer.progress import heard_by
 from trainer.settings import ModelSpec, Policy, ReplaySettings, Schedule, Stability, Watch
 from trainer.train_state import ModelState, StateError
 from trainer.update import Span, Update, update
@@ -159,6 +160,18 @@ def test_learned_spans_and_steps_add_up_over_the_days() -> None:
     batches = sum(3 * -(-span(number).sequences.new_events // 32) for number in (1, 2, 5, 7))
     assert steps == list(range(1, batches + 1))
     assert state.iterations == batches
+
+
+def test_how_far_it_is_is_said_at_every_step() -> None:
+    heard: list[tuple[str, int, int]] = []
+    with heard_by(lambda *said: heard.append(said)):
+        run([span(4), span(5)], epochs=2, patience=0)
+    for number in (4, 5):
+        own = [said for said in heard if said[0].startswith(f"span {number}, epoch ")]
+        total = own[0][2]
+        assert [done for _, done, _ in own] == [*range(1, len(own) + 1)]
+        assert own[0][0] == f"span {number}, epoch 1 of at most 2, steps"
+        assert len(own) in (total // 2, total)
 
 
 @pytest.mark.parametrize("with_base", [False, True])

@@ -47,9 +47,13 @@ from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of, ranking_metrics, weighted_mean
+from trainer.models import catalogue_blocks
 from trainer.models.attribution import Attribution
+from trainer.models.catalogue_blocks import InBlocks
 from trainer.models.frozen_items import DotProduct
 from trainer.models.kept_places import KeptPlaces
+from trainer.models.position_pieces import in_pieces
+from trainer.models.rank_in_blocks import rank_within
 
 VocabularyName = Literal["items", "keys"]
 WeightRole = Literal["loss", "label", "unused"]
@@ -211,6 +215,15 @@ class Recommender(tfrs.Model, abc.ABC):
         """How the scores come from vectors, once the model is frozen; None where they do not."""
         return None
 
+    @property
+    def in_blocks(self) -> InBlocks | None:
+        """How losses and metrics over a large catalogue are found without all of its scores at once; None where not.
+
+        Asked of a model that is being trained and of a frozen one.
+        """
+        product = self.dot_product
+        return InBlocks(product.items, product.query) if product is not None and product.whole else None
+
     def shares(self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> Attribution | None:
         """What the score of one item is the sum of; None where it is no sum over the events of the history.
 
@@ -227,11 +240,19 @@ class Recommender(tfrs.Model, abc.ABC):
     ) -> dict[str, tf.Tensor]:
         """The metrics of each position, float32 [b] each. Rows that this model lacks yet are out of vocabulary."""
         del weight
-        history = self.known(history, self.sizes.items)
-        scores = self.score_all(self.known(key, self.sizes.keys), history)
-        return self.list_metrics(
-            mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item), item, k
-        )
+        key, history = self.known(key, self.sizes.keys), self.known(history, self.sizes.items)
+        if (how := self.in_blocks) and self.sizes.items > catalogue_blocks.AT_ONCE and self.kept_places is None:
+            query, added = how.query(key, history), how.added and how.added(history)
+            seen = history if exclude_seen else None
+            rank = rank_within(how.items, query, added, seen, item, self.sizes.first_row, self.sizes.items, k)
+            return ranking_metrics(rank, k)
+
+        def listed(key: Any, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen = history if exclude_seen else None
+            scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
+            return self.list_metrics(scores, item, k)
+
+        return in_pieces(listed, (key, history, item), self.sizes.items)
 
     def list_metrics(self, scores: tf.Tensor, item: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
         """The metrics of the lists by float32 [b, items] masked scores, float32 [b] each, as they are served."""

@@ -20,6 +20,10 @@ class ItemTable(Protocol):
         """float32 [b, items] from [b, d]."""
         ...
 
+    def between(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """float32 [last - first, d], the rows from `first` to before `last`."""
+        ...
+
 
 def gather(values: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
     """Rows of a variable that other operations read whole.
@@ -41,6 +45,9 @@ class FullTable:
 
     def product(self, query: tf.Tensor) -> tf.Tensor:
         return tf.matmul(query, self.values, transpose_b=True)
+
+    def between(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        return self.values.read_value()[first:last]
 
 
 class FrozenItems:
@@ -66,6 +73,13 @@ class FrozenItems:
         if self.scale is not None:
             scores *= self.scale
         return scores + query[:, -1:] * self.offset
+
+    def between(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """The vectors of the rows from `first` to before `last`, float32 [last - first, d + 1]."""
+        vectors = self.table.between(first, last)
+        if self.scale is not None:
+            vectors *= self.scale.read_value()[first:last, None]
+        return tf.concat([vectors, self.offset.read_value()[first:last, None]], axis=1)
 
     def vectors(self, rows: tf.Tensor) -> tf.Tensor:
         """float32 [..., d + 1] of int64 rows of any shape."""

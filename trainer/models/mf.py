@@ -12,6 +12,7 @@ from trainer.keras2 import tf
 from trainer.metrics import weighted_mean
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender, TableSizes, VocabularyName, WeightRole
+from trainer.models.catalogue_blocks import InBlocks, LiveItems
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table, key_table
 from trainer.precision import compute_dtype, matmul
@@ -145,6 +146,10 @@ class MatrixFactorization(Recommender):
     def dot_product(self) -> DotProduct | None:
         return None if self.served is None else DotProduct(self.served, self.query, whole=True)
 
+    @property
+    def in_blocks(self) -> InBlocks:
+        return InBlocks(LiveItems(self._candidates) if self.served is None else self.served, self.query)
+
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """The loss above, over drawn items while training and over the whole catalogue otherwise. Weighted mean."""
         item = batch["item"]
@@ -160,10 +165,15 @@ class MatrixFactorization(Recommender):
             # Popularity is told with the event in it that is to be predicted.
             target = self.offset(label, without=1.0) + tf.reduce_sum(users * self.item_embedding(label), axis=1)
             others = matmul(users, vectors, self._low, transpose_b=True) + offsets
+            of_others = tf.reduce_mean(tf.square(others), axis=1)
         else:
-            scores = self.score_all(batch["key"], batch["history"])
-            target, others = tf.gather(scores, label, batch_dims=1), scores[:, self.sizes.first_row :]
-        losses = tf.square(1.0 - target) + self.unobserved * tf.reduce_mean(tf.square(others), axis=1)
+            catalogue = self._whole_catalogue()
+            users = self._folded_in(batch["key"], batch["history"], catalogue)
+            target = self._offsets(label) + tf.reduce_sum(users * self._vectors(label), axis=1)
+            # The mean of (<u, v> + b)^2 over the catalogue, multiplied out: no score of an item is needed.
+            of_others = tf.reduce_sum(tf.matmul(users, catalogue.gramian) * users, axis=1)
+            of_others += 2.0 * tf.linalg.matvec(users, catalogue.moment) + self._mean_square_offset()
+        losses = tf.square(1.0 - target) + self.unobserved * of_others
         return weighted_mean(losses, tf.cast(known, tf.float32) * batch["weight"])
 
     def _folded_in(self, key: tf.Tensor, history: tf.Tensor, catalogue: _Catalogue) -> tf.Tensor:
@@ -190,11 +200,19 @@ class MatrixFactorization(Recommender):
     def _offsets(self, item: tf.Tensor) -> tf.Tensor:
         return self.offset(item) if self.served is None else tf.gather(self.served.offset.read_value(), item)
 
+    def _candidates(self, item: tf.Tensor) -> tf.Tensor:
+        """float32 [n, d + 1] for int64 [n] rows, which `query` meets."""
+        return tf.concat([self.item_embedding(item), self.offset(item)[:, None]], axis=1)
+
     def _whole_catalogue(self) -> _Catalogue:
         if self.catalogue is not None:
             return self.catalogue
         rows = self._rows()[self.sizes.first_row :]
         return _means(self.item_embedding.embeddings[self.sizes.first_row :], self.offset(rows))
+
+    def _mean_square_offset(self) -> tf.Tensor:
+        rows = self._rows()[self.sizes.first_row :]
+        return tf.math.divide_no_nan(tf.reduce_sum(tf.square(self._offsets(rows))), tf.cast(tf.size(rows), tf.float32))
 
     def _rows(self) -> tf.Tensor:
         return tf.range(self.sizes.items, dtype=tf.int64)

@@ -15,17 +15,19 @@ from trainer.features.query_values import ROW
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores, weighted_mean
-from trainer.models import sampled_softmax
+from trainer.models import catalogue_blocks, sampled_softmax
 from trainer.models.attribution import Attribution
 from trainer.models.base import SAMPLING_RATE, TableSizes, VocabularyName, WeightRole
+from trainer.models.catalogue_blocks import InBlocks, LiveItems, SparseScores
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import Popularity, item_table
 from trainer.models.query_tower import QueryTower
 from trainer.models.reversed_windows import reversed_windows
 from trainer.models.sequence_layers import noise, normalisation, projection
+from trainer.models.softmax_in_blocks import softmax_losses
 from trainer.models.stacking import Evidence, Stacking
-from trainer.models.transitions import SparseScores, Transitions
+from trainer.models.transitions import Transitions
 from trainer.models.with_features import WithFeatures
 
 _CANDIDATES = "candidates"  # of a prepared batch, see `SequenceModel.prepare`
@@ -158,7 +160,7 @@ class SequenceModel(WithFeatures):
             self.transitions.count(sequences)
 
     def calibrate(self, unlearned: Positions) -> None:
-        self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row)
+        self.mixture.fit(unlearned, self.history_length, self._evidence, self.sizes.first_row, self.sizes.items)
 
     def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         session = self._sessions(history, training=False)[:, -1]
@@ -225,17 +227,19 @@ class SequenceModel(WithFeatures):
             return None
         return DotProduct(self.served, self._weighed_query, whole=False)
 
+    @property
+    def in_blocks(self) -> InBlocks:
+        items = LiveItems(self._weighed_vectors) if self.served is None else self.served
+        return InBlocks(items, self._weighed_query, self._added)
+
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax over all steps of sequences while training, the exact one of positions otherwise.
 
         Weighted mean over what counts.
         """
         if not training:
-            item = batch["item"]
-            scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
-            known = tf.cast(item >= self.sizes.first_row, tf.float32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
-            return weighted_mean(losses, known * batch["weight"])
+            known = tf.cast(batch["item"] >= self.sizes.first_row, tf.float32)
+            return weighted_mean(self._exact_losses(batch), known * batch["weight"])
         history, item, weight = self._both_ways(batch)
         counts = item >= self.sizes.first_row
         if is_compiled():
@@ -252,6 +256,15 @@ class SequenceModel(WithFeatures):
             self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
         )
         return weighted_mean(losses, tf.gather_nd(weight, steps))
+
+    def _exact_losses(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Of the softmax over the whole catalogue, float32 [b]."""
+        key, history, item = batch["key"], batch["history"], batch["item"]
+        if self.sizes.items > catalogue_blocks.AT_ONCE:
+            query, added = self._weighed_query(key, history), self._added(history)
+            return softmax_losses(self.in_blocks.items, query, added, item, self.sizes.first_row, self.sizes.items)
+        scores = mask_scores(self.score_all(key, history), self.sizes.first_row, keep=item)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
 
     def prepare(self, batch: dict[str, Any]) -> dict[str, Any]:
         if self._softmax_is_exact:
@@ -338,6 +351,13 @@ class SequenceModel(WithFeatures):
 
     def _weighed_query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         return self.mixture.query(self._query(key, history), history)
+
+    def _weighed_vectors(self, item: tf.Tensor) -> tf.Tensor:
+        """What `_weighed_query` meets, float32 [n, dimension + 1] for int64 [n] rows."""
+        return tf.concat([self._unit(self.item_vectors(item)), self.log_popularity(item)[:, None]], axis=1)
+
+    def _added(self, history: tf.Tensor) -> SparseScores:
+        return self.mixture.added(self._counted(history), history)
 
     def _counted(self, history: tf.Tensor) -> tuple[SparseScores, ...]:
         return () if self.transitions is None else self.transitions(history)

@@ -11,7 +11,7 @@ import scipy.optimize
 from trainer.input_pipeline import Positions
 from trainer.keras2 import keras, tf
 from trainer.metrics import mask_scores
-from trainer.models.transitions import SparseScores
+from trainer.models.catalogue_blocks import SparseScores
 
 _DISTANCES = 8  # events back, told apart for an item that was met before; further back is one more class
 # Items of each position that take part in the fit: about as many as are shown. On longer lists the likelihood is made
@@ -20,6 +20,7 @@ _SHORTLIST = 30
 _ROUNDS = 3  # of making shortlists by the weights and fitting the weights on them
 _POSITIONS = 4096  # at most in a fit
 _BATCH = 256
+_CELLS = 1 << 25  # scores of a batch, at most
 _PRIOR = 10.0  # how many squared units of the weights a position's loss is worth
 
 _KINDS = ("learned", "popular", "popular_without_history", "together", "following")
@@ -71,13 +72,17 @@ class Stacking(keras.layers.Layer):
 
     def correct(self, scores: tf.Tensor, counted: tuple[SparseScores, ...], history: tf.Tensor) -> tf.Tensor:
         """Adds to float32 [b, items] scores what was counted and what was met, which concerns a few cells of them."""
+        return tf.tensor_scatter_nd_add(scores, *self.added(counted, history))
+
+    def added(self, counted: tuple[SparseScores, ...], history: tf.Tensor) -> SparseScores:
+        """What `correct` adds; a cell may come once for each kind of evidence."""
         weights = self.weights_
         cells, ago = _met(history)
         at, value = [cells], [tf.gather(weights[len(_START) :], ago)]
         for weight, few in zip(tf.unstack(weights[3 : len(_START)]), counted, strict=False):
             at.append(few.at)
             value.append(weight * few.value)
-        return tf.tensor_scatter_nd_add(scores, tf.concat(at, axis=0), tf.concat(value, axis=0))
+        return SparseScores(tf.concat(at, axis=0), tf.concat(value, axis=0))
 
     def fit(
         self,
@@ -85,6 +90,7 @@ class Stacking(keras.layers.Layer):
         history_length: int,
         evidence: Callable[[tf.Tensor, tf.Tensor], Evidence],
         first_row: int,
+        items: int,
     ) -> None:
         """Fits the weights on `positions`, each of which counts by its event's; of many, on a sample.
 
@@ -93,6 +99,7 @@ class Stacking(keras.layers.Layer):
           history_length: h.
           evidence: of int64 [b] keys and [b, h] histories.
           first_row: of the items that can be recommended.
+          items: rows of the table.
         """
         known = np.flatnonzero(positions.target >= first_row)
         if len(known) > _POSITIONS:
@@ -113,7 +120,7 @@ class Stacking(keras.layers.Layer):
             right = tf.cast(chosen, tf.int64) == batch["item"][:, None]
             return values, back, right, tf.maximum(batch["weight"], 0.0)
 
-        batches = positions.take(known).dataset(_BATCH, history_length)
+        batches = positions.take(known).dataset(max(1, min(_BATCH, _CELLS // items)), history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
         for _ in range(_ROUNDS):
             parts = [graph(batch) for batch in batches]

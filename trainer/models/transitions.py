@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import scipy.sparse
 
 from trainer.input_pipeline import Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.models.catalogue_blocks import SparseScores
 
 _REACH = 10  # events; what lies further apart is not counted as together
 _LAST = 5  # of a history that are asked for their neighbours
 _DECAY = 0.6  # an event's say against that of the one after it
 _PRIOR = 5.0  # events that an item's neighbours are spread over in addition: what was seen once proves little
 _FLOOR = 1e-3  # of a share, below which it counts as never seen
-
-
-class SparseScores(NamedTuple):
-    """A float32 [b, items] matrix with few entries: int64 [n, 2] places, each once, and their float32 [n] values."""
-
-    at: tf.Tensor
-    value: tf.Tensor
 
 
 class Transitions(keras.layers.Layer):

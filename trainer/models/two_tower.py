@@ -13,12 +13,15 @@ from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
 from trainer.features.query_values import row_of
 from trainer.keras2 import keras, tf
 from trainer.metrics import UNAVAILABLE, mask_scores, weighted_mean
+from trainer.models import catalogue_blocks
 from trainer.models.attribution import Attribution
 from trainer.models.base import TableSizes, VocabularyName, WeightRole
+from trainer.models.catalogue_blocks import InBlocks, LiveItems
 from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 from trainer.models.query_tower import QueryTower, masked
+from trainer.models.softmax_in_blocks import softmax_losses
 from trainer.models.with_features import WithFeatures
 from trainer.precision import built_in
 
@@ -130,7 +133,11 @@ class TwoTower(WithFeatures):
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         if self.served is not None:
             return self.served.scores(self.query(key, history))
-        return tf.matmul(self.query(key, history), self.candidate(self._catalogue()), transpose_b=True)
+        query = self.query(key, history)
+        if self.item_features is not None:
+            return tf.matmul(query, self.candidate(self._catalogue()), transpose_b=True)
+        popular = query[:, -1:] * self.log_popularity(self._catalogue())
+        return tf.matmul(query[:, :-1], self.item_embedding.embeddings, transpose_b=True) + popular
 
     def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         rows = tf.reshape(candidates, [-1])
@@ -166,6 +173,10 @@ class TwoTower(WithFeatures):
     def dot_product(self) -> DotProduct | None:
         return None if self.served is None else DotProduct(self.served, self.query, whole=True)
 
+    @property
+    def in_blocks(self) -> InBlocks:
+        return InBlocks(LiveItems(self.candidate) if self.served is None else self.served, self.query)
+
     def compute_loss(self, batch: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Sampled softmax while training, the exact one over the catalogue otherwise. Weighted mean over the batch."""
         if training:
@@ -186,9 +197,13 @@ class TwoTower(WithFeatures):
                 ids,
             )
         item = batch["item"]
-        scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
         known = tf.cast(item >= self.sizes.first_row, tf.float32)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
+        if self.sizes.items > catalogue_blocks.AT_ONCE:
+            query = self.query(batch["key"], batch["history"])
+            losses = softmax_losses(self.in_blocks.items, query, None, item, self.sizes.first_row, self.sizes.items)
+        else:
+            scores = mask_scores(self.score_all(batch["key"], batch["history"]), self.sizes.first_row, keep=item)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=item, logits=scores)
         return weighted_mean(losses, known * batch["weight"])
 
     def _compiled_loss(self, batch: dict[str, tf.Tensor], admitted: tf.Tensor) -> tf.Tensor:

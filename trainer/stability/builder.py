@@ -99,9 +99,10 @@ class StabilityBuilder:
 
     def learned(self, span: Sequences, seed: int) -> None:
         """To be told of each span when it has been learned, so that the next update holds what it depends on."""
-        ewc, weights = self._stability.ewc, self._trainable.read()[0]
+        ewc = self._stability.ewc
         if not ewc.strength:
             return
+        weights = self._trainable.read()[0]
         if self.fisher and ewc.decay == 1:  # the span counts nothing; its new rows do not depend on anything yet
             of_span = {path: np.zeros_like(weights[path]) for path in self.fisher if path in weights}
         else:

@@ -64,6 +64,8 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "update.schedule.factor": (0.3, {"update.schedule.within": "plateau"}),
     "update.schedule.patience": (2, {"update.schedule.within": "plateau", "update.patience": 2}),
     "update.schedule.probe_steps": (9, {"update.schedule.rates": [0.1, 0.2]}),
+    "update.schedule.row_boost": (3.0, {"update.optimizer": "adam"}),
+    "update.schedule.row_touches": (9.0, {"update.optimizer": "adam", "update.schedule.row_boost": 3.0}),
     "update.after_refusal.rate": (0.3, {}),
     "update.after_refusal.replay": (3.0, {"update.stability.replay.budget": 9}),
     "update.after_refusal.epochs": (0.3, {}),

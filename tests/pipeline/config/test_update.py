@@ -46,7 +46,7 @@ EVERYTHING = {
     },
     "schedule": {
         "within": "plateau", "warm_up": 0.2, "final": 0.1, "slots": "decay", "keep": 0.3, "factor": 0.2, "patience": 2,
-        "rates": [0.001, 0.01], "probe_steps": 5,
+        "rates": [0.001, 0.01], "probe_steps": 5, "row_boost": 7.0, "row_touches": 50.0,
     },
     "augmentation": {"share": 0.5, "crop": 0.4, "mask": 0.3, "reorder": 0.6, "substitute": 0.2},
     "teacher": {

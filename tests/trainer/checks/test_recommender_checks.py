@@ -112,6 +112,8 @@ def test_a_model_keeps_the_contract(case, check):
 
 
 @pytest.mark.parametrize("check", OF_A_VARIANT)
+@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", VARIANTS.values(), ids=VARIANTS)
 def test_a_model_with_other_parameters_keeps_what_they_change(case, check):
     CHECKS[check](case)

@@ -54,7 +54,7 @@ def test_the_fit_finds_the_weights_that_the_events_were_drawn_by() -> None:
     random = np.random.default_rng(2)
     parts = evidence(3 * random.normal(size=[40, 40]), random.normal(size=40))
     mixture = Stacking()
-    mixture.fit(drawn(parts, {0: 0.5, 1: 0.8}, back=1.5, count=1500), HISTORY, parts, SIZES.first_row)
+    mixture.fit(drawn(parts, {0: 0.5, 1: 0.8}, back=1.5, count=1500), HISTORY, parts, SIZES.first_row, SIZES.items)
     fitted = mixture.weights_.numpy()
     assert fitted[[0, 1]] == pytest.approx([0.5, 0.8], abs=0.15)
     assert fitted[6:9] == pytest.approx([1.5] * 3, abs=0.5)
@@ -68,7 +68,7 @@ def test_few_events_move_the_weights_little_and_none_not_at_all() -> None:
     for count in (0, 2, 500):
         mixture = Stacking()
         positions = drawn(parts, {0: 0.0, 1: 0.0}, back=2.0, count=max(count, 1))
-        mixture.fit(positions.take(np.arange(count and len(positions))), HISTORY, parts, SIZES.first_row)
+        mixture.fit(positions.take(np.arange(count and len(positions))), HISTORY, parts, SIZES.first_row, SIZES.items)
         moved.append(float(np.abs(mixture.weights_.numpy() - before).max()))
     assert moved[0] == 0.0
     assert 0.0 < moved[1] < 0.3 < moved[2]
@@ -79,7 +79,7 @@ def test_targets_without_a_row_are_not_fitted_on() -> None:
     positions = random_sequences(SIZES, 20, seed=4).positions()
     unknown = Positions(**{**vars(positions), "target": np.ones(len(positions), np.int64)})
     mixture = Stacking()
-    mixture.fit(unknown, HISTORY, parts, SIZES.first_row)
+    mixture.fit(unknown, HISTORY, parts, SIZES.first_row, SIZES.items)
     assert (mixture.weights_.numpy() == Stacking().weights_.numpy()).all()
 
 
@@ -90,7 +90,13 @@ def test_an_event_counts_in_the_fit_by_its_weight() -> None:
 
     def fitted(chosen: Positions, weight: np.ndarray) -> np.ndarray:
         mixture = Stacking()
-        mixture.fit(Positions(**{**vars(chosen), "weight": weight.astype(np.float32)}), HISTORY, parts, SIZES.first_row)
+        mixture.fit(
+            Positions(**{**vars(chosen), "weight": weight.astype(np.float32)}),
+            HISTORY,
+            parts,
+            SIZES.first_row,
+            SIZES.items,
+        )
         return mixture.weights_.numpy()
 
     ones, half = np.ones(len(positions), np.float32), np.arange(len(positions)) % 2 == 0
