@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,24 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam
-import filelock
-import pytest
 
-_BUILD = Path(__file__).resolve().parents[2] / "build" / "prism"
+from tests.go_programs import go_program
+
+_ROOT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_LISTEN = 60
-
-
-def binary() -> Path:
-    """Prism's program; the test is skipped without Go."""
-    folder = _BUILD / apache_beam.__version__
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / "lock"):
-        if not (folder / "prism").exists():
-            if shutil.which("go") is None:
-                pytest.skip("Beam's Prism is built by Go, and no Go is installed (go.dev/dl)")
-            module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}"
-            subprocess.run(["go", "install", module], check=True, env={**os.environ, "GOBIN": str(folder)})
-    return folder / "prism"
 
 
 @contextlib.contextmanager
@@ -43,11 +29,16 @@ def prism(folder: Path) -> Iterator[list[str]]:
     engine, pool = _free_port(), _free_port()
     python = Path(sys.executable)
     # Workers are started by the name `python`, and have a project of their own to import.
-    environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(_BUILD.parents[1])}
+    environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(_ROOT)}
     # Without such a file TFX would build a distribution of itself for workers that have it; Beam wants a real one.
     (folder / "nothing_to_install.txt").touch()
     commands = {
-        "engine": [str(binary()), "-job_port", str(engine), "-serve_http=false"],
+        "engine": [
+            str(go_program("github.com/apache/beam/sdks/v2/go/cmd/prism", f"v{apache_beam.__version__}")),
+            "-job_port",
+            str(engine),
+            "-serve_http=false",
+        ],
         "pool": [str(python), "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"],
     }
     with contextlib.ExitStack() as running:

@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import pytest
 
 from components.object_store import files, store
+from tests.go_programs import go_program
 
-_BUILD = Path(__file__).resolve().parents[3] / "build" / "minio"
-_MODULE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
-_SECONDS_TO_BUILD = 800  # of a test's 900; what is built by then lies in Go's cache for the next attempt
+_MODULE, _VERSION = "github.com/minio/minio", "v0.0.0-20260212201848-7aac2a2c5b7c"
 _SECONDS_TO_LISTEN = 60
 USER, PASSWORD = "warmspan", "a-password-of-the-tests"
-
-
-def binary() -> Path:
-    """MinIO's program; the test is skipped without Go."""
-    _BUILD.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(_BUILD / "lock"):
-        if not (_BUILD / "minio").exists():
-            if shutil.which("go") is None:
-                pytest.skip("MinIO is built by Go, and no Go is installed (go.dev/dl)")
-            environment = {**os.environ, "GOBIN": str(_BUILD), "GOFLAGS": "-buildvcs=false"}
-            try:
-                subprocess.run(["go", "install", _MODULE], check=True, env=environment, timeout=_SECONDS_TO_BUILD)
-            except subprocess.TimeoutExpired:
-                pytest.skip(f"MinIO could not be built in {_SECONDS_TO_BUILD} s; the next run goes on with it")
-    return _BUILD / "minio"
 
 
 class Minio:
@@ -47,7 +29,7 @@ class Minio:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])
         self.endpoint = f"http://127.0.0.1:{self._port}"
-        self._program = binary()
+        self._program = go_program(_MODULE, _VERSION)
 
     def start(self) -> None:
         """Returns when it listens."""
