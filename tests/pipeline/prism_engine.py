@@ -20,6 +20,7 @@ import apache_beam
 from tests.go_programs import go_program
 
 _ROOT = Path(__file__).resolve().parents[2]
+_MODULE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _SECONDS_TO_LISTEN = 60
 
 
@@ -34,7 +35,7 @@ def prism(folder: Path) -> Iterator[list[str]]:
     (folder / "nothing_to_install.txt").touch()
     commands = {
         "engine": [
-            str(go_program("github.com/apache/beam/sdks/v2/go/cmd/prism", f"v{apache_beam.__version__}")),
+            str(go_program(_MODULE, f"v{apache_beam.__version__}")),
             "-job_port",
             str(engine),
             "-serve_http=false",
