@@ -20,13 +20,15 @@ app = typer.Typer()
 def publish(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Make `push.path` hold what is served here; run and rollback do so themselves, unless they were cut off."""
     settings = read_settings(config)
-    if settings.push.path is None:
-        stop(ValueError("`push.path` must be given. Received: none. Write for example `path: s3://bucket/models`."))
     from pipeline.metadata_store.exclusive import LockedError, exclusive
     from pipeline.operations import publication
 
     try:
         with exclusive(settings):
+            if settings.push.path is None:
+                raise publication.PublicationError(
+                    "`push.path` must be given. Received: none. Write for example `path: s3://bucket/models`."
+                )
             _tell(publication.publish(settings), str(settings.push.path.below(settings.name)))
     except (publication.PublicationError, LockedError) as error:
         stop(error)
