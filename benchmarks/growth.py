@@ -93,9 +93,11 @@ def _show(figures: list[Figures]) -> None:
 
 def _save(figures: list[Figures], stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    command = "python -m benchmarks.growth " + " ".join(sys.argv[1:])
+    rows = " ".join(map(str, dict.fromkeys(of["rows"] for of in figures)))
+    before = " --before FOLDER" if any(of["code"] == "before" for of in figures) else ""
+    about = {"command": f"python -m benchmarks.growth --rows {rows}{before}", "figures": figures}
     with atomic_write(stem.with_suffix(".json")) as beside:
-        beside.write_text(json.dumps({"command": command, "figures": figures}, indent=1) + "\n")
+        beside.write_text(json.dumps(about, indent=1) + "\n")
 
 
 def _plot(figures: list[Figures], path: Path) -> None:
