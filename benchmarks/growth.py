@@ -3,11 +3,11 @@
     python -m benchmarks.growth [--rows 10000 100000 1000000] [--before FOLDER] [--minutes 60] [--save STEM]
 
 A shop of as many items and as many keys, two events of history a key, gets a day of 22,000 events: its transform, the
-fine-tuning of a two_tower by one epoch (with reading the state), the diagnostics, the export, the champion on the next
-span, the paired comparison and TFMA's evaluation. Each step is a process of its own, so that its peak is its own; what
-an empty process of that kind holds, about 0.9 GiB, is in it. With `--before`, a folder that holds another commit, the
-same steps of that one are taken in turn with this one's. Sizes are taken from the smallest on; the time that is left
-decides how far it comes, and what was measured is saved as it comes.
+fine-tuning of a two_tower by one epoch, the reading and writing of its state, the diagnostics, the export, the champion
+on the next span, the paired comparison and TFMA's evaluation. Each step is a process of its own, so that its peak is
+its own; what an empty process of that kind holds, about 0.9 GiB, is in it. With `--before`, a folder that holds another
+commit, the same steps of that one are taken in turn with this one's. Sizes are taken from the smallest on; the time
+that is left decides how far it comes, and what was measured is saved as it comes.
 """
 
 from __future__ import annotations

@@ -83,11 +83,11 @@ class Recommender(tfrs.Model, abc.ABC):
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
     which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
-    where it is not none, `dot_product` gives them once the model is frozen. `item_feature_kinds` says which kinds of
-    features of items it learns from: where there are any, it is built with those declared, as `features`.
-    `query_feature_kinds` says the same of features of key and context; where such are declared it is built with them as
-    `query_features`, and every `key` that it gets may be a mapping instead of rows (see
-    `trainer.features.query_values`).
+    where it is not none, `dot_product` gives them once the model is frozen, and `in_blocks` may say how a catalogue
+    that is too large to be scored at once is measured over. `item_feature_kinds` says which kinds of features of items
+    it learns from: where there are any, it is built with those declared, as `features`. `query_feature_kinds` says the
+    same of features of key and context; where such are declared it is built with them as `query_features`, and every
+    `key` that it gets may be a mapping instead of rows (see `trainer.features.query_values`).
 
     `revisions` are the forms that the class has had, the newest last: other variables, or other arithmetic with the
     same ones. Where there are several `__init__` takes a `revision`. A new model is of the newest; a state says of
