@@ -6,20 +6,15 @@ comes, and goes, by a rename, and is compared with its manifest before.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from components.object_store.store import ObjectStore, ObjectStoreError
 from components.span_pusher.published_versions import Changes, Published, published
 from components.span_pusher.streamed_versions import locked
-from components.span_pusher.version_folder import clear_leftovers, streamed, take_out, versions
+from components.span_pusher.version_folder import beside_version, clear_leftovers, enter, streamed, take_out, versions
 from components.span_pusher.version_labels import MODELS_CONFIG, read_labels, write_labels
 from serving.bundle import MANIFEST, BundleError, check_bundle
-from serving.readable import let_others_read
-from trainer.atomic_write import sync
-
-_PARTIAL, _REMOVED = ".partial", ".removed"  # as `version_folder` names them, and clears them away
 
 
 def fetch(store: ObjectStore, served: Path) -> Changes:
@@ -58,16 +53,14 @@ def fetch(store: ObjectStore, served: Path) -> Changes:
 
 
 def _download(store: ObjectStore, version: int, served: Path) -> None:
-    beside, target = served / f".{version}{_PARTIAL}", served / str(version)
+    beside = beside_version(served, version)
     try:
         for name in store.objects(f"{version}/"):
             inside = beside / name.partition("/")[2]
             inside.parent.mkdir(parents=True, exist_ok=True)
             store.download(name, inside)
         check_bundle(beside)
-        let_others_read(beside, top=served.parent)
-        for path in sorted(beside.rglob("*")):
-            sync(path)
+        enter(beside, served / str(version))
     except BundleError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise ObjectStoreError(
@@ -77,10 +70,6 @@ def _download(store: ObjectStore, version: int, served: Path) -> None:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    if target.exists():
-        os.rename(target, served / f".{version}{_REMOVED}")
-    os.rename(beside, target)
-    sync(served)
     clear_leftovers(served)
 
 
