@@ -241,7 +241,8 @@ class Recommender(tfrs.Model, abc.ABC):
         """The metrics of each position, float32 [b] each. Rows that this model lacks yet are out of vocabulary."""
         del weight
         key, history = self.known(key, self.sizes.keys), self.known(history, self.sizes.items)
-        if (how := self.in_blocks) and self.sizes.items > catalogue_blocks.AT_ONCE and self.kept_places is None:
+        how = self.in_blocks
+        if how and self.sizes.items > catalogue_blocks.AT_ONCE and self.kept_places is None:
             query, added = how.query(key, history), how.added and how.added(history)
             seen = history if exclude_seen else None
             rank = rank_within(how.items, query, added, seen, item, self.sizes.first_row, self.sizes.items, k)
