@@ -28,8 +28,10 @@ KINDS = {
     "sasrec": ("sasrec", {"dimension": 8}, "attention"),
     "sasrec projected": ("sasrec", {"dimension": 8, "head": "projected"}, "left out"),
 }
-# What the export of a Transformer, or of crosses, takes is no matter of seconds.
-KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(("sasrec", "stages"))) for kind in KINDS]
+# What the export of a Transformer, or of crosses, takes is no matter of seconds; each way to explain is tried without
+# the last two.
+_MARKS = {"sasrec": [pytest.mark.slow], **dict.fromkeys(("stages", "sasrec projected"), [pytest.mark.exhaustive])}
+KIND = [pytest.param(kind, marks=_MARKS.get(kind, [])) for kind in KINDS]
 
 
 @dataclasses.dataclass(frozen=True)

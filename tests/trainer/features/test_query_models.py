@@ -86,7 +86,10 @@ def liking(model: Any, key: Any) -> float:
     return float(scores[2:10].mean() - scores[10:].mean())
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[*list(MODELS)[:2], pytest.param("sasrec projected", marks=[pytest.mark.slow, pytest.mark.exhaustive])],
+)
 def name(request):
     return request.param
 
