@@ -30,8 +30,11 @@ KINDS = {
 }
 # What the export of a Transformer, or of crosses, takes is no matter of seconds; each way to explain is tried without
 # the last two.
-_MARKS = {"sasrec": [pytest.mark.slow], **dict.fromkeys(("stages", "sasrec projected"), [pytest.mark.exhaustive])}
-KIND = [pytest.param(kind, marks=_MARKS.get(kind, [])) for kind in KINDS]
+_SLOW, _EXHAUSTIVE = {"stages", "sasrec", "sasrec projected"}, {"stages", "sasrec projected"}
+KIND = [
+    pytest.param(kind, marks=[pytest.mark.slow] * (kind in _SLOW) + [pytest.mark.exhaustive] * (kind in _EXHAUSTIVE))
+    for kind in KINDS
+]
 
 
 @dataclasses.dataclass(frozen=True)
