@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing done before them: the environment is made on the way (see .ci/environment).
 
 # make test TESTS=tests/trainer          the tests of one folder or file
-# make test MARK=                        every test; MARK=slow only the slow ones
+# make test MARK=                        every test; MARK=slow only the slow ones; MARK="not exhaustive" those of .ci/run
 # make test WORKERS=0                    in this process, one test after the other
 # make demo PYTHON=/path/to/python3.10   the Python to build .venv with
 TESTS ?=
@@ -44,7 +44,7 @@ lint: $(INSTALLED) ## ruff, its formatter and mypy
 	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/ruff format --check --quiet . || failed=1; $(BIN)/mypy && exit $$failed
 
 lock: ## write requirements.lock.txt again from pyproject.toml; pinned versions stay (UPGRADE=--upgrade takes the newest)
-	@.ci/environment uv pip compile pyproject.toml --extra text --group dev --universal --python-version 3.10 \
+	@.ci/environment uv pip compile pyproject.toml --extra text --extra s3 --extra gcs --group dev --universal --python-version 3.10 \
 	  --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock.txt $(UPGRADE)
 	@! grep -n '://' requirements.lock.txt || { echo "requirements.lock.txt must not hold an address." >&2; exit 1; }
 

@@ -3,11 +3,11 @@
     python -m benchmarks.growth [--rows 10000 100000 1000000] [--before FOLDER] [--minutes 60] [--save STEM]
 
 A shop of as many items and as many keys, two events of history a key, gets a day of 22,000 events: its transform, the
-fine-tuning of a two_tower by one epoch (with reading the state), the diagnostics, the export, the champion on the next
-span, the paired comparison and TFMA's evaluation. Each step is a process of its own, so that its peak is its own; what
-an empty process of that kind holds, about 0.9 GiB, is in it. With `--before`, a folder that holds another commit, the
-same steps of that one are taken in turn with this one's. Sizes are taken from the smallest on; the time that is left
-decides how far it comes, and what was measured is saved as it comes.
+fine-tuning of a two_tower by one epoch, the reading and writing of its state, the diagnostics, the export, the champion
+on the next span, the paired comparison and TFMA's evaluation. Each step is a process of its own, so that its peak is
+its own; what an empty process of that kind holds, about 0.9 GiB, is in it. With `--before`, a folder that holds another
+commit, the same steps of that one are taken in turn with this one's. Sizes are taken from the smallest on; the time
+that is left decides how far it comes, and what was measured is saved as it comes.
 """
 
 from __future__ import annotations
@@ -93,9 +93,11 @@ def _show(figures: list[Figures]) -> None:
 
 def _save(figures: list[Figures], stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    command = "python -m benchmarks.growth " + " ".join(sys.argv[1:])
+    rows = " ".join(map(str, dict.fromkeys(of["rows"] for of in figures)))
+    before = " --before FOLDER" if any(of["code"] == "before" for of in figures) else ""
+    about = {"command": f"python -m benchmarks.growth --rows {rows}{before}", "figures": figures}
     with atomic_write(stem.with_suffix(".json")) as beside:
-        beside.write_text(json.dumps({"command": command, "figures": figures}, indent=1) + "\n")
+        beside.write_text(json.dumps(about, indent=1) + "\n")
 
 
 def _plot(figures: list[Figures], path: Path) -> None:

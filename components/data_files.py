@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from components.object_store.address import is_address
+
 EPOCH = datetime.date(1970, 1, 1)
 _TOKEN = re.compile(r"\{(?P<name>YYYY|MM|DD|SPAN|VERSION)(?::\d+)?\}|\*")
 _DIGITS = {"YYYY": r"\d{4}", "MM": r"\d{2}", "DD": r"\d{2}", "SPAN": r"\d+", "VERSION": r"[^/]*"}
@@ -49,7 +51,7 @@ def data_files(base: str | Path, pattern: str) -> list[DataFile]:
     """Every file of every span, in the order of their names.
 
     Args:
-      base: the folder of all spans.
+      base: the folder of all spans, on a disk or the address of one in an object store.
       pattern: as in `data.pattern`; where it names a version, a delivery without one counts too.
     """
     files = []
@@ -75,20 +77,37 @@ def matching(base: str | Path, pattern: str) -> list[str]:
 
 
 def _names(base: str, parts: list[str], below: str = "") -> Iterator[str]:
+    if is_address(base):
+        from components.object_store.files import names_below
+
+        # A store has names and no folders: all of them at once cost less than a question for each day.
+        yield from (name for name in names_below(base) if _fits(name.split("/"), parts))
+        return
     try:
         entries = sorted(os.scandir(os.path.join(base, below)), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     expression = re.compile(_loose(parts[0]))
     for entry in entries:
-        # A pattern that writes the underscore itself means it.
-        if not expression.fullmatch(entry.name) or not (is_data_name(entry.name) or parts[0].startswith(entry.name[0])):
+        if not _is_of(entry.name, parts[0], expression):
             continue
         name = f"{below}/{entry.name}" if below else entry.name
         if len(parts) > 1 and entry.is_dir():
             yield from _names(base, parts[1:], name)
         elif len(parts) == 1 and entry.is_file():
             yield name
+
+
+def _fits(names: list[str], parts: list[str]) -> bool:
+    """Whether the folders and the file of a path are those that a walk would have entered and taken."""
+    return len(names) == len(parts) and all(
+        _is_of(name, part, re.compile(_loose(part))) for name, part in zip(names, parts, strict=True)
+    )
+
+
+def _is_of(name: str, part: str, expression: re.Pattern[str]) -> bool:
+    # A pattern that writes the underscore itself means it.
+    return bool(expression.fullmatch(name)) and (is_data_name(name) or part.startswith(name[0]))
 
 
 def _pieces(pattern: str) -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ NODES = (
 GUARD = "SpanGuard"
 # Takes the decision, and is told of another one by `--decide`.
 DECIDER = "UpdateDecider"
+PUSHER = "SpanPusher"
 
 _LEARN, _JUDGE = NODES.index("NextSpanEvaluator"), NODES.index("PairedComparison")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import logging
 import os
 import random
 import sys
@@ -37,6 +38,30 @@ def seeds() -> None:
     np.random.seed(1)
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(1)
+
+
+class _Unconverted(logging.Handler):
+    """What AutoGraph could not read: it says so to a user in five lines at every training, and traces it as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "AutoGraph could not transform" in record.getMessage():
+            self.sentences.append(record.getMessage())
+
+
+_UNCONVERTED = _Unconverted()
+logging.getLogger("tensorflow").addHandler(_UNCONVERTED)
+
+
+@pytest.fixture(autouse=True)
+def autograph_can_read_what_is_traced() -> Iterator[None]:
+    """TensorFlow tells of it by a log record, once for each function, which no filter of warnings sees."""
+    yield
+    sentences, _UNCONVERTED.sentences = _UNCONVERTED.sentences, []  # with those of the fixtures that came before
+    assert not sentences
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,6 +8,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from components.object_store.store import ObjectStoreError
 from components.span_example_gen.checks import check
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.event_features import add, counted
@@ -34,7 +35,7 @@ class CleanFn(beam.DoFn):
         number, pieces = task
         try:
             yield from self._clean(number, pieces)
-        except SpanError as error:
+        except (SpanError, ObjectStoreError) as error:
             # Not raised: Beam would hide the message in a trace. The plan raises it, in the caller's process.
             yield Summary(number, error=str(error))
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfx.components.example_gen import driver, input_processor, utils
-from tfx.dsl.io import fileio
 from tfx.orchestration import data_types
 from tfx.proto import example_gen_pb2, range_config_pb2
 
 from components.data_files import FIRST_DELIVERY, DataFile, data_files, without_version
+from components.object_store.address import is_address
+from components.object_store.files import exists
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.fingerprint import DigestCache, fingerprint
 from components.span_example_gen.same_file import refuse_same_file
@@ -43,7 +44,7 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
         """
         span = self._range_config.static_range.start_span_number
         pattern = next(iter(self._splits)).pattern
-        if not fileio.exists(self._input_base_uri):
+        if not exists(self._input_base_uri):
             raise SpanError(
                 f"`data.path` must be the folder of all spans. Received: {self._input_base_uri}, not there."
             )
@@ -77,6 +78,8 @@ class SpanInputProcessor(input_processor.FileBasedInputProcessor):
 
     def tfx_fingerprint(self) -> str:
         """That of earlier versions: count, bytes and times of change, by TFX; empty where it can't be told."""
+        if is_address(self._input_base_uri):
+            return ""  # which no earlier version could read
         pattern = next(iter(self._splits)).pattern
         # A first delivery has no folder of a version, which TFX asks for.
         for variant in dict.fromkeys((pattern, without_version(pattern))):

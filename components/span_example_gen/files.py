@@ -10,6 +10,8 @@ import uuid
 from tfx.dsl.io import fileio
 
 from components.data_files import matching
+from components.object_store.address import is_address
+from components.object_store.files import names_below, open_file, status
 from components.span_example_gen.errors import SpanError
 
 _VERSION_FOLDER = re.compile(r"^v\d+$")
@@ -27,8 +29,8 @@ def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str
     paths = [(os.path.join(input_base, name), name) for name in matching(input_base, pattern)]
     if not versioned:
         for folder in dict.fromkeys(os.path.dirname(path) for path, _ in paths):
-            for name in sorted(os.listdir(folder)):
-                if _VERSION_FOLDER.match(name) and os.path.isdir(os.path.join(folder, name)):
+            for name in _folders_in(folder):
+                if _VERSION_FOLDER.match(name):
                     raise SpanError(
                         f"{folder} holds a re-delivery, the folder {name!r}, but `data.pattern` names no version and "
                         "would leave it out. Write `v{VERSION}/` before the file name into `data.pattern`."
@@ -41,18 +43,24 @@ def list_files(input_base: str, pattern: str, versioned: bool) -> list[tuple[str
     return paths
 
 
+def _folders_in(folder: str) -> list[str]:
+    if is_address(folder):
+        return sorted({name.partition("/")[0] for name in names_below(folder) if "/" in name})
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+
 def with_rows(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those that are not empty, zipped or not: a part without a row says nothing, nor decides for the others."""
     return [(path, name) for path, name in files if not _is_empty(path)]
 
 
 def _is_empty(path: str) -> bool:
-    if os.path.getsize(path) == 0:
+    if status(path).size == 0:
         return True
     if not path.endswith(".gz"):
         return False
     try:
-        with gzip.open(path) as stream:
+        with open_file(path) as zipped, gzip.GzipFile(fileobj=zipped) as stream:
             return not stream.read(1)
     except (OSError, EOFError):
         return False  # damaged: its reader says so

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 
 from components.data_files import DataFile
+from components.object_store.files import status
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.files import with_rows
 from components.span_example_gen.fingerprint import DigestCache
@@ -27,9 +27,9 @@ def refuse_same_file(files: Iterable[DataFile], earlier: Iterable[DataFile], for
     """
     by_size = defaultdict(list)
     for file in earlier:
-        by_size[os.path.getsize(file.path)].append(file)
+        by_size[status(file.path).size].append(file)
     for file in files:
-        for other in by_size.get(os.path.getsize(file.path), ()):
+        for other in by_size.get(status(file.path).size, ()):
             if cache.digest(file.path) == cache.digest(other.path) and _has_rows(file, format):
                 raise SpanError(
                     f"A span must have files of its own. Received: {file.name}, byte for byte {other.name}, a file of "

@@ -56,21 +56,33 @@ def _push(bundle: str | Path, served: str | Path, version: int, about: Mapping[s
             )
         let_others_read(target, top=folder.parent)  # it may have been pushed by an earlier version
         return target
-    beside = folder / f".{version}{_PARTIAL}"
+    beside = beside_version(folder, version)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _copy(Path(bundle), beside)
         manifest.write(beside)
-        let_others_read(beside, top=folder.parent)
-        _make_durable(beside)
-        os.rename(beside, target)
+        enter(beside, target)
     except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise PushError(_no_room(Path(bundle), folder, version, error)) from None
         raise
-    sync(folder)
     return target
+
+
+def beside_version(served: str | Path, version: int) -> Path:
+    """Where a version is written before it enters; `clear_leftovers` removes what stayed there."""
+    return Path(served) / f".{version}{_PARTIAL}"
+
+
+def enter(beside: Path, target: Path) -> None:
+    """Puts a version written beside in its place, durably, readable for every user; what is there leaves first."""
+    let_others_read(beside, top=target.parent.parent)
+    _make_durable(beside)
+    if target.exists():
+        os.rename(target, target.parent / f".{target.name}{_REMOVED}")
+    os.rename(beside, target)
+    sync(target.parent)
 
 
 def versions(served: str | Path) -> list[int]:

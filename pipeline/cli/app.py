@@ -16,6 +16,7 @@ from pipeline.cli import (
     forget,
     gc,
     plan,
+    publish,
     release,
     report,
     run,
@@ -35,8 +36,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _FAMILIES = (
-    start, run, train_worker, plan, release, report, backtest, versions, serve, stream, tensorboard, gc, forget, adopt,
-)  # fmt: skip
+    *(start, run, train_worker, plan, release, report, backtest, versions, publish, serve),
+    *(stream, tensorboard, gc, forget, adopt),
+)
 for commands in _FAMILIES:
     app.add_typer(commands.app)
 
@@ -49,10 +51,12 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        from components.object_store.store import ObjectStoreError
         from pipeline.cli.disk_errors import disk_error
         from pipeline.config import ConfigError
+        from pipeline.operations.publication import PublicationError
 
-        if isinstance(error, ConfigError):
+        if isinstance(error, (ConfigError, ObjectStoreError, PublicationError)):
             stop(error)  # a store that does not answer, a root that was moved, in whatever command
         if (sentence := disk_error(error)) is None:
             raise

@@ -36,6 +36,7 @@ def run(
 ) -> None:
     """Run every span that is not done yet, or those named, each day in order."""
     settings = read_settings(config)
+    from components.object_store.store import ObjectStoreError
     from pipeline.ledger.runs import read_ledger
     from pipeline.planning.run_plan import make_plan
     from pipeline.spans import Naming
@@ -60,7 +61,7 @@ def run(
                 f"`--decide` must be for one span that is not done. Received: {len(steps)} to run. Name one with "
                 "`--span`, and add `--redo` if it is the last one and done."
             )
-    except ValueError as error:
+    except (ValueError, ObjectStoreError) as error:
         from pipeline.orchestration.callbacks import default_callbacks
 
         default_callbacks(settings).on_plan_error(error)
@@ -71,7 +72,9 @@ def run(
     if not steps and not waiting:
         from pipeline.ledger.serving_state import owed_now
         from pipeline.monitoring.status import held_lines
+        from pipeline.operations.publication import publish
 
+        publish(settings)  # which may be what the last run could not do
         held = held_lines(read_ledger(settings))
         console.print(f"Every span asked for is done{' or held' if held else ''}. Nothing to do.")
         for line in held:

@@ -26,8 +26,9 @@ def rollback(
 ) -> None:
     """Take a bad model back, and every model that was trained from it: out of service, never to be a base again."""
     settings = read_settings(config)
+    from components.span_pusher.published_versions import SEEN_AFTER
     from pipeline.metadata_store.exclusive import LockedError
-    from pipeline.operations.rollback import SEEN_AFTER, RollbackError, carry_out, describe, make_rollback
+    from pipeline.operations.rollback import RollbackError, carry_out, describe, make_rollback
 
     seconds = SEEN_AFTER if wait is None else wait
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from pipeline.config.section import Section
+from pipeline.config.section import Place, Section
 
 DATE_TOKENS = ("{YYYY}", "{MM}", "{DD}")
 
@@ -41,14 +41,14 @@ class RejectRule(Section):
 
 
 class Data(Section):
-    """Where the spans lie and how a row becomes an event.
+    """Where the spans lie, in a folder or below an address, and how a row becomes an event.
 
     A span's own time is `span_hours` long; `auto`: of a dated pattern the day, of numbered ones any; null: any. Events
     outside are rejected, or accepted (`late`) at their true place in the key's order. An id that is a number with `.0`
     is the whole number (`whole`), or another id (`as_written`); null: as the root began, `whole` in a new one.
     """
 
-    path: Path
+    path: Place
     pattern: str = "{YYYY}-{MM}-{DD}/*"
     format: Literal["csv", "parquet", "jsonl", "tfrecord"] = "csv"
     columns: Columns

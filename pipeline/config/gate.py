@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
+from components.object_store.address import StoreAddress
 from pipeline.config.section import Section
 
 _SLICES = tuple(f"{ids}_slice:{known}" for ids in ("item", "key") for known in ("new", "cold", "warm"))
@@ -76,8 +77,12 @@ class PlacesForNew(Section):
 
 
 class Push(Section):
-    """How a blessed model reaches TF Serving's folder."""
+    """How a blessed model reaches TF Serving's folder.
 
+    `path`: a copy of the folder, kept in an object store, from which servers elsewhere load.
+    """
+
+    path: Annotated[StoreAddress, pydantic.PlainValidator(StoreAddress.parse)] | None = None
     keep_versions: int = pydantic.Field(default=7, ge=1)
     max_k: int = pydantic.Field(default=100, ge=1)
     exclude_seen: bool = True

@@ -11,6 +11,7 @@ from typing import Any
 import pydantic
 import yaml
 
+from components.object_store.address import is_address
 from pipeline.config.config import Config, ConfigError
 from pipeline.config.effects import ineffective
 from pipeline.config.root_address import at_home, decimal_ids_of
@@ -116,7 +117,7 @@ def _merged(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def _absolute(config: Config, base: Path) -> Config:
     data = config.data.model_copy(
         update={
-            "path": base / config.data.path,
+            "path": config.data.path if is_address(config.data.path) else base / config.data.path,
             "items": None if config.data.items is None else base / config.data.items,
         }
     )

@@ -69,7 +69,7 @@ def run_demo(folder: Path, days: int, console: Console) -> None:
 
 def _ask(config: Config, console: Console) -> None:
     """Two people and somebody unknown, over REST."""
-    with (sorted(config.data.path.iterdir())[-1] / "events.csv").open() as file:
+    with (sorted(Path(config.data.path).iterdir())[-1] / "events.csv").open() as file:
         rows = list(csv.DictReader(file))
     known = list(dict.fromkeys(row["user_id"] for row in rows))[:2]
     with RestServer({config.name: config.serving_path}) as server:

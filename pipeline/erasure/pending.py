@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
+from components.span_pusher.published_versions import SEEN_AFTER
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.erasure.journal import journal_path
@@ -17,7 +18,7 @@ from pipeline.ledger.artifacts import MEMORY, MODEL, PipelineArtifacts, read_art
 from pipeline.ledger.models import LEARNED, Model, ModelLineage, model_lineage_in
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
-from pipeline.operations.rollback import SEEN_AFTER, Rollback, RollbackError, plan_without, take_back
+from pipeline.operations.rollback import Rollback, RollbackError, plan_without, take_back
 from pipeline.spans import Naming
 
 _REASON = "learned from somebody who was forgotten"

@@ -16,6 +16,7 @@ from ml_metadata.metadata_store import metadata_store
 
 from components.data_files import data_files, spans_of
 from components.resolvers import FORGOTTEN
+from components.span_pusher.published_versions import SEEN_AFTER
 from components.suppression_list import SuppressionList
 from pipeline.config import Config
 from pipeline.erasure.errors import ErasureError
@@ -26,7 +27,7 @@ from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.accounting import check_accounted
 from pipeline.operations.garbage_collection import remove
-from pipeline.operations.rollback import SEEN_AFTER, Rollback, plan_without, take_back
+from pipeline.operations.rollback import Rollback, plan_without, take_back
 from pipeline.operations.trash import empty_trash
 from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming

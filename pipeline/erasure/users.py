@@ -16,6 +16,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import metadata_store
 
 from components.incremental_trainer.artifact_files import MEMORY_FILE, SERVING_FOLDER, STATE_FOLDER
+from components.object_store.address import StoreAddress
 from components.span_example_gen.ids import read_id
 from components.span_pusher.version_folder import clear_leftovers, versions
 from components.span_transform.erasure import erase_in_vocabulary
@@ -36,6 +37,7 @@ from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
 from pipeline.operations.accounting import check_accounted
 from pipeline.operations.garbage_collection import leftovers
+from pipeline.operations.publication import publish
 from pipeline.operations.trash import empty_trash
 from pipeline.stream.folder import discard
 from serving.bundle.erasure import AWAY, erase_in_bundle, mend_exchange
@@ -64,7 +66,8 @@ class Erasure:
       seen: by kind of artifact, oldest kinds first.
       files: other files under the root that hold an id, by path below it.
       learned: versions of models whose weights learned from them, oldest first.
-      own: the user's own event files that hold an id; they lie outside of the root and are not touched.
+      own: the user's own event files that hold an id, which lie outside of the root and are not touched; in a store,
+        whose files are not searched, where they all lie.
       journal: what is to be done.
     """
 
@@ -72,7 +75,7 @@ class Erasure:
     seen: tuple[Sighting, ...]
     files: tuple[str, ...]
     learned: tuple[int, ...]
-    own: tuple[Path, ...]
+    own: tuple[str, ...]
     journal: Journal
 
     @property
@@ -130,9 +133,15 @@ def make_erasure(config: Config, users: Sequence[str]) -> Erasure:
         seen=tuple(seen),
         files=tuple(str(path.relative_to(config.root)) for path in others),
         learned=tuple(sorted({model.version for model in models})),
-        own=tuple(search(config.data.path, matcher)) if config.data.path.exists() else (),
+        own=_own(config.data.path, matcher),
         journal=journal,
     )
+
+
+def _own(place: Path | StoreAddress, matcher: IdMatcher) -> tuple[str, ...]:
+    if isinstance(place, StoreAddress):
+        return (f"{place} (in a store, not searched)",)
+    return tuple(map(str, search(place, matcher))) if place.exists() else ()
 
 
 def carry_out(config: Config, planned: Erasure) -> list[Path]:
@@ -181,6 +190,7 @@ def finish(config: Config) -> list[Path]:
         erase_in_store(config, store, matcher)
     left = list(search(config.root, matcher, skip={journal_path(config)}))
     Journal.remove(config)
+    publish(config)
     return left
 
 

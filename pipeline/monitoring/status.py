@@ -13,6 +13,7 @@ from pipeline.ledger.runs import Run, held_sentence
 from pipeline.ledger.serving_state import read_serving_state, serving_state_lines
 from pipeline.metrics import watched
 from pipeline.operations.disk_usage import disk_lines, disk_use
+from pipeline.operations.publication import publication_lines
 
 _NEW = "item_events:0"  # the slice of items that had no event before
 _ACTIONS = {"fine_tune": "fine-tune", "cold_start": "cold start", "retrain": "retrain", "skip": "skip"}
@@ -82,6 +83,7 @@ def status_lines(config: Config) -> list[str]:
     """What stands below the table: what is served and owed, what an erasure needs, what the root takes on the disk."""
     return [
         *serving_state_lines(read_serving_state(config), config),
+        *publication_lines(config),
         *pending_lines(read_pending(config), config),
         *disk_lines(disk_use(config)),
     ]

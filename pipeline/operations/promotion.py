@@ -6,12 +6,13 @@ from components.span_pusher.version_labels import CANARY, STABLE, knows, read_la
 from pipeline.config import Config
 from pipeline.ledger.models import ModelLineage, read_model_lineage
 from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.publication import PublicationError, publish
 from pipeline.operations.rollback import RollbackError, pushed_version, restore
 from serving.tfs_config.model_config import ModelConfigError
 
 
 class PromotionError(ValueError):
-    """A label can't be moved; the message says why. Nothing was changed."""
+    """A label can't be moved, or the copy in a store could not follow; the message says why, and what was changed."""
 
 
 def assign_label(config: Config, label: str, version: int | None = None) -> dict[str, int]:
@@ -99,4 +100,8 @@ def _write(config: Config, labels: dict[str, int]) -> dict[str, int]:
         write_labels(config.models_config_path, config.name, config.serving_path, labels)
     except ModelConfigError as error:
         raise PromotionError(str(error)) from None
+    try:
+        publish(config)
+    except PublicationError as error:
+        raise PromotionError(f"The labels stand in {config.models_config_path}. {error}") from None
     return labels

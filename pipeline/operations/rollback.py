@@ -20,13 +20,13 @@ from pipeline.ledger.models import Model, ModelLineage, read_model_lineage, revo
 from pipeline.ledger.serving_state import owed_lines
 from pipeline.metadata_store.connection import open_store
 from pipeline.metadata_store.exclusive import exclusive
+from pipeline.operations.publication import PublicationError, publish, try_to_publish
 from pipeline.spans import Naming
 from serving.bundle import BundleError, check_bundle
 from serving.readable import let_others_read
 from serving.tfs_config.model_config import ModelConfigError
 
 BUNDLE_FOLDER = "Format-Serving"  # of a model artifact; where TFX's own parts look for a model
-SEEN_AFTER = 15.0  # seconds in which every server has reread its models.config
 
 
 class RollbackError(ValueError):
@@ -103,7 +103,7 @@ def carry_out(config: Config, planned: Rollback, reason: str, wait_seconds: floa
       wait_seconds: between the move of a label and the removal of the version that had it; where no label moves, none.
 
     Raises:
-      RollbackError: something has changed since it was planned, or the folder can't be changed.
+      RollbackError: something has changed since it was planned, or the folder or its copy can't be changed.
       LockedError: a run is going on.
     """
     with exclusive(config):
@@ -120,7 +120,7 @@ def take_back(config: Config, planned: Rollback, reasons: Mapping[int, str], wai
     """Does it; `reasons` is model id to why, `wait_seconds` as for `carry_out`. The caller holds the locks.
 
     Raises:
-      RollbackError: the folder can't be changed.
+      RollbackError: the folder or its copy in a store can't be changed.
     """
     # What may fail comes first: a full disk, a version that can't be restored.
     restore(config, planned.serves)
@@ -137,7 +137,7 @@ def finish(config: Config) -> tuple[int, ...]:
       The versions that were taken out of the folder.
 
     Raises:
-      RollbackError: the folder can't be changed.
+      RollbackError: the folder or its copy in a store can't be changed.
     """
     lineage = read_model_lineage(config)
     if not lineage.revoked_versions:
@@ -249,13 +249,22 @@ def _labels(config: Config) -> dict[str, int]:
 
 
 def _follow(config: Config, planned: Rollback, wait_seconds: float = 0.0) -> None:
-    """Lets labels and folder follow what ML Metadata says."""
+    """Lets labels and folder follow what ML Metadata says, and the folder's copy in a store after them."""
+    try:
+        _follow_on_disk(config, planned, wait_seconds)
+        publish(config)
+    except PublicationError as error:
+        raise RollbackError(f"The models are revoked, and out of {config.serving_path}. {error}") from None
+
+
+def _follow_on_disk(config: Config, planned: Rollback, wait_seconds: float) -> None:
     try:
         if planned.labels:
             # Before the folder: a server that rereads both must never look for a label's version in vain.
             labels = read_labels(config.models_config_path, config.name)
             moved = {name: after for name, (_, after) in planned.labels.items()}
             write_labels(config.models_config_path, config.name, config.serving_path, {**labels, **moved})
+            try_to_publish(config)
             time.sleep(wait_seconds)
         # What a stream has pushed stands above all nights, and may come from what was taken back.
         take_out(config.serving_path, [*planned.leaving, *streamed(config.serving_path)])

@@ -11,7 +11,7 @@ from typing import Literal
 from components.update_decider.decision import Override
 from pipeline.config import Config
 from pipeline.ledger.runs import Run, held_sentence, read_ledger, read_run, run_id
-from pipeline.node_order import DECIDER, GUARD, NODES
+from pipeline.node_order import DECIDER, GUARD, NODES, PUSHER
 from pipeline.orchestration.callbacks import Callback, default_callbacks
 from pipeline.orchestration.node_progress import NodeProgress
 from pipeline.orchestration.run_log import log_path, logged_to
@@ -22,8 +22,6 @@ from pipeline.spans import Naming
 from trainer.progress import heard_by
 
 Outcome = Literal["ran", "done already", "passed over"]
-
-_PUSHER = "SpanPusher"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +114,7 @@ def run_node(
         try:
             result = _run(config, node, span, revision, override, callbacks)
             # Of a day that goes on the guard has nothing to tell: its decision and its verdict are to come.
-            if node in (DECIDER, _PUSHER) or (node == GUARD and _read(config, span, revision).state == "held"):
+            if node in (DECIDER, PUSHER) or (node == GUARD and _read(config, span, revision).state == "held"):
                 callbacks.on_result(_read(config, span, revision))
             return result
         except RunError as error:
@@ -193,7 +191,7 @@ def _launch(config: Config, run: SpanRun, node: str) -> NodeResult:
         of_node = run.run_node(node)
     outcome: Outcome = "ran" if of_node.ran else "done already" if run.progress.done(node) else "passed over"
     why = _why(_read(config, run.span, run.revision)) if node == GUARD else ""
-    if node == _PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:
+    if node == PUSHER and (after := _read(config, run.span, run.revision)).pushed is None:
         # It ran, to write the verdict, but there was nothing to push.
         outcome, why = "passed over", _why(after)
     return NodeResult(node, run.name, outcome, why, of_node.seconds if of_node.ran else 0.0)

@@ -19,7 +19,8 @@ from pipeline.config import Config
 from pipeline.erasure.recovery import end_erasures
 from pipeline.ledger.runs import read_run
 from pipeline.metadata_store.exclusive import LockedError, exclusive
-from pipeline.node_order import DECIDER, GUARD
+from pipeline.node_order import DECIDER, GUARD, PUSHER
+from pipeline.operations.publication import PublicationError, publish, try_to_publish
 from pipeline.operations.rollback import RollbackError, finish
 from pipeline.orchestration.compiled_graph import CompiledGraph
 from pipeline.orchestration.run_progress import RunProgress
@@ -73,6 +74,7 @@ class SpanRun:
           RunError: a node failed; those after it have not run.
         """
         with self._exclusive():
+            try_to_publish(self._config)  # what a process that was killed has left undone
             return [self._run_node(node, on_node) for node in self.graph.nodes]
 
     def run_node(self, node: str) -> NodeRun:
@@ -111,7 +113,15 @@ class SpanRun:
             on_node(node)
         started = time.perf_counter()
         ran = not self.progress.done(node) and not self._held(node) and self._launch(node)
+        if node == PUSHER:
+            self._publish()
         return NodeRun(node, time.perf_counter() - started, ran)
+
+    def _publish(self) -> None:
+        try:
+            publish(self._config)
+        except PublicationError as error:
+            raise NodeError(PUSHER, f"{PUSHER} failed in span {self.name}: {error}") from None
 
     def _held(self, node: str) -> bool:
         """Whether the guard keeps a node from running."""

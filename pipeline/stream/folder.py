@@ -8,6 +8,7 @@ from pathlib import Path
 from components.span_pusher.streamed_versions import locked
 from components.span_pusher.version_folder import drop_streamed, streamed
 from pipeline.config import Config
+from pipeline.operations.publication import try_to_publish
 
 STATE, PARTIAL, BUNDLES = "state-", ".partial", "bundles"
 
@@ -42,9 +43,11 @@ def discard(config: Config) -> None:
     if not folder.exists() and not streamed(config.serving_path):
         return
     with locked(config.serving_path):
-        drop_streamed(config.serving_path)
+        dropped = drop_streamed(config.serving_path)
         for path in (*folder.glob(f"{STATE}*"), *folder.glob(f".{STATE}*"), folder / BUNDLES):
             shutil.rmtree(path, ignore_errors=True)
+    if dropped:
+        try_to_publish(config)
 
 
 def _states(folder: Path) -> list[Path]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import os
 import time
 from collections.abc import Collection, Mapping
 
 from components.data_files import data_files
+from components.object_store.files import status
+from components.object_store.store import MissingError
 from components.span_example_gen.driver import newest_delivery
 from components.span_example_gen.fingerprint import DigestCache
 from pipeline.config import Config
@@ -79,14 +80,14 @@ class Incoming:
     def _settled(self, path: str) -> bool:
         """Whether a file has been as it is for a while: what is written in place may be read in its middle."""
         try:
-            status = os.stat(path)
-        except FileNotFoundError:
+            of_file = status(path)
+        except (FileNotFoundError, MissingError):
             return False
-        stamp, now = (status.st_size, status.st_mtime_ns, status.st_ino), time.monotonic()
+        stamp, now = of_file.stamp, time.monotonic()
         if self._seen.get(path, (None, 0.0))[0] != stamp:
             self._seen[path] = stamp, now
         wait = self._config.stream.settle_seconds
-        return now - self._seen[path][1] >= wait or time.time() - status.st_mtime >= wait
+        return now - self._seen[path][1] >= wait or time.time() - of_file.modified >= wait
 
     def _warn_changed(self, name: str) -> None:
         if name not in self._warned:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import filelock
 
+from components.object_store.store import ObjectStoreError
 from components.span_example_gen.errors import SpanError
 from components.span_pusher.version_folder import PushError, streamed
 from pipeline.config import Config
+from pipeline.operations.publication import publish
 from pipeline.stream.base import BaseError
 from pipeline.stream.folder import discard
 from pipeline.stream.journal import Entry
@@ -30,7 +32,7 @@ def run_stream(config: Config, on_entry: Callable[[Entry], None], once: bool = F
 
     Raises:
       StreamError: another stream uses the root; the champion's files are gone; a span lies in two places; the disk is
-        full.
+        full; a bucket can't be read.
     """
     logging.getLogger("warmspan.stream").addHandler(handler := logging.StreamHandler())
     config.stream_path.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ def run_stream(config: Config, on_entry: Callable[[Entry], None], once: bool = F
         raise StreamError(
             f"One stream at a time may use a pipeline root. Received: {lock.lock_file} is held by another process."
         ) from None
-    except (BaseError, SpanError, PushError) as error:
+    except (BaseError, SpanError, PushError, ObjectStoreError) as error:
         raise StreamError(str(error)) from None
     finally:
         for of, handled in former.items():
@@ -60,9 +62,14 @@ def run_stream(config: Config, on_entry: Callable[[Entry], None], once: bool = F
 
 
 def discarded(config: Config) -> str:
-    """Takes back all that was streamed; says what that was."""
+    """Takes back all that was streamed; says what that was.
+
+    Raises:
+      PublicationError: the copy of the served folder in a store could not follow.
+    """
     own = streamed(config.serving_path)
     discard(config)
+    publish(config)
     if not own:
         return "Nothing that was streamed is in the served folder."
     return f"Taken out of the served folder: {', '.join(map(str, own))}. The nightly versions are served again."

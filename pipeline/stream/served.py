@@ -8,6 +8,7 @@ from pathlib import Path
 from components.span_pusher.streamed_versions import base_of, locked, number_of, streamed_version
 from components.span_pusher.version_folder import push, streamed, take_out, versions
 from pipeline.config import Config
+from pipeline.operations.publication import try_to_publish
 from pipeline.stream.folder import BUNDLES
 
 _KEPT = 2  # the one that is served, and the one before until every server has loaded it
@@ -46,4 +47,5 @@ def serve(config: Config, base: int, version: int) -> bool:
     for path in (config.stream_path / BUNDLES).glob("*"):
         if path.name not in keep:
             shutil.rmtree(path, ignore_errors=True)
+    try_to_publish(config)  # the next mini-batch tries again
     return True

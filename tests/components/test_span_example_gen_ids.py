@@ -110,7 +110,7 @@ def test_bytes_that_are_no_text_are_no_ids(tmp_path):
     assert judged(tmp_path, "parquet", [b"\xff\xfe", b"good"]) == (["good"], {"bad_key": 1})
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.one_of(

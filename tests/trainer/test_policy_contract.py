@@ -34,6 +34,8 @@ def test_a_policy_keeps_the_contract(case, check):
     check(case)
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", POLICIES)
 def test_saved_and_loaded_in_a_fresh_process_the_same_seed_gives_the_same_result(name, elsewhere):
     expect_same_update(POLICIES[name].second, load(elsewhere / name / "elsewhere"))

@@ -52,6 +52,7 @@ from trainer.models.attribution import Attribution
 from trainer.models.catalogue_blocks import InBlocks
 from trainer.models.frozen_items import DotProduct
 from trainer.models.kept_places import KeptPlaces
+from trainer.models.position_pieces import in_pieces
 from trainer.models.rank_in_blocks import rank_within
 
 VocabularyName = Literal["items", "keys"]
@@ -82,11 +83,11 @@ class Recommender(tfrs.Model, abc.ABC):
 
     A subclass takes `(sizes, history_length, **params)`, gives `compute_loss` and `score_all`, and names in `tables`
     which of its variables grow with which vocabulary. `vectors` says how much of its scores is a product of vectors:
-    where it is not none, `dot_product` gives them once the model is frozen. `item_feature_kinds` says which kinds of
-    features of items it learns from: where there are any, it is built with those declared, as `features`.
-    `query_feature_kinds` says the same of features of key and context; where such are declared it is built with them as
-    `query_features`, and every `key` that it gets may be a mapping instead of rows (see
-    `trainer.features.query_values`).
+    where it is not none, `dot_product` gives them once the model is frozen, and `in_blocks` may say how a catalogue
+    that is too large to be scored at once is measured over. `item_feature_kinds` says which kinds of features of items
+    it learns from: where there are any, it is built with those declared, as `features`. `query_feature_kinds` says the
+    same of features of key and context; where such are declared it is built with them as `query_features`, and every
+    `key` that it gets may be a mapping instead of rows (see `trainer.features.query_values`).
 
     `revisions` are the forms that the class has had, the newest last: other variables, or other arithmetic with the
     same ones. Where there are several `__init__` takes a `revision`. A new model is of the newest; a state says of
@@ -245,15 +246,19 @@ class Recommender(tfrs.Model, abc.ABC):
         """The metrics of each position, float32 [b] each. Rows that this model lacks yet are out of vocabulary."""
         del weight
         key, history = self.known(key, self.sizes.keys), self.known(history, self.sizes.items)
-        if (how := self.in_blocks) and self.sizes.items > catalogue_blocks.AT_ONCE and self.kept_places is None:
+        how = self.in_blocks
+        if how and self.sizes.items > catalogue_blocks.AT_ONCE and self.kept_places is None:
             query, added = how.query(key, history), how.added and how.added(history)
             seen = history if exclude_seen else None
             rank = rank_within(how.items, query, added, seen, item, self.sizes.first_row, self.sizes.items, k)
             return ranking_metrics(rank, k)
-        scores = self.score_all(key, history)
-        return self.list_metrics(
-            mask_scores(scores, self.sizes.first_row, history if exclude_seen else None, keep=item), item, k
-        )
+
+        def listed(key: Any, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen = history if exclude_seen else None
+            scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
+            return self.list_metrics(scores, item, k)
+
+        return in_pieces(listed, (key, history, item), self.sizes.items)
 
     def list_metrics(self, scores: tf.Tensor, item: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
         """The metrics of the lists by float32 [b, items] masked scores, float32 [b] each, as they are served."""

@@ -13,6 +13,7 @@ from trainer.keras2 import keras, tf
 from trainer.metric_aggregation import labelled
 from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, WeightRole
+from trainer.models.position_pieces import in_pieces
 from trainer.precision import built_in
 from trainer.replicas import across, is_shared
 
@@ -150,11 +151,14 @@ class Ranker(Recommender):
             metrics["rmse"] = tf.square(predicted - weight)
             if not self.ranked:
                 return metrics
-        seen = history if exclude_seen else None
-        scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
-        if self.objective == "click":
-            metrics["auc"] = _auc(scores, item, self.sizes.first_row)
-        return metrics | (self.list_metrics(scores, item, k) if self.ranked else {})
+
+        def listed(key: Any, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+            seen = history if exclude_seen else None
+            scores = mask_scores(self.score_all(key, history), self.sizes.first_row, seen, keep=item)
+            area = {"auc": _auc(scores, item, self.sizes.first_row)} if self.objective == "click" else {}
+            return area | (self.list_metrics(scores, item, k) if self.ranked else {})
+
+        return metrics | in_pieces(listed, (key, history, item), self.sizes.items)
 
     def catalogue(self) -> tf.Tensor:
         """All rows of items, int64 [items]."""

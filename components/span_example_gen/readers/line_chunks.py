@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from components.object_store.files import open_file, status
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.raw_batch import PIECE_BYTES, FilePiece
 
@@ -16,8 +16,8 @@ BOM = b"\xef\xbb\xbf"
 
 def line_chunks(piece: FilePiece) -> Iterator[bytes]:
     """Yields the piece's bytes in parts of about `PIECE_BYTES`, each of whole lines (a line has no upper length)."""
-    with open(piece.path, "rb") as raw:
-        stream = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
+    with open_file(piece.path) as raw:
+        stream: Any = gzip.GzipFile(fileobj=raw) if piece.path.endswith(".gz") else raw
         if piece.start:
             stream.seek(piece.start)
         left = piece.length
@@ -40,12 +40,12 @@ def cut_at_lines(file: FilePiece, separable: Callable[[bytes], bool] = lambda bl
     From the first block on that is not `separable` a line end may stand inside a value: what follows stays one piece.
     So does a gzipped file, which can only be read from its start.
     """
-    size = os.path.getsize(file.path)
+    size = status(file.path).size
     if file.path.endswith(".gz"):
         return [_piece(file, file.start, None, file.first_row, 4 * size)]
     pieces: list[FilePiece] = []
     start, row, rest = file.start, file.first_row, b""
-    with open(file.path, "rb") as stream:
+    with open_file(file.path) as stream:
         stream.seek(start)
         while block := stream.read(PIECE_BYTES):
             block = rest + block

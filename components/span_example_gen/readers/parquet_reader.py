@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs
 import pyarrow.parquet
 
+from components.object_store.address import is_address
+from components.object_store.files import StoredFile
 from components.span_example_gen.casts import text_of
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.raw_batch import BATCH_ROWS, LONGEST_INT, NESTED, FilePiece, Kind, RawBatch
@@ -94,8 +94,9 @@ def nested(array: pa.Array) -> np.ndarray:
 
 
 def _open(path: str) -> pa.NativeFile:
-    filesystem, inside = pa.fs.FileSystem.from_uri(path if "://" in path else os.path.abspath(path))
-    return filesystem.open_input_file(inside)
+    if is_address(path):
+        return pa.PythonFile(StoredFile(path), mode="r")
+    return pa.OSFile(path, "rb")
 
 
 def column_names(path: str, name: str) -> list[str]:

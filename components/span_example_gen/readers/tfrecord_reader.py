@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from components.object_store.files import local_copy, status
 from components.span_example_gen.errors import SpanError
 from components.span_example_gen.readers.parquet_reader import kind_of
 from components.span_example_gen.readers.raw_batch import BATCH_ROWS, NESTED, FilePiece, Kind, RawBatch
@@ -19,7 +19,7 @@ from components.span_example_gen.readers.raw_batch import BATCH_ROWS, NESTED, Fi
 
 def plan(path: str, name: str, columns: Sequence[str]) -> list[FilePiece]:
     """One piece a file: only from its start can its records be found. Which columns it has is told by each record."""
-    return [FilePiece(path, name, size=int(fileio.stat(path).length) * (4 if path.endswith(".gz") else 1))]
+    return [FilePiece(path, name, size=status(path).size * (4 if path.endswith(".gz") else 1))]
 
 
 def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
@@ -49,10 +49,11 @@ def read(piece: FilePiece, columns: Sequence[str]) -> Iterator[RawBatch]:
 
 
 def _records(path: str, name: str, size: int) -> Iterator[list[bytes]]:
-    data = tf.data.TFRecordDataset(path, "GZIP" if path.endswith(".gz") else "")
     try:
-        for batch in data.batch(size).as_numpy_iterator():
-            yield batch.tolist()
+        with local_copy(path) as copy:
+            data = tf.data.TFRecordDataset(copy, "GZIP" if path.endswith(".gz") else "")
+            for batch in data.batch(size).as_numpy_iterator():
+                yield batch.tolist()
     except tf.errors.DataLossError as error:
         raise SpanError(f"{name} must be a whole TFRecord file. {error.message}. Deliver the file again.") from None
 

@@ -325,6 +325,7 @@ def test_the_numbers_are_those_of_the_pipeline(three_days, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("default")
 def test_the_numbers_are_those_of_the_pipeline_with_all_that_comes_through_artifacts(make_shop, tmp_path):
     """With stability parts on, so that the replay memory must have come the same way."""

@@ -75,6 +75,7 @@ def test_a_run_that_was_cut_off_before_the_last_test_makes_up_for_it(shop, spans
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_more_span_gives_what_all_at_once_give(shop, spans, tmp_path):
     """The older spans are then tested by the model of the new last span, and no longer by that of the old one."""
     before = run(shop, spans[:4], "fine-tune", tmp_path / "grown")

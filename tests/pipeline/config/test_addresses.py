@@ -1,4 +1,4 @@
-"""A folder or file is named by its path: an address of an object store is refused by name, and makes no folder."""
+"""A path is of a file system: an address is refused by name, and makes no folder, but where one may stand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Config, ConfigError, load_config
+from components.object_store.address import StoreAddress
+from pipeline.config import Config, ConfigError, load_config, with_settings
 from pipeline.config.section import is_path, is_section, settings_in
 
 MINIMAL = {
@@ -32,6 +33,9 @@ def paths_in(section: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, 
 
 
 PATHS = list(paths_in(Config))
+# Where an address of an object store is taken.
+MAY_BE_IN_A_STORE = [("data", "path")]
+STORES, OTHERS = ["gs://bucket/run", "s3://bucket/run"], ["hdfs:///run", "file:///srv/run", "s3:/run", "s3:///run"]
 
 
 def settings_with(place: tuple[str, ...], value: str) -> dict[str, Any]:
@@ -47,8 +51,11 @@ def test_all_paths_are_looked_at():
     assert {".".join(place) for place in PATHS} >= {"root", "data.path", "data.items", "catalogue.path"}
 
 
-@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket/run", "hdfs:///run", "file:///srv/run", "s3:/run"])
-@pytest.mark.parametrize("place", PATHS, ids=".".join)
+@pytest.mark.parametrize(
+    ("place", "address"),
+    [(place, address) for place in PATHS for address in (OTHERS if place in MAY_BE_IN_A_STORE else [*STORES, *OTHERS])],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else value,
+)
 def test_an_address_is_refused_by_name(place, address, tmp_path):
     file = tmp_path / "warmspan.yaml"
     file.write_text(yaml.safe_dump(settings_with(place, address)), encoding="utf-8")
@@ -66,3 +73,43 @@ def test_a_path_with_a_colon_is_a_path(path, tmp_path):
     file = tmp_path / "warmspan.yaml"
     file.write_text(yaml.safe_dump(settings_with(("data", "path"), path)), encoding="utf-8")
     assert load_config(file).data.path == tmp_path / path
+
+
+@pytest.mark.parametrize("place", [*MAY_BE_IN_A_STORE, ("push", "path")], ids=".".join)
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("s3://bucket/run", "s3://bucket/run"),
+        ("gs://bucket/a/b/", "gs://bucket/a/b"),
+        ("s3://bucket", "s3://bucket"),
+        ("s3://bucket/", "s3://bucket"),
+    ],
+)
+def test_an_address_is_taken_where_one_may_stand(place, written, meant, tmp_path):
+    file = tmp_path / "warmspan.yaml"
+    file.write_text(yaml.safe_dump(settings_with(place, written)), encoding="utf-8")
+    section, name = place
+    config = load_config(file)
+    assert getattr(getattr(config, section), name) == StoreAddress(meant)
+    # Also where other settings are changed, as a backtest does.
+    changed = with_settings(config, {"push": {"keep_versions": 3}}, "a test")
+    assert isinstance(getattr(getattr(changed, section), name), StoreAddress)
+
+
+@pytest.mark.parametrize("path", ["/srv/models", "models", "s3://bucket//models", "s3://bucket/../models", "hdfs:///x"])
+def test_models_are_published_to_an_address_alone(path, tmp_path):
+    file = tmp_path / "warmspan.yaml"
+    file.write_text(yaml.safe_dump(settings_with(("push", "path"), path)), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"`push.path`: must be an address .*s3://bucket/folder") as error:
+        load_config(file)
+    assert f"Received: {path!r}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "bucket", "key"),
+    [("s3://b/x/y", "s3://b", "x/y"), ("gs://b", "gs://b", ""), ("s3://b/x", "s3://b", "x")],
+)
+def test_an_address_has_a_bucket_and_a_key(address, bucket, key):
+    parsed = StoreAddress.parse(address)
+    assert (parsed.bucket, parsed.key) == (bucket, key)
+    assert isinstance(parsed.bucket, StoreAddress)

@@ -138,7 +138,7 @@ update.stability.partial.freeze update.stability.partial.rates update.stability.
 update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates guard.hold
 guard.at_least guard.spans guard.sensitivity guard.ignore gate.k
 gate.min_events gate.verdict_share gate.cold_below gate.confidence gate.confidence_intervals push.keep_versions
-push.max_k push.exclude_seen
+push.path push.max_k push.exclude_seen
 serving.index.type serving.index.table serving.index.pruning serving.latency_budget_ms policy.rest_spans policy.max_age
 policy.next_span.fine_tune policy.next_span.retrain policy.retention.fine_tune policy.retention.retrain
 policy.new_items.fine_tune policy.new_items.retrain

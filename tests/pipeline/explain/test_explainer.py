@@ -28,8 +28,13 @@ KINDS = {
     "sasrec": ("sasrec", {"dimension": 8}, "attention"),
     "sasrec projected": ("sasrec", {"dimension": 8, "head": "projected"}, "left out"),
 }
-# What the export of a Transformer, or of crosses, takes is no matter of seconds.
-KIND = [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith(("sasrec", "stages"))) for kind in KINDS]
+# What the export of a Transformer, or of crosses, takes is no matter of seconds; each way to explain is tried without
+# the last two.
+_SLOW, _EXHAUSTIVE = {"stages", "sasrec", "sasrec projected"}, {"stages", "sasrec projected"}
+KIND = [
+    pytest.param(kind, marks=[pytest.mark.slow] * (kind in _SLOW) + [pytest.mark.exhaustive] * (kind in _EXHAUSTIVE))
+    for kind in KINDS
+]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,7 +143,9 @@ def start(folder: Path) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_two_runners_with_roots_of_their_own_end_in_the_ledger_of_one(make_shop, tmp_path, url, three_days):
-    shutil.rmtree(make_shop(3, folder="shop").data.path / "2024-05-03")
+    shop = make_shop(3, folder="shop")
+    for day in ("2024-05-02", "2024-05-03"):
+        shutil.rmtree(shop.data.path / day)
     config = settings(tmp_path / "shop", url)
     second = tmp_path / "shop" / "second"
     second.mkdir()
@@ -159,8 +161,8 @@ def test_two_runners_with_roots_of_their_own_end_in_the_ledger_of_one(make_shop,
         if code:
             assert "One run at a time may use a recommender's store" in errors
             assert "Traceback" not in errors
-    assert comparable(config) == comparable(three_days)[:2]
-    assert [run.revision for run in read_ledger(config)] == [1, 1]
+    assert comparable(config) == comparable(three_days)[:1]
+    assert [run.revision for run in read_ledger(config)] == [1]
 
 
 @pytest.mark.slow

@@ -46,8 +46,10 @@ ARGUMENTS = {
     "release": ["2024-05-02"],
     "explain": ["--user", "u00062", "--item", "i00050"],
     "stream": ["--once"],
+    "publish": [],
+    "train-worker": ["--once"],
 }
-WITHOUT_A_ROOT = {"init", "demo", "nodes", "adopt", "recommend"}
+WITHOUT_A_ROOT = {"init", "demo", "nodes", "adopt", "recommend", "fetch"}
 
 
 def warmspan(settings: Path, *arguments: str) -> tuple[int, str]:

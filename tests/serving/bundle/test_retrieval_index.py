@@ -120,7 +120,9 @@ def test_an_index_that_looks_at_few_lists_leaves_out_what_is_excluded_and_pads(t
 
 
 @pytest.mark.parametrize("table", ["float16", "int8"])
-@pytest.mark.parametrize("type_", ["two_tower", "sasrec"])
+@pytest.mark.parametrize(
+    "type_", ["two_tower", pytest.param("sasrec", marks=[pytest.mark.slow, pytest.mark.exhaustive])]
+)
 def test_a_table_of_fewer_bits_takes_the_place_of_the_trained_one(tmp_path: Path, table: str, type_: str) -> None:
     """In scores, in histories, and on the disk."""
     shop = make_shop(2000, 5, type_, dimension=32)

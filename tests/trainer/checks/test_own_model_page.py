@@ -41,6 +41,7 @@ def test_it_keeps_the_contract(check):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_parts_that_keep_the_old_days_work_with_it():
     replay, distil = ReplaySettings(budget=8, selection="herding"), DistillationSettings(weight=0.5)
     policy = Policy(epochs=1, batch_size=8, stability=Stability(replay=replay, distillation=distil))

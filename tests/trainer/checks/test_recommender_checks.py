@@ -21,15 +21,15 @@ CASES = {
     "crossed clicks": RecommenderCase("dcn", {**_DCN, "objective": "click"}),
     "stages of clicks": RecommenderCase("two_stage", {"ranking": _DCN, "candidates": 5, "retrieval": {"dimension": 8}}),
     "sasrec": RecommenderCase("sasrec", _SASREC),
-    "large, first revision": RecommenderCase(
-        "sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False, "revision": 1}
-    ),
     "hstu": RecommenderCase("hstu", {**_SASREC, "heads": 2, "inner": 2, "reverse": False}),
     "mf": RecommenderCase("mf", {"dimension": 8, "negatives": 20}),
     "own": RecommenderCase("tests.trainer.small_model.Speaking"),
 }
 # The same classes with another loss or without a part: what is saved, grown and carried on is as above.
 VARIANTS = {
+    "large, first revision": RecommenderCase(
+        "sasrec", {**_SASREC, "blocks": 2, "heads": 2, "inner": 4, "reverse": False, "revision": 1}
+    ),
     "keyless": RecommenderCase("two_tower", {"dimension": 8, "negatives": 20, "key_embedding": False, "dropout": 0.1}),
     "rating": RecommenderCase("ranking", {"dimension": 8, "hidden": [16, 8]}),
     "crossed labels": RecommenderCase("dcn", {**_DCN, "objective": "label", "projection": None}),
@@ -112,6 +112,8 @@ def test_a_model_keeps_the_contract(case, check):
 
 
 @pytest.mark.parametrize("check", OF_A_VARIANT)
+@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", VARIANTS.values(), ids=VARIANTS)
 def test_a_model_with_other_parameters_keeps_what_they_change(case, check):
     CHECKS[check](case)

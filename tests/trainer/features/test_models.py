@@ -202,6 +202,8 @@ def test_a_feature_that_is_declared_later_is_added_and_one_that_is_gone_is_refus
         )  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_keeps_the_old_days_takes_towers_too(type_, first):
     stability = {
         "proximal": {"strength": 0.1}, "ewc": {"strength": 0.1}, "averaging": {"share": 0.5},

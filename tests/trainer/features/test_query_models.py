@@ -86,7 +86,10 @@ def liking(model: Any, key: Any) -> float:
     return float(scores[2:10].mean() - scores[10:].mean())
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[*list(MODELS)[:2], pytest.param("sasrec projected", marks=[pytest.mark.slow, pytest.mark.exhaustive])],
+)
 def name(request):
     return request.param
 
@@ -156,6 +159,8 @@ def test_the_loss_of_an_event_depends_on_what_was_known_at_it(first):
     assert losses[0] < losses[1] - 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_keeps_the_old_days_takes_the_tower_too(name, first, tmp_path):
     stability = {
         "proximal": {"strength": 0.1}, "ewc": {"strength": 0.1}, "averaging": {"share": 0.5},

@@ -183,6 +183,8 @@ def test_a_revision_of_an_encoder_goes_on_with_what_was_learned_and_says_so(type
     assert without_replaced(state, sizes_of(ITEMS, known(column=REVISED)))[1] == ()
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_keeps_the_old_days_is_kept_over_an_encoders_change(type_, first):
     stability = {
         "proximal": {"strength": 0.1}, "ewc": {"strength": 0.1}, "averaging": {"share": 0.5},

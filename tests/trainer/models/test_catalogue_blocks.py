@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trainer.checks.small_data import held_out, random_sequences
 from trainer.keras2 import tf
 from trainer.metrics import mask_scores, rank_of
-from trainer.models import build_model, catalogue_blocks
+from trainer.models import build_model, catalogue_blocks, position_pieces
 from trainer.models.base import Recommender, TableSizes
 from trainer.models.catalogue_blocks import SparseScores
 from trainer.models.frozen_items import FrozenItems
@@ -126,6 +126,31 @@ def trained(name: str) -> tuple[Recommender, dict[str, tf.Tensor]]:
     if name in ("sasrec", "hstu"):
         model.mixture.weights_.assign(random.normal(size=model.mixture.weights_.shape))
     return model, next(iter(held_out(SIZES, 24, seed=4).dataset(24, LENGTH)))
+
+
+@pytest.mark.parametrize("count", [1, 24])
+def test_what_needs_all_scores_at_once_is_asked_of_a_few_positions_at_a_time(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tf.random.set_seed(1)
+    model = build_model("ranking", SIZES, LENGTH, {"dimension": 4, "hidden": [4, 4], "objective": "click"})
+    batch = next(iter(held_out(SIZES, 24, seed=4).dataset(24, LENGTH)))
+    columns = [batch[column][:count] for column in ("key", "history", "item", "weight")]
+    asked: list[int] = []
+    score_all = type(model).score_all
+
+    def noting(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+        asked.append(len(key))
+        return score_all(self, key, history)
+
+    at_once = model.evaluate_positions(*columns, k=6, exclude_seen=True)
+    monkeypatch.setattr(catalogue_blocks, "AT_ONCE", 1)
+    monkeypatch.setattr(position_pieces, "CELLS", 7 * SIZES.items)
+    monkeypatch.setattr(type(model), "score_all", noting)
+    in_pieces = model.evaluate_positions(*columns, k=6, exclude_seen=True)
+    assert in_pieces.keys() == at_once.keys() == {"auc"}
+    np.testing.assert_array_equal(in_pieces["auc"], at_once["auc"])
+    assert asked == {1: [1], 24: [7, 7, 7, 3]}[count]
 
 
 @pytest.mark.parametrize("name", MODELS)
