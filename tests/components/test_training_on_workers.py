@@ -114,6 +114,7 @@ def test_a_worker_is_killed_and_the_model_is_that_of_a_training_without_workers(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_another_attempt_would_meet_again_is_said_at_once(
     tmp_path: Path, day: Day, monkeypatch: pytest.MonkeyPatch
 ) -> None:

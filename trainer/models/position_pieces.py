@@ -29,7 +29,7 @@ def in_pieces(
     def piece(start: tf.Tensor) -> dict[str, tf.Tensor]:
         return function(*tf.nest.map_structure(lambda column: column[start : start + step], columns))
 
-    names: list[str] = []
+    names = list[str]()  # AutoGraph reads no annotation of a name that a loop may set
 
     def further(start: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         values = piece(start)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trainer.distribution.two_devices import STEPS, UPDATES
+from tests.trainer.distribution.two_devices import OPERATIONS, STEPS, WITH_PARTS
 from trainer.distribution import says_shares
 from trainer.keras2 import tf
 from trainer.models import BUILT_IN, find_model
@@ -20,14 +20,29 @@ from trainer.models.two_tower import TwoTower
 from trainer.replicas import across, everyones, is_shared, replicas, shared_step
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def on_two_devices(file: Path, *names: str) -> dict[str, Any]:
     """What a process with two devices wrote."""
-    file = tmp_path_factory.mktemp("devices") / "results.json"
     root = Path(__file__).resolve().parents[3]
-    command = [sys.executable, "-m", "tests.trainer.distribution.two_devices", str(file)]
+    command = [sys.executable, "-m", "tests.trainer.distribution.two_devices", str(file), *names]
     subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=True, capture_output=True)
     return json.loads(file.read_text())
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return on_two_devices(tmp_path_factory.mktemp("devices") / "results.json", *OPERATIONS, "plain", *STEPS)
+
+
+def expect_the_same_update(name: str, results: dict[str, Any]) -> None:
+    assert results[name] < 1e-4 < results[f"{name}, moved"]
+    alone, shared = results[f"{name}, counted"]
+    assert alone[:2] == shared[:2]
+    assert shared[2:] == pytest.approx(alone[2:], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_an_update_on_two_replicas_is_that_of_a_process_without_any(results):
+    expect_the_same_update("plain", results)
 
 
 @pytest.mark.slow
@@ -37,12 +52,11 @@ def test_two_replicas_make_the_steps_of_a_single_one(name, results):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", UPDATES)
-def test_an_update_on_two_replicas_is_that_on_a_single_one(name, results):
-    assert results[name] < 1e-4 < results[f"{name}, moved"]
-    alone, shared = results[f"{name}, counted"]
-    assert alone[:2] == shared[:2]
-    assert shared[2:] == pytest.approx(alone[2:], rel=1e-4)
+@pytest.mark.exhaustive
+def test_with_all_parts_that_keep_old_days_they_do_too(tmp_path):
+    results = on_two_devices(tmp_path / "results.json", "all together", WITH_PARTS)
+    expect_the_same_update("all together", results)
+    assert results[WITH_PARTS] < 1e-4
 
 
 @pytest.mark.slow

@@ -12,9 +12,11 @@ from trainer.checks.small_data import held_out, random_sequences
 from trainer.distribution import ALONE, Distribution, OutOfStepError
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.resumption import Progress
+from trainer.resumption import FinishedEpochs, FinishedSpans, Progress
 from trainer.settings import EwcSettings, ModelSpec, Policy, ReplaySettings, Schedule, Stability
 from trainer.stability.base import PolicyError
+from trainer.stability.replay_memory import ReplayMemory
+from trainer.train_state import ModelState
 from trainer.update import Span, Update, update
 
 SIZES = TableSizes(15, 10, 2)
@@ -50,11 +52,13 @@ def run(distribution: Distribution, killed_after: tuple[int, int] | None = None)
         return None, seen
 
 
-def on_this_device(folder: Path | None, writes: bool = True) -> Distribution:
+def on_this_device(folder: Path | None) -> Distribution:
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    return Distribution(strategy, None if folder is None else Progress(folder, writes))
+    return Distribution(strategy, None if folder is None else Progress(folder, writes=True))
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_was_broken_off_twice_ends_as_if_it_never_was(tmp_path: Path) -> None:
     whole, every = run(on_this_device(None))
     _, first = run(on_this_device(tmp_path), killed_after=(4, 3))
@@ -73,9 +77,22 @@ def test_what_was_broken_off_twice_ends_as_if_it_never_was(tmp_path: Path) -> No
     np.testing.assert_equal(again.state.weights, whole.state.weights)
 
 
-def test_a_worker_that_is_not_the_chief_writes_nothing(tmp_path: Path) -> None:
-    run(on_this_device(tmp_path, writes=False), killed_after=(5, 1))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("writes", [True, False])
+def test_of_the_workers_the_chief_alone_writes_and_every_one_reads(tmp_path: Path, writes: bool) -> None:
+    state = ModelState({"item": np.ones([15, 2], np.float32)}, {}, 7, SIZES, ())
+    spans = FinishedSpans((4,), state, ReplayMemory.empty(0), {"epochs": 3})
+    epochs = FinishedEpochs(5, 2, state, None, 0.25, 0, 0.5, 0.1, (1.0, 0.25, 0.0))
+    progress = Progress(tmp_path, writes)
+    progress.finish(spans)
+    progress.keep(epochs)
+    assert bool(list(tmp_path.iterdir())) == writes
+    other = Progress(tmp_path, False)
+    assert (other.finished is not None, other.epochs(5) is not None, other.epochs(6)) == (writes, writes, None)
+    if writes:
+        assert (other.finished.spans, other.finished.counters) == ((4,), {"epochs": 3})
+        read = other.epochs(5)
+        assert (read.epochs, read.best, read.watched, read.plateau) == (2, None, 0.25, (1.0, 0.25, 0.0))
+        np.testing.assert_array_equal(read.state.weights["item"], state.weights["item"])
 
 
 def test_a_worker_that_has_another_number_than_the_first_one_stops() -> None:

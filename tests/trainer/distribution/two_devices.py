@@ -1,7 +1,8 @@
 """The same trainings on one device and on two of the same machine, for `test_replicas`.
 
-As a program, `python -m tests.trainer.distribution.two_devices FILE [all]` writes how far their results are apart: a
-process of its own, since TensorFlow divides a CPU into devices before it computes anything.
+As a program, `python -m tests.trainer.distribution.two_devices FILE NAME…` writes how far the results of the named
+trainings are apart, of all of them with `all`: a process of its own, since TensorFlow divides a CPU into devices before
+it computes anything.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from trainer.update import Span, Update, update
 MODELS["ranking of labels"] = ("ranking", {"dimension": 8, "objective": "label"})
 # With negatives of the batch, and none that each replica draws for its own rows: these are others on other replicas.
 STEPS = ("two_tower",)
+WITH_PARTS = "two_tower with all parts"
+OPERATIONS = ("everyones", "clicks")
 FURTHER = ("sasrec", "hstu", "mf", "ranking of ratings", "ranking of labels")  # with `all`: models that do not say it
 UPDATES = {"plain": ALONE, "all together": None}  # beside what: the process alone, or, where draws differ, one device
 
@@ -40,11 +43,11 @@ def on_devices(count: int) -> Distribution:
     return Distribution(tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(count)]))
 
 
-def after_an_epoch(name: str, distribution: Distribution) -> dict[str, np.ndarray]:
-    """The weights of a model after a few steps, with all parts that keep old days where it is the first."""
+def after_an_epoch(name: str, distribution: Distribution, with_parts: bool = False) -> dict[str, np.ndarray]:
+    """The weights of a model after a few steps, with all parts that keep old days or with none."""
     with distribution.scope():
         model = _without_dropout(model_of(name))
-        parts = parts_for(model, model_of(name)) if name == STEPS[0] else []
+        parts = parts_for(model, model_of(name)) if with_parts else []
         learner = compiled(SharedLearner(model, parts, [], 7))
     batches = batches_of(model, fixed_shapes=False)
     assert batches.examples % BATCH % 2, "the last batch must be of a size that can't be halved"
@@ -114,29 +117,39 @@ def _without_dropout(model: Recommender) -> Recommender:
     return model
 
 
-def main(file: Path, every: bool) -> None:
+def compared_update(name: str, single: Distribution, double: Distribution) -> dict[str, object]:
+    case = POLICIES[name]
+    case = dataclasses.replace(case, policy=dataclasses.replace(case.policy, patience=9))
+    before = case.first
+    alone, shared = (second_day(case, before, of) for of in (UPDATES[name] or single, double))
+    learned = {
+        path: of[: len(before.state.weights[path])] if of.ndim else of for path, of in shared.state.weights.items()
+    }
+    return {
+        name: states_apart(alone.state, shared.state),
+        f"{name}, counted": [[of.examples, of.epochs, of.train_loss, of.watched] for of in (alone, shared)],
+        f"{name}, moved": apart(before.state.weights, learned),
+    }
+
+
+def main(file: Path, names: Collection[str]) -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     single, double = on_devices(1), on_devices(2)
-    results: dict[str, object] = {"everyones": everyones_rows(double)}
-    results["clicks"] = [loss_of_clicks(single), loss_of_clicks(double)]
-    for name, beside in UPDATES.items():
-        case = POLICIES[name]
-        case = dataclasses.replace(case, policy=dataclasses.replace(case.policy, patience=9))
-        alone, shared = (second_day(case, case.first, of) for of in (beside or single, double))
-        results[name] = states_apart(alone.state, shared.state)
-        results[f"{name}, counted"] = [[of.examples, of.epochs, of.train_loss, of.watched] for of in (alone, shared)]
-        results[f"{name}, moved"] = apart(
-            case.first.state.weights,
-            {
-                path: of[: len(case.first.state.weights[path])] if of.ndim else of
-                for path, of in shared.state.weights.items()
-            },
-        )
-    for name in (*STEPS, *(FURTHER if every else ())):
-        results[name] = apart(after_an_epoch(name, single), after_an_epoch(name, double))
+    results: dict[str, object] = {}
+    for name in (*UPDATES, *OPERATIONS, *STEPS, WITH_PARTS, *FURTHER) if "all" in names else names:
+        if name in UPDATES:
+            results |= compared_update(name, single, double)
+        elif name == "clicks":
+            results[name] = [loss_of_clicks(single), loss_of_clicks(double)]
+        elif name == "everyones":
+            results[name] = everyones_rows(double)
+        else:
+            how = (STEPS[0], True) if name == WITH_PARTS else (name, False)
+            weights = [after_an_epoch(how[0], of, with_parts=how[1]) for of in (single, double)]
+            results[name] = apart(*weights)
         file.write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "all" in sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2:])
