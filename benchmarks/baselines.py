@@ -37,7 +37,7 @@ from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming
 from trainer.input_pipeline import Positions, Sequences
 
-NAMES = ("most_popular", "half_life", "own_items", "cooccurrence", "v_sknn")
+NAMES = ("most_popular", "half_life", "own_items", "cooccurrence", "sequential_rules", "v_sknn")
 _WEEK = 7 * 86_400_000  # milliseconds
 _AT_ONCE = 1000  # positions
 Figures = dict[str, dict[str, float]]
