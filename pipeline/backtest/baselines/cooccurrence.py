@@ -11,7 +11,8 @@ class Cooccurrence(ItemPairs):
     """Items by how often they stood at most 10 events from the history's last item, in either order.
 
     The association rules of Ludewig and Jannach ("Evaluation of session-based recommendation algorithms", UMUAI 28,
-    2018, section 3.1), for pairs that are close. Behind them comes what is popular.
+    2018, section 3.1), for pairs that are close. An item is not together with itself. Behind them comes what is
+    popular.
     """
 
     name = "co-occurrence"
@@ -19,4 +20,6 @@ class Cooccurrence(ItemPairs):
     def _cells(
         self, earlier: np.ndarray, later: np.ndarray, distance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.concatenate([earlier, later]), np.concatenate([later, earlier]), np.ones(2 * len(distance))
+        pair = earlier != later
+        left, right = earlier[pair], later[pair]
+        return np.concatenate([left, right]), np.concatenate([right, left]), np.ones(2 * len(left))

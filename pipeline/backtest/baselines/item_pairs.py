@@ -16,7 +16,7 @@ REACH = 10  # events; what lies further apart is not counted as together
 
 
 class ItemPairs(Baseline):
-    """Counts pairs of items at most 10 events apart. An item makes no pair with itself.
+    """Counts pairs of items at most 10 events apart.
 
     Args:
       pairs_per_item: after each span so many items are kept of each, the most counted; of two that are counted as often
@@ -60,7 +60,7 @@ def _pairs(past: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         later.append(new.target[inside])
         distances.append(np.full(int(inside.sum()), distance))
     left, right, apart = (np.concatenate(column) for column in (earlier, later, distances))
-    pair = (left != right) & (left > 0) & (right > 0)
+    pair = (left > 0) & (right > 0)
     return left[pair], right[pair], apart[pair]
 
 

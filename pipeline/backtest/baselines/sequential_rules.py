@@ -15,7 +15,7 @@ class SequentialRules(ItemPairs):
     """Items by how often they came at most 10 events after the history's last item, each time by one over how many.
 
     The sequential rules of Ludewig and Jannach ("Evaluation of session-based recommendation algorithms", UMUAI 28,
-    2018, section 3.1). Behind them comes what is popular.
+    2018, section 3.1): of an item that comes again one is that it does. Behind them comes what is popular.
     """
 
     name = "sequential rules"

@@ -152,7 +152,7 @@ Pairs = Callable[
 @given(logs, st.sampled_from([1, 2, 100]))
 def test_cooccurrence_counts_pairs_with_the_last_item(log: Log, kept: int) -> None:
     def pairs(earlier: int, later: int, distance: int) -> dict[tuple[int, int], Fraction | int]:
-        return {(earlier, later): 1, (later, earlier): 1}
+        return {(earlier, later): 1, (later, earlier): 1} if earlier != later else {}
 
     check(Cooccurrence(kept, HalfLifePopularity(HALF_LIFE, "days")), log, by_the_last(pairs, kept))
 
@@ -177,7 +177,7 @@ def by_the_last(pairs: Pairs, kept: int) -> Order:
             for owner, item in events:
                 past = pasts[owner][max(0, began.get(owner, 0) - LENGTH) :]
                 for distance, other in enumerate(past[: -REACH - 1 : -1], start=1):
-                    if item != other and item and other:
+                    if item and other:
                         for (last, spoken_for), value in pairs(other, item, distance).items():
                             counts[last][spoken_for] += value
                 pasts[owner].append(item)
