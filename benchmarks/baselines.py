@@ -37,7 +37,7 @@ from pipeline.planning.deliveries import read_deliveries
 from pipeline.spans import Naming
 from trainer.input_pipeline import Positions, Sequences
 
-NAMES = ("most_popular", "half_life", "own_items", "cooccurrence", "v_sknn")
+NAMES = ("most_popular", "half_life", "own_items", "cooccurrence", "sequential_rules", "v_sknn")
 _WEEK = 7 * 86_400_000  # milliseconds
 _AT_ONCE = 1000  # positions
 Figures = dict[str, dict[str, float]]
@@ -114,7 +114,7 @@ def of_sessions(spans: SessionSpans, settings: Backtest, cycles: Sequence[int]) 
     for baseline in make_baselines(settings, "days"):
         rows = []
         for cycle in range(1, max(cycles) + 1):
-            baseline.learn(_at_week(spans.sequences(cycle - 1), cycle))
+            baseline.learn(at_week(spans.sequences(cycle - 1), cycle))
             if cycle in cycles:
                 rows.append(_tested(baseline, spans.test_positions(cycle), spans.items_until(cycle - 1)))
         metrics = {name: statistics.fmean(row[name] for row in rows) for name in rows[0]}
@@ -122,7 +122,7 @@ def of_sessions(spans: SessionSpans, settings: Backtest, cycles: Sequence[int]) 
     return figures
 
 
-def _at_week(sequences: Sequences, week: int) -> Sequences:
+def at_week(sequences: Sequences, week: int) -> Sequences:
     """With keys that do not come back, and every event of a span at one time; the first event is learned too."""
     return dataclasses.replace(
         sequences,

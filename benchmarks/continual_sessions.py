@@ -83,7 +83,7 @@ def run(spans: SessionSpans, policy: SessionPolicy, seed: int, cycles: Sequence[
         teacher = None
         if taught_by is not None:
             teacher = Teacher.of_rows(_teacher_spec(policy), taught_by, _sizes(spans, cycle))
-        result = _learn(spans, policy, seed, cycle, state, memory, teacher)
+        result = learn_cycle(spans, policy, seed, cycle, state, memory, teacher)
         processor = time.process_time() - processor
         state, memory = result.state, result.memory
         started = time.perf_counter()
@@ -140,7 +140,7 @@ def _sizes(spans: SessionSpans, cycle: int) -> TableSizes:
     return TableSizes(spans.items_until(cycle - 1), 2, spans.first_row)
 
 
-def _learn(
+def learn_cycle(
     spans: SessionSpans,
     policy: SessionPolicy,
     seed: int,

@@ -66,13 +66,13 @@ class SessionSpans:
         known = sequences.items < self.items_until(span - 1)
         owner = np.repeat(np.arange(len(sequences)), np.diff(sequences.splits))
         length = np.bincount(owner[known], minlength=len(sequences))
-        return _sequences(sequences.items[known], length).positions()
+        return sequences_of(sequences.items[known], length).positions()
 
     def _chosen(self, sessions: np.ndarray) -> Sequences:
         length = np.diff(self.splits)[sessions]
         begin = np.cumsum(length) - length
         at = np.arange(length.sum()) - np.repeat(begin, length) + np.repeat(self.splits[sessions], length)
-        return _sequences(self.items[at], length)
+        return sequences_of(self.items[at], length)
 
 
 def read_spans(folder: Path, session: str, item: str, timestamp: str) -> SessionSpans:
@@ -97,7 +97,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
     return table.select(list(columns))
 
 
-def _sequences(items: np.ndarray, length: np.ndarray) -> Sequences:
+def sequences_of(items: np.ndarray, length: np.ndarray) -> Sequences:
     """Sessions of `length`; a position's first event has nothing to be predicted from, so `first_new` is 1."""
     return Sequences(
         items=items,

@@ -8,16 +8,16 @@ import pydantic
 
 from pipeline.config.section import Section
 
-BaselineName = Literal["most_popular", "half_life", "own_items", "cooccurrence", "v_sknn"]
+BaselineName = Literal["most_popular", "half_life", "own_items", "cooccurrence", "sequential_rules", "v_sknn"]
 
 
 class Backtest(Section):
     """Which baselines without training are shown, and how they count.
 
     `half_life` is in days, of spans whose `data.span_hours` is below 24 in hours; what is popular by it also stands
-    behind what `own_items`, `cooccurrence` and `v_sknn` have to say. `own_items` is the order of a key's own items.
-    `pairs_per_item` bounds what `cooccurrence` keeps of each item, `sessions` how many `v_sknn` does, of which it looks
-    at the `sample_size` most recent ones with a common item and takes the `nearest`.
+    behind what the others have to say. `own_items` is the order of a key's own items. `pairs_per_item` bounds what
+    `cooccurrence` and `sequential_rules` keep of each item, `sessions` how many `v_sknn` does, of which it looks at the
+    `sample_size` most recent ones with a common item and takes the `nearest`.
     """
 
     baselines: tuple[BaselineName, ...] = ("most_popular", "half_life")

@@ -282,7 +282,11 @@ EFFECTS = (
         lambda c: bool(set(c.backtest.baselines) - {"most_popular"}),
     ),
     Effect("backtest.own_items", "with own_items in `backtest.baselines`", lambda c: _shows(c, "own_items")),
-    Effect("backtest.pairs_per_item", "with cooccurrence in `backtest.baselines`", lambda c: _shows(c, "cooccurrence")),
+    Effect(
+        "backtest.pairs_per_item",
+        "with cooccurrence or sequential_rules in `backtest.baselines`",
+        lambda c: _shows(c, "cooccurrence") or _shows(c, "sequential_rules"),
+    ),
     Effect("backtest.sessions", _V_SKNN, lambda c: _shows(c, "v_sknn")),
     Effect("backtest.sample_size", _V_SKNN, lambda c: _shows(c, "v_sknn")),
     Effect("backtest.nearest", _V_SKNN, lambda c: _shows(c, "v_sknn")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import scipy.sparse
@@ -12,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.backtest.baselines.base import Baseline, Scores
-from pipeline.backtest.baselines.cooccurrence import REACH, Cooccurrence
+from pipeline.backtest.baselines.cooccurrence import Cooccurrence
 from pipeline.backtest.baselines.half_life import HalfLifePopularity
+from pipeline.backtest.baselines.item_pairs import REACH
 from pipeline.backtest.baselines.most_popular import MostPopular
 from pipeline.backtest.baselines.own_items import OwnItems
 from pipeline.backtest.baselines.ranks import ranks
+from pipeline.backtest.baselines.sequential_rules import SequentialRules
 from pipeline.backtest.baselines.v_sknn import VSkNN
 from trainer.input_pipeline import Positions, Sequences
 from trainer.keras2 import tf
@@ -140,20 +143,43 @@ def test_own_items_come_by_their_last_event_or_by_how_often(log: Log) -> None:
     check(OwnItems("frequent", HalfLifePopularity(HALF_LIFE, "days")), log, frequent)
 
 
+Pairs = Callable[
+    [int, int, int], dict[tuple[int, int], Fraction | int]
+]  # the earlier item, the later one, how far apart
+
+
 @few
-@given(logs, st.sampled_from([2, 100]))
+@given(logs, st.sampled_from([1, 2, 100]))
 def test_cooccurrence_counts_pairs_with_the_last_item(log: Log, kept: int) -> None:
-    def beside_the_last(before: Log, key: int, history: list[int]) -> dict[int, float]:
+    def pairs(earlier: int, later: int, distance: int) -> dict[tuple[int, int], Fraction | int]:
+        return {(earlier, later): 1, (later, earlier): 1} if earlier != later else {}
+
+    check(Cooccurrence(kept, HalfLifePopularity(HALF_LIFE, "days")), log, by_the_last(pairs, kept))
+
+
+@few
+@given(logs, st.sampled_from([1, 2, 100]))
+def test_a_sequential_rule_counts_what_came_later_the_sooner_the_more(log: Log, kept: int) -> None:
+    def pairs(earlier: int, later: int, distance: int) -> dict[tuple[int, int], Fraction | int]:
+        return {(earlier, later): Fraction(1, distance)}
+
+    check(SequentialRules(kept, HalfLifePopularity(HALF_LIFE, "days")), log, by_the_last(pairs, kept))
+
+
+def by_the_last(pairs: Pairs, kept: int) -> Order:
+    """Counts `pairs` of the events of each span, and after each keeps so many of an item."""
+
+    def order(before: Log, key: int, history: list[int]) -> dict[int, float]:
         counts: dict[int, collections.Counter[int]] = collections.defaultdict(collections.Counter)
         pasts: dict[int, list[int]] = collections.defaultdict(list)
         for events in before:
             began = {key: len(past) for key, past in pasts.items()}
             for owner, item in events:
                 past = pasts[owner][max(0, began.get(owner, 0) - LENGTH) :]
-                for other in past[-REACH:]:
-                    if item != other and item and other:
-                        counts[item][other] += 1
-                        counts[other][item] += 1
+                for distance, other in enumerate(past[: -REACH - 1 : -1], start=1):
+                    if item and other:
+                        for (last, spoken_for), value in pairs(other, item, distance).items():
+                            counts[last][spoken_for] += value
                 pasts[owner].append(item)
             for item, of in counts.items():
                 counts[item] = collections.Counter(
@@ -161,7 +187,7 @@ def test_cooccurrence_counts_pairs_with_the_last_item(log: Log, kept: int) -> No
                 )
         return dict(counts[history[-1]]) if history else {}
 
-    check(Cooccurrence(kept, HalfLifePopularity(HALF_LIFE, "days")), log, beside_the_last)
+    return order
 
 
 @few
