@@ -123,9 +123,9 @@ class VectorFeature(keras.layers.Layer):
         rows = int(self.content.shape[0])
         for start in range(0, rows if self._told.values is not None else 0, _ROWS):
             row = tf.range(start, min(start + _ROWS, rows), dtype=tf.int64)
-            told = self._told_of(row, tf.float32)
+            vectors = self._told_of(row, tf.float32)
             for each in copies(self.content):
-                each.scatter_nd_update(row[:, None], told)
+                each.scatter_nd_update(row[:, None], vectors)
 
     def call(self, item: tf.Tensor) -> tf.Tensor:
         """float32 [..., width] for int64 rows of items; zero of what is no item."""
