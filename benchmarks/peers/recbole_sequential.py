@@ -25,12 +25,9 @@ from benchmarks.peers.peer import Peer, Sessions, joined
 _HELD_OUT = 0.1
 _LENGTH = 20
 _SETTINGS: dict[str, Any] = {
-    "USER_ID_FIELD": "session",
-    "ITEM_ID_FIELD": "item",
-    "ITEM_LIST_LENGTH_FIELD": "item_length",
     "MAX_ITEM_LIST_LENGTH": _LENGTH,
-    "load_col": {"inter": ["session", "item_list", "item"]},
-    "alias_of_item_id": ["item_list"],
+    "load_col": {"inter": ["user_id", "item_id_list", "item_id"]},
+    "alias_of_item_id": ["item_id_list"],
     "benchmark_filename": ["train", "valid", "valid"],
     "train_neg_sample_args": None,
     "loss_type": "CE",
@@ -59,7 +56,7 @@ class System(Peer):
             trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, self.model)
             trainer.fit(train, valid, show_progress=False)
             self.model.load_state_dict(torch.load(trainer.saved_model_file)["state_dict"])
-        tokens = dataset.field2id_token["item"]
+        tokens = dataset.field2id_token["item_id"]
         self.items = np.array([0, *(int(token) for token in tokens[1:])], np.int64)
 
     def recommend(self, asked: Sessions, k: int) -> np.ndarray:
@@ -73,7 +70,7 @@ class System(Peer):
             for begin in range(0, len(asked), 256):
                 part = slice(begin, begin + 256)
                 batch = Interaction(
-                    {"item_list": torch.tensor(history[part]), "item_length": torch.tensor(length[part])}
+                    {"item_id_list": torch.tensor(history[part]), "item_length": torch.tensor(length[part])}
                 )
                 scores = self.model.full_sort_predict(batch)
                 scores[:, 0] = -np.inf
@@ -90,7 +87,7 @@ class System(Peer):
         folder.mkdir()
         for name, chosen in (("train", ~of_held_out), ("valid", of_held_out)):
             with open(folder / f"sessions.{name}.inter", "w", encoding="utf-8") as file:
-                file.write("session:token\titem_list:token_seq\titem:token\n")
+                file.write("user_id:token\titem_id_list:token_seq\titem_id:token\n")
                 for at in np.flatnonzero(chosen):
                     before = " ".join(str(item) for item in padded[at] if item)
                     file.write(f"{session[at]}\t{before}\t{targets[at]}\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from trainer.compiled_step import Dropout
 from trainer.keras2 import keras, tf
 from trainer.models.sequence_layers import dense, join_heads, normalisation, split_heads
@@ -11,11 +13,18 @@ from trainer.models.sequence_model import SequenceModel
 class Hstu(SequenceModel):
     """A `SequenceModel` whose blocks are HSTU's; with `head: projected` its output is the session, as published.
 
-    `inner` times `dimension` is the width of what attention carries and of the gate.
+    `inner` times `dimension` is the width of what attention carries and of the gate. In its first revision what was
+    counted was weighed by a few weights alone.
     """
+
+    revisions: ClassVar[tuple[int, ...]] = (1, 2)
 
     def make_block(self, width: int, heads: int, inner: int, dropout: float) -> HstuBlock:
         return HstuBlock(width, heads, inner, dropout, self.history_length)
+
+    @property
+    def weighs_by_network(self) -> bool:
+        return self.revision > 1
 
 
 class HstuBlock(keras.layers.Layer):

@@ -29,11 +29,11 @@ def in_pieces(
     def piece(start: tf.Tensor) -> dict[str, tf.Tensor]:
         return function(*tf.nest.map_structure(lambda column: column[start : start + step], columns))
 
-    names = list[str]()  # AutoGraph reads no annotation of a name that a loop may set
+    names = dict[str, None]()  # AutoGraph can read neither an annotation here nor an assignment below
 
     def further(start: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         values = piece(start)
-        names[:] = sorted(values)
+        names.update(dict.fromkeys(sorted(values)))
         return start + step, made.write(made.size(), tf.stack([values[name] for name in names], axis=1))
 
     pieces = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, None])

@@ -13,10 +13,11 @@ class SasRec(SequenceModel):
 
     Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018. In its first revision the blocks' output
     kernels began as noise, and nothing brought what a block adds and the items that it adds to to one length: depth was
-    of no use. `inner` times `dimension` is the width of the feed-forward layers.
+    of no use. Before its third what was counted was weighed by a few weights alone. `inner` times `dimension` is the
+    width of the feed-forward layers.
     """
 
-    revisions: ClassVar[tuple[int, ...]] = (1, 2)
+    revisions: ClassVar[tuple[int, ...]] = (1, 2, 3)
 
     def make_block(self, width: int, heads: int, inner: int, dropout: float) -> CausalBlock:
         return CausalBlock(width, heads, inner, dropout, silent=self.normalises)
@@ -24,3 +25,7 @@ class SasRec(SequenceModel):
     @property
     def normalises(self) -> bool:
         return self.revision > 1
+
+    @property
+    def weighs_by_network(self) -> bool:
+        return self.revision > 2

@@ -124,7 +124,7 @@ class SequenceModel(WithFeatures):
         self.distance_bias = self.add_weight("distance_bias", [history_length], initializer="zeros")
         self.popularity = Popularity(sizes.items)
         self.transitions = Transitions(sizes, neighbours) if neighbours else None
-        self.mixture = Stacking()
+        self.mixture = Stacking(network=self.weighs_by_network)
         self.served: FrozenItems | None = None
 
     @abc.abstractmethod
@@ -134,6 +134,11 @@ class SequenceModel(WithFeatures):
     @property
     def normalises(self) -> bool:
         """Whether items come to the blocks at the length of what these add, and are normalised before the head."""
+        return True
+
+    @property
+    def weighs_by_network(self) -> bool:
+        """Whether what was counted is weighed by a network (see `Stacking`) and not by a few weights alone."""
         return True
 
     @classmethod
@@ -170,7 +175,7 @@ class SequenceModel(WithFeatures):
         if self.served is None:
             return self.mixture.mix(self._evidence(key, history))
         scores = self.served.scores(self._weighed_query(key, history))
-        return self.mixture.correct(scores, self._counted(history), history)
+        return self.mixture.correct(scores, self._counted(history), history, self._of_items)
 
     def score_batch(self, batch: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         steps = tf.where(batch["item"] > 0)
@@ -196,8 +201,9 @@ class SequenceModel(WithFeatures):
         present = tf.cast(history[0] > 0, tf.float32)
         slope = self.mixture.query(session[None], history)[0, -1]
         nothing = tf.zeros([1, self.sizes.items])
-        met = float(self.mixture.correct(nothing, (), history)[0, item[0]])
-        counted = float(self.mixture.correct(nothing, self._counted(history), history)[0, item[0]])
+        met = float(self.mixture.correct(nothing, (), history, self._of_items)[0, item[0]])
+        every = self._counted(history)
+        counted = float(self.mixture.correct(nothing, every, history, self._of_items)[0, item[0]])
         rest = {
             "popularity": float(slope * self.log_popularity(item)[0]),
             "what was counted beside these items": counted - met,
@@ -344,7 +350,8 @@ class SequenceModel(WithFeatures):
 
     def _evidence(self, key: tf.Tensor, history: tf.Tensor) -> Evidence:
         popular = self.log_popularity(tf.range(self.sizes.items))
-        return Evidence(self._query(key, history), self._unit_items(), popular, self._counted(history), history)
+        counted = self._counted(history)
+        return Evidence(self._query(key, history), self._unit_items(), popular, counted, history, self._of_items)
 
     def _query(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         return self._unit(self.represent(key, history)) * tf.exp(self.log_scale)
@@ -357,7 +364,13 @@ class SequenceModel(WithFeatures):
         return tf.concat([self._unit(self.item_vectors(item)), self.log_popularity(item)[:, None]], axis=1)
 
     def _added(self, history: tf.Tensor) -> SparseScores:
-        return self.mixture.added(self._counted(history), history)
+        return self.mixture.added(self._counted(history), history, self._of_items)
+
+    def _of_items(self, item: tf.Tensor) -> tf.Tensor:
+        """Log popularity and log count, float32 [n, 2] for int64 [n] rows."""
+        popular = self.log_popularity(item)
+        count = tf.zeros_like(popular) if self.transitions is None else tf.gather(self.transitions.counts, item)
+        return tf.stack([popular, tf.math.log1p(count)], axis=1)
 
     def _counted(self, history: tf.Tensor) -> tuple[SparseScores, ...]:
         return () if self.transitions is None else self.transitions(history)

@@ -86,10 +86,10 @@ def test_it_goes_on_in_its_form_from_day_to_day(saved: ModelState, tmp_path: Pat
 
 def test_what_begins_anew_is_of_the_newest_form() -> None:
     fresh = learn(None, events=0).state
-    assert fresh.revision == SasRec.revisions[-1] == 2
+    assert fresh.revision == SasRec.revisions[-1] == 3
     assert "before_head/gamma" in fresh.weights
     assert not fresh.weights["blocks/1/output_/kernel"].any()
-    assert learn(fresh, events=0).state.revision == 2
+    assert learn(fresh, events=0).state.revision == 3
 
 
 def test_a_state_says_more_than_the_parameters(saved: ModelState) -> None:

@@ -9,10 +9,17 @@ from trainer.checks.small_data import random_sequences
 from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
-from trainer.models.stacking import Evidence, Stacking
+from trainer.models.catalogue_blocks import SparseScores
+from trainer.models.evidence_network import forward
+from trainer.models.stacking import Evidence, Material, Stacking, looked_up, loss_of
 
 SIZES = TableSizes(40, 5, 2)
 HISTORY = 6
+
+
+def of_items(item: tf.Tensor) -> tf.Tensor:
+    """As a model gives it: log popularity and log count, here by row."""
+    return tf.stack([tf.cast(item, tf.float32) / 20, tf.math.log1p(tf.cast(item, tf.float32))], axis=1)
 
 
 def evidence(learned: np.ndarray, popular: np.ndarray):
@@ -20,7 +27,7 @@ def evidence(learned: np.ndarray, popular: np.ndarray):
 
     def of(key: tf.Tensor, history: tf.Tensor) -> Evidence:
         query = tf.gather(tf.constant(learned, tf.float32), history[:, -1])
-        return Evidence(query, tf.eye(SIZES.items), tf.constant(popular, tf.float32), (), history)
+        return Evidence(query, tf.eye(SIZES.items), tf.constant(popular, tf.float32), (), history, of_items)
 
     return of
 
@@ -30,7 +37,8 @@ def drawn(parts, weights: dict[int, float], back: float, count: int) -> Position
     random = np.random.default_rng(0)
     positions = random_sequences(SIZES, count, seed=4).positions()
     batch = next(iter(positions.dataset(len(positions), HISTORY)))
-    learned, _, popular, _, history = (np.asarray(part) for part in parts(batch["key"], batch["history"]))
+    given = parts(batch["key"], batch["history"])
+    learned, popular, history = (np.asarray(part) for part in (given.query, given.popular, given.history))
     scores = weights[0] * learned + weights[1] * popular * (history > 0).any(axis=1)[:, None]
     for row, met in enumerate(history):
         scores[row, met[met > 0]] += back
@@ -104,3 +112,83 @@ def test_an_event_counts_in_the_fit_by_its_weight() -> None:
     assert fitted(positions, np.where(half, 2, 0)) == pytest.approx(fitted(positions.take(half), ones[half]), rel=1e-6)
     assert fitted(positions, np.where(half, 2, 1)) != pytest.approx(fitted(positions, ones), rel=1e-6)
     assert fitted(positions, np.where(half, 0, -1)) == pytest.approx(Stacking().weights_.numpy())
+
+
+def with_counts(learned: np.ndarray, random: np.random.Generator):
+    """Evidence with a few random shares of either kind, some of them of items that were met."""
+    popular = np.linspace(-1, 1, SIZES.items)
+
+    def of(key: tf.Tensor, history: tf.Tensor) -> Evidence:
+        plain = evidence(learned, popular)(key, history)
+        counted = []
+        for _ in range(2):
+            places = np.argwhere(random.random([len(history), SIZES.items]) < 0.2)
+            counted.append(
+                SparseScores(tf.constant(places), tf.constant(random.uniform(1, 6, len(places)), tf.float32))
+            )
+        return plain._replace(counted=tuple(counted))
+
+    return of
+
+
+def test_what_is_fitted_on_a_shortlist_is_what_the_catalogue_is_scored_by() -> None:
+    random = np.random.default_rng(5)
+    mixture = Stacking(network=True)
+    assert mixture.network is not None
+    mixture.network.assign(random.normal(size=len(mixture.network.parameters)))
+    mixture.weights_.assign(random.normal(size=len(mixture.weights_.numpy())) * (np.arange(15) != 5))
+    batch = next(iter(random_sequences(SIZES, 12, seed=4).positions().dataset(64, HISTORY)))
+    given = with_counts(random.normal(size=[40, 40]), random)(batch["key"], batch["history"])
+    scores = mixture.mix(given).numpy()
+    chosen = tf.constant(np.argsort(random.random(scores.shape), axis=1)[:, :12], tf.int32)
+    values, back = looked_up(given, chosen)
+    inputs = mixture.given(given, chosen, values, back).numpy()
+    say = inputs.any(axis=2)
+    own, of_network = mixture.weights_.numpy(), mixture.network.parameters
+    shortlisted = values.numpy() @ own[:5] + own[5:][back.numpy()] + forward(of_network, inputs)[0] * say
+    np.testing.assert_allclose(shortlisted, np.take_along_axis(scores, chosen.numpy(), 1), rtol=1e-4, atol=1e-4)
+    assert 0 < say.mean() < 1
+    at = mixture.added(given.counted, given.history, given.of_items).at.numpy()
+    assert len(np.unique(at, axis=0)) == len(at), "each place once"
+
+
+def test_a_new_network_adds_nothing() -> None:
+    random = np.random.default_rng(5)
+    given = with_counts(random.normal(size=[40, 40]), random)(
+        tf.constant([1, 1]), tf.constant([[0, 3], [4, 4]], tf.int64)
+    )
+    np.testing.assert_allclose(Stacking(network=True).mix(given), Stacking().mix(given), rtol=1e-6)
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    random = np.random.default_rng(6)
+    mixture = Stacking(network=True)
+    before = mixture.parameters()
+    counts, right = np.array([0.5, 1.0, 1.5]), np.array([0, 3, 2])
+    inputs = random.normal(size=[3, 4, 18]) * (random.random([3, 4, 1]) < 0.7)
+    material = Material(random.normal(size=[3, 4, 5]), random.integers(0, 10, [3, 4]), right, counts, inputs)
+    there = before + random.normal(size=len(before)) * (np.arange(len(before)) != 5)
+    _, gradient = loss_of(there, material, before)
+    for at in random.choice(np.delete(np.arange(len(before)), 5), 60, replace=False):
+        step = np.zeros(len(before))
+        step[at] = 1e-4
+        slope = (loss_of(there + step, material, before)[0] - loss_of(there - step, material, before)[0]) / 2e-4
+        assert gradient[at] == pytest.approx(slope, rel=1e-2, abs=2e-4)
+
+
+def test_a_network_learns_what_a_sum_can_not_say() -> None:
+    """Who has met few items comes back to them, who has met many does not."""
+    parts = evidence(np.zeros([40, 40]), np.zeros(40))
+    positions = random_sequences(SIZES, 900, seed=4).positions()
+    short = positions.end - positions.begin < 3
+    short_of, long_of = (drawn(parts, {0: 0.0, 1: 0.0}, back, 900).target for back in (4.0, -4.0))
+    both = Positions(**{**vars(positions), "target": np.where(short, short_of, long_of)})
+    fresh, learned = np.arange(len(both)) % 2 == 0, np.arange(len(both)) % 2 == 1
+
+    def hits(mixture: Stacking) -> float:
+        mixture.fit(both.take(np.flatnonzero(learned)), HISTORY, parts, SIZES.first_row, SIZES.items)
+        batch = next(iter(both.take(np.flatnonzero(fresh)).dataset(10_000, HISTORY)))
+        scores = tf.nn.log_softmax(mixture.mix(parts(batch["key"], batch["history"]))[:, SIZES.first_row :])
+        return float(tf.reduce_mean(tf.gather(scores, batch["item"] - SIZES.first_row, batch_dims=1)))
+
+    assert hits(Stacking(network=True)) > hits(Stacking()) + 0.05
