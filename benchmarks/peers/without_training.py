@@ -50,5 +50,6 @@ class System(Peer):
                 own = own[np.lexsort((-scores.rest[own], -scores.own.data[cells]))]
                 behind = others[: k + len(own) + _NO_ITEMS]
                 behind = behind[(behind >= _NO_ITEMS) & ~np.isin(behind, own)]
-                top[row] = np.concatenate([own, behind])[:k]
+                best = np.concatenate([own, behind])[:k]
+                top[row, : len(best)] = best
         return top
