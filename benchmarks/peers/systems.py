@@ -42,12 +42,14 @@ class System:
         return len(counted)
 
 
+# "Searched" are settings of a peer that were best on the first two cycles of `diginetica`, among a dozen.
 SYSTEMS = {
     "warmspan": System("warmspan_sessions", retrains=False),
     "warmspan, full retrain": System("warmspan_sessions", settings={"policy": "joint"}),
     "V-SkNN": System("without_training", retrains=False, settings={"name": "v_sknn"}, random=False),
     "sequential rules": System("without_training", retrains=False, settings={"name": "sequential_rules"}, random=False),
     "implicit ALS": System("implicit_als", "implicit"),
+    "implicit ALS, searched": System("implicit_als", "implicit", settings={"factors": 512, "alpha": 100.0}),
     "RecTools SASRec": System("rectools_sasrec", "rectools"),
     "RecBole SASRec": System("recbole_sequential", "recbole", settings={"model": "SASRec"}),
     "RecBole GRU4Rec": System("recbole_sequential", "recbole", settings={"model": "GRU4Rec"}),
