@@ -58,10 +58,6 @@ def main() -> None:
                 continue
             rows = run(spans, SYSTEMS[name], seed, cycles, arguments.out / name / f"seed-{seed}")
             figures.setdefault(name, []).append({"seed": seed, "cycles": rows})
-    runs = (
-        [] if arguments.results is None or not arguments.results.exists() else json.loads(arguments.results.read_text())
-    )
-    del runs
     Console(width=140).print(table(figures))
     if arguments.results:
         _write(arguments.results, arguments.data.name, arguments.cycles, figures)

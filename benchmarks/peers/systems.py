@@ -16,7 +16,7 @@ class System:
     Attributes:
       module: the file of this folder that speaks to it.
       environment: whose packages it needs; None for the project's own.
-      retrains: whether it begins from nothing each time.
+      retrains: whether it begins from nothing each time, for want of a way to take new items or as it is told to.
       settings: what is not left at its documented defaults.
       random: whether a seed makes a difference.
     """

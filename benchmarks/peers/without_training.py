@@ -22,8 +22,6 @@ _NO_ITEMS = 2  # rows: padding, and of whatever has no row
 class System(Peer):
     """`name` is that of a baseline; the rest are settings of the section `backtest`."""
 
-    retrains = False
-
     def __init__(self, seed: int, name: str, **settings: Any) -> None:
         super().__init__(seed, **settings)
         (self._baseline,) = make_baselines(Backtest(baselines=(name,), **settings), "days")
