@@ -58,10 +58,6 @@ def main() -> None:
                 continue
             rows = run(spans, SYSTEMS[name], seed, cycles, arguments.out / name / f"seed-{seed}")
             figures.setdefault(name, []).append({"seed": seed, "cycles": rows})
-    runs = (
-        [] if arguments.results is None or not arguments.results.exists() else json.loads(arguments.results.read_text())
-    )
-    del runs
     Console(width=140).print(table(figures))
     if arguments.results:
         _write(arguments.results, arguments.data.name, arguments.cycles, figures)
@@ -84,9 +80,10 @@ def run(spans: SessionSpans, system: System, seed: int, cycles: Sequence[int], f
             asked.save(there / f"cycle-{cycle}" / "asked.npz")
         command = [str(_python(system)), "-W", "ignore", "-m", "benchmarks.peers.worker", system.module, exchange]
         with open(folder / "log.txt", "w", encoding="utf-8") as log:
-            subprocess.run(
-                [*command, str(seed), json.dumps(system.settings)], cwd=ROOT, check=True, stdout=log, stderr=log
-            )
+            command += [str(seed), json.dumps(system.settings)]
+            code = subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=log).returncode
+        if code:
+            raise SystemExit(f"A system must end by itself. Received: exit code {code} of {folder}; see its log.txt.")
         rows = [{"cycle": cycle, **_figures(there / f"cycle-{cycle}", wanted[cycle])} for cycle in cycles]
     kept.write_text(json.dumps(rows, indent=1))
     print(folder.parent.name, seed, json.dumps(_mean(rows)), flush=True)

@@ -17,7 +17,6 @@ from benchmarks.peers.peer import Peer, Sessions, joined
 class System(Peer):
     """Whom it never saw it is asked for by what they did: `recalculate_user`."""
 
-    retrains = True
     past: tuple[Sessions, ...] = ()
 
     def learn(self, new: Sequence[Sessions]) -> None:

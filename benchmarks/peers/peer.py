@@ -73,9 +73,6 @@ class Peer(abc.ABC):
       settings: what is not left at the system's documented default.
     """
 
-    retrains: bool
-    """Whether it begins from nothing each time, for want of a way to take new items."""
-
     def __init__(self, seed: int, **settings: Any) -> None:
         self.seed, self.settings = seed, settings
 

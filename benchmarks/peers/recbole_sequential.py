@@ -40,7 +40,6 @@ _SETTINGS: dict[str, Any] = {
 class System(Peer):
     """`model` is the name of one of its models; the rest is as its documentation has it, but for `settings`."""
 
-    retrains = True
     past: tuple[Sessions, ...] = ()
 
     def learn(self, new: Sequence[Sessions]) -> None:

@@ -23,7 +23,6 @@ from benchmarks.peers.peer import Peer, Sessions, joined
 class System(Peer):
     """With its documented defaults, unless `settings` say otherwise."""
 
-    retrains = True
     past: tuple[Sessions, ...] = ()
 
     def learn(self, new: Sequence[Sessions]) -> None:

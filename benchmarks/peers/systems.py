@@ -16,7 +16,7 @@ class System:
     Attributes:
       module: the file of this folder that speaks to it.
       environment: whose packages it needs; None for the project's own.
-      retrains: whether it begins from nothing each time.
+      retrains: whether it begins from nothing each time, for want of a way to take new items or as it is told to.
       settings: what is not left at its documented defaults.
       random: whether a seed makes a difference.
     """
@@ -42,12 +42,14 @@ class System:
         return len(counted)
 
 
+# "Searched" are settings of a peer that were best on the first two cycles of `diginetica`, among a dozen.
 SYSTEMS = {
     "warmspan": System("warmspan_sessions", retrains=False),
     "warmspan, full retrain": System("warmspan_sessions", settings={"policy": "joint"}),
     "V-SkNN": System("without_training", retrains=False, settings={"name": "v_sknn"}, random=False),
     "sequential rules": System("without_training", retrains=False, settings={"name": "sequential_rules"}, random=False),
     "implicit ALS": System("implicit_als", "implicit"),
+    "implicit ALS, searched": System("implicit_als", "implicit", settings={"factors": 512, "alpha": 100.0}),
     "RecTools SASRec": System("rectools_sasrec", "rectools"),
     "RecBole SASRec": System("recbole_sequential", "recbole", settings={"model": "SASRec"}),
     "RecBole GRU4Rec": System("recbole_sequential", "recbole", settings={"model": "GRU4Rec"}),

@@ -26,15 +26,14 @@ class System(Peer):
     def __init__(self, seed: int, policy: str = "best", **settings: Any) -> None:
         super().__init__(seed, **settings)
         self._policy = POLICIES[policy]
-        self.retrains = self._policy.joint
         self._state, self._memory = None, None
 
     def learn(self, new: Sequence[Sessions]) -> None:
         for sessions in new:
             self.past = (*self.past, sessions)
-            if not self.retrains:
+            if not self._policy.joint:
                 self._learn_last()
-        if self.retrains:
+        if self._policy.joint:
             self._learn_last()
 
     def _learn_last(self) -> None:

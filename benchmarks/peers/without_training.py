@@ -22,8 +22,6 @@ _NO_ITEMS = 2  # rows: padding, and of whatever has no row
 class System(Peer):
     """`name` is that of a baseline; the rest are settings of the section `backtest`."""
 
-    retrains = False
-
     def __init__(self, seed: int, name: str, **settings: Any) -> None:
         super().__init__(seed, **settings)
         (self._baseline,) = make_baselines(Backtest(baselines=(name,), **settings), "days")
@@ -50,5 +48,6 @@ class System(Peer):
                 own = own[np.lexsort((-scores.rest[own], -scores.own.data[cells]))]
                 behind = others[: k + len(own) + _NO_ITEMS]
                 behind = behind[(behind >= _NO_ITEMS) & ~np.isin(behind, own)]
-                top[row] = np.concatenate([own, behind])[:k]
+                best = np.concatenate([own, behind])[:k]
+                top[row, : len(best)] = best
         return top

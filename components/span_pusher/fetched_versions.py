@@ -15,6 +15,7 @@ from components.span_pusher.streamed_versions import locked
 from components.span_pusher.version_folder import beside_version, clear_leftovers, enter, streamed, take_out, versions
 from components.span_pusher.version_labels import MODELS_CONFIG, read_labels, write_labels
 from serving.bundle import MANIFEST, BundleError, check_bundle
+from trainer.atomic_write import sync
 
 
 def fetch(store: ObjectStore, served: Path) -> Changes:
@@ -70,6 +71,7 @@ def _download(store: ObjectStore, version: int, served: Path) -> None:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+    sync(served)
     clear_leftovers(served)
 
 

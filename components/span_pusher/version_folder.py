@@ -67,6 +67,7 @@ def _push(bundle: str | Path, served: str | Path, version: int, about: Mapping[s
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise PushError(_no_room(Path(bundle), folder, version, error)) from None
         raise
+    sync(folder)
     return target
 
 
@@ -76,13 +77,15 @@ def beside_version(served: str | Path, version: int) -> Path:
 
 
 def enter(beside: Path, target: Path) -> None:
-    """Puts a version written beside in its place, durably, readable for every user; what is there leaves first."""
+    """Puts a version written beside in its place, whole and for every user to read; what is there leaves first.
+
+    That it stands there outlives a power cut once the folder is synced, which is the caller's: it can't be undone then.
+    """
     let_others_read(beside, top=target.parent.parent)
     _make_durable(beside)
     if target.exists():
         os.rename(target, target.parent / f".{target.name}{_REMOVED}")
     os.rename(beside, target)
-    sync(target.parent)
 
 
 def versions(served: str | Path) -> list[int]:

@@ -94,8 +94,8 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     folder = tmp_path / "parts" / "best" / "seed-1"
     run(spans, policy, 1, [1], folder)
     learned: list[int] = []
-    learn = continual_sessions._learn
-    monkeypatch.setattr(continual_sessions, "_learn", lambda *args: learned.append(args[3]) or learn(*args))
+    learn = continual_sessions.learn_cycle
+    monkeypatch.setattr(continual_sessions, "learn_cycle", lambda *args: learned.append(args[3]) or learn(*args))
     parts = run(spans, policy, 1, [1, 2], folder)
     assert learned == [2]
     assert [row["metrics"] for row in parts] == [row["metrics"] for row in whole]

@@ -141,6 +141,7 @@ class Stacking(keras.layers.Layer):
 
         batches = positions.take(known).dataset(max(1, min(_BATCH, _CELLS // items)), history_length)
         graph = shortlist.get_concrete_function(batches.element_spec)  # one for batches of every size
+        yesterday = self.parameters()
         for _ in range(_ROUNDS):
             parts = [graph(batch) for batch in batches]
             values, back, right, events, given = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -150,7 +151,7 @@ class Stacking(keras.layers.Layer):
                 return
             counts = events[listed] / events[listed].mean()  # 1 on average, so that the prior is worth what it was
             material = Material(values[listed], back[listed], right[listed].argmax(axis=1), counts, given[listed])
-            self._assign(_fitted(self.parameters(), material))
+            self._assign(_fitted(self.parameters(), material, yesterday))
 
     def given(self, evidence: Evidence, chosen: tf.Tensor, values: tf.Tensor, back: tf.Tensor) -> tf.Tensor:
         """The network's inputs for int32 [b, c] items, zeros where it has no say; [b, c, 0] without one."""
@@ -241,9 +242,9 @@ class Material(NamedTuple):
     given: np.ndarray
 
 
-def _fitted(before: np.ndarray, material: Material) -> np.ndarray:
+def _fitted(start: np.ndarray, material: Material, yesterday: np.ndarray) -> np.ndarray:
     limits = {"maxiter": _STEPS} if material.given.shape[2] else {}
-    return scipy.optimize.minimize(loss_of, before, (material, before), jac=True, method="L-BFGS-B", options=limits).x
+    return scipy.optimize.minimize(loss_of, start, (material, yesterday), jac=True, method="L-BFGS-B", options=limits).x
 
 
 def loss_of(parameters: np.ndarray, of: Material, before: np.ndarray) -> tuple[float, np.ndarray]:

@@ -98,10 +98,25 @@ def test_a_state_says_more_than_the_parameters(saved: ModelState) -> None:
 
 
 def test_a_form_that_the_class_does_not_have_is_refused(saved: ModelState) -> None:
-    later = dataclasses.replace(saved, revision=3)
-    with pytest.raises(StateError, match=r"form that `sasrec` has: revision 1, 2. Received: revision 3.*full retrain"):
+    later = dataclasses.replace(saved, revision=4)
+    rule = r"form that `sasrec` has: revision 1, 2, 3. Received: revision 4.*full retrain"
+    with pytest.raises(StateError, match=rule):
         rebuild(SPEC, later)
-    with pytest.raises(StateError, match="revision 3"):
+    with pytest.raises(StateError, match="revision 4"):
         learn(later)
-    with pytest.raises(ModelError, match="revision must be one of 1, 2, not 9"):
+    with pytest.raises(ModelError, match="revision must be one of 1, 2, 3, not 9"):
         build_model("sasrec", SIZES, LENGTH, {"revision": 9})
+
+
+@pytest.mark.parametrize(("type_", "before"), [("sasrec", 2), ("hstu", 1)])
+def test_what_was_weighed_by_a_few_weights_goes_on_without_a_network(type_: str, before: int) -> None:
+    spec = ModelSpec(type_, {**PARAMS, "revision": before}, LENGTH)
+    span, held_out = random_sequences(SIZES, 30, seed=4), random_sequences(SIZES, 8, 5).positions()
+    policy = Policy(epochs=1, batch_size=16, optimizer="adam", learning_rate=0.01)
+    first = update(spec, SIZES, [Span(1, span)], held_out, np.ones(SIZES.items), policy).state
+    # Whatever the settings say from then on.
+    spec = ModelSpec(type_, PARAMS, LENGTH)
+    second = update(spec, SIZES, [Span(2, span)], held_out, np.ones(SIZES.items), policy, first)
+    assert (first.revision, second.state.revision) == (before, before)
+    assert not [path for path in second.state.weights if "network" in path]
+    assert second.model.mixture.network is None
