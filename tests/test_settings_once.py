@@ -44,6 +44,8 @@ ANOTHER_THING = {
     ("RecommenderCase", "params"),
 }
 
+KERAS = {"training"}  # what a layer is called with
+
 
 def sections(section: type) -> Iterator[tuple[type, str]]:
     """Every setting that has a default, with the class that has it."""
@@ -92,7 +94,7 @@ def test_below_the_settings_nothing_has_a_default_for_one(package):
         (str(path.relative_to(ROOT)), where, name)
         for path in sorted((ROOT / package).rglob("*.py"))
         for where, name in defaults(ast.parse(path.read_text(encoding="utf-8")))
-        if name in names and where not in own and (where, name) not in ANOTHER_THING
+        if name in names - KERAS and where not in own and (where, name) not in ANOTHER_THING
     }
     assert again == set()
 

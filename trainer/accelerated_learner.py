@@ -9,6 +9,7 @@ from trainer.compiled_step import compiled_step
 from trainer.keras2 import keras, tf
 from trainer.models.base import Recommender
 from trainer.settings import Policy, Precision
+from trainer.shared_learner import SharedLearner
 from trainer.stability.base import NEW, REPLAYED, Batches, Learner, LossTerm
 from trainer.training_batches import OF_FULL_SIZE
 
@@ -138,9 +139,15 @@ def _added(one_part: Gradient | None, other: Gradient | None) -> Gradient | None
 
 
 def make_learner(
-    policy: Policy, recommender: Recommender, loss_terms: Sequence[LossTerm], frozen: Collection[tf.Variable]
+    policy: Policy,
+    recommender: Recommender,
+    loss_terms: Sequence[LossTerm],
+    frozen: Collection[tf.Variable],
+    shared: bool = False,
 ) -> Learner:
-    """The learner that `policy` needs, not compiled by Keras yet."""
+    """The learner that `policy` needs, of steps that replicas share or not, not compiled by Keras yet."""
+    if shared:
+        return SharedLearner(recommender, loss_terms, frozen, policy.seed)
     if policy.jit_compile or policy.precision == "mixed_float16":
         return AcceleratedLearner(recommender, loss_terms, frozen, policy.seed, policy.jit_compile)
     return Learner(recommender, loss_terms, frozen)

@@ -1,5 +1,7 @@
 """What a training step that XLA compiles must do otherwise: draw by a seed, and keep the shapes that it was given.
 
+A step that several replicas share draws by a seed too (see `seeded_step`).
+
 XLA draws from a generator of its own, which no seed reaches (tensorflow.org/xla/known_issues). A compiled step draws
 without a state instead, by a seed that follows from the update's and the number of the step: the same seed is the same
 model there too. And a shape that depends on values, as that of a mask's choice or of what is unique, is none for XLA:
@@ -16,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.keras2 import keras, tf
+from trainer.replicas import is_shared, replica_number
 
 _GENERATOR = "philox"  # by name: what TensorFlow chooses depends on who compiles
 
@@ -23,12 +26,16 @@ _GENERATOR = "philox"  # by name: what TensorFlow chooses depends on who compile
 @dataclasses.dataclass
 class _Seeds:
     seed: tf.Tensor
+    compiled: bool
     given: int = 0
 
-    def next(self) -> tf.Tensor:
-        """A seed for each place in the graph that draws."""
+    def next(self, of_rows: bool) -> tf.Tensor:
+        """A seed for each place in the graph that draws; of what is drawn for rows, one for each replica too."""
         self.given += 1
-        return tf.random.experimental.stateless_fold_in(self.seed, self.given, alg=_GENERATOR)
+        seed = tf.random.experimental.stateless_fold_in(self.seed, self.given, alg=_GENERATOR)
+        if of_rows and is_shared():
+            seed = tf.random.experimental.stateless_fold_in(seed, replica_number(), alg=_GENERATOR)
+        return seed
 
 
 _SEEDS: contextvars.ContextVar[_Seeds | None] = contextvars.ContextVar("_SEEDS", default=None)
@@ -37,7 +44,20 @@ _SEEDS: contextvars.ContextVar[_Seeds | None] = contextvars.ContextVar("_SEEDS",
 @contextlib.contextmanager
 def compiled_step(seed: tf.Tensor) -> Iterator[None]:
     """What is traced within is for XLA: what it draws follows from int64 [2] `seed` alone."""
-    token = _SEEDS.set(_Seeds(seed))
+    with _drawing(_Seeds(seed, compiled=True)):
+        yield
+
+
+@contextlib.contextmanager
+def seeded_step(seed: tf.Tensor) -> Iterator[None]:
+    """What is traced within draws as in `compiled_step`, and is not compiled."""
+    with _drawing(_Seeds(seed, compiled=False)):
+        yield
+
+
+@contextlib.contextmanager
+def _drawing(seeds: _Seeds) -> Iterator[None]:
+    token = _SEEDS.set(seeds)
     try:
         yield
     finally:
@@ -46,15 +66,19 @@ def compiled_step(seed: tf.Tensor) -> Iterator[None]:
 
 def is_compiled() -> bool:
     """Whether shapes must not depend on values."""
-    return _SEEDS.get() is not None
+    seeds = _SEEDS.get()
+    return seeds is not None and seeds.compiled
 
 
-def uniform(shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DType) -> tf.Tensor:
-    """As `tf.random.uniform`, and by the very same operations where nothing is compiled."""
+def uniform(shape: Sequence[Any] | tf.Tensor, low: Any, high: Any, dtype: tf.DType, of_rows: bool = False) -> tf.Tensor:
+    """As `tf.random.uniform`, and by the very same operations where nothing is compiled or shared.
+
+    Replicas that share a step draw the same, as of negatives, or each its own, where it is drawn `of_rows` of a batch.
+    """
     seeds = _SEEDS.get()
     if seeds is None:
         return tf.random.uniform(shape, low, high, dtype)
-    return tf.random.stateless_uniform(shape, seeds.next(), low, high, dtype, alg=_GENERATOR)
+    return tf.random.stateless_uniform(shape, seeds.next(of_rows), low, high, dtype, alg=_GENERATOR)
 
 
 def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
@@ -62,7 +86,7 @@ def dropout(values: tf.Tensor, rate: float) -> tf.Tensor:
     seeds = _SEEDS.get()
     if seeds is None or not rate:
         return tf.nn.dropout(values, rate)
-    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next(), rng_alg=_GENERATOR)
+    return tf.nn.experimental.stateless_dropout(values, rate, seeds.next(of_rows=True), rng_alg=_GENERATOR)
 
 
 class Dropout(keras.layers.Dropout):
@@ -72,6 +96,6 @@ class Dropout(keras.layers.Dropout):
         super().__init__(rate, dtype="float32")
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        if training and is_compiled():
+        if training and _SEEDS.get() is not None:
             return dropout(inputs, self.rate)
         return super().call(inputs, training=training)

@@ -10,9 +10,9 @@ import numpy as np
 from trainer.input_pipeline import Positions
 from trainer.keras2 import keras
 from trainer.learning_rate import WATCHED
-from trainer.models.base import Recommender
+from trainer.models.base import Recommender, TableSizes
 from trainer.settings import Watch
-from trainer.train_state import Trainable
+from trainer.train_state import ModelState, Trainable
 
 OnStep = Callable[[int, float], None]
 OnEpoch = Callable[[int, int, float], None]
@@ -32,6 +32,7 @@ class MonitoredMetric:
 
     Args:
       weighted: whether the mean is by the events' weights (see `Recommender.weight_role`).
+      agreed: makes of a value that one which all workers have (see `Distribution.agreed`).
 
     Attributes:
       positions: how many of them count.
@@ -45,7 +46,9 @@ class MonitoredMetric:
         history_length: int,
         weighted: bool = False,
         batch_size: int = _BATCH,
+        agreed: Callable[[float], float] = float,
     ) -> None:
+        self._agreed = agreed
         self.model, self.what, self._weighted = model, what, weighted
         self.sign = 1.0 if what == "loss" else -1.0
         self.positions = int(np.sum(positions.weight > 0)) if weighted else len(positions)
@@ -53,6 +56,9 @@ class MonitoredMetric:
 
     def value(self) -> float:
         """The mean, of the model as it is now; nan without positions that count."""
+        return self._agreed(self._mean())
+
+    def _mean(self) -> float:
         graph: Any = self.model.held_out_step
         how: tuple = ()
         if self.what != "loss":
@@ -90,7 +96,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self._on_step, self._on_epoch = on_step, on_epoch
         self.best, self.train_loss, self.epochs = float("nan"), float("nan"), 0
         self._best_state: tuple | None = None
-        self._since_best = 0
+        self.since_best = 0
         self._losses: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -116,17 +122,29 @@ class EarlyStopping(keras.callbacks.Callback):
         # The last step's weights have met no other loss yet.
         self._check_finite(value, f"epoch {self.epochs}, on the held-out part")
         if not sign * value >= sign * self.best:
-            self.best, self._since_best = value, 0
+            self.best, self.since_best = value, 0
             if self.epochs < self._most:  # after the last epoch there is nothing to come back from
                 self._best_state = (*self._trainable.read(), int(self._trainable.optimizer.iterations.numpy()))
             return
-        self._since_best += 1
-        if self._since_best > self._patience:
+        self.since_best += 1
+        if self.since_best > self._patience:
             self.model.stop_training = True
+
+    def best_state(self, sizes: TableSizes) -> ModelState | None:
+        """That of the best epoch; None where it is the model's own."""
+        if not self.since_best or self._best_state is None:
+            return None
+        weights, slots, iterations = self._best_state
+        return ModelState(weights, slots, iterations, sizes, ())
+
+    def go_on(self, best: ModelState, watched: float, since_best: int, epochs: int, train_loss: float) -> None:
+        """Goes on after `epochs`, of which that before the last `since_best` was best."""
+        self._best_state = (best.weights, best.slots, best.iterations)
+        self.best, self.since_best, self.epochs, self.train_loss = watched, since_best, epochs, train_loss
 
     def restore(self) -> None:
         """Goes back to the best epoch, unless it was the last."""
-        if self._since_best and self._best_state is not None:
+        if self.since_best and self._best_state is not None:
             weights, slots, iterations = self._best_state
             self._trainable.write(weights, slots)
             self._trainable.optimizer.iterations.assign(iterations)

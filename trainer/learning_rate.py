@@ -15,11 +15,16 @@ WATCHED = "watched"  # the log of an epoch that holds what is watched on the hel
 
 
 class WithinSpan(keras.callbacks.Callback):
-    """Sets the learning rate before each step. Early stopping may end a span before the cosine does."""
+    """Sets the learning rate before each step. Early stopping may end a span before the cosine does.
 
-    def __init__(self, schedule: Schedule, peak: float, steps: int) -> None:
+    Args:
+      peak: the learning rate that the schedule gives shares of.
+      steps: of an epoch; `epochs`: at most so many, of which the first `begun` are learned already.
+    """
+
+    def __init__(self, schedule: Schedule, peak: float, steps: int, epochs: int, begun: int) -> None:
         super().__init__()
-        self._schedule, self._peak, self._steps, self._step = schedule, peak, steps, 0
+        self._schedule, self._peak, self._steps, self._step = schedule, peak, steps * epochs, steps * begun
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.model.optimizer.learning_rate = self._peak
@@ -30,8 +35,13 @@ class WithinSpan(keras.callbacks.Callback):
             self._step += 1
 
 
-def on_plateau(schedule: Schedule, watch: str) -> keras.callbacks.Callback:
-    """Keras's own `ReduceLROnPlateau` over the log `watched`, which is to fall if it is a loss, and else to rise."""
+def on_plateau(schedule: Schedule, watch: str) -> keras.callbacks.Callback | None:
+    """Keras's own `ReduceLROnPlateau` over the log `watched`, which is to fall if it is a loss, and else to rise.
+
+    None where the schedule is another.
+    """
+    if schedule.within != "plateau":
+        return None
     return keras.callbacks.ReduceLROnPlateau(
         monitor=WATCHED,
         mode="min" if watch == "loss" else "max",

@@ -22,6 +22,11 @@ class Choice:
     steps: int
 
 
+def fit(learner: keras.Model, data: tf.data.Dataset) -> None:
+    """One epoch of `data`."""
+    learner.fit(data, epochs=1, verbose=0)
+
+
 def choose_rate(
     learner: keras.Model,
     trainable: Trainable,
@@ -29,6 +34,7 @@ def choose_rate(
     data: Callable[[], tf.data.Dataset],
     rates: Sequence[float],
     steps: int,
+    fit: Callable[[keras.Model, tf.data.Dataset], None] = fit,
 ) -> Choice:
     """The rate after whose `steps` the held-out part, the hours next after the span's, looks best.
 
@@ -43,6 +49,7 @@ def choose_rate(
       learner: compiled with the optimizer of `trainable`, or with that and a loss scale.
       data: gives the span's batches from their beginning.
       rates: at least one.
+      fit: trains a learner on an epoch of data.
     """
     if not monitored.positions:
         return Choice(rates[0], f"learning rate {rates[0]:g}, the first, as nothing is held out.", 0)
@@ -52,7 +59,7 @@ def choose_rate(
     trials, made = [], 0
     for rate in rates:
         trainable.optimizer.learning_rate = rate
-        learner.fit(data().take(steps), epochs=1, verbose=0)
+        fit(learner, data().take(steps))
         trials.append(monitored.value())
         made += int(trainable.optimizer.iterations.numpy()) - iterations
         trainable.write(weights, slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer.keras2 import tf
+from trainer.replicas import across
 
 UNAVAILABLE = -1e30  # a score no real item has; finite, so that a softmax over masked scores stays finite
 
@@ -68,7 +69,8 @@ def ranking_metrics(rank: tf.Tensor, k: int) -> dict[str, tf.Tensor]:
 def weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """The mean of float32 [p] values by the weights [p] of their events: a scalar.
 
-    A weight below 0 counts as 0: a loss that is to grow has no end. Where no weight is above 0 the mean is 0.
+    A weight below 0 counts as 0: a loss that is to grow has no end. Where no weight is above 0 the mean is 0. Of
+    replicas that share a step each has its part of the mean over all of them.
     """
     counts = tf.maximum(weight, 0.0)
-    return tf.math.divide_no_nan(tf.reduce_sum(values * counts), tf.reduce_sum(counts))
+    return tf.math.divide_no_nan(tf.reduce_sum(values * counts), across(tf.reduce_sum(counts)))

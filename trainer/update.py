@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.accelerated_learner import OverflowCount, make_learner, scaled
+from trainer.distribution import ALONE, Distribution
 from trainer.early_stopping import EarlyStopping, MonitoredMetric, OnEpoch, OnStep, TrainingError
 from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, concatenate
@@ -24,20 +25,21 @@ from trainer.keras2 import keras, tf
 from trainer.learning_rate import WithinSpan, enter_span, on_plateau
 from trainer.learning_rate_probe import choose_rate
 from trainer.models import build_model, find_model
-from trainer.models.base import Recommender, TableSizes, table_of
+from trainer.models.base import Recommender, TableSizes
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
-from trainer.optimizers import LazyAdam, make_optimizer
 from trainer.precision import built_in
+from trainer.resumption import FinishedSpans, KeepEpochs, Progress
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
 from trainer.stability.base import Learner, LossTerm
 from trainer.stability.builder import StabilityBuilder
-from trainer.stability.freezing import frozen, rates
+from trainer.stability.freezing import frozen
 from trainer.stability.replay_memory import ReplayMemory
 from trainer.stability.shrink_perturb import shrink_perturb
 from trainer.teaching.losses import Teaching, make_teaching
 from trainer.train_state import Arrays, ModelState, StateError, Trainable, named_variables
+from trainer.trainable import make_trainable
 from trainer.training_batches import TrainingBatches, make_training_batches, mixed
 from trainer.training_progress import TrainingProgress
 from trainer.warm_start import warm_start, without_replaced
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from trainer.teaching.teacher import Teacher
 
 _log = logging.getLogger(__name__)
+_COUNTERS = ("examples", "epochs", "train_loss", "watched", "notes")  # of a `SpanTrainer`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,7 @@ def update(
     features: ItemFeatures | None = None,
     knots: Mapping[str, np.ndarray] | None = None,
     teacher: Teacher | None = None,
+    distribution: Distribution = ALONE,
 ) -> Update:
     """Trains on `spans` in order, from `base` or from nothing.
 
@@ -114,6 +118,7 @@ def update(
       features: what is known of items, where `spec` has a catalogue's.
       knots: of numbers of key and context, see `Recommender.set_knots`.
       teacher: a model of any shape, which the model is held to on each span by `policy.teacher`; None for nobody.
+      distribution: where the training steps are computed.
 
     Raises:
       TrainingError: an event's weight or a loss is not finite.
@@ -123,14 +128,15 @@ def update(
     """
     started = time.perf_counter()
     _check_finite(spans)
+    distribution.check_shares(find_model(spec.type))
     _seed(policy.seed + (spans[-1].number if spans else 0))
     # What draws random numbers keeps its turn here: the results depend on it.
     revision = None if base is None else _revision(spec, base)
-    with built_in(policy.precision):
+    with built_in(policy.precision), distribution.scope():
         model = build_model(
             spec.type, sizes, spec.history_length, spec.params, spec.features, spec.query_features, revision
         )
-    trainable = _trainable(model, policy)
+        trainable = make_trainable(model, policy)
     notes: tuple[str, ...] = ()
     whole = base
     if base is not None:
@@ -157,17 +163,16 @@ def update(
     memory = (memory or ReplayMemory.empty(0)).fitted(sizes, policy.stability.replay.budget, builder.selection)
     span_trainer = SpanTrainer(
         model, trainable, policy, weighted, held_out, base, builder, memory, initial_slots, frozen_variables, on_step,
-        on_epoch, teaching,
+        on_epoch, teaching, distribution,
     )  # fmt: skip
-    for span in spans:
-        span_trainer.learn(span)
+    span_trainer.learn_all(spans)
     model.calibrate(held_out)
     settle(model)
     learned = (*(base.learned if base is not None else ()), *(span.number for span in spans))
     state = trainable.state(sizes, learned, builder.fisher)
     return Update(
         # Who is asked from here on is asked in float32, as the served bundle is.
-        model=model if policy.precision == "float32" else rebuild(spec, state),
+        model=model if policy.precision == "float32" and distribution.is_alone else rebuild(spec, state),
         state=state,
         memory=span_trainer.memory,
         examples=span_trainer.examples,
@@ -191,6 +196,7 @@ class SpanTrainer:
       initial_slots: the optimizer's, as a cold start has them; empty where they are carried.
       frozen_variables: get no gradient.
       teaching: what a teacher of another shape adds to the loss; None without one.
+      distribution: where the steps are computed.
       examples, epochs, train_loss, watched, notes: see `Update`.
     """
 
@@ -207,12 +213,25 @@ class SpanTrainer:
     on_step: OnStep | None
     on_epoch: OnEpoch | None
     teaching: Teaching | None = None
+    distribution: Distribution = ALONE
     examples: int = 0
     epochs: int = 0
     train_loss: float = float("nan")
     watched: float = float("nan")
     notes: list[str] = dataclasses.field(default_factory=list)
     _learners: dict[tuple[type, ...], Learner] = dataclasses.field(default_factory=dict)
+    _progress: Progress | None = None
+
+    def learn_all(self, spans: Sequence[Span]) -> None:
+        """Learns `spans`, but those that the training had finished when it was broken off."""
+        numbers, progress = [span.number for span in spans], self.distribution.progress
+        done = self._go_on(progress.of(numbers)) if numbers and progress is not None else 0
+        for count, span in enumerate(spans[done:], start=done + 1):
+            self.learn(span)
+            if self._progress is not None:
+                state = self.trainable.state(self.model.sizes, (), self.builder.fisher)
+                counters = {name: getattr(self, name) for name in _COUNTERS}
+                self._progress.finish(FinishedSpans(tuple(numbers[:count]), state, self.memory, counters))
 
     def learn(self, span: Span) -> None:
         """Learns `span` as if it were trained on its own day: to catch up changes nothing."""
@@ -233,18 +252,22 @@ class SpanTrainer:
             shrink_perturb(trainable, policy.stability.shrink, seed)
         elif policy.cold_epochs is not None:
             most = policy.cold_epochs
-        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, self.model.history_length, self.weighted)
+        length, agreed = self.model.history_length, self.distribution.agreed
+        monitored = MonitoredMetric(self.model, self.held_out, policy.watch, length, self.weighted, agreed=agreed)
         early_stopping = EarlyStopping(
             trainable, monitored, most, policy.patience, span.number, self.on_step, self.on_epoch
         )
+        reduce_rate = on_plateau(policy.schedule, policy.watch) if monitored.positions else None
         learner, each = self._learner(loss_terms), sum(loss_term.examples_per_step for loss_term in loss_terms)
-        peak = self._peak_rate(span, learner, monitored, policy.batch_size + each)
-        callbacks = [WithinSpan(policy.schedule, peak, batches.steps * most), early_stopping]
-        if policy.schedule.within == "plateau" and monitored.positions:
-            callbacks.append(on_plateau(policy.schedule, policy.watch))
-        overflows = OverflowCount()
-        callbacks += [overflows, TrainingProgress(span.number, batches.steps, most)]
-        learner.fit(mixed(batches, loss_terms), epochs=most, callbacks=callbacks, verbose=0)
+        peak = self._peak_rate(span, learner, monitored, policy.batch_size + each, batches.steps)
+        begun, keeping = 0, None
+        if self._progress is not None:
+            keeping = KeepEpochs(self._progress, trainable, span.number, most, early_stopping, reduce_rate)
+            begun = keeping.go_on(self.distribution.check_agreed)
+        within, overflows = WithinSpan(policy.schedule, peak, batches.steps, most, begun), OverflowCount()
+        shown = TrainingProgress(span.number, batches.steps, most)
+        callbacks = [of for of in (within, early_stopping, reduce_rate, overflows, shown, keeping) if of is not None]
+        self.distribution.fit(learner, mixed(batches, loss_terms), batches.steps, most, callbacks, begun)
         if overflows.overflowed:
             self.notes.append(f"Span {span.number}: {overflows}")
         early_stopping.restore()
@@ -256,6 +279,17 @@ class SpanTrainer:
             self.watched = monitored.value()
         self.memory = self.memory.add(span.number, span.sequences, policy.seed, self.builder.selection)
         self.builder.learned(span.sequences, seed)
+
+    def _go_on(self, progress: Progress) -> int:
+        self._progress, finished = progress, progress.finished
+        self.distribution.check_agreed(0 if finished is None else len(finished.spans), "number of learned spans")
+        if finished is None:
+            return 0
+        self.trainable.write(finished.state.weights, finished.state.slots)
+        self.trainable.optimizer.iterations.assign(finished.state.iterations)
+        self.builder.fisher, self.memory = finished.state.fisher, finished.memory
+        vars(self).update(finished.counters)
+        return len(finished.spans)
 
     def _material(self, span: Span) -> tuple[TrainingBatches, list[LossTerm]]:
         seed, model = self.policy.seed + span.number, self.model
@@ -270,15 +304,19 @@ class SpanTrainer:
         # A graph is traced for each set of parts, not for each span: parts of a kind have one loss.
         kinds = tuple(type(loss_term) for loss_term in loss_terms)
         if kinds not in self._learners:
-            self._learners[kinds] = make_learner(self.policy, self.model, loss_terms, self.frozen_variables)
-            self._learners[kinds].compile(optimizer=self._optimizer)
+            how = (self.policy, self.model, loss_terms, self.frozen_variables, not self.distribution.is_alone)
+            with self.distribution.scope():
+                self._learners[kinds] = make_learner(*how)
+                self._learners[kinds].compile(optimizer=self._optimizer)
         return self._learners[kinds]
 
     @functools.cached_property
     def _optimizer(self) -> keras.optimizers.Optimizer:
         return scaled(self.trainable.optimizer, self.policy.precision)  # one for all spans
 
-    def _peak_rate(self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int) -> float:
+    def _peak_rate(
+        self, span: Span, learner: Learner, monitored: MonitoredMetric, examples_per_step: int, steps: int
+    ) -> float:
         schedule = self.policy.schedule
         if not schedule.rates:
             return self.policy.learning_rate
@@ -289,6 +327,7 @@ class SpanTrainer:
             lambda: mixed(*self._material(span)),
             schedule.rates,
             schedule.probe_steps,
+            lambda learner, data: self.distribution.fit(learner, data, min(schedule.probe_steps, steps), epochs=1),
         )
         self.notes.append(f"Span {span.number}: {chosen.reason}")
         _log.info(self.notes[-1])
@@ -358,28 +397,3 @@ def _check_finite(spans: Sequence[Span]) -> None:
                 f"Every event's weight must be a finite number. Received: {len(wrong)} that are not, the first "
                 f"{wrong[0]}, in span {span.number}. Nothing was trained; correct the span's weights."
             )
-
-
-def _trainable(model: Recommender, policy: Policy) -> Trainable:
-    variables = named_variables(model)
-    optimizer = make_optimizer(
-        policy.optimizer,
-        policy.learning_rate,
-        policy.clip_norm,
-        policy.initial_accumulator,
-        policy.weight_decay,
-        [variable for path, variable in variables.items() if _keeps_its_length(model, path, variable)],
-    )
-    if isinstance(optimizer, LazyAdam):
-        tables = [variable for path, variable in variables.items() if table_of(model, path) is not None]
-        optimizer.set_row_rate(policy.schedule.row_boost, policy.schedule.row_touches, tables)
-    optimizer.set_rates(rates(variables, policy.stability.partial.rates), variables)
-    return Trainable(model, optimizer)
-
-
-def _keeps_its_length(model: Recommender, path: str, variable: tf.Variable) -> bool:
-    """Whether weight decay leaves the variable alone: a table, and what has no matrix, as gains, biases, temperatures.
-
-    To pull a gain or a temperature towards zero is to switch off a layer, not to keep it simple.
-    """
-    return table_of(model, path) is not None or len(variable.shape) < 2

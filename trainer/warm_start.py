@@ -19,6 +19,7 @@ from trainer.models.base import Recommender, TableSizes, table_of
 from trainer.models.feature_tower import is_of, is_of_tower, learned_before, path_of
 from trainer.models.query_tower import is_of_query_tower
 from trainer.optimizers import STEPS, with_steps
+from trainer.replicas import copies
 from trainer.settings import NewRows
 from trainer.train_state import Arrays, ModelState, StateError, Trainable
 
@@ -80,11 +81,13 @@ def _carry(variable: tf.Variable, old: np.ndarray, table: str | None) -> None:
     if table is None or variable.shape == old.shape:
         variable.assign(old)
     else:
-        variable[: len(old)].assign(old)
+        for each in copies(variable):
+            each[: len(old)].assign(old)
 
 
 def _set_rows(variable: tf.Variable, rows: np.ndarray, values: np.ndarray) -> None:
-    variable.scatter_nd_update(rows[:, None], values.astype(variable.dtype.as_numpy_dtype))
+    for each in copies(variable):
+        each.scatter_nd_update(rows[:, None], values.astype(variable.dtype.as_numpy_dtype))
 
 
 def without_replaced(base: ModelState, sizes: TableSizes) -> tuple[ModelState, tuple[str, ...]]:

@@ -24,23 +24,23 @@ from components.incremental_trainer.artifact_files import (
 from components.incremental_trainer.catalogue_items import served_items
 from components.incremental_trainer.export import export, read_examples
 from components.incremental_trainer.item_columns import item_columns
+from components.incremental_trainer.learning import base_of, learn, state_of
 from components.incremental_trainer.new_items import keep_places
 from components.incremental_trainer.query_features import features_of_manifest, request_features
 from components.incremental_trainer.settings import Settings
-from components.incremental_trainer.span_inputs import SpanInputs, days_as_of, days_as_they_were
+from components.incremental_trainer.span_inputs import SpanInputs
+from components.incremental_trainer.workers import learn_as_chief
 from components.resolvers import RETRAINED, ancestry, refuse_revoked, retrained
-from components.teacher_trainer.lessons import present_teacher, teacher_for
+from components.teacher_trainer.lessons import present_teacher
 from components.update_decider.decision import Decision
 from serving.bundle.protocols import Catalogue
-from trainer.backoff import backed_off
-from trainer.catch_up import catch_up, learn_at_once
 from trainer.diagnostics import measure
+from trainer.distribution import ALONE
 from trainer.held_out_parts import held_out_files
 from trainer.input_pipeline import read_held_out
-from trainer.stability.replay_memory import ReplayMemory
 from trainer.train_state import ModelState, StateError
-from trainer.training_log import TrainingLog
 from trainer.update import Update
+from trainer.workers import mirrored
 
 
 class Executor(base_executor.BaseExecutor):
@@ -56,10 +56,9 @@ class Executor(base_executor.BaseExecutor):
         span, version = exec_properties["span"], exec_properties["version"]
         decision = Decision.read(input_dict["decision"][0].uri)
         champion = input_dict.get("base_model") or []
-        base = champion[0] if champion and decision.action == "fine_tune" else None
+        base = base_of(input_dict, decision)
         for model in champion:
             refuse_revoked(model, "the base of another")
-        remembered = input_dict.get("base_memory") or []
         every_file = held_out_files(input_dict["held_out"][0].uri)
         held_out, _ = read_held_out(every_file)
         today = SpanInputs.of_today(input_dict, settings)
@@ -71,22 +70,15 @@ class Executor(base_executor.BaseExecutor):
             available = served if available is None else available & served
         catalogue = Catalogue(items.ids.to_pylist(), today.keys.ids.to_pylist(), columns, items.first_row, available)
 
-        start = ModelState.load(Path(base.uri) / STATE_FOLDER) if base else None
+        start = state_of(base)
         taught_by = present_teacher(input_dict, "teacher", "earlier_teacher")
-        with TrainingLog(settings.log_folder, version) as log:
-            how: dict[str, Any] = {
-                "policy": backed_off(settings.policy, decision.factors),
-                "memory": ReplayMemory.load(Path(remembered[0].uri) / MEMORY_FILE) if remembered else None,
-                "teacher": teacher_for(taught_by, settings.teacher),
-                "on_step": log.step,
-                "on_epoch": log.epoch,
-            }
-            notes: tuple[str, ...] = ()
-            if start is None:
-                result = learn_at_once(settings.model, days_as_of(today, decision.train_on, input_dict), **how)
-            else:
-                days, notes = days_as_they_were(today, decision.train_on, input_dict)
-                result = catch_up(settings.model, days, base=start, **how)
+        if settings.training is not None and settings.training.strategy == "multi_worker":
+            learned = learn_as_chief(input_dict, exec_properties, settings)
+        else:
+            distribution = ALONE if settings.training is None else mirrored()
+            curves = settings.log_folder
+            learned = learn(input_dict, settings, version, decision, today, start, distribution, curves)
+        result = learned.result
         (model,), (memory,) = output_dict["model"], output_dict["memory"]
         result.state.save(Path(model.uri) / STATE_FOLDER)
         result.memory.save(Path(memory.uri) / MEMORY_FILE)
@@ -113,7 +105,7 @@ class Executor(base_executor.BaseExecutor):
             available,
         )
         health.save(Path(model.uri) / HEALTH_FILE)
-        log.losses(settings.policy.watch).save(Path(model.uri) / LOSSES_FILE)
+        learned.losses.save(Path(model.uri) / LOSSES_FILE)
         kept, cost = keep_places(result.model, today.catalogue, items, available, held_out, settings)
         exported = export(
             result.model,
@@ -127,7 +119,7 @@ class Executor(base_executor.BaseExecutor):
             kept,
         )
         exported.reference.save(Path(model.uri) / REFERENCE_FILE)
-        _describe(model, result, about, decision, (*notes, *exported.notes))
+        _describe(model, result, about, decision, (*learned.notes, *exported.notes))
         if taught_by is not None:
             model.set_string_custom_property(TAUGHT_BY, json.dumps(ancestry(taught_by)))
         if cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from components.json_parameter import JsonParameter
 from serving.bundle.index_settings import IndexSettings
@@ -20,6 +21,18 @@ class PlacesForNew:
     places: int
     younger_than: int | None = None
     fewer_events_than: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedTraining:
+    """Replicas share the steps, by `strategy`: the devices of this machine, or workers that see `folder`.
+
+    A training of the latter is resumed at most `restarts` times after it has lost a worker.
+    """
+
+    strategy: Literal["mirrored", "multi_worker"]
+    restarts: int
+    folder: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +57,7 @@ class Settings(JsonParameter):
       half_life_spans: of the vocabulary's counts; None without a catalogue.
       places_for_new: places of a list that are kept for new items; None for none.
       teacher: the model of who teaches by `policy.teacher`; None without one.
+      training: who shares the steps; None where this process makes them alone.
     """
 
     model: ModelSpec
@@ -64,3 +78,4 @@ class Settings(JsonParameter):
     half_life_spans: float | None = None
     places_for_new: PlacesForNew | None = None
     teacher: ModelSpec | None = None
+    training: SharedTraining | None = None

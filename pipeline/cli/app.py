@@ -24,6 +24,7 @@ from pipeline.cli import (
     start,
     stream,
     tensorboard,
+    train_worker,
     versions,
 )
 from pipeline.cli.options import stop
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _FAMILIES = (
-    *(start, run, plan, release, report, backtest, versions, publish, serve),
+    *(start, run, train_worker, plan, release, report, backtest, versions, publish, serve),
     *(stream, tensorboard, gc, forget, adopt),
 )
 for commands in _FAMILIES:

@@ -24,6 +24,7 @@ from pipeline.config.policy import Maintenance
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.stream import Stream
+from pipeline.config.training import Training, untried
 from pipeline.config.update import Update
 from trainer.features.declaration import Feature
 
@@ -91,6 +92,7 @@ class Config(Section):
     history: History = History()
     model: Model = Model()
     update: Update = pydantic.Field(default_factory=Update)
+    training: Training = Training()
     guard: Guard = Guard()
     gate: Gate = Gate()
     push: Push = Push()
@@ -181,6 +183,16 @@ class Config(Section):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _steps_can_be_shared(self) -> Config:
+        if self.training.strategy != "none" and (beside := untried(self.update, self.features)):
+            raise ValueError(
+                "`training.strategy` can be other than none where what stands beside it was held to a training on one "
+                f"replica (docs/workers.md). Received: {self.training.strategy} beside {', '.join(beside)}. Take "
+                "them, or the strategy, out."
+            )
+        return self
+
     def encoder_of(self, feature: Feature) -> str:
         """The name of a text's encoder."""
         return feature.encoder or next(iter(self.encoders))
@@ -209,6 +221,11 @@ class Config(Section):
     def stream_path(self) -> Path:
         """What `warmspan stream` keeps between two nightly runs; nothing else reads it."""
         return self.root / "stream"
+
+    @property
+    def workers_path(self) -> Path:
+        """What workers that train together are given, and what they go on from; empty while nobody trains."""
+        return self.root / "workers"
 
     @property
     def artifacts_path(self) -> Path:

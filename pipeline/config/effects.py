@@ -240,6 +240,11 @@ EFFECTS = (
     ),
     Effect("update.after_refusal.max_refusals", "with a factor beside it that is not 1", _has_factor),
     Effect(
+        "training.restarts",
+        "with `training.strategy: multi_worker`",
+        lambda c: c.training.strategy == "multi_worker",
+    ),
+    Effect(
         "gate.thresholds",
         "with a `floor` or a `max_drop` for each metric",
         lambda c: _each(c.gate.thresholds.values()),

@@ -8,6 +8,7 @@ first; as long as a file of the day itself is there this is not at its end, and 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def carry_out(config: Config, planned: SpanErasure) -> None:
         forgotten = SuppressionList.load(config.suppression_list_path) or SuppressionList.new()
         forgotten.with_spans([planned.span]).save(config.suppression_list_path)
         discard(config)  # a copy of the day that can be made again
+        shutil.rmtree(config.workers_path, ignore_errors=True)  # what a training that failed would go on from
         finish(config)
 
 

@@ -167,6 +167,7 @@ def finish(config: Config) -> list[Path]:
     # First of all: whatever comes after this, no delivery brings them back.
     forgotten.save(config.suppression_list_path)
     discard(config)  # a copy of the day that can be made again
+    shutil.rmtree(config.workers_path, ignore_errors=True)  # what a training that failed would go on from
     matcher = IdMatcher.of(journal.users)
     records = read_artifacts(config, store)
     stand_ins = _stand_ins(journal, forgotten)

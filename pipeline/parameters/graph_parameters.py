@@ -9,7 +9,7 @@ from typing import Any
 
 from components.catalogue_gen.settings import Settings as CatalogueSettings
 from components.encoder_tuner.settings import Settings as TunerSettings
-from components.incremental_trainer.settings import PlacesForNew
+from components.incremental_trainer.settings import PlacesForNew, SharedTraining
 from components.incremental_trainer.settings import Settings as TrainerSettings
 from components.item_encoder.settings import Settings as EncoderSettings
 from components.span_example_gen.ids import WHOLE
@@ -24,6 +24,7 @@ from pipeline.metrics import RANKED
 from pipeline.parameters.look_back import Window, most_spans, windows
 from pipeline.parameters.update_policy import update_policy
 from serving.bundle.retrieval_index import IndexSettingsError, check_fits
+from trainer.distribution import says_shares
 from trainer.features.declaration import Feature
 from trainer.models import ModelError, find_model
 from trainer.settings import ModelSpec, Policy
@@ -122,6 +123,12 @@ class GraphParameters:
                 "`update.augmentation` has an effect with models over sequences only. Received: "
                 f"{update.augmentation} for `{config.model.type}`, which learns single positions. Take it out, or take "
                 "another model."
+            )
+        if config.training.strategy != "none" and not says_shares(model):
+            raise ConfigError(
+                f"`training.strategy` must be none for a model that does not say that its loss can be shared out. "
+                f"Received: {config.training.strategy} for `{config.model.type}`. Set none, or let the class say "
+                "`shares_steps` (docs/workers.md)."
             )
         if config.backtest != Backtest() and config.backtest.baselines and frozenset(metrics) != RANKED:
             raise ConfigError(
@@ -257,7 +264,8 @@ def _teacher(config: Config, trainer: TrainerSettings, weighted: bool) -> Teache
     teacher = config.update.teacher
     if teacher is None or trainer.teacher is None:
         return None
-    own = dataclasses.replace(trainer, model=trainer.teacher, policy=teacher_policy(trainer.policy), teacher=None)
+    policy = teacher_policy(trainer.policy)
+    own = dataclasses.replace(trainer, model=trainer.teacher, policy=policy, teacher=None, training=None)
     return TeacherSettings(own, teacher.every, most_spans(config), config.update.retrain_spans, weighted)
 
 
@@ -289,4 +297,12 @@ def _trainer(config: Config) -> TrainerSettings:
         half_life_spans=None if config.catalogue is None else config.vocabulary.half_life_spans,
         places_for_new=None if places is None else PlacesForNew(**places.model_dump()),
         teacher=None if teacher is None else teacher_spec(teacher, config.history.length, of_items, asking),
+        training=_training(config),
     )
+
+
+def _training(config: Config) -> SharedTraining | None:
+    strategy = config.training.strategy
+    if strategy == "none" or strategy == "parameter_server":  # the latter is refused by the settings
+        return None
+    return SharedTraining(strategy, config.training.restarts, str(config.workers_path))

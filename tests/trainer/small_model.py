@@ -19,6 +19,7 @@ HISTORY = 6
 class Small(Recommender):
     """score = <key + mean of the history, item> + bias; trained with the softmax over the catalogue."""
 
+    shares_steps = True
     tables: ClassVar[dict[str, VocabularyName]] = {
         "item": "items",
         "key": "keys",
@@ -58,6 +59,8 @@ class Small(Recommender):
 
 class Speaking(Small):
     """Represents a session by the mean of its items."""
+
+    shares_steps = True
 
     def represent(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         del key

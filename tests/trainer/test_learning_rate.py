@@ -51,7 +51,7 @@ def test_each_step_is_made_at_its_own_rate():
     model.compile(keras.optimizers.SGD(0.5), "mse")
     data = tf.data.Dataset.from_tensors((tf.ones([2, 1]), tf.ones([2, 1]))).repeat(4)
     schedule = Schedule("cosine", warm_up=0.25)
-    model.fit(data, epochs=2, verbose=0, callbacks=[WithinSpan(schedule, 0.5, 8), Noting()])
+    model.fit(data, epochs=2, verbose=0, callbacks=[WithinSpan(schedule, 0.5, 4, 2, 0), Noting()])
     assert rates == pytest.approx([0.5 * schedule.rate(step, 8) for step in range(8)])
 
 
@@ -78,7 +78,7 @@ def test_on_a_plateau_of_what_is_watched_the_rate_goes_down(monkeypatch, watch, 
     monitored = MonitoredMetric(trainable.model, held_out(SIZES, 5, seed=2), watch, HISTORY)
     schedule = Schedule("plateau", factor=0.5, patience=patience)
     early_stopping = EarlyStopping(trainable, monitored, 6, 9, 0, None, None)
-    callbacks = [WithinSpan(schedule, 0.2, batches.steps * 6), early_stopping, on_plateau(schedule, watch), Noting()]
+    callbacks = [WithinSpan(schedule, 0.2, batches.steps, 6, 0), early_stopping, on_plateau(schedule, watch), Noting()]
     learner.fit(batches.data.map(lambda batch: {NEW: batch}), epochs=6, verbose=0, callbacks=callbacks)
     assert rates == pytest.approx([0.2 * share for share in shares])
 

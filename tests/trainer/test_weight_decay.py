@@ -9,7 +9,7 @@ from trainer.keras2 import tf
 from trainer.models import BUILT_IN, build_model
 from trainer.models.base import TableSizes, table_of
 from trainer.settings import Policy
-from trainer.update import _trainable
+from trainer.trainable import make_trainable
 
 SIZES, RATE, DECAY = TableSizes(9, 7, 2), 0.1, 0.5
 
@@ -18,7 +18,7 @@ SIZES, RATE, DECAY = TableSizes(9, 7, 2), 0.1, 0.5
 @pytest.mark.parametrize("type_", BUILT_IN)
 def test_only_matrices_that_are_no_tables_get_shorter(type_: str, optimizer: str) -> None:
     model = build_model(type_, SIZES, 6, {})
-    trainable = _trainable(model, Policy(optimizer=optimizer, learning_rate=RATE, weight_decay=DECAY))
+    trainable = make_trainable(model, Policy(optimizer=optimizer, learning_rate=RATE, weight_decay=DECAY))
     learned = {path: variable for path, variable in trainable.variables.items() if variable.trainable}
     for variable in learned.values():
         variable.assign(tf.ones_like(variable))

@@ -93,6 +93,10 @@ class Recommender(tfrs.Model, abc.ABC):
     same ones. Where there are several `__init__` takes a `revision`. A new model is of the newest; a state says of
     which it is, and is read, warm-started and served as that.
 
+    `shares_steps` says that on a replica's rows of a batch `compute_loss` is that replica's part of the loss on the
+    batch, so that the replicas' losses add up to it (see `trainer.replicas`). A class says it of itself: a loss of its
+    own makes of what the class above it says nothing that could be relied on.
+
     `compute_loss(batch, training)` gets `key` [b], `history` [b, h] (row 0 in front), `item` [b] and `weight` [b]. With
     `training=False` its value is what early stopping watches. A model whose `form` is `sequences` gets another batch
     while training: `history` [b, l] (row 0 behind) and, for each of its steps, the `item` [b, l] to predict, 0 where
@@ -110,6 +114,7 @@ class Recommender(tfrs.Model, abc.ABC):
     item_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
     query_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
     revisions: ClassVar[tuple[int, ...]] = (1,)
+    shares_steps: ClassVar[bool] = False
 
     def __init__(self, sizes: TableSizes, history_length: int, revision: int | None = None) -> None:
         super().__init__()

@@ -123,7 +123,7 @@ class Dcn(Ranker, WithFeatures):
         """float32 [b, c] from what `query` and `candidate` give."""
         vectors, bias = candidates[:, :, :-1], candidates[:, :, -1]
         if training and self.item_features is not None:
-            kept = uniform(tf.shape(bias), 0, 1, tf.float32) >= self.item_dropout
+            kept = uniform(tf.shape(bias), 0, 1, tf.float32, of_rows=True) >= self.item_dropout
             own, known = tf.split(vectors, [self.width, -1], axis=-1)
             vectors = tf.concat([own * tf.cast(kept, tf.float32)[..., None], known], axis=-1)
         first = tf.concat([tf.repeat(query[:, None, :], tf.shape(bias)[1], axis=1), vectors], axis=-1)

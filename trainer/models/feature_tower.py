@@ -15,6 +15,7 @@ from trainer.models.base import TableSizes
 from trainer.models.feature_vectors import NumberCurve, WordVectors
 from trainer.models.launch_prior import LaunchPrior, kinds_of_numbers, kinds_of_words
 from trainer.precision import compute_dtype, matmul
+from trainer.replicas import copies
 from trainer.train_state import ModelState
 
 ATTRIBUTE = "item_features"  # of the model: how the paths of all variables of a tower begin
@@ -122,7 +123,9 @@ class VectorFeature(keras.layers.Layer):
         rows = int(self.content.shape[0])
         for start in range(0, rows if self._told.values is not None else 0, _ROWS):
             row = tf.range(start, min(start + _ROWS, rows), dtype=tf.int64)
-            self.content.scatter_nd_update(row[:, None], self._told_of(row, tf.float32))
+            vectors = self._told_of(row, tf.float32)
+            for each in copies(self.content):
+                each.scatter_nd_update(row[:, None], vectors)
 
     def call(self, item: tf.Tensor) -> tf.Tensor:
         """float32 [..., width] for int64 rows of items; zero of what is no item."""

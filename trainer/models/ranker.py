@@ -15,6 +15,7 @@ from trainer.metrics import UNAVAILABLE, mask_scores
 from trainer.models.base import Recommender, TableSizes, WeightRole
 from trainer.models.position_pieces import in_pieces
 from trainer.precision import built_in
+from trainer.replicas import across, is_shared
 
 Objective = Literal["rating", "click", "label"]
 NEGATIVES = 4
@@ -56,10 +57,16 @@ class Ranker(Recommender):
         self.negatives = negatives
         self.dropout = Dropout(dropout)
         # Count, mean and mean square of all weights trained on.
-        self.moments = self.add_weight("moments", [3], initializer="zeros", trainable=False)
+        self.moments = self.add_weight(
+            "moments",
+            [3],
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # what it is set to is the same with all
+        )
         self.index: tf.Variable | None = None
         loss = (
-            keras.losses.MeanSquaredError()
+            keras.losses.MeanSquaredError(reduction=keras.losses.Reduction.SUM)
             if objective == "rating"
             else keras.losses.BinaryCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
         )
@@ -117,12 +124,13 @@ class Ranker(Recommender):
         predicted = self.join(query, self.candidate(item[:, None]), training)
         if self.objective == "label":
             total = self.task(labels=_label(weight)[:, None], predictions=predicted, compute_metrics=False)
-            return tf.math.divide_no_nan(total, tf.cast(tf.size(weight), tf.float32))
+            return tf.math.divide_no_nan(total, across(tf.cast(tf.size(weight), tf.float32)))
         if training:
             self._observe(weight)
         mean, deviation = self._scale()
         labels = ((weight - mean) / deviation)[:, None]
-        return self.task(labels=labels, predictions=predicted, compute_metrics=False)
+        total = self.task(labels=labels, predictions=predicted, compute_metrics=False)
+        return tf.math.divide_no_nan(total, across(tf.cast(tf.size(weight), tf.float32)))
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
@@ -159,7 +167,7 @@ class Ranker(Recommender):
     def draw(self, size: tf.Tensor, count: int) -> tf.Tensor:
         """int64 [size, count] item rows, drawn evenly from the catalogue."""
         first = min(self.sizes.first_row, self.sizes.items - 1)  # where no item is admitted yet, one that is not
-        return uniform([size, count], first, self.sizes.items, tf.int64)
+        return uniform([size, count], first, self.sizes.items, tf.int64, of_rows=True)
 
     @staticmethod
     def is_positive(drawn: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
@@ -188,13 +196,17 @@ class Ranker(Recommender):
             sample_weight=weight,
             compute_metrics=False,
         )
-        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
+        return tf.math.divide_no_nan(total, across(tf.reduce_sum(weight)))
 
     def _observe(self, weight: tf.Tensor) -> None:
         """Takes a batch's weights into the running moments."""
-        size = tf.cast(tf.size(weight), tf.float32)
+        size = across(tf.cast(tf.size(weight), tf.float32))
         count = self.moments[0] + size
-        change = tf.stack([tf.reduce_mean(weight), tf.reduce_mean(tf.square(weight))]) - self.moments[1:]
+        if is_shared():
+            means = across(tf.stack([tf.reduce_sum(weight), tf.reduce_sum(tf.square(weight))])) / size
+        else:
+            means = tf.stack([tf.reduce_mean(weight), tf.reduce_mean(tf.square(weight))])
+        change = means - self.moments[1:]
         self.moments.assign(tf.concat([[count], self.moments[1:] + change * size / count], axis=0))
 
     def _scale(self) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.compiled_step import is_compiled, uniform
 from trainer.keras2 import tf
+from trainer.replicas import across, everyones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,8 @@ def draw(
     """
     first = min(first_row, items - 1)  # where no item is admitted yet, one that is not
     drawn = uniform([negatives], first, items, tf.int64)
-    rows, places = tf.unique(tf.concat([tf.reshape(batch_rows, [-1]), drawn], axis=0), tf.int64)
+    in_batch = everyones(tf.reshape(batch_rows, [-1]))
+    rows, places = tf.unique(tf.concat([in_batch, drawn], axis=0), tf.int64)
     missed = -others * tf.gather(rate, rows) + negatives * tf.math.log1p(-1.0 / max(items - first, 2))
     log_weight = tf.where(rows >= first_row, -tf.math.log(-tf.math.expm1(missed)), UNWANTED)
     return Candidates(rows, log_weight, tf.reshape(places[: tf.size(batch_rows)], tf.shape(batch_rows)))
@@ -98,7 +100,7 @@ def held_by_others(rows: tf.Tensor, first_row: int) -> tf.Tensor:
         owners = tf.math.count_nonzero(ordered[:, -1], dtype=tf.float32)
     else:
         owners = tf.cast(tf.shape(rows)[0], tf.float32)
-    held = tf.math.count_nonzero(new & (ordered >= first_row), dtype=tf.float32)
+    held, owners = across(tf.math.count_nonzero(new & (ordered >= first_row), dtype=tf.float32)), across(owners)
     return held * tf.math.divide_no_nan(owners - 1.0, owners)
 
 

@@ -9,6 +9,7 @@ from trainer.input_pipeline import Sequences
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
 from trainer.models.catalogue_blocks import SparseScores
+from trainer.replicas import copies
 
 _REACH = 10  # events; what lies further apart is not counted as together
 _LAST = 5  # of a history that are asked for their neighbours
@@ -101,8 +102,9 @@ class Neighbours(keras.layers.Layer):
         rows[:], weights[:] = 0, 0
         rows[owner[kept], place[kept]] = pairs.indices[order][kept]
         weights[owner[kept], place[kept]] = pairs.data[order][kept]
-        self.rows.scatter_nd_update(changed[:, None], rows)
-        self.weights_.scatter_nd_update(changed[:, None], weights)
+        for table, values in ((self.rows, rows), (self.weights_, weights)):
+            for each in copies(table):
+                each.scatter_nd_update(changed[:, None], values)
 
     def spread(self, item: tf.Tensor, say: tf.Tensor) -> SparseScores:
         """The sums over int64 [b, n] items of `say` [b, n] times their neighbours' weights, as log(1 + sum / floor)."""

@@ -24,6 +24,7 @@ from trainer.models.query_tower import QueryTower, masked
 from trainer.models.softmax_in_blocks import softmax_losses
 from trainer.models.with_features import WithFeatures
 from trainer.precision import built_in
+from trainer.replicas import across, everyones
 
 
 class TwoTower(WithFeatures):
@@ -56,6 +57,7 @@ class TwoTower(WithFeatures):
     """
 
     vectors = "whole"
+    shares_steps = True
     item_feature_kinds = OF_ITEMS
     query_feature_kinds = OF_WORDS | OF_NUMBERS
     tables: ClassVar[dict[str, VocabularyName]] = {
@@ -188,11 +190,12 @@ class TwoTower(WithFeatures):
             history, item, weight = (tf.boolean_mask(column, admitted) for column in columns)
             weight = tf.maximum(weight, 0.0)
             drawn = self._draw()
-            ids = tf.concat([item, drawn], axis=0)
+            in_batch = everyones(item)
+            ids = tf.concat([in_batch, drawn], axis=0)
             return self._softmax(
                 self.query(key, history, training=True),
-                tf.concat([self.candidate(item, without=1.0), self.candidate(drawn)], axis=0),
-                self._drawn_share(ids, tf.shape(item)[0]),
+                tf.concat([self.candidate(in_batch, without=1.0), self.candidate(drawn)], axis=0),
+                self._drawn_share(ids, tf.shape(in_batch)[0]),
                 weight,
                 ids,
             )
@@ -243,7 +246,7 @@ class TwoTower(WithFeatures):
             compute_metrics=False,
             compute_batch_metrics=False,
         )
-        return tf.math.divide_no_nan(total, tf.reduce_sum(weight))
+        return tf.math.divide_no_nan(total, across(tf.reduce_sum(weight)))
 
     def _drawn_share(self, item: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         """How probable each item is among a batch's items and the drawn ones together."""

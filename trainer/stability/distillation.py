@@ -8,6 +8,7 @@ from trainer.compiled_step import uniform
 from trainer.keras2 import tf
 from trainer.metrics import weighted_mean
 from trainer.models.base import Recommender, TableSizes
+from trainer.replicas import everyones
 from trainer.settings import DistilledBatches
 from trainer.stability.base import NEW, REPLAYED, Batches, LossTerm
 
@@ -79,7 +80,7 @@ class Distillation(LossTerm):
         if old.items - old.first_row <= self._candidates:
             return tf.range(old.first_row, old.items, dtype=tf.int64)
         drawn = uniform([self._candidates], old.first_row, old.items, tf.int64)
-        item = tf.reshape(item, [-1])
+        item = everyones(tf.reshape(item, [-1]))
         item = tf.boolean_mask(item, (item >= old.first_row) & (item < old.items))
         return tf.unique(tf.concat([item, drawn], axis=0))[0]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
+from trainer.replicas import replicas
 from trainer.stability.base import NEW, Batches, LossTerm
 from trainer.stability.batch_rows import LOOKED_UP, used_rows
 from trainer.train_state import Arrays
@@ -56,7 +57,7 @@ class Ewc(LossTerm):
             rows, _ = used_rows(batches[NEW], table, len(previous))
             moved = tf.gather(variable, rows) - tf.gather(previous, rows)
             total += tf.reduce_sum(tf.gather(fisher, rows) * tf.square(moved))
-        return self._strength / 2 * total
+        return self._strength / 2 / replicas() * total
 
 
 def fisher_diagonal(

@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer.keras2 import tf
 from trainer.models.base import Recommender, table_of
+from trainer.replicas import replicas
 from trainer.stability.base import NEW, Batches, LossTerm
 from trainer.stability.batch_rows import LOOKED_UP, used_rows
 
@@ -55,4 +56,4 @@ class Proximal(LossTerm):
             rows, share = used_rows(batch, table, len(previous))
             moved = tf.reshape(tf.gather(variable, rows) - tf.gather(previous, rows), [tf.shape(rows)[0], -1])
             total += tf.reduce_sum(share * tf.reduce_sum(tf.square(moved), axis=1))
-        return self._strength / 2 * total
+        return self._strength / 2 / replicas() * total

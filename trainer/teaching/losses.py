@@ -9,6 +9,7 @@ from trainer.compiled_step import uniform
 from trainer.keras2 import tf
 from trainer.metrics import UNAVAILABLE, weighted_mean
 from trainer.models.base import Recommender
+from trainer.replicas import everyones
 from trainer.settings import TeacherSettings
 from trainer.stability.base import NEW, Batches, LossTerm
 from trainer.stability.distillation import divergence
@@ -63,7 +64,7 @@ class Teaching(LossTerm):
         shared = self._teacher.shared
         if shared.shape[0] <= self._settings.candidates:
             return shared
-        rows = tf.concat([tf.reshape(batch["item"], [-1]), tf.reshape(batch["history"], [-1])], axis=0)
+        rows = everyones(tf.concat([tf.reshape(batch["item"], [-1]), tf.reshape(batch["history"], [-1])], axis=0))
         rows = tf.boolean_mask(rows, self._teacher.knows(rows))
         drawn = uniform([self._settings.candidates], 0, shared.shape[0], tf.int64)
         return tf.unique(tf.concat([rows, tf.gather(shared, drawn)], axis=0))[0]

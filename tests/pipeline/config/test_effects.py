@@ -70,6 +70,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "update.after_refusal.replay": (3.0, {"update.stability.replay.budget": 9}),
     "update.after_refusal.epochs": (0.3, {}),
     "update.after_refusal.max_refusals": (1, {}),
+    "training.restarts": (1, {"training.strategy": "multi_worker"}),
     "gate.thresholds": ({"recall": {"floor": 0.1}, "mrr": {"floor": 0.1}}, {}),
     "gate.slice_thresholds": ({"item_slice:new": {"recall": {"floor": 0.1}}}, {}),
     "gate.on_little_evidence": ("refuse", {}),
@@ -131,7 +132,7 @@ vocabulary.item_min_count vocabulary.oov_rows vocabulary.half_life_spans history
 history.keys_end_after
 model.type update.epochs update.cold_epochs update.batch_size update.optimizer update.clip_norm update.weight_decay
 update.new_rows update.seed update.precision update.jit_compile update.max_owed_spans update.retrain_spans
-update.stability.replay.budget
+update.stability.replay.budget training.strategy
 update.stability.distillation.weight update.stability.proximal.strength update.stability.ewc.strength
 update.stability.partial.freeze update.stability.partial.rates update.stability.shrink.factor
 update.stability.shrink.noise update.stability.averaging.share update.schedule.slots update.schedule.rates guard.hold

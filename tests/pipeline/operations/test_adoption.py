@@ -47,6 +47,7 @@ ARGUMENTS = {
     "explain": ["--user", "u00062", "--item", "i00050"],
     "stream": ["--once"],
     "publish": [],
+    "train-worker": ["--once"],
 }
 WITHOUT_A_ROOT = {"init", "demo", "nodes", "adopt", "recommend", "fetch"}
 

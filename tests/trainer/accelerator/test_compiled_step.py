@@ -75,7 +75,7 @@ def test_a_loss_over_all_rows_is_that_over_those_which_count(name, monkeypatch):
     padded.pop(OF_FULL_SIZE, None)
     drawn = np.random.default_rng(5).integers(SIZES.first_row, SIZES.items, 10_000)
 
-    def the_same(shape, low, high, dtype):
+    def the_same(shape, low, high, dtype, **_):
         shape = [int(size) for size in shape]
         return tf.constant(drawn[: np.prod(shape)].reshape(shape), dtype)
 
