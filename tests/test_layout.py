@@ -149,3 +149,21 @@ def test_every_variable_says_what_it_holds():
         if isinstance(node, ast.Name | ast.arg) and name in SAYS_NOTHING
     }
     assert vague == set()
+
+
+def test_no_graph_of_ours_is_read_by_autograph():
+    """Which costs seconds in every process, and nothing of ours needs it (see `trainer/keras2.py`)."""
+    converted = [
+        f"{path}:{call.lineno}"
+        for path, tree in trees(SOURCES)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Attribute)
+        and ast.unparse(call) == "tf.function"
+        and not any(
+            isinstance(of, ast.Call)
+            and of.func is call
+            and any(keyword.arg == "autograph" and ast.unparse(keyword.value) == "False" for keyword in of.keywords)
+            for of in ast.walk(tree)
+        )
+    ]
+    assert not converted

@@ -49,8 +49,9 @@ class AcceleratedLearner(Learner):
         self._within = lambda: within
         self._around = lambda: around
         self._draws_seed = seed
-        self._by_xla = tf.function(self._own_gradients, jit_compile=True) if jit_compile else None
+        self._by_xla = tf.function(self._own_gradients, jit_compile=True, autograph=False) if jit_compile else None
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batches: Batches) -> dict[str, tf.Tensor]:
         optimizer = self.optimizer
         if self._by_xla is None:

@@ -88,7 +88,7 @@ class Distribution:
             return value
         if self._agree is None:
 
-            @tf.function
+            @tf.function(autograph=False)
             def agree(own: tf.Tensor) -> tf.Tensor:
                 def first() -> tf.Tensor:
                     context = tf.distribute.get_replica_context()

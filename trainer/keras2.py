@@ -7,7 +7,11 @@ import tf_keras as keras
 
 
 def _spare_tf_keras_from_autograph() -> None:
-    """Keeps AutoGraph from converting `tf_keras`, which costs 20 s at the first use of a layer (TensorFlow < 2.17)."""
+    """Keeps AutoGraph from converting `tf_keras`: 20 s at the first use of a layer (TensorFlow < 2.17).
+
+    Keras's own training function asks for it. Ours do without: what depends on a tensor's value is said by `tf.cond`
+    and `tf.while_loop`, and to read our sources costs a process 6 s before its first step.
+    """
     if tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 17):
         return
     from tensorflow.python.autograph.core import config

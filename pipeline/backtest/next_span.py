@@ -34,7 +34,7 @@ def as_signature(metrics: Metrics, features: Sequence[Feature] = ()) -> Any:
         else tf.TensorSpec([None], tf.float32, feature.vocabulary)
         for feature in features
     )
-    return tf.function(with_features).get_concrete_function(
+    return tf.function(with_features, autograph=False).get_concrete_function(
         tf.TensorSpec([None], tf.int64, "key"),
         tf.TensorSpec([None, None], tf.int64, "history"),
         tf.TensorSpec([None], tf.int64, "item"),

@@ -78,7 +78,7 @@ class Scorer:
         self._scores: dict[str, np.ndarray] = {}
         self._seen = 0
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def evaluate(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             columns = (batch["key"], batch["history"], batch["item"], batch["weight"])
             return model.evaluate_positions(*columns, k=k, exclude_seen=exclude_seen)

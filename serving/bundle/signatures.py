@@ -93,7 +93,9 @@ class Signatures(tf.Module):
         self._index: Callable[[], Any] = lambda: made
         self.query_inputs = QueryInputs(query_features)
         # A function of its own, so that `evaluate` calls this graph instead of holding a second one.
-        self.evaluate_rows = tf.function(self._evaluate_rows, input_signature=[*_POSITION, *self.query_inputs.specs])
+        self.evaluate_rows = tf.function(
+            self._evaluate_rows, input_signature=[*_POSITION, *self.query_inputs.specs], autograph=False
+        )
         self._k, self._exclude_seen = k, exclude_seen
         self._kept = None if kept is None else (kept.places, min(kept.k, max_k, catalogue.size))
         if kept is not None:
@@ -307,12 +309,12 @@ class Signatures(tf.Module):
 
 
 def _graph(function: Callable[..., Any], *specs: tf.TensorSpec) -> Any:
-    return tf.function(function).get_concrete_function(*specs)
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
 def _asks_for_keys(model: Servable) -> bool:
     """Whether a score depends on the key: where it does not, no key's id is worth keeping."""
-    graph = tf.function(model.score_all).get_concrete_function(
+    graph = tf.function(model.score_all, autograph=False).get_concrete_function(
         tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, model.history_length], tf.int64)
     )
     return bool(graph.inputs[0].consumers())

@@ -202,7 +202,7 @@ def check_exported_and_loaded_it_scores_the_same(case: RecommenderCase) -> None:
     requested = tf.TensorSpec([None], tf.int64, "key"), tf.TensorSpec([None, HISTORY], tf.int64, "history")
     exported = tf.Module()
     try:
-        exported.score_all = tf.function(model.score_all, input_signature=requested)
+        exported.score_all = tf.function(model.score_all, input_signature=requested, autograph=False)
         exported.parameters = list(exported.score_all.get_concrete_function().graph.variables)
         with tempfile.TemporaryDirectory() as folder:
             tf.saved_model.save(exported, folder)

@@ -142,12 +142,12 @@ class Recommender(tfrs.Model, abc.ABC):
         del params
         return "unused"
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def held_out_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """The loss of one batch without training."""
         return self.compute_loss(batch, training=False)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def metrics_step(self, batch: dict[str, tf.Tensor], name: str, k: int, weighted: bool) -> tf.Tensor:
         """The mean of the metric `name` over one batch, by event weights or not; nothing that was seen is left out."""
         columns = (batch["key"], batch["history"], batch["item"], batch["weight"])

@@ -126,7 +126,7 @@ class Stacking(keras.layers.Layer):
         if not len(known):
             return
 
-        @tf.function
+        @tf.function(autograph=False)
         def shortlist(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
             """Values [b, c, kinds] and classes [b, c] of the best items by today's weights; which is right [b, c].
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import tensorflow_recommenders as tfrs
 
 from trainer.compiled_step import Dropout, is_compiled, uniform
 from trainer.features.declaration import OF_ITEMS, OF_NUMBERS, OF_WORDS, Feature
@@ -21,6 +20,7 @@ from trainer.models.feature_tower import FeatureTower
 from trainer.models.frozen_items import DotProduct, FrozenItems
 from trainer.models.layers import HistoryPooling, Popularity, item_table, key_table
 from trainer.models.query_tower import QueryTower, masked
+from trainer.models.retrieval_task import RetrievalTask
 from trainer.models.softmax_in_blocks import softmax_losses
 from trainer.models.with_features import WithFeatures
 from trainer.precision import built_in
@@ -97,7 +97,7 @@ class TwoTower(WithFeatures):
         # The sum: Keras divides by the number of rows, whatever their weights.
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=keras.losses.Reduction.SUM)
         with built_in("float32"):
-            self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
+            self.task = RetrievalTask(loss=loss, remove_accidental_hits=True, name="retrieval")
 
     @classmethod
     def weight_role(cls, params: Mapping[str, Any]) -> WeightRole:
@@ -243,8 +243,6 @@ class TwoTower(WithFeatures):
             candidate_sampling_probability=drawn_share,
             sample_weight=weight,
             candidate_ids=ids,
-            compute_metrics=False,
-            compute_batch_metrics=False,
         )
         return tf.math.divide_no_nan(total, across(tf.reduce_sum(weight)))
 

@@ -63,6 +63,10 @@ class Learner(tfrs.Model):
             if id(trainable_variable) not in self._frozen
         ]
 
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, batches: Batches) -> dict[str, tf.Tensor]:
+        return super().train_step(batches)
+
     def compute_loss(self, batches: Batches, training: bool = False) -> tf.Tensor:
         loss = tf.cast(self.recommender.compute_loss(batches[NEW], training=training), tf.float32)
         for loss_term in self._loss_terms():

@@ -87,7 +87,7 @@ def fisher_diagonal(
     constants = {path: variable.numpy() for path, variable in variables.items() if not variable.trainable}
     fisher = {path: np.zeros_like(previous[path]) for path in learned}
 
-    @tf.function(input_signature=[batches.element_spec])
+    @tf.function(input_signature=[batches.element_spec], autograph=False)
     def gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor | tf.IndexedSlices | None]:
         with tf.GradientTape() as tape:
             loss = scale * model.compute_loss(batch, training=True)

@@ -73,7 +73,7 @@ def representations(model: Recommender, history_length: int) -> Represent:
             "`update.stability.replay.selection: herding` needs a model with a method `represent(key, history)`, as "
             f"`sasrec` has. Received: {type(model).__name__}. Choose `frequency`."
         )
-    step = tf.function(model.represent, reduce_retracing=True)
+    step = tf.function(model.represent, reduce_retracing=True, autograph=False)
 
     def represent(pool: Pool) -> np.ndarray:
         begin, end = pool.sequences.splits[:-1], pool.sequences.splits[1:] - 1
