@@ -132,7 +132,8 @@ name root metadata cache catalogue data.path data.pattern data.format data.colum
 data.columns.timestamp
 data.columns.context data.timestamp_format data.span_hours data.late data.decimal_ids data.reject
 data.max_reject_fraction split.eval_fraction
-vocabulary.item_min_count vocabulary.item_max_age vocabulary.max_items vocabulary.oov_rows vocabulary.half_life_spans history.length
+vocabulary.item_min_count vocabulary.item_max_age vocabulary.max_items vocabulary.oov_rows vocabulary.half_life_spans
+history.length
 history.keys_end_after
 model.type update.epochs update.cold_epochs update.batch_size update.optimizer update.clip_norm update.weight_decay
 update.new_rows update.seed update.precision update.jit_compile update.max_owed_spans update.retrain_spans
