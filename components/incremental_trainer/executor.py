@@ -37,6 +37,7 @@ from trainer.diagnostics import measure
 from trainer.distribution import ALONE
 from trainer.held_out_parts import held_out_files
 from trainer.input_pipeline import read_held_out
+from trainer.renumbering import renumbered
 from trainer.train_state import ModelState, StateError
 from trainer.update import Update
 from trainer.workers import mirrored
@@ -93,6 +94,8 @@ class Executor(base_executor.BaseExecutor):
         if settings.places_for_new:
             about["places_for_new"] = dataclasses.asdict(settings.places_for_new)
         before = start or _in_service(champion)
+        if before is not None:
+            before = renumbered(before, today.numbering, result.model)
         health = measure(
             result.model,
             result.state.weights,
