@@ -4,7 +4,8 @@
         --work FOLDER [--from DAY --to DAY] [--last 30] [--seeds 1 2 3] [--save FILE]
 
 A backtest of SETTINGS as they are, and one with each of the `vocabulary` settings given, over the same days. State is
-the vocabulary and the history that a day hands to the next. What is done lies in FOLDER: a run that was cut off goes on.
+the vocabulary and the history that a day hands to the next. What is done lies in FOLDER: a run that was cut off goes
+on.
 """
 
 from __future__ import annotations
