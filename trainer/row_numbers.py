@@ -57,15 +57,10 @@ class RowNumbers:
 
 @dataclasses.dataclass(frozen=True)
 class Numbering:
-    """Of the rows of items and of keys; by itself of vocabularies that nothing has left."""
+    """Of the rows of items and of keys."""
 
-    items: RowNumbers = RowNumbers()
-    keys: RowNumbers = RowNumbers()
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether each row is its own number."""
-        return self.items.numbers is None and self.keys.numbers is None
+    items: RowNumbers
+    keys: RowNumbers
 
 
-PLAIN = Numbering()
+PLAIN = Numbering(RowNumbers(), RowNumbers())  # of vocabularies that nothing has left

@@ -14,7 +14,7 @@ from trainer.input_pipeline import Sequences
 from trainer.keras2 import tf
 from trainer.models.base import TableSizes
 from trainer.renumbering import renumbered
-from trainer.row_numbers import Numbering, RowNumbers
+from trainer.row_numbers import PLAIN, Numbering, RowNumbers
 from trainer.stability.replay_memory import ReplayMemory
 from trainer.teaching.teacher import Teacher
 from trainer.train_state import ModelState, StateError
@@ -65,11 +65,11 @@ def test_who_stays_is_scored_as_before_and_who_left_is_unknown(name):
 def test_the_next_update_is_that_of_a_root_which_never_had_them(name):
     of, spec = case(name)
     first = of.first
-    plain = dataclasses.replace(LEFT, numbering=Numbering())
+    plain = dataclasses.replace(LEFT, numbering=PLAIN)
     written = day(1)  # numbers, as the second day's files have them
     sequences = written.in_rows(LEFT.numbering)
     state = renumbered(first.state, LEFT.numbering, rebuild(spec, first.state))
-    state = dataclasses.replace(state, sizes=dataclasses.replace(state.sizes, numbering=Numbering()))
+    state = dataclasses.replace(state, sizes=dataclasses.replace(state.sizes, numbering=PLAIN))
     moved = dataclasses.replace(first.memory, sequences=first.memory.sequences.in_rows(LEFT.numbering))
     ours = go_on(name, LEFT, sequences, first.state, first.memory)
     other = go_on(name, plain, sequences, state, moved)
