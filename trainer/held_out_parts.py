@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.vocabulary import Ids, as_binary, hash_buckets
+from trainer.ids import Ids, as_binary, hash_buckets
 
 Part = Literal["select", "verdict"]
 SELECT: Part = "select"

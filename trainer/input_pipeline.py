@@ -14,6 +14,7 @@ import numpy as np
 from trainer.features import query_values
 from trainer.features.query_values import PREFIX, Values, with_values
 from trainer.keras2 import tf
+from trainer.row_numbers import Numbering
 
 _INT = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
 _ONE_INT = tf.io.FixedLenFeature([], tf.int64)
@@ -66,6 +67,13 @@ class Positions:
         """The positions at `index`, over the same histories."""
         chosen = {name: getattr(self, name)[index] for name in ("begin", "end", "key", "target", "weight", "timestamp")}
         return dataclasses.replace(self, **chosen, query_features=query_values.take(self.query_features, index))
+
+    def in_rows(self, numbering: Numbering) -> Positions:
+        """As they were read, with the rows of a vocabulary in the place of numbers."""
+        items, keys = numbering.items, numbering.keys
+        return dataclasses.replace(
+            self, items=items.rows_of(self.items), target=items.rows_of(self.target), key=keys.rows_of(self.key)
+        )
 
     def dataset(self, batch_size: int, history_length: int, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Batches of `key` [b], `history` [b, history_length] (0 in front), `item` [b], `weight` [b].
@@ -131,6 +139,20 @@ class Sequences:
     def new_events(self) -> int:
         return int(np.sum(np.diff(self.splits) - self.first_new))
 
+    def in_rows(self, numbering: Numbering) -> Sequences:
+        """As they were read, with the rows of a vocabulary in the place of numbers."""
+        return dataclasses.replace(
+            self, items=numbering.items.rows_of(self.items), key=numbering.keys.rows_of(self.key)
+        )
+
+    def moved(self, numbering: Numbering, to: Numbering) -> Sequences:
+        """The rows of one vocabulary as those of another."""
+        return dataclasses.replace(
+            self,
+            items=numbering.items.moved(self.items, to.items),
+            key=numbering.keys.moved(self.key, to.keys),
+        )
+
     def positions(self, today_only: bool = False) -> Positions:
         """Every new position as one prediction; with `today_only`, those of the span's own events alone."""
         first = self.splits[:-1] + (self.first_today if today_only else self.first_new)
@@ -180,7 +202,10 @@ def concatenate(parts: Sequence[Sequences]) -> Sequences:
 
 
 def read_sequences(files: Sequence[str]) -> Sequences:
-    """Reads gzipped TFRecord files of training sequences, in the order given; of no file, no sequence."""
+    """Reads gzipped TFRecord files of training sequences, in the order given; of no file, no sequence.
+
+    Items and keys are numbers (see `trainer.row_numbers`), which `Sequences.in_rows` makes rows of.
+    """
     of_features = _query_features(files)
     parsed = _read(files, {**_SEQUENCE_FEATURES, **of_features})
     count = sum(len(part.flat_values) for part in parsed["items"])
@@ -198,6 +223,8 @@ def read_sequences(files: Sequence[str]) -> Sequences:
 
 def read_held_out(files: Sequence[str]) -> tuple[Positions, dict[str, np.ndarray]]:
     """Reads gzipped TFRecord files of held-out positions.
+
+    Items and keys are numbers (see `trainer.row_numbers`), which `Positions.in_rows` makes rows of.
 
     Returns:
       The positions, and for each of `item_slice` and `key_slice` the slice of every position as bytes [p].

@@ -15,10 +15,12 @@ import numpy as np
 
 from trainer.keras2 import keras, tf
 from trainer.models.base import TableSizes
+from trainer.row_numbers import Numbering, RowNumbers
 
 Arrays = dict[str, np.ndarray]
 
 FISHER_FILE = "fisher.npz"
+NUMBERS_FILE = "numbers.npz"
 
 # What a missing, cut off or foreign file makes the readers of JSON and of zipped arrays raise.
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
@@ -59,7 +61,7 @@ class ModelState:
     fisher: Arrays = dataclasses.field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
-        """Writes `weights.npz`, `slots.npz`, `state.json` and, where there is one, `fisher.npz` into `folder`."""
+        """Writes `weights.npz`, `slots.npz`, `state.json` and, where there are any, `fisher.npz` and `numbers.npz`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / "weights.npz", **self.weights)
@@ -69,13 +71,18 @@ class ModelState:
             folder / "slots.npz",
             **{f"{path}|{slot}": value for path, slots in self.slots.items() for slot, value in slots.items()},
         )
-        about = {
+        about: dict[str, Any] = {
             "iterations": self.iterations,
-            "sizes": {name: value for name, value in dataclasses.asdict(self.sizes).items() if value != ()},
+            "sizes": {name: getattr(self.sizes, name) for name in ("items", "keys", "first_row")},
             "learned": list(self.learned),
             "counted": self.counted,
             "revision": self.revision,
         }
+        if self.sizes.words:
+            about["sizes"]["words"] = self.sizes.words
+        numbers = {name: of.numbers for name, of in vars(self.sizes.numbering).items() if of.numbers is not None}
+        if numbers:
+            np.savez(folder / NUMBERS_FILE, **numbers)
         (folder / "state.json").write_text(json.dumps(about, indent=1))
 
     @classmethod
@@ -89,7 +96,10 @@ class ModelState:
         try:
             about = json.loads((folder / "state.json").read_text())
             words = tuple((str(name), int(rows)) for name, rows in about["sizes"].pop("words", ()))
-            sizes = TableSizes(**about["sizes"], words=words)
+            numbers = read_arrays(folder / NUMBERS_FILE) if (folder / NUMBERS_FILE).exists() else {}
+            first_row = int(about["sizes"]["first_row"])
+            numbering = Numbering(*(RowNumbers(first_row, numbers.get(name)) for name in ("items", "keys")))
+            sizes = TableSizes(**about["sizes"], words=words, numbering=numbering)
             learned = tuple(int(span) for span in about["learned"])
             iterations, counted = int(about["iterations"]), about.get("counted")
             revision = int(about.get("revision", 1))

@@ -29,6 +29,7 @@ from trainer.models.base import Recommender, TableSizes
 from trainer.models.feature_tower import LAUNCHES, declared_in, settle
 from trainer.models.query_tower import asked_in
 from trainer.precision import built_in
+from trainer.renumbering import renumbered
 from trainer.resumption import FinishedSpans, KeepEpochs, Progress
 from trainer.settings import ModelSpec, Policy
 from trainer.stability.averaging import average
@@ -138,7 +139,7 @@ def update(
         )
         trainable = make_trainable(model, policy)
     notes: tuple[str, ...] = ()
-    whole = base
+    whole = base = None if base is None else renumbered(base, sizes.numbering, model)
     if base is not None:
         base, notes = without_replaced(base, sizes)
     frozen_variables = frozen(trainable.variables, policy.stability.partial.freeze)

@@ -1,8 +1,8 @@
-"""Ids to rows of an embedding table: stable, append-only, with admission by count.
+"""Ids to rows of an embedding table: stable, with admission by count.
 
 Row 0 is padding, rows 1 to `oov_rows` are shared by all ids without a row of their own, and admitted ids follow in
-the order of their admission. A row number never changes and is never given to another id, so that weights and
-optimizer slots can be carried from one day's model to the next by row number alone.
+the order of their admission. Rows are appended. They move only where ids leave (`compacted`), and what was written
+before can be read after it, see `trainer.row_numbers`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainer.atomic_write import atomic_write
-
-Ids: TypeAlias = pa.Array | pa.ChunkedArray | npt.NDArray[np.object_] | Sequence[bytes] | Sequence[str]
+from trainer.ids import Ids, as_binary, as_numpy, count_ids, hash_buckets, index_in, one_array
+from trainer.row_numbers import RowNumbers
 
 _NO_SPAN = -1
 
@@ -40,6 +39,8 @@ class Vocabulary:
       first_span: `[n]` int64, the span in which each admitted id was first seen; -1 where it was not yet (see `admit`).
       last_span: `[n]` int64, the span in which it was last seen, likewise.
       pending: Ids seen too seldom to be admitted, a table of id, count, recent, first_span.
+      numbers: `[n]` int64, see `RowNumbers`; None while no id has ever left.
+      given_before: Of ids that have, the number that the next id gets.
     """
 
     oov_rows: int
@@ -50,6 +51,8 @@ class Vocabulary:
     first_span: npt.NDArray[np.int64]
     last_span: npt.NDArray[np.int64]
     pending: pa.Table
+    numbers: npt.NDArray[np.int64] | None = None
+    given_before: int = 0
 
     @classmethod
     def empty(cls, oov_rows: int) -> Vocabulary:
@@ -81,6 +84,21 @@ class Vocabulary:
     def size(self) -> int:
         """Rows of a table for this vocabulary, padding and out-of-vocabulary rows included."""
         return self.first_row + len(self.ids)
+
+    @property
+    def row_numbers(self) -> RowNumbers:
+        """What the rows are called in the files of a span."""
+        return RowNumbers(self.first_row, self.numbers)
+
+    @property
+    def given(self) -> int:
+        """The number that the next id gets."""
+        return self.size if self.numbers is None else self.given_before
+
+    @property
+    def header(self) -> Header:
+        """What `read_header` says of it once it is saved."""
+        return Header(self.oov_rows, self.span, self.size, self.given)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -135,17 +153,18 @@ class Vocabulary:
         unique = as_binary(ids).unique()
         ids = unique.filter(pa.array(self._index(unique) < 0))
         grown = self if span == self.span else self.grow(pa.array([], pa.binary()), span, 1, np.inf)
-        waiting = _index_in(ids, grown.pending["id"])
+        waiting = index_in(ids, grown.pending["id"])
         old = grown.pending.take(pa.array(np.maximum(waiting, 0))) if len(grown.pending) else None
         fields = [("count", 0), ("recent", 0.0), ("first_span", _NO_SPAN)]
         counts, recent, first = (
-            np.full(len(ids), nothing) if old is None else np.where(waiting < 0, nothing, _numpy(old[name]))
+            np.full(len(ids), nothing) if old is None else np.where(waiting < 0, nothing, as_numpy(old[name]))
             for name, nothing in fields
         )
         left = np.ones(len(grown.pending), bool)
         left[waiting[waiting >= 0]] = False
         return dataclasses.replace(
             grown,
+            **grown._numbered(len(ids)),
             ids=pa.concat_arrays([grown.ids, ids]),
             counts=np.concatenate([grown.counts, counts]),
             recent=np.concatenate([grown.recent, recent]),
@@ -160,8 +179,8 @@ class Vocabulary:
         index = self._index(ids)
         counts = np.zeros(len(ids), np.int64)
         counts[index >= 0] = self.counts[index[index >= 0]]
-        waiting = _index_in(ids, self.pending["id"])
-        counts[waiting >= 0] = _numpy(self.pending["count"])[waiting[waiting >= 0]]
+        waiting = index_in(ids, self.pending["id"])
+        counts[waiting >= 0] = as_numpy(self.pending["count"])[waiting[waiting >= 0]]
         return counts
 
     def grow(
@@ -188,7 +207,7 @@ class Vocabulary:
             raise ValueError(f"`min_count` must be at least 1. Received: {min_count}.")
         if not half_life > 0:
             raise ValueError(f"`half_life` must be above 0 spans. Received: {half_life}.")
-        seen, times = _count(as_binary(ids), counts)
+        seen, times = count_ids(as_binary(ids), counts)
         decay = 1.0 if self.span == _NO_SPAN else 0.5 ** ((span - self.span) / half_life)
 
         known = self._index(seen)
@@ -200,33 +219,51 @@ class Vocabulary:
         last_span[known[known >= 0]] = span
 
         seen, times = seen.filter(pa.array(known < 0)), times[known < 0]
-        waiting = _index_in(seen, self.pending["id"])
+        waiting = index_in(seen, self.pending["id"])
         before = waiting >= 0
         new = pa.table([seen, times, times.astype(np.float64), np.full(len(seen), span, np.int64)], _PENDING)
         if before.any():
             old = self.pending.take(pa.array(waiting[before]))
-            new_count, new_recent, new_first = (_numpy(new[name]).copy() for name in ("count", "recent", "first_span"))
-            new_count[before] += _numpy(old["count"])
-            new_recent[before] += _numpy(old["recent"]) * decay
-            new_first[before] = _numpy(old["first_span"])
+            new_count, new_recent, new_first = (
+                as_numpy(new[name]).copy() for name in ("count", "recent", "first_span")
+            )
+            new_count[before] += as_numpy(old["count"])
+            new_recent[before] += as_numpy(old["recent"]) * decay
+            new_first[before] = as_numpy(old["first_span"])
             new = pa.table([seen, new_count, new_recent, new_first], _PENDING)
-        admitted = _numpy(new["count"]) >= min_count
+        admitted = as_numpy(new["count"]) >= min_count
         chosen = new.filter(pa.array(admitted))
 
         untouched = np.ones(len(self.pending), bool)
         untouched[waiting[before]] = False
         kept = self.pending.filter(pa.array(untouched))
-        kept = kept.set_column(2, "recent", pa.array(_numpy(kept["recent"]) * decay))
+        kept = kept.set_column(2, "recent", pa.array(as_numpy(kept["recent"]) * decay))
         return Vocabulary(
             oov_rows=self.oov_rows,
             span=span,
-            ids=pa.concat_arrays([self.ids, _one_array(chosen["id"])]),
-            counts=np.concatenate([totals, _numpy(chosen["count"])]),
-            recent=np.concatenate([recent, _numpy(chosen["recent"])]),
-            first_span=np.concatenate([first_span, _numpy(chosen["first_span"])]),
+            ids=pa.concat_arrays([self.ids, one_array(chosen["id"])]),
+            counts=np.concatenate([totals, as_numpy(chosen["count"])]),
+            recent=np.concatenate([recent, as_numpy(chosen["recent"])]),
+            first_span=np.concatenate([first_span, as_numpy(chosen["first_span"])]),
             last_span=np.concatenate([last_span, np.full(len(chosen), span, np.int64)]),
             pending=pa.concat_tables([kept, new.filter(pa.array(~admitted))]).combine_chunks(),
+            **self._numbered(len(chosen)),
         )
+
+    def _numbered(self, more: int) -> dict[str, Any]:
+        """`numbers` and `given` with so many more rows."""
+        if self.numbers is None:
+            return {}
+        new = np.arange(self.given, self.given + more)
+        return {"numbers": np.concatenate([self.numbers, new]), "given_before": self.given + more}
+
+    def compacted(self, stay: npt.NDArray[np.bool_]) -> Vocabulary:
+        """The vocabulary of the ids for which `stay`, bool `[n]`, holds: the others lose row and counts."""
+        numbers = self.row_numbers
+        columns = {name: getattr(self, name)[stay] for name in ("counts", "recent", "first_span", "last_span")}
+        every = numbers.every(self.size)[self.first_row :]
+        kept = pa.concat_arrays([self.ids.filter(pa.array(stay))])
+        return dataclasses.replace(self, ids=kept, **columns, numbers=every[stay], given_before=self.given)
 
     def without_pending_before(self, span: int) -> Vocabulary:
         """Without the counts of ids that have no row and were first seen before `span`."""
@@ -236,8 +273,10 @@ class Vocabulary:
     def save(self, folder: str | Path, name: str) -> None:
         """Writes `<name>.parquet` and `<name>_pending.parquet` into the existing `folder`."""
         about = {"oov_rows": str(self.oov_rows), "span": str(self.span)}
-        columns = [self.ids, self.counts, self.recent, self.first_span, self.last_span]
-        _write(pa.table(columns, _ADMITTED.with_metadata(about)), Path(folder) / f"{name}.parquet")
+        columns, schema = [self.ids, self.counts, self.recent, self.first_span, self.last_span], _ADMITTED
+        if self.numbers is not None:
+            columns, schema, about = [*columns, self.numbers], _NUMBERED, {**about, "given": str(self.given)}
+        _write(pa.table(columns, schema.with_metadata(about)), Path(folder) / f"{name}.parquet")
         _write(self.pending.replace_schema_metadata(about), Path(folder) / f"{name}_pending.parquet")
 
     @classmethod
@@ -249,43 +288,49 @@ class Vocabulary:
           ValueError: the file is not a vocabulary.
         """
         header = read_header(folder, name)
-        table = pq.read_table(Path(folder) / f"{name}.parquet").cast(_ADMITTED)
+        table = pq.read_table(Path(folder) / f"{name}.parquet")
+        numbers = as_numpy(table["number"]) if "number" in table.column_names else None
+        table = table.select(_ADMITTED.names).cast(_ADMITTED)
         pending = pq.read_table(Path(folder) / f"{name}_pending.parquet").cast(_PENDING).combine_chunks()
         return cls(
             header.oov_rows,
             header.span,
-            _one_array(table["id"]),
-            _numpy(table["count"]),
-            _numpy(table["recent"]),
-            _numpy(table["first_span"]),
-            _numpy(table["last_span"]),
+            one_array(table["id"]),
+            as_numpy(table["count"]),
+            as_numpy(table["recent"]),
+            as_numpy(table["first_span"]),
+            as_numpy(table["last_span"]),
             pending,
+            numbers,
+            header.given if numbers is not None else 0,
         )
 
     def _index(self, ids: pa.Array) -> npt.NDArray[np.int64]:
-        return _index_in(ids, self.ids)
+        return index_in(ids, self.ids)
 
 
 def share_new(folder: str | Path, name: str, span: int) -> float | None:
     """Of the ids with a row that were trained on in `span`, the share that no earlier span had; None without any."""
     columns = ["first_span", "last_span"]
     table = pq.read_table(Path(folder) / f"{name}.parquet", columns=columns)
-    first, last = (_numpy(table[column]) for column in columns)
+    first, last = (as_numpy(table[column]) for column in columns)
     seen = last == span
     return float(np.mean(first[seen] == span)) if seen.any() else None
 
 
 _PENDING = pa.schema([("id", pa.binary()), ("count", pa.int64()), ("recent", pa.float64()), ("first_span", pa.int64())])
 _ADMITTED = _PENDING.append(pa.field("last_span", pa.int64()))
+_NUMBERED = _ADMITTED.append(pa.field("number", pa.int64()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What is known of a saved vocabulary without reading its ids; `size` as in `Vocabulary.size`."""
+    """Of a saved vocabulary, without reading its ids: `size` as in `Vocabulary`, `given` as in `RowNumbers`."""
 
     oov_rows: int
     span: int
     size: int
+    given: int
 
 
 def read_header(folder: str | Path, name: str) -> Header:
@@ -298,78 +343,11 @@ def read_header(folder: str | Path, name: str) -> Header:
     path = Path(folder) / f"{name}.parquet"
     file = pq.read_metadata(path)
     about, names = file.metadata or {}, file.schema.names
-    if b"oov_rows" not in about or names != _ADMITTED.names:
+    if b"oov_rows" not in about or names not in (_ADMITTED.names, _NUMBERED.names):
         raise ValueError(f"{path} must be a vocabulary written by `Vocabulary.save`. Received: columns {names}.")
     oov_rows = int(about[b"oov_rows"])
-    return Header(oov_rows, int(about[b"span"]), 1 + oov_rows + file.num_rows)
-
-
-def as_binary(ids: Ids) -> pa.Array:
-    """`ids` as one `[n]` binary array; text becomes UTF-8.
-
-    Raises:
-      ValueError: an id is missing (null), or `ids` is a fixed-width numpy array, which drops NULs at the end of an id.
-    """
-    if isinstance(ids, np.ndarray) and ids.dtype.kind == "S":
-        raise ValueError(
-            f"`ids` must be an object array: numpy's fixed-width bytes drop trailing NULs. Received: dtype {ids.dtype}."
-        )
-    array = _one_array(ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.binary()))
-    if array.null_count:
-        raise ValueError(f"`ids` must not hold missing values. Received: {array.null_count} of {len(array)}.")
-    return array if array.type == pa.binary() else array.cast(pa.binary())
-
-
-def hash_buckets(ids: Ids, buckets: int) -> npt.NDArray[np.int64]:
-    """`tf.strings.to_hash_bucket_fast`, `[n]` int64 in [0, buckets): what the serving graph computes.
-
-    TensorFlow is imported only when there is something to hash.
-    """
-    ids = as_binary(ids)
-    if buckets == 1 or not len(ids):
-        return np.zeros(len(ids), np.int64)
-    from trainer.keras2 import tf
-
-    return tf.strings.to_hash_bucket_fast(ids.to_numpy(zero_copy_only=False), buckets).numpy()
-
-
-def _count(ids: pa.Array, counts: npt.ArrayLike | None) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    encoded = ids.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    if counts is None:
-        return encoded.dictionary, np.bincount(codes, minlength=len(encoded.dictionary)).astype(np.int64)
-    totals = np.zeros(len(encoded.dictionary), np.int64)
-    np.add.at(totals, codes, np.asarray(counts, np.int64))
-    return encoded.dictionary, totals
-
-
-def _index_in(ids: pa.Array, known_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    if not len(known_ids) or not len(ids):
-        return np.full(len(ids), -1, np.int64)
-    if 4 * len(ids) > len(known_ids):
-        return _found(pc.index_in(ids, value_set=_one_array(known_ids)))
-    # Arrow hashes the whole of `value_set` on every call, which is dear for the larger one of the two.
-    encoded = ids.dictionary_encode()
-    code = _found(pc.index_in(_one_array(known_ids), value_set=encoded.dictionary))
-    place = np.full(len(encoded.dictionary), -1, np.int64)
-    place[code[code >= 0]] = np.flatnonzero(code >= 0)
-    return place[encoded.indices.to_numpy(zero_copy_only=False)]
-
-
-def _found(index: pa.Array) -> npt.NDArray[np.int64]:
-    return pc.fill_null(index, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-
-
-def _one_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    if not isinstance(array, pa.ChunkedArray):
-        return array
-    if array.num_chunks == 1:
-        return array.chunk(0)
-    return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-
-
-def _numpy(column: pa.ChunkedArray) -> npt.NDArray:
-    return _one_array(column).to_numpy(zero_copy_only=False)
+    size = 1 + oov_rows + file.num_rows
+    return Header(oov_rows, int(about[b"span"]), size, int(about.get(b"given", size)))
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -19,6 +19,7 @@ from components.resolvers import span_of
 from components.update_decider.decision import Decision
 from trainer.held_out_parts import SELECT, held_out_files
 from trainer.input_pipeline import read_held_out, read_sequences
+from trainer.row_numbers import Numbering
 from trainer.vocabulary import Vocabulary
 
 # Properties: since which span the revision is published, or tuning began; the last span in which any was published.
@@ -51,15 +52,20 @@ class Executor(base_executor.BaseExecutor):
         )
         table = load_table(catalogue.uri)
         assert table is not None
+        items = Vocabulary.load(vocabulary.uri, "items")
+        numbering = Numbering(items.row_numbers, Vocabulary.load(vocabulary.uri, "keys").row_numbers)
         sequences = {span_of(of): of for name in ("past_sequences", "sequences") for of in input_dict.get(name) or []}
         (output,) = output_dict["tuned"]
         night = run_night(
             span,
             Path(output.uri),
             Tuner(settings),
-            item_texts(table, settings.text, Vocabulary.load(vocabulary.uri, "items")),
-            {number: read_sequences(split_files(sequences[number], "train")) for number in decision.train_on},
-            read_held_out(held_out_files(held_out.uri, SELECT))[0],
+            item_texts(table, settings.text, items),
+            {
+                number: read_sequences(split_files(sequences[number], "train")).in_rows(numbering)
+                for number in decision.train_on
+            },
+            read_held_out(held_out_files(held_out.uri, SELECT))[0].in_rows(numbering),
             before[0] if before else None,
             max((of.get_int_custom_property(TRIED) for of in input_dict.get("last_tuned") or []), default=-1),
             from_nothing,

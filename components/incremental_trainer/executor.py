@@ -22,7 +22,7 @@ from components.incremental_trainer.artifact_files import (
     TAUGHT_BY,
 )
 from components.incremental_trainer.catalogue_items import served_items
-from components.incremental_trainer.export import export, read_examples
+from components.incremental_trainer.export import catalogue_of, export, read_examples
 from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.learning import base_of, learn, state_of
 from components.incremental_trainer.new_items import keep_places
@@ -33,11 +33,11 @@ from components.incremental_trainer.workers import learn_as_chief
 from components.resolvers import RETRAINED, ancestry, refuse_revoked, retrained
 from components.teacher_trainer.lessons import present_teacher
 from components.update_decider.decision import Decision
-from serving.bundle.protocols import Catalogue
 from trainer.diagnostics import measure
 from trainer.distribution import ALONE
 from trainer.held_out_parts import held_out_files
 from trainer.input_pipeline import read_held_out
+from trainer.renumbering import renumbered
 from trainer.train_state import ModelState, StateError
 from trainer.update import Update
 from trainer.workers import mirrored
@@ -60,15 +60,15 @@ class Executor(base_executor.BaseExecutor):
         for model in champion:
             refuse_revoked(model, "the base of another")
         every_file = held_out_files(input_dict["held_out"][0].uri)
-        held_out, _ = read_held_out(every_file)
         today = SpanInputs.of_today(input_dict, settings)
+        held_out = read_held_out(every_file)[0].in_rows(today.numbering)
         items = today.items
         # Before the training, which would be in vain where the items file is none.
         columns, available = item_columns(items.ids, settings)
         if today.catalogue is not None:
             served = served_items(today.catalogue, items.ids, settings)
             available = served if available is None else available & served
-        catalogue = Catalogue(items.ids.to_pylist(), today.keys.ids.to_pylist(), columns, items.first_row, available)
+        catalogue = catalogue_of(items, today.keys, columns, available)
 
         start = state_of(base)
         taught_by = present_teacher(input_dict, "teacher", "earlier_teacher")
@@ -94,6 +94,8 @@ class Executor(base_executor.BaseExecutor):
         if settings.places_for_new:
             about["places_for_new"] = dataclasses.asdict(settings.places_for_new)
         before = start or _in_service(champion)
+        if before is not None:
+            before = renumbered(before, today.numbering, result.model)
         health = measure(
             result.model,
             result.state.weights,

@@ -24,6 +24,7 @@ from trainer.input_pipeline import Positions
 from trainer.keras2 import tf
 from trainer.models.base import Recommender
 from trainer.models.pruned_weights import tables_and_kernels
+from trainer.vocabulary import Vocabulary
 
 _log = logging.getLogger(__name__)
 _POSITIONS = 64  # that the export is held against the model on
@@ -42,6 +43,14 @@ class Export:
     manifest: Manifest
     reference: Reference
     notes: tuple[str, ...]
+
+
+def catalogue_of(
+    items: Vocabulary, keys: Vocabulary, columns: Mapping[str, Sequence[str]], available: np.ndarray | None
+) -> Catalogue:
+    """What a bundle over these vocabularies says of its items (see `Catalogue`)."""
+    numbers = items.numbers, keys.numbers
+    return Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available, *numbers)
 
 
 def export(

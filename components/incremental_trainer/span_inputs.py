@@ -21,6 +21,7 @@ from trainer.features.item_features import ItemFeatures
 from trainer.held_out_parts import SELECT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.models.base import TableSizes
+from trainer.row_numbers import Numbering
 from trainer.update import Span
 from trainer.vocabulary import Vocabulary
 
@@ -74,7 +75,12 @@ class SpanInputs:
     def sizes(self) -> TableSizes:
         asked = self.known.sizes(self.settings.model.query_features or ())
         words = (*(() if self.features is None else self.features.sizes), *asked)
-        return TableSizes(self.items.size, self.keys.size, self.items.first_row, words)
+        return TableSizes(self.items.size, self.keys.size, self.items.first_row, words, self.numbering)
+
+    @property
+    def numbering(self) -> Numbering:
+        """What the rows are called in the files of a span."""
+        return Numbering(self.items.row_numbers, self.keys.row_numbers)
 
     @property
     def popularity(self) -> np.ndarray:
@@ -84,12 +90,12 @@ class SpanInputs:
     @functools.cached_property
     def select(self) -> Positions:
         """The held-out positions that choose epochs."""
-        return read_held_out(held_out_files(self.held_out, SELECT))[0]
+        return read_held_out(held_out_files(self.held_out, SELECT))[0].in_rows(self.numbering)
 
     def day(self, number: int, sequences: artifact.Artifact) -> Day:
         """What the update of span `number` is given."""
         return Day(
-            Span(number, read_sequences(split_files(sequences, "train"))),
+            Span(number, read_sequences(split_files(sequences, "train")).in_rows(self.numbering)),
             self.sizes,
             self.select,
             self.popularity,

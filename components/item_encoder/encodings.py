@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from components.span_transform.events import key_hashes
 from trainer.atomic_write import atomic_write
-from trainer.vocabulary import Ids, as_binary
+from trainer.ids import Ids, as_binary
 
 HEADER = "encodings.json"
 ITEMS = pa.schema([("item", pa.binary()), ("key", pa.binary())])

@@ -32,7 +32,7 @@ from components.item_encoder.encodings import (
 from components.item_encoder.item_shard import CHANGES
 from components.item_encoder.sharing import share
 from trainer.atomic_write import atomic_write
-from trainer.vocabulary import as_binary
+from trainer.ids import as_binary
 
 _GROUP_BYTES = 32 << 20
 

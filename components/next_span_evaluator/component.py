@@ -30,6 +30,7 @@ from trainer.held_out_parts import VERDICT, held_out_files
 from trainer.input_pipeline import Positions, read_held_out, read_sequences
 from trainer.metric_aggregation import levels
 from trainer.progress import report
+from trainer.row_numbers import Numbering
 
 SLICES_FILE = "slices.json"
 _BATCH = 1024
@@ -53,21 +54,25 @@ class Executor(base_executor.BaseExecutor):
         slices: dict[str, dict[str, float]] = {}
         if champion:
             sequences = read_sequences(split_files(input_dict["sequences"][0], "train"))
-            train = sequences.positions(today_only=True)
             held_out, of_held_out = read_held_out(held_out_files(input_dict["held_out"][0].uri))
+            parts = sequences.positions(today_only=True), held_out
             saved = loaded_bundles.load(champion[0].uri)
             loaded_bundles.leave_if_small(champion[0].uri, saved)
             signature, length = saved.signatures["evaluate_rows"], exec_properties["history_length"]
             weighted = bool(exec_properties.get("weighted"))
-            values = per_position(signature, (train, held_out), length)
-            weights = event_weights((train, held_out), weighted)
+            values = per_position(signature, parts, length)
+            weights = event_weights(parts, weighted)
             metrics = means(values, weights)
             shelf: dict[str, float] = {}
             if vocabulary := input_dict.get("vocabulary"):
+                # From here on over the rows of the span's vocabulary.
+                items, keys = (lookup.Vocabulary.load(vocabulary[0].uri, name) for name in ("items", "keys"))
+                numbering = Numbering(items.row_numbers, keys.row_numbers)
+                sequences, held_out = sequences.in_rows(numbering), held_out.in_rows(numbering)
+                train = sequences.positions(today_only=True)
                 of_train = trained_before(sequences, train, vocabulary[0].uri, exec_properties["cold_below"])
                 labels = {name: np.concatenate([of_train[name], of_held_out[name]]) for name in of_train}
                 if catalogue := input_dict.get("catalogue"):
-                    items, keys = (lookup.Vocabulary.load(vocabulary[0].uri, name) for name in ("items", "keys"))
                     before = counts_before(items, sequences.positions().target)
                     labels[EVENTS_COLUMN] = events_before(before, np.concatenate([train.target, held_out.target]))
                     if exec_properties.get("k"):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from trainer.vocabulary import hash_buckets
+from trainer.ids import hash_buckets
 
 Codes = npt.NDArray[np.int64]
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from components.span_transform import query_columns
 from trainer.features.declaration import Feature
+from trainer.ids import Ids, hash_buckets
 from trainer.keras2 import tf
-from trainer.vocabulary import Ids, hash_buckets
 
 SCHEMA = pa.schema([("key", pa.binary()), ("item", pa.binary()), ("timestamp", pa.int64()), ("weight", pa.float32())])
 

@@ -24,7 +24,9 @@ _BATCH = 4_096
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The rows of the timelines' ids in today's vocabularies: `items` `[n]`, an event each, `keys` `[k]`.
+    """The numbers of the rows that the timelines' ids have today: `items` `[n]`, an event each, `keys` `[k]`.
+
+    A number means the same id for good (see `trainer.row_numbers`), so that a later day can read what stands here.
 
     `query_features`: what is known of key and context at each event, see `trainer.features.query_values.Values`.
     """
@@ -35,8 +37,11 @@ class Rows:
 
     @classmethod
     def of(cls, timelines: Timelines, today: Vocabularies, features: Values | None = None) -> Rows:
-        items = pa.array(today.items.lookup(timelines.items.dictionary))
-        return cls(items.take(timelines.items.indices), pa.array(today.keys.lookup(timelines.keys)), features or {})
+        numbers = [
+            pa.array(vocabulary.row_numbers.of_rows(vocabulary.lookup(ids)))
+            for vocabulary, ids in ((today.items, timelines.items.dictionary), (today.keys, timelines.keys))
+        ]
+        return cls(numbers[0].take(timelines.items.indices), numbers[1], features or {})
 
 
 def sequence_batches(timelines: Timelines, cuts: Cuts, rows: Rows) -> Iterator[pa.RecordBatch]:

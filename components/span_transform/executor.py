@@ -19,13 +19,13 @@ from tfx.types import artifact_utils
 from components.artifacts import VERDICT_EVENTS
 from components.span_transform import events as events_lib
 from components.span_transform import history as history_lib
-from components.span_transform import shard, vocabulary_growth
+from components.span_transform import retirement, shard, vocabulary_growth
 from components.span_transform.known_events import without_known
 from components.span_transform.settings import Settings
 from trainer.features.declaration import Feature
 from trainer.held_out_parts import SELECT, VERDICT
 from trainer.progress import report
-from trainer.vocabulary import read_header
+from trainer.vocabulary import Vocabulary, read_header
 
 TRAIN, EVAL = "train", "eval"
 _COUNTED = "counted"
@@ -171,6 +171,7 @@ class _Grow(beam.DoFn):
         today = vocabulary_growth.with_catalogue(
             today, of.yesterday_vocabulary, of.catalogue, of.vocabulary, self._settings
         )
+        today = retirement.retired(today, of.catalogue, self._settings)
         today.save(of.vocabulary)
         yield True
 
@@ -265,22 +266,27 @@ def _check_state(folders: shard.Folders, span: int, settings: Settings) -> histo
 
 def _describe(outputs: dict[str, types.Artifact], span: int, folders: shard.Folders, settings: Settings) -> None:
     counts = history_lib.counts_in(folders.history)
-    items, keys = (read_header(folders.vocabulary, kind).size for kind in vocabulary_growth.KINDS)
-    if folders.yesterday_vocabulary is None:
-        items_before = keys_before = 1 + settings.oov_rows
-    else:
+    items, keys = (read_header(folders.vocabulary, kind) for kind in vocabulary_growth.KINDS)
+    items_before = keys_before = Vocabulary.empty(settings.oov_rows).header
+    if folders.yesterday_vocabulary is not None:
         items_before, keys_before = (
-            read_header(folders.yesterday_vocabulary, kind).size for kind in vocabulary_growth.KINDS
+            read_header(folders.yesterday_vocabulary, kind) for kind in vocabulary_growth.KINDS
         )
+    new_items, new_keys = items.given - items_before.given, keys.given - keys_before.given
+    retired = {
+        "retired_items": retirement.count_retired(items, items_before),
+        "retired_keys": retirement.count_retired(keys, keys_before),
+    }
     if folders.catalogue is not None:  # which gives rows to items that nobody has met yet
-        items_before = items - vocabulary_growth.first_met(folders.vocabulary, "items", span)
-    sizes = {"item_rows": items, "key_rows": keys}
+        new_items = vocabulary_growth.first_met(folders.vocabulary, "items", span)
+    sizes = {"item_rows": items.size, "key_rows": keys.size}
     properties = {
         "sequences": {
             "new_events": counts.new_events,
             "known_events": counts.known,
-            "new_items": items - items_before,
-            "new_keys": keys - keys_before,
+            "new_items": new_items,
+            "new_keys": new_keys,
+            **retired,
             "sequences": counts.sequences,
             **sizes,
         },

@@ -23,6 +23,8 @@ class Settings(JsonParameter):
       features: Features of items; None for none.
       query_features: Features of key and context; None for none.
       keys_end_after: Hours without an event after which a key is over; None for never.
+      item_max_age, key_max_age: Spans since its last event after which an id loses its row; None for never.
+      max_items, max_keys: Ids that have a row; None for any number.
       rows_per_shard: About how many events, those of the history included, one shard may hold.
     """
 
@@ -37,3 +39,7 @@ class Settings(JsonParameter):
     features: tuple[Feature, ...] | None = None
     query_features: tuple[Feature, ...] | None = None
     keys_end_after: float | None = None
+    item_max_age: int | None = None
+    key_max_age: int | None = None
+    max_items: int | None = None
+    max_keys: int | None = None

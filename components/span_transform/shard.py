@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from components.span_transform import examples, query_columns, sequences
 from components.span_transform import history as history_lib
+from components.span_transform.retirement import count_retired
 from components.span_transform.settings import Settings
 from components.span_transform.vocabulary_growth import Vocabularies
 from trainer.features.feature_state import FeatureState
@@ -45,7 +46,7 @@ def transform_shard(
     """Transforms the events of one shard (`events.SCHEMA`, in file order) and writes its files.
 
     `known` events of the shard were left out before. Keys that nothing happened to are over, and left out, where their
-    last event was before `ended_before` (see `history.ended_before`).
+    last event was before `ended_before` (see `history.ended_before`), and those whose id left the vocabulary today.
     """
     features = settings.query_features or ()
     old = history_lib.schema_of(features).empty_table()
@@ -53,6 +54,8 @@ def transform_shard(
         old = history_lib.read_shard(folders.yesterday_history, shard, shards, features)
     timelines, untouched = sequences.join(old, train, held_out)
     untouched = history_lib.without_ended(untouched, ended_before)
+    if count_retired(today.keys, yesterday.keys):
+        untouched = untouched.filter(pa.array(today.keys.trained_counts(untouched["key"]) > 0))
     state = FeatureState.load(folders.vocabulary, features)
     values = {
         of.vocabulary: query_columns.rows_of(timelines.query_features[of.vocabulary], of, state) for of in features

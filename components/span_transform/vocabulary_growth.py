@@ -18,6 +18,7 @@ from components.span_transform.events import key_hashes
 from components.span_transform.settings import Settings
 from trainer.features.declaration import ITEM, OF_WORDS, WITHDRAWN, Feature
 from trainer.features.feature_state import FeatureState
+from trainer.row_numbers import Numbering
 from trainer.vocabulary import Vocabulary, read_header
 
 KINDS = ("items", "keys")
@@ -37,6 +38,11 @@ class Vocabularies:
         if folder is None:
             return cls(Vocabulary.empty(oov_rows), Vocabulary.empty(oov_rows))
         return cls(Vocabulary.load(folder, "items"), Vocabulary.load(folder, "keys"))
+
+    @property
+    def numbering(self) -> Numbering:
+        """What the rows are called in the files of a span."""
+        return Numbering(self.items.row_numbers, self.keys.row_numbers)
 
     def save(self, folder: str | Path) -> None:
         self.items.save(folder, "items")

@@ -75,7 +75,7 @@ class Executor(base_executor.BaseExecutor):
             _describe(teacher, result, refresh, base, version)
             model = result.model
         verdict, _ = read_held_out(held_out_files(input_dict["held_out"][0].uri, VERDICT))
-        set_finite(teacher, _metrics(model, verdict, settings))
+        set_finite(teacher, _metrics(model, verdict.in_rows(model.sizes.numbering), settings))
 
     def _learn(
         self,

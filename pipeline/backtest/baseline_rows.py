@@ -50,7 +50,7 @@ def baseline_rows(
         weights = event_weights(parts, given.weighted)
         for baseline, of_baseline in zip(baselines, rows, strict=True):
             baseline.learn(past)
-            placed = [places(baseline, part, span.sizes.items, span.sizes.first_row, config) for part in parts]
+            placed = [places(baseline, part, span.item_numbers, span.sizes.first_row, config) for part in parts]
             metrics = means(ranked(np.concatenate(placed), config.gate.k), weights)
             events = int(metrics.pop("events"))
             of_baseline.append(Row(baseline.name, 0, span.name, "count", events, metrics, 0, 0, 0.0))

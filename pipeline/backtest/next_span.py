@@ -7,26 +7,30 @@ from typing import Any
 
 from components.next_span_evaluator.component import evaluate
 from pipeline.backtest.prepared_spans import PreparedSpan
+from serving.bundle.numbered_rows import NumberedRows
 from trainer.features.declaration import OF_WORDS, Feature
 from trainer.features.query_values import with_values
 from trainer.keras2 import tf
+from trainer.row_numbers import PLAIN, Numbering, RowNumbers
 
 Metrics = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
-def as_signature(metrics: Metrics, features: Sequence[Feature] = ()) -> Any:
+def as_signature(metrics: Metrics, features: Sequence[Feature] = (), numbering: Numbering = PLAIN) -> Any:
     """`metrics` traced once for batches of any size, to be called by name.
 
     Args:
       metrics: of key [b], history [b, h], item [b] rows and weight [b]: float32 [b] by name.
       features: of key and context, whose values then come with a key.
+      numbering: of the rows that `metrics` is of; the signature is asked with numbers, as a bundle is.
     """
+    items, keys = _in_graph(numbering.items), _in_graph(numbering.keys)
 
     def with_features(
         key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, *values: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         named = {feature.vocabulary: value for feature, value in zip(features, values, strict=True)}
-        return metrics(with_values(key, named), history, item, weight)
+        return metrics(with_values(keys(key), named), items(history), items(item), weight)
 
     specs = (
         tf.TensorSpec([None, None], tf.int64, feature.vocabulary)
@@ -41,6 +45,10 @@ def as_signature(metrics: Metrics, features: Sequence[Feature] = ()) -> Any:
         tf.TensorSpec([None], tf.float32, "weight"),
         *specs,
     )
+
+
+def _in_graph(rows: RowNumbers) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.identity if rows.numbers is None else NumberedRows(rows.first_row, rows.numbers).rows
 
 
 def evaluate_on(

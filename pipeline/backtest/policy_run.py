@@ -177,7 +177,7 @@ class PolicyRun:
 
         # Tracing costs more than a small test, and a model is tested on several spans.
         if learned.signature is None:
-            learned.signature = as_signature(metrics, self._spec.query_features or ())
+            learned.signature = as_signature(metrics, self._spec.query_features or (), model.sizes.numbering)
         return learned.signature
 
     @property

@@ -17,7 +17,7 @@ from components.catalogue_gen.state import load_table
 from components.encoder_tuner.tuner import Tuner
 from components.incremental_trainer.catalogue_items import encoded_texts
 from components.span_transform import history as history_lib
-from components.span_transform import shard, vocabulary_growth
+from components.span_transform import retirement, shard, vocabulary_growth
 from components.span_transform.events import key_hashes, partition, schema_of
 from components.span_transform.settings import Settings
 from components.suppression_list import SuppressionList
@@ -97,7 +97,12 @@ class PreparedSpan:
     @property
     def sizes(self) -> TableSizes:
         items, keys = self._vocabularies.items, self._vocabularies.keys
-        return TableSizes(items.size, keys.size, items.first_row)
+        return TableSizes(items.size, keys.size, items.first_row, numbering=self._vocabularies.numbering)
+
+    @property
+    def item_numbers(self) -> int:
+        """How many numbers items have been given, those of the rows that no id has included."""
+        return self._vocabularies.items.given
 
     def item_features(self, features: Sequence[Feature] | None) -> ItemFeatures | None:
         """What a model is told of items by the catalogue of the span; None for a model that takes none."""
@@ -113,10 +118,11 @@ class PreparedSpan:
         """What the update of `learned`, this span or an earlier one, is given amid what was known on this one's day."""
         features, known = self.item_features(spec.features), self.query_state(spec.query_features)
         words = (*(() if features is None else features.sizes), *known.sizes(spec.query_features or ()))
+        sizes = dataclasses.replace(self.sizes, words=words)
         return Day(
-            Span(learned.number, learned.sequences),
-            dataclasses.replace(self.sizes, words=words),
-            self.select,
+            Span(learned.number, learned.sequences.in_rows(sizes.numbering)),
+            sizes,
+            self.select.in_rows(sizes.numbering),
             self.popularity,
             features,
             {name: numbers.knots() for name, numbers in known.numbers.items()},
@@ -220,6 +226,7 @@ def transform(events: Events, span: int, folders: shard.Folders, settings: Setti
     today = vocabulary_growth.with_catalogue(
         today, folders.yesterday_vocabulary, folders.catalogue, folders.vocabulary, settings
     )
+    today = retirement.retired(today, folders.catalogue, settings)
     today.save(folders.vocabulary)
     shards = 1
     while shards * settings.rows_per_shard < known + len(events.train) + len(events.held_out):

@@ -40,14 +40,14 @@ def write_tuned(span: PreparedSpan, catalogue: Path, tuner: Tuner, yesterday: Pa
     before = None
     if yesterday is not None:
         before = Before(yesterday, json.loads((yesterday / _ABOUT).read_text(encoding="utf-8"))["since"])
-    started = time.process_time()
+    started, numbering = time.process_time(), span.sizes.numbering
     night = run_night(
         span.number,
         folder,
         tuner,
         item_texts(table, tuner.settings.text, Vocabulary.load(span.folder / "vocabulary", "items")),
-        {span.number: span.sequences},
-        span.select,
+        {span.number: span.sequences.in_rows(numbering)},
+        span.select.in_rows(numbering),
         before,
         -1,
         yesterday is None,

@@ -34,12 +34,20 @@ class ConfigError(ValueError):
 
 
 class Vocabulary(Section):
-    """Which ids get a row of their own."""
+    """Which ids get a row of their own, and for how long.
+
+    Ages are spans since an id's last event. Ids that are too old, and of more than may have a row those that are asked
+    for least, leave when there are enough of them, rows and history. null: nobody leaves.
+    """
 
     item_min_count: int = pydantic.Field(default=1, ge=1)
     key_min_count: int = pydantic.Field(default=1, ge=1)
     oov_rows: int = pydantic.Field(default=1, ge=1)
     half_life_spans: float = pydantic.Field(default=7.0, gt=0)
+    item_max_age: int | None = pydantic.Field(default=None, ge=1)
+    key_max_age: int | None = pydantic.Field(default=None, ge=1)
+    max_items: int | None = pydantic.Field(default=None, ge=1)
+    max_keys: int | None = pydantic.Field(default=None, ge=1)
 
 
 class History(Section):

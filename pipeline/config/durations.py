@@ -30,6 +30,8 @@ WHOLE_SPANS = (
     "policy.schedule.every",
     "push.places_for_new.younger_than",
     "gc.keep_spans",
+    "vocabulary.item_max_age",
+    "vocabulary.key_max_age",
 )
 # What is measured in spans.
 PARTS_OF_SPANS = ("vocabulary.half_life_spans", "update.stability.replay.half_life")

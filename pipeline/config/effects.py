@@ -167,6 +167,8 @@ EFFECTS = (
         _keys_stay,
         earlier=(1_000_000,),
     ),
+    Effect("vocabulary.key_max_age", _KEYS_STAY, _keys_stay),
+    Effect("vocabulary.max_keys", _KEYS_STAY, _keys_stay),
     Effect("encoders", "with a feature of kind text for each", _all_encode),
     Effect("features.item", "with `catalogue`", lambda c: c.catalogue is not None),
     Effect("push.places_for_new", "with `catalogue`", lambda c: c.catalogue is not None),

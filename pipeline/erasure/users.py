@@ -283,17 +283,15 @@ def _in_vocabularies(
 
 def _long_ago(records: PipelineArtifacts, ids: Sequence[bytes]) -> set[int]:
     """Spans in which users may have been learned whose sequences are not there any more."""
-    every = records.of(_VOCABULARY)
-    if not every:
-        return set()
-    vocabulary = Vocabulary.load(every[-1].folder, "keys")
-    rows = [row - vocabulary.first_row for row in vocabulary.lookup(list(ids)) if row >= vocabulary.first_row]
     kept = {record.span for record in records.of(_TRAINED_ON)}
     known = {record.span for record in records.all if record.kind == _TRAINED_ON} - kept
     long_ago: set[int] = set()
-    for row in rows:
-        first, last = int(vocabulary.first_span[row]), int(vocabulary.last_span[row])
-        long_ago |= {span for span in known if first <= span <= last}
+    for record in records.of(_VOCABULARY):  # the newest alone does not say, where somebody has lost his row since
+        vocabulary = Vocabulary.load(record.folder, "keys")
+        rows = vocabulary.lookup(list(ids)) - vocabulary.first_row
+        for row in rows[rows >= 0]:
+            first, last = int(vocabulary.first_span[row]), int(vocabulary.last_span[row])
+            long_ago |= {span for span in known if first <= span <= last}
     return long_ago
 
 

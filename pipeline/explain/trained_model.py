@@ -17,16 +17,18 @@ from pipeline.ledger.reader import LedgerReader
 from pipeline.metadata_store.connection import connect
 from pipeline.parameters.graph_parameters import GraphParameters
 from serving.bundle.protocols import UNAVAILABLE
+from trainer.ids import hash_buckets
 from trainer.models.attribution import Attribution
 from trainer.models.base import Recommender
+from trainer.row_numbers import Numbering, RowNumbers
 from trainer.train_state import ModelState
 from trainer.update import rebuild
-from trainer.vocabulary import Vocabulary, hash_buckets
+from trainer.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
 class Ids:
-    """The ids behind the rows, those of the newest span: rows are never given away, so older models know fewer.
+    """The ids behind the rows, those of the newest span. A model of an earlier one may know others, in other rows.
 
     Attributes:
       items, keys: the vocabularies.
@@ -38,6 +40,11 @@ class Ids:
     keys: Vocabulary
     titles: dict[bytes, str]
     available: np.ndarray
+
+    @property
+    def numbering(self) -> Numbering:
+        """What the rows are called in the files of a span."""
+        return Numbering(self.items.row_numbers, self.keys.row_numbers)
 
     def title(self, item: bytes) -> str:
         return self.titles.get(item, "")
@@ -54,24 +61,27 @@ class TrainedModel:
         import tensorflow as tf
 
         history = np.concatenate([self.history_rows(events) for events in histories])
-        rows = _rows(self.ids.items, items, self.model.sizes.items)
+        rows = self._item_rows(items)
         key = np.repeat(self.key_row(user), len(histories))
         item_rows = np.broadcast_to(rows, (len(histories), len(rows)))
         scores = self.model.score(tf.constant(key), tf.constant(history), tf.constant(item_rows)).numpy()
         shown = rows >= self.model.sizes.first_row
-        shown[shown] &= self.ids.available[rows[shown] - self.model.sizes.first_row]
+        newest = self.ids.items.lookup(list(items)) - self.ids.items.first_row
+        shown[shown] &= self.ids.available[newest[shown]]
         return np.where(shown, scores, UNAVAILABLE)
 
     @property
     def items(self) -> list[bytes]:
-        """The items that it has a row of its own for, in the order of the rows."""
-        return self.ids.items.ids.slice(0, self.model.sizes.items - self.model.sizes.first_row).to_pylist()
+        """The items that it has a row of its own for, in the order of the rows; b"" for one that has left since."""
+        rows = np.arange(self.model.sizes.first_row, self.model.sizes.items)
+        now = self.model.sizes.numbering.items.moved(rows, self.ids.items.row_numbers)
+        return [item or b"" for item in self.ids.items.ids_of(now).to_pylist()]
 
     def shares(self, user: bytes, history: Sequence[bytes], item: bytes) -> Attribution | None:
         """What the item's score is the sum of; the shares are those of `history`, oldest first."""
         import tensorflow as tf
 
-        row = _rows(self.ids.items, [item], self.model.sizes.items)
+        row = self._item_rows([item])
         attribution = self.model.shares(
             tf.constant(self.key_row(user)), tf.constant(self.history_rows(history)), tf.constant(row)
         )
@@ -97,21 +107,27 @@ class TrainedModel:
 
     def key_row(self, user: bytes) -> np.ndarray:
         """int64 [1]."""
-        return _rows(self.ids.keys, [user], self.model.sizes.keys)
+        sizes = self.model.sizes
+        return _rows(self.ids.keys, [user], sizes.keys, sizes.numbering.keys)
 
     def history_rows(self, history: Sequence[bytes]) -> np.ndarray:
         """int64 [1, history_length], 0 in front."""
         rows = np.zeros((1, self.model.history_length), np.int64)
         recent = list(history)[-self.model.history_length :]
         if recent:
-            rows[0, -len(recent) :] = _rows(self.ids.items, recent, self.model.sizes.items)
+            rows[0, -len(recent) :] = self._item_rows(recent)
         return rows
 
+    def _item_rows(self, items: Sequence[bytes]) -> np.ndarray:
+        sizes = self.model.sizes
+        return _rows(self.ids.items, items, sizes.items, sizes.numbering.items)
 
-def _rows(vocabulary: Vocabulary, ids: Sequence[bytes], size: int) -> np.ndarray:
+
+def _rows(vocabulary: Vocabulary, ids: Sequence[bytes], size: int, of_model: RowNumbers) -> np.ndarray:
     """int64 [n]. What came into the vocabulary after the model was trained is unknown to it, as it is to its bundle."""
-    rows = vocabulary.lookup(list(ids)) if len(ids) else np.zeros(0, np.int64)
-    late = np.flatnonzero(rows >= size)
+    known = vocabulary.lookup(list(ids)) if len(ids) else np.zeros(0, np.int64)
+    rows = vocabulary.row_numbers.moved(known, of_model)
+    late = np.flatnonzero((rows >= size) | ((rows < vocabulary.first_row) & (known >= vocabulary.first_row)))
     if len(late):
         rows[late] = 1 + hash_buckets([ids[place] for place in late], vocabulary.oov_rows)
     return rows

@@ -48,6 +48,7 @@ class Run:
       verdict: the gate's sentence.
       pushed: version in TF Serving's folder, None if not pushed.
       item_rows, key_rows: sizes of the tables.
+      retired_items, retired_keys: ids that lost their rows on the span.
       seconds: by node.
       overruled: the action that the policy had decided on where the user wanted another; else empty.
       drift: what drifted beyond a limit of the policy, in a sentence; else empty.
@@ -85,6 +86,8 @@ class Run:
     item_rows: int | None
     key_rows: int | None
     seconds: Mapping[str, float]
+    retired_items: int = 0
+    retired_keys: int = 0
     overruled: str = ""
     drift: str = ""
     trained_on: tuple[int, ...] = ()
@@ -232,6 +235,8 @@ def _read(reader: LedgerReader, context: int, span: int, name: str, revision: in
         pushed=int(pushed["pushed_version"]) if pushed.get("pushed_version") else None,
         item_rows=sequences.get("item_rows"),
         key_rows=sequences.get("key_rows"),
+        retired_items=sequences.get("retired_items", 0),
+        retired_keys=sequences.get("retired_keys", 0),
         seconds={node: execution.seconds for node, execution in executions.items()},
         overruled=decision.get("overruled", ""),
         drift=decision.get("drift", ""),

@@ -84,6 +84,8 @@ def summary(run: Run, naming: Naming) -> str:
         let_in = f"to let it in: `warmspan release {run.name}`"
         return f"[bold]{run.name}[/bold]  {run.balance}  ({seconds:.1f} s)\n  [yellow]{held}[/yellow]\n  {let_in}"
     counts = f"{run.balance}, {run.new_items:,} new items, {run.new_keys:,} new keys"
+    if run.retired_items or run.retired_keys:
+        counts += f"; {run.retired_items:,} items and {run.retired_keys:,} keys lost their rows"
     lines = [f"[bold]{run.name}[/bold]  {counts}  ({seconds:.1f} s)"]
     if run.catalogue is not None:
         lines.append(f"  catalogue: {run.catalogue}")

@@ -241,6 +241,10 @@ def _transform(config: Config) -> TransformSettings:
         features=config.features.item or None,
         query_features=config.features.of_query or None,
         keys_end_after=config.history.keys_end_after,
+        item_max_age=config.vocabulary.item_max_age,
+        key_max_age=config.vocabulary.key_max_age,
+        max_items=config.vocabulary.max_items,
+        max_keys=config.vocabulary.max_keys,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.incremental_trainer.artifact_files import MEMORY_FILE, STATE_FOLDER
 from components.incremental_trainer.catalogue_items import read_catalogue, served_items, told_features
-from components.incremental_trainer.export import export
+from components.incremental_trainer.export import catalogue_of, export
 from components.incremental_trainer.item_columns import item_columns
 from components.incremental_trainer.new_items import keep_places
 from components.incremental_trainer.query_features import features_of_manifest, query_state, request_features
@@ -19,7 +19,6 @@ from components.incremental_trainer.settings import Settings
 from components.span_transform.vocabulary_growth import Vocabularies
 from pipeline.config.stream import Stream
 from pipeline.stream.base import Base
-from serving.bundle.protocols import Catalogue
 from serving.bundle.validation import validate
 from trainer.features.item_features import ItemFeatures
 from trainer.input_pipeline import Positions, Sequences, read_held_out
@@ -64,7 +63,7 @@ class Learner:
         words = (*(() if features is None else features.sizes), *of_queries)
         result = update(
             spec=self._settings.model,
-            sizes=TableSizes(items.size, keys.size, items.first_row, words),
+            sizes=TableSizes(items.size, keys.size, items.first_row, words, vocabularies.numbering),
             spans=[Span(span, sequences)],
             held_out=self._nothing,
             popularity=np.concatenate([np.zeros(items.first_row), items.recent]),
@@ -93,7 +92,7 @@ class Learner:
         if self._sold is not None:
             served = served_items(self._sold, items.ids, settings)
             available = served if available is None else available & served
-        catalogue = Catalogue(items.ids.to_pylist(), keys.ids.to_pylist(), columns, items.first_row, available)
+        catalogue = catalogue_of(items, keys, columns, available)
         model = self.model_of(state)
         kept, _ = keep_places(model, self._sold, items, available, held_out, settings)
         about = {

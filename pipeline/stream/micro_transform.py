@@ -97,8 +97,8 @@ class MicroTransform:
         cuts, positions = sequences.cut_sequences(timelines, length), sequences.cut_held_out(timelines, length)
         batches = examples.held_out_batches(timelines, positions, rows, vocabularies, self._settings.cold_below)
         return MicroBatch(
-            sequences=_sequences(timelines, cuts, rows),
-            positions=_positions(timelines, positions, rows),
+            sequences=_sequences(timelines, cuts, rows).in_rows(grown.numbering),
+            positions=_positions(timelines, positions, rows).in_rows(grown.numbering),
             keys=key_hashes(timelines.keys)[positions.key],
             examples=[example for batch in batches for example in examples.encoded(batch)],
             vocabularies=grown,

@@ -86,6 +86,8 @@ class Catalogue:
       columns: what comes along with a recommended item: output name to a text for each of `items`.
       first_row: the row of the first id. Below are padding and the rows of unknown ids.
       available: bool [items], False for what is never to be recommended; None where all may be.
+      item_numbers, key_numbers: int64, what held-out positions call the rows of `items` and `keys`; None where each row
+        is its own number.
     """
 
     items: Sequence[bytes]
@@ -93,6 +95,8 @@ class Catalogue:
     columns: Mapping[str, Sequence[str]]
     first_row: int
     available: np.ndarray | None = None
+    item_numbers: np.ndarray | None = None
+    key_numbers: np.ndarray | None = None
 
     @property
     def size(self) -> int:

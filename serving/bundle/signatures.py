@@ -14,6 +14,7 @@ import tensorflow as tf
 from serving.bundle.id_lookup import IdTable
 from serving.bundle.index_settings import IndexSettings
 from serving.bundle.kept_places import KeptPlaces, served
+from serving.bundle.numbered_rows import NumberedRows
 from serving.bundle.packed_table import PackedTable
 from serving.bundle.protocols import UNAVAILABLE, Catalogue, Servable
 from serving.bundle.quantization import served_table
@@ -77,6 +78,10 @@ class Signatures(tf.Module):
             self.packed = table.values if isinstance(table.values, PackedTable) else None
         self.items = IdTable(catalogue.items, catalogue.first_row)
         self.keys = IdTable(catalogue.keys, catalogue.first_row) if _asks_for_keys(model) else None
+        numbers = (catalogue.item_numbers, catalogue.key_numbers)
+        self.item_numbers, self.key_numbers = (
+            None if of is None else NumberedRows(catalogue.first_row, of) for of in numbers
+        )
         nothing = [b""] * catalogue.first_row
         self.columns = {
             name: tf.Variable([*nothing, *(text.encode() for text in texts)], trainable=False, dtype=tf.string)
@@ -214,10 +219,14 @@ class Signatures(tf.Module):
     def _evaluate_rows(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, *features: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """The metrics of positions given as rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each.
+        """The metrics of positions given by numbers of rows: int64 [b], [b, h], [b], float32 [b]; float32 [b] each.
 
         `features`: what was known at each, in the order of `QueryInputs.specs`.
         """
+        if self.item_numbers is not None:
+            history, item = self.item_numbers.rows(history), self.item_numbers.rows(item)
+        if self.key_numbers is not None:
+            key = self.key_numbers.rows(key)
         known = {ROW: key, **self.query_inputs.named(features)} if features else key
         return self._model().evaluate_positions(known, history, item, weight, self._k, self._exclude_seen)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from components.span_transform import Settings
-from trainer.vocabulary import hash_buckets
+from trainer.ids import hash_buckets
 
 
 class Event(NamedTuple):

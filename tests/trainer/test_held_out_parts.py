@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.held_out_parts import SELECT, VERDICT, held_out_files, in_verdict
-from trainer.vocabulary import hash_buckets
+from trainer.ids import hash_buckets
 
 KEYS = [f"user {number}" for number in range(20_000)]
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.vocabulary import Vocabulary, hash_buckets, read_header
+from trainer.ids import hash_buckets
+from trainer.vocabulary import Vocabulary, read_header
 
 NASTY = [
     b"",

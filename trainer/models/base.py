@@ -54,6 +54,7 @@ from trainer.models.frozen_items import DotProduct
 from trainer.models.kept_places import KeptPlaces
 from trainer.models.position_pieces import in_pieces
 from trainer.models.rank_in_blocks import rank_within
+from trainer.row_numbers import PLAIN, Numbering
 
 VocabularyName = Literal["items", "keys"]
 WeightRole = Literal["loss", "label", "unused"]
@@ -65,13 +66,14 @@ class TableSizes:
     """Rows of the tables, padding (row 0) and out-of-vocabulary rows included.
 
     `first_row` is the row of the first id: below it nothing can be recommended. `words` are rows by the names of the
-    vocabularies of features, where there are any.
+    vocabularies of features, where there are any. `numbering` says which ids the rows are of.
     """
 
     items: int
     keys: int
     first_row: int
     words: tuple[tuple[str, int], ...] = ()
+    numbering: Numbering = dataclasses.field(default=PLAIN, compare=False, repr=False)
 
     def rows(self, vocabulary: str) -> int:
         """Of a table for the ids or words of that vocabulary; none of one that there is not."""
@@ -110,6 +112,7 @@ class Recommender(tfrs.Model, abc.ABC):
 
     form: ClassVar[Literal["positions", "sequences"]] = "positions"
     tables: ClassVar[dict[str, VocabularyName]] = {}
+    neighbours: ClassVar[dict[str, str]] = {}
     vectors: ClassVar[Literal["none", "part", "whole"]] = "none"
     item_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()
     query_feature_kinds: ClassVar[frozenset[Kind]] = frozenset()

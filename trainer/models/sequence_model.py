@@ -74,6 +74,9 @@ class SequenceModel(WithFeatures):
         "transitions/following": "items",
         "transitions/counts": "items",
     }
+    neighbours: ClassVar[dict[str, str]] = {
+        f"transitions/{counted}/rows": f"transitions/{counted}/weights_" for counted in ("together", "following")
+    }
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from trainer.atomic_write import atomic_write
 from trainer.features.query_values import PREFIX
 from trainer.input_pipeline import Sequences, concatenate
 from trainer.models.base import TableSizes
+from trainer.row_numbers import PLAIN, Numbering, RowNumbers
 from trainer.stability.selection import Selection
 
 _COLUMNS = ("items", "timestamps", "weights", "splits", "key", "first_new", "first_today")
+_NUMBERS = ("item_numbers", "key_numbers")  # not there where each row is its own
 
 
 class MemoryFileError(ValueError):
@@ -32,15 +35,17 @@ class ReplayMemory:
 
     Attributes:
       budget: most sequences that are kept.
-      sequences: the exemplars, oldest span first; items and keys are rows, which never change.
+      sequences: the exemplars, oldest span first; items and keys are rows.
       span: int64 [s], the span that each comes from.
       draw: uint64 [s], the number that each has drawn.
+      numbering: of the rows.
     """
 
     budget: int
     sequences: Sequences
     span: np.ndarray
     draw: np.ndarray
+    numbering: Numbering = PLAIN
 
     @classmethod
     def empty(cls, budget: int) -> ReplayMemory:
@@ -62,28 +67,30 @@ class ReplayMemory:
         return dataclasses.replace(self, budget=budget)._kept(selection)
 
     def fitted(self, sizes: TableSizes, budget: int, selection: Selection) -> ReplayMemory:
-        """The memory under another budget, for a model of `sizes`.
+        """The memory under another budget, for a model of `sizes`; an item that has left is one without a row.
 
         Raises:
           MemoryFileError: it holds rows that the model's tables do not have.
         """
-        item, key = self.sequences.items.max(initial=0), self.sequences.key.max(initial=0)
+        sequences = self.sequences.moved(self.numbering, sizes.numbering)
+        item, key = sequences.items.max(initial=0), sequences.key.max(initial=0)
         if item >= sizes.items or key >= sizes.keys:
             raise MemoryFileError(
                 f"A replay memory must be of this pipeline's vocabulary. Received: rows up to {item} of items and "
                 f"{key} of keys for tables of {sizes.items} and {sizes.keys}. Start without the memory."
             )
-        return self.resized(budget, selection)
+        moved = dataclasses.replace(self, sequences=sequences, numbering=sizes.numbering)
+        return moved.resized(budget, selection)
 
     def add(self, span: int, sequences: Sequences, seed: int, selection: Selection) -> ReplayMemory:
         """The memory after `span`; sequences of that span that it held before are replaced."""
         others = self._take(np.flatnonzero(self.span != span))
         draw = np.random.default_rng([seed, span]).integers(0, 2**63, len(sequences), dtype=np.uint64)
-        return ReplayMemory(
-            self.budget,
-            concatenate([others.sequences, sequences]),
-            np.concatenate([others.span, np.full(len(sequences), span, np.int64)]),
-            np.concatenate([others.draw, draw]),
+        return dataclasses.replace(
+            self,
+            sequences=concatenate([others.sequences, sequences]),
+            span=np.concatenate([others.span, np.full(len(sequences), span, np.int64)]),
+            draw=np.concatenate([others.draw, draw]),
         )._kept(selection)
 
     def before(self, span: int) -> Sequences:
@@ -94,7 +101,7 @@ class ReplayMemory:
         """Writes one file, beside first."""
         columns = {**{name: getattr(self.sequences, name) for name in _COLUMNS}, **self.sequences.query_features}
         with atomic_write(path) as beside, beside.open("wb") as file:
-            np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns)
+            np.savez(file, budget=np.int64(self.budget), span=self.span, draw=self.draw, **columns, **self._numbers())
 
     @classmethod
     def load(cls, path: str | Path) -> ReplayMemory:
@@ -107,7 +114,8 @@ class ReplayMemory:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 features = {name: file[name] for name in file.files if name.startswith(PREFIX)}
                 sequences = Sequences(**{name: file[name] for name in _COLUMNS}, query_features=features)
-                return cls(int(file["budget"]), sequences, file["span"], file["draw"])
+                numbering = Numbering(*(_row_numbers(file, name) for name in _NUMBERS))
+                return cls(int(file["budget"]), sequences, file["span"], file["draw"], numbering)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise MemoryFileError(
                 f"A replay memory must be a file written by warmspan. Received: {path} ({error}). Set "
@@ -125,4 +133,15 @@ class ReplayMemory:
         return self._take(chosen[np.argsort(self.span[chosen], kind="stable")])
 
     def _take(self, index: np.ndarray) -> ReplayMemory:
-        return ReplayMemory(self.budget, self.sequences.take(index), self.span[index], self.draw[index])
+        return dataclasses.replace(
+            self, sequences=self.sequences.take(index), span=self.span[index], draw=self.draw[index]
+        )
+
+    def _numbers(self) -> dict[str, np.ndarray]:
+        every = zip(_NUMBERS, (self.numbering.items, self.numbering.keys), strict=True)
+        numbers = {name: of.numbers for name, of in every if of.numbers is not None}
+        return {**numbers, "first_row": np.array(self.numbering.items.first_row)} if numbers else {}
+
+
+def _row_numbers(file: Mapping[str, np.ndarray], name: str) -> RowNumbers:
+    return RowNumbers(int(file["first_row"]), file[name]) if name in file else RowNumbers()

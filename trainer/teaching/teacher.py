@@ -48,7 +48,7 @@ class Teacher:
 
     @classmethod
     def of_rows(cls, spec: ModelSpec, state: ModelState, sizes: TableSizes) -> Teacher:
-        """Of a state over the vocabulary that the student has, or over an earlier one: the same rows, perhaps fewer.
+        """Of a state over the vocabulary that the student has, or over an earlier one of the same root.
 
         Args:
           spec: of the teacher; `state` was taken from it.
@@ -63,8 +63,9 @@ class Teacher:
                 "A teacher over the student's vocabulary must have as many out-of-vocabulary rows. Received: "
                 f"{state.sizes.first_row - 1} and {sizes.first_row - 1}. Train it anew, or share ids (`of_ids`)."
             )
-        pairs = (sizes.items, state.sizes.items), (sizes.keys, state.sizes.keys)
-        items, keys = (_where_known(np.arange(many), few) for many, few in pairs)
+        of, student = state.sizes, sizes.numbering
+        items = _where_known(student.items.moved(np.arange(sizes.items), of.numbering.items), of.items)
+        keys = _where_known(student.keys.moved(np.arange(sizes.keys), of.numbering.keys), of.keys)
         return cls(rebuild(spec, state), sizes.first_row, items, keys, _asked(spec, state))
 
     @classmethod

@@ -87,7 +87,7 @@ def read_sample_users(
         ids = load_ids(config, vocabulary)
         new = load_trained_model(config, pushed[-1].uri, ids)
         old = None if before is None else _if_there(config, before, ids)
-        positions, _ = read_held_out(held_out_files(held_out))
+        positions = read_held_out(held_out_files(held_out))[0].in_rows(ids.numbering)
     except (StateError, ModelError, OSError, ValueError) as error:
         return SampleUsers(None, served, (), f"The models could not be asked: {error}")
     version, spans = pushed[-1].version, learned_spans(pushed[-1]) or ()

@@ -105,6 +105,11 @@ def what_changed(data: ReportData, naming: Naming) -> list[str]:
             f"{latest.new_items:,} new items and {latest.new_keys or 0:,} new keys: the tables have "
             f"{latest.item_rows:,} and {latest.key_rows or 0:,} rows."
         )
+    if latest.retired_items or latest.retired_keys:
+        lines.append(
+            f"{latest.retired_items:,} items and {latest.retired_keys:,} keys lost their rows (`vocabulary.*_max_age`, "
+            "`vocabulary.max_*`)."
+        )
     name, quality = data.metric, latest.next_span.get(data.metric)
     past = [value for run in before if (value := run.next_span.get(name)) is not None]
     if quality is not None and past:

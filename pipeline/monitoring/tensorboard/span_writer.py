@@ -101,6 +101,8 @@ def _runs(run: Run, details: Details) -> dict[str, dict[str, float]]:
         "data/anomalies": details.anomalies,
         "tables/item_rows": run.item_rows,
         "tables/key_rows": run.key_rows,
+        "tables/retired_items": run.retired_items or None,
+        "tables/retired_keys": run.retired_keys or None,
         "tables/owed_spans": details.owed,
         "decision/pushed": int(run.pushed is not None) if run.state == "done" else None,
     }

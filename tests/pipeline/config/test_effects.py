@@ -29,6 +29,8 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "serving.columns": (["genre"], {"data.items": "items.csv"}),
     "serving.available": ("sold", {"data.items": "items.csv"}),
     "vocabulary.key_min_count": (3, {}),
+    "vocabulary.key_max_age": (90, {}),
+    "vocabulary.max_keys": (1000, {}),
     "encoders": (
         {"minilm": {"path": "minilm"}},
         {"catalogue": {"path": "catalogue"}, "features.item": [{"name": "title", "kind": "text"}]},
@@ -101,6 +103,8 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
 # Settings beside which a changed one has none, where the defaults are not such.
 WITHOUT: dict[str, dict[str, Any]] = {
     "vocabulary.key_min_count": {"history.keys_end_after": 24},
+    "vocabulary.key_max_age": {"history.keys_end_after": 24},
+    "vocabulary.max_keys": {"history.keys_end_after": 24},
     "policy.new_keys.fine_tune": {"history.keys_end_after": 24},
     "policy.new_keys.retrain": {"history.keys_end_after": 24},
     "data.timestamp_unit": {"data.timestamp_format": "%Y-%m-%d"},
@@ -128,7 +132,8 @@ name root metadata cache catalogue data.path data.pattern data.format data.colum
 data.columns.timestamp
 data.columns.context data.timestamp_format data.span_hours data.late data.decimal_ids data.reject
 data.max_reject_fraction split.eval_fraction
-vocabulary.item_min_count vocabulary.oov_rows vocabulary.half_life_spans history.length
+vocabulary.item_min_count vocabulary.item_max_age vocabulary.max_items vocabulary.oov_rows vocabulary.half_life_spans
+history.length
 history.keys_end_after
 model.type update.epochs update.cold_epochs update.batch_size update.optimizer update.clip_norm update.weight_decay
 update.new_rows update.seed update.precision update.jit_compile update.max_owed_spans update.retrain_spans

@@ -64,7 +64,7 @@ def agree(got: list[tuple[float, bytes]], best: list[tuple[float, bytes]], k: in
     np.testing.assert_allclose([score_of[item] for _, item in got], wanted, rtol=2e-4, atol=1e-4)
 
 
-@settings(max_examples=350)  # of three requests and more on average, for each of the models
+@settings(max_examples=120)  # of three requests and more on average, for each of the models
 @given(batch=requests)
 def test_recommend_is_brute_force(shop: Shop, scores: Scores, ask: ScoreFn, batch: list) -> None:
     user, history, exclude, candidates, k = (list(column) for column in zip(*batch, strict=True))
