@@ -27,20 +27,24 @@ class DotProduct:
         self.table = tf.Variable(vectors / math.sqrt(width))
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(self._user(history), self.table, transpose_b=True)
+        table = self.table.read_value()
+        return tf.matmul(_user(table, history), table, transpose_b=True)
 
     def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        return tf.einsum("bw,bcw->bc", self._user(history), tf.gather(self.table, candidates))
+        table = self.table.read_value()
+        return tf.einsum("bw,bcw->bc", _user(table, history), tf.gather(table, candidates))
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
     ) -> dict[str, tf.Tensor]:
         return {"recall": weight * 0.0}
 
-    def _user(self, history: tf.Tensor) -> tf.Tensor:
-        known = tf.cast(history > 0, tf.float32)[:, :, None]
-        total = tf.reduce_sum(tf.gather(self.table, history) * known, 1)
-        return total / tf.maximum(tf.reduce_sum(known, 1), 1.0)
+
+def _user(table: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+    # Rows of what was read: looked up in the variable itself, they make TensorFlow copy all of it on every request.
+    known = tf.cast(history > 0, tf.float32)[:, :, None]
+    total = tf.reduce_sum(tf.gather(table, history) * known, 1)
+    return total / tf.maximum(tf.reduce_sum(known, 1), 1.0)
 
 
 def write_model(folder: Path, items: int, *, width: int = 64, k: int = 20, seed: int = 1, title: str = "") -> Path:
