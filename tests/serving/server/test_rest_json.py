@@ -238,4 +238,5 @@ def test_strings_are_written_the_same_one_by_one_and_at_once(values: list[bytes]
     together = json_response._strings(values)
     assert together == [json_response._string(value) for value in values]
     for token, value in zip(together, values, strict=True):
-        assert json.loads(token).encode("utf-8", "surrogateescape") == value
+        text = json.loads(token.decode("utf-8", "surrogateescape"))
+        assert text.encode("utf-8", "surrogateescape") == value
