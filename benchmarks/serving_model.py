@@ -15,6 +15,13 @@ from serving.bundle.signatures import Signatures
 FIRST_ROW = 2
 
 
+def item_table(items: int, width: int = 64, seed: int = 1) -> np.ndarray:
+    """The vectors that the model has, float32 [FIRST_ROW + items, width]."""
+    vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
+    vectors[:FIRST_ROW] = 0
+    return vectors / np.float32(math.sqrt(width))
+
+
 class DotProduct:
     """Scores every item by the dot product of its vector with the mean of the history's."""
 
@@ -22,9 +29,7 @@ class DotProduct:
     dot_product = None  # there is no vector of a user that stands for all of it
 
     def __init__(self, items: int, width: int, seed: int) -> None:
-        vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
-        vectors[:FIRST_ROW] = 0
-        self.table = tf.Variable(vectors / math.sqrt(width))
+        self.table = tf.Variable(item_table(items, width, seed))
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
         table = self.table.read_value()
