@@ -5,6 +5,7 @@ Every wrong path or method under `/v1/` is a malformed request (400); there is n
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -216,6 +217,7 @@ class RestApi:
         self._metrics.runtime_latency.observe((time.perf_counter() - sent) * 1e6, model.name, call.api, "TF1")
 
 
+@functools.lru_cache(256)
 def _parse(http_method: str, path: str) -> _Target:
     pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(http_method)
     match = pattern.fullmatch(path) if pattern and _PATH.fullmatch(path) else None
