@@ -54,8 +54,9 @@ class SavedModel:
     """A loaded version. `run` may be called from many threads at once."""
 
     def __init__(self, name: str, version: int, path: str | Path, timeout_ms: int = 30_000) -> None:
-        """Loads the SavedModel in the folder `path`. A request may take `timeout_ms` in the graph, 0 for
-        as long as it takes.
+        """Loads the SavedModel in the folder `path`.
+
+        A request may take `timeout_ms` in the graph, at 0 as long as it likes.
 
         Raises:
           ServingError: the folder does not hold a SavedModel for serving.

@@ -196,7 +196,7 @@ def _whole_tensor(value: Any, kind: str) -> np.ndarray | None:
     if kind in ("float", "double"):
         fits = types <= {int, float}
     elif kind == "string":
-        if types == {str}:
+        if types <= {str}:
             return _array([item.encode("utf-8", "surrogateescape") for item in items], kind, shape)
         fits = False
     elif kind == "bool":
