@@ -54,8 +54,10 @@ class MatvecProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
 
 
 def _times(calls: dict[str, Callable[[int], object]]) -> dict[str, dict[str, float]]:
