@@ -46,7 +46,7 @@ class Mutator:
         headers = [b"Host: x", b"Content-Length: %d" % len(body)]
         chance = pick.random()
         if chance < 0.05:
-            body = gzip.compress(body, 1) if chance < 0.03 else body
+            body = gzip.compress(body, 1, mtime=0) if chance < 0.03 else body
             headers = [b"Host: x", b"Content-Length: %d" % len(body), b"Content-Encoding: gzip"]
         elif chance < 0.1:
             headers.append(pick.choice((b"Content-Type: text/\xff", b"X: " + b"y" * 5000, b"Expect: nothing")))

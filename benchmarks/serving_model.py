@@ -15,6 +15,13 @@ from serving.bundle.signatures import Signatures
 FIRST_ROW = 2
 
 
+def item_table(items: int, width: int = 64, seed: int = 1) -> np.ndarray:
+    """The vectors that the model has, float32 [FIRST_ROW + items, width]."""
+    vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
+    vectors[:FIRST_ROW] = 0
+    return vectors / np.float32(math.sqrt(width))
+
+
 class DotProduct:
     """Scores every item by the dot product of its vector with the mean of the history's."""
 
@@ -22,25 +29,27 @@ class DotProduct:
     dot_product = None  # there is no vector of a user that stands for all of it
 
     def __init__(self, items: int, width: int, seed: int) -> None:
-        vectors = np.random.default_rng(seed).standard_normal((FIRST_ROW + items, width), np.float32)
-        vectors[:FIRST_ROW] = 0
-        self.table = tf.Variable(vectors / math.sqrt(width))
+        self.table = tf.Variable(item_table(items, width, seed))
 
     def score_all(self, key: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(self._user(history), self.table, transpose_b=True)
+        table = self.table.read_value()
+        return tf.matmul(_user(table, history), table, transpose_b=True)
 
     def score(self, key: tf.Tensor, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        return tf.einsum("bw,bcw->bc", self._user(history), tf.gather(self.table, candidates))
+        table = self.table.read_value()
+        return tf.einsum("bw,bcw->bc", _user(table, history), tf.gather(table, candidates))
 
     def evaluate_positions(
         self, key: tf.Tensor, history: tf.Tensor, item: tf.Tensor, weight: tf.Tensor, k: int, exclude_seen: bool
     ) -> dict[str, tf.Tensor]:
         return {"recall": weight * 0.0}
 
-    def _user(self, history: tf.Tensor) -> tf.Tensor:
-        known = tf.cast(history > 0, tf.float32)[:, :, None]
-        total = tf.reduce_sum(tf.gather(self.table, history) * known, 1)
-        return total / tf.maximum(tf.reduce_sum(known, 1), 1.0)
+
+def _user(table: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
+    # Rows of what was read: looked up in the variable itself, they make TensorFlow copy all of it on every request.
+    known = tf.cast(history > 0, tf.float32)[:, :, None]
+    total = tf.reduce_sum(tf.gather(table, history) * known, 1)
+    return total / tf.maximum(tf.reduce_sum(known, 1), 1.0)
 
 
 def write_model(folder: Path, items: int, *, width: int = 64, k: int = 20, seed: int = 1, title: str = "") -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -33,6 +34,13 @@ class ServerProcess:
         """Bytes of memory that the process holds."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time that the process took so far, all its threads together."""
+        # After the name, which may hold spaces: state, then 10 fields, then user and system time.
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def log(self) -> str:

@@ -147,7 +147,7 @@ class _Tally:
 
     async def send(self, body: bytes, due: float) -> None:
         try:
-            status, _ = await asyncio.wait_for(self.connections.post(body), self._timeout)
+            status, _ = await self.connections.post(body, self._timeout)
             if status == 200:
                 self.latencies.append((time.perf_counter() - due) * 1e3)
             else:

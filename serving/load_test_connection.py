@@ -29,24 +29,35 @@ class Connections:
         ).encode()
         self._idle: deque[_Connection] = deque()
 
-    async def post(self, body: bytes) -> tuple[int, bytes]:
-        """The status and the body of the answer to a POST. Raises as `send`."""
-        return await self.send(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
+    async def post(self, body: bytes, timeout: float | None = None) -> tuple[int, bytes]:
+        """The status and the body of the answer to a POST. Arguments and errors as of `send`."""
+        return await self.send(self._head + str(len(body)).encode() + b"\r\n\r\n" + body, timeout)
 
-    async def send(self, request: bytes) -> tuple[int, bytes]:
+    async def send(self, request: bytes, timeout: float | None = None) -> tuple[int, bytes]:
         """The status and the body of the answer to a request's bytes, which need not be well formed; never to a HEAD.
 
         Raises:
           OSError: the server can't be reached, or it closed the connection before its answer was whole.
+          asyncio.TimeoutError: it did not answer within `timeout` seconds.
         """
         connection = self._idle.pop() if self._idle else None
         if connection is None or connection.closed:
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(_Connection, self._host, self._port)
-        answer = await connection.ask(request)
+            connection = await asyncio.wait_for(self._connect(), timeout)
+        # `asyncio.wait_for` would make a task of each request.
+        timer = None if timeout is None else asyncio.get_running_loop().call_later(timeout, connection.give_up)
+        try:
+            answer = await connection.ask(request)
+        finally:
+            if timer is not None:
+                timer.cancel()
         if not connection.closed:
             self._idle.append(connection)
         return answer
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(_Connection, self._host, self._port)
+        return connection
 
     def close(self) -> None:
         """Closes what is idle."""
@@ -69,7 +80,12 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
         return self._answer
 
+    def give_up(self) -> None:
+        self._fail(asyncio.TimeoutError())
+        self.close()
+
     def close(self) -> None:
+        self.closed = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -107,5 +123,4 @@ class _Connection(asyncio.Protocol):
     def _given_up(self, answer: asyncio.Future[tuple[int, bytes]]) -> None:
         # An answer that nobody waits for any longer must not be taken for that of the next request.
         if answer.cancelled():
-            self.closed = True
             self.close()

@@ -3,6 +3,10 @@
 The graph is run through its signatures' tensor names and no Python object of the model is rebuilt. Compared with
 `tf.saved_model.load` a request costs an eighth (40 against 320 microseconds), inputs are checked by the graph alone, so
 that an error is the one TF Serving gives, and closing the session gives the memory back at once.
+
+A graph without loops is run by the thread that asks: handing its operations to TensorFlow's own threads and back takes
+as long as scoring 10,000 items. TensorFlow can't stop what runs in that thread, so that its time is looked at when it
+is done; only what may go on for ever needs to be stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +30,8 @@ DEFAULT_SIGNATURE = "serving_default"
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 # As many as TF Serving replays.
 MAX_WARMUP_RECORDS = 1000
+_LOOPS = {"While", "StatelessWhile", "For", "NextIteration", "RefNextIteration"}
+_THREAD_THAT_ASKS = -1
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,9 @@ class SavedModel:
     """A loaded version. `run` may be called from many threads at once."""
 
     def __init__(self, name: str, version: int, path: str | Path, timeout_ms: int = 30_000) -> None:
-        """Loads the SavedModel in the folder `path`. A request may take `timeout_ms` in the graph.
+        """Loads the SavedModel in the folder `path`.
+
+        A request may take `timeout_ms` in the graph, at 0 as long as it likes.
 
         Raises:
           ServingError: the folder does not hold a SavedModel for serving.
@@ -61,15 +70,18 @@ class SavedModel:
         self.version = version
         self.path = Path(path)
         self._tf = tf
+        self._timeout_ms = timeout_ms
         self._users = 0
         self._retired: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         try:
-            self._definitions = SavedModelLoader(str(path)).load(self._session, ["serve"]).signature_def
+            meta_graph = SavedModelLoader(str(path)).load(self._session, ["serve"])
+            self._definitions = meta_graph.signature_def
+            self._loops = _has_loops(meta_graph.graph_def)
             self.signatures = {key: _signature(definition) for key, definition in self._definitions.items()}
             callable_keys = [key for key, signature in self.signatures.items() if signature.inputs]
-            self._runners = {key: self._runner(key, timeout_ms) for key in callable_keys}
+            self._runners = {key: self._runner(key) for key in callable_keys}
             # The signatures whose requests may share a batch, as far as their shapes tell.
             self.batchable = {key for key in callable_keys if self.signatures[key].batches}
         except Exception as error:
@@ -93,6 +105,7 @@ class SavedModel:
                 f"len({{{','.join(wanted)}}}). Sent extra: {{{','.join(sorted(set(sent) - set(wanted)))}}}. "
                 f"Missing but required: {{{','.join(sorted(set(wanted) - set(sent)))}}}."
             )
+        began = time.monotonic()
         try:
             outputs = self._runners[signature_name or DEFAULT_SIGNATURE](*(inputs[name] for name in signature.inputs))
         except self._tf.errors.OpError as error:
@@ -100,6 +113,8 @@ class SavedModel:
         except UnicodeDecodeError as error:
             # The graph's error quotes bytes of the request that are no text; its code is lost on the way to Python.
             raise invalid(error.object.decode("utf-8", "replace")) from error
+        if 0 < self._timeout_ms < (time.monotonic() - began) * 1000:
+            raise ServingError("DEADLINE_EXCEEDED", "Timed out waiting for notification")
         # A fetched scalar comes as a bare NumPy number or bytes.
         return {
             name: value if isinstance(value, np.ndarray) else np.array(value, object if kind == "string" else None)
@@ -203,14 +218,16 @@ class SavedModel:
         assert self._retired is not None
         self._retired()
 
-    def _runner(self, key: str, timeout_ms: int) -> Callable[..., list[Any]]:
+    def _runner(self, key: str) -> Callable[..., list[Any]]:
         from tensorflow.core.protobuf import config_pb2
 
         definition, signature = self._definitions[key], self.signatures[key]
         options = config_pb2.CallableOptions()
         options.feed.extend(definition.inputs[name].name for name in signature.inputs)
         options.fetch.extend(definition.outputs[name].name for name in signature.outputs)
-        options.run_options.timeout_in_ms = timeout_ms
+        options.run_options.timeout_in_ms = self._timeout_ms
+        if not self._loops:
+            options.run_options.inter_op_thread_pool = _THREAD_THAT_ASKS
         # Keras 2's own backend stands on this method, which spares a request the checks and the dictionary of `run`.
         return self._session._make_callable_from_options(options)
 
@@ -239,6 +256,11 @@ class SavedModel:
                 request = log.predict_log.request
                 inputs = {name: self._tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
                 yield request.model_spec.signature_name, inputs
+
+
+def _has_loops(graph: Any) -> bool:
+    parts = [graph.node, *(function.node_def for function in graph.library.function)]
+    return any(node.op in _LOOPS for nodes in parts for node in nodes)
 
 
 def _signature(definition: Any) -> Signature:

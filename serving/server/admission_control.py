@@ -63,13 +63,31 @@ class AdmissionControl:
         Raises:
           Refused: 503, all are taken.
         """
-        if self.pending >= self.max_pending:
-            raise Refused(503, f"{self.max_pending} requests are waiting already. Try again in a second.")
-        self.pending += 1
+        self.enter(0)
         try:
             yield
         finally:
-            self.pending -= 1
+            self.leave(0)
+
+    def enter(self, size: int) -> None:
+        """A place, and `size` bytes for a body that is here already, until `leave`.
+
+        Raises:
+          Refused: as `admit`, but for a body that does not arrive.
+        """
+        if size > self.max_body_bytes:
+            raise self.too_large()
+        if self.held_bytes + size > MAX_HELD_BODIES * self.max_body_bytes:
+            raise self.too_many_bytes()
+        if self.pending >= self.max_pending:
+            raise Refused(503, f"{self.max_pending} requests are waiting already. Try again in a second.")
+        self.pending += 1
+        self.held_bytes += size
+
+    def leave(self, size: int) -> None:
+        """Gives back what `enter` took."""
+        self.pending -= 1
+        self.held_bytes -= size
 
     def unzip(self, body: bytes) -> bytes:
         """What a gzipped body holds; nothing where it is no gzip. May be called from any thread.
@@ -90,6 +108,10 @@ class AdmissionControl:
     def too_large(self) -> Refused:
         """The refusal of a body that is too large."""
         return Refused(413, f"A request body must be at most {self.max_body_bytes} bytes.")
+
+    def too_many_bytes(self) -> Refused:
+        """The refusal of a body for which all bodies together leave no room."""
+        return Refused(503, "The server holds as many large requests as it can. Try again in a second.")
 
     async def _read(self, request: web.BaseRequest, held: HeldBytes) -> bytes:
         announced = request.content_length
@@ -143,7 +165,7 @@ class HeldBytes:
         if self._count > limit:
             raise self._control.too_large()
         if self._control.held_bytes > MAX_HELD_BODIES * limit:
-            raise Refused(503, "The server holds as many large requests as it can. Try again in a second.")
+            raise self._control.too_many_bytes()
 
     def __enter__(self) -> HeldBytes:
         return self

@@ -4,6 +4,10 @@ A batch holds requests for one signature of one version, whose inputs have the s
 batch is computed alone, and answered as if there were no batching. Queues are bounded: a request that finds its queue
 full is refused at once. A request that the graph refuses fails alone: its companions are computed again without it.
 
+While a batch computes, the next one of its kind grows: it begins when the graph is free or the batch full, so that with
+nobody waiting a request begins at once, and the more wait the more go together. Two that are half full would take turns
+on the same cores, and read the item table twice.
+
 As in TensorFlow Serving, a signature is taken to answer each row by itself. One whose outputs don't have a row for each
 row of the batch is noticed, and computed request by request from then on.
 """
@@ -15,18 +19,19 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from serving.bundle.saved_model import SavedModel
 from serving.errors import ServingError
+from serving.server.batch_outputs import BatchOutputs, BatchShare
 from serving.server.prometheus import Metrics
 from serving.tfs_config.batching_config import BatchingConfig
 
 Tensors = Mapping[str, np.ndarray]
-Done = Callable[["dict[str, np.ndarray] | Exception"], None]
+Done = Callable[["Tensors | Exception"], None]
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +54,16 @@ class _Batch:
     tasks: list[_Task] = field(default_factory=list)
     rows: int = 0
     full: bool = False
+    left: bool = False
 
     @property
     def queue(self) -> tuple[int, str]:
         return id(self.model), self.signature
+
+    @property
+    def kind(self) -> object:
+        """What batches have in common of which a second one waits; None for a request that shares with no other."""
+        return None if self.shapes is None else (self.queue, self.shapes)
 
     def add(self, task: _Task) -> None:
         self.tasks.append(task)
@@ -69,6 +80,8 @@ class Batcher:
         # In the order of their first requests.
         self._waiting: list[_Batch] = []
         self._enqueued: Counter[tuple[int, str]] = Counter()
+        # The kinds of the batches that are in the graph.
+        self._computing: Counter[object] = Counter()
         self._changed = threading.Condition()
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -121,7 +134,7 @@ class Batcher:
             batch.add(task)
             batch.full = batch.shapes is None or batch.rows >= self.config.max_batch_size
             # A thread that waits has to look again at a new batch, and at one that need not wait any longer.
-            if len(batch.tasks) == 1 or batch.full:
+            if batch.full or (len(batch.tasks) == 1 and not self._computing[batch.kind]):
                 self._changed.notify()
 
     def _open_batch(self, model: SavedModel, signature: str, shapes: object, rows: int) -> _Batch | None:
@@ -151,22 +164,38 @@ class Batcher:
                 _log.exception("A batch could not be computed")
                 for task in batch.tasks:
                     _tell(task, error)
+            finally:
+                self._leave_graph(batch)
 
     def _next(self) -> _Batch | None:
         with self._changed:
             while True:
                 now = time.monotonic()
                 for place, batch in enumerate(self._waiting):
-                    if batch.full or self._stopping or batch.due <= now:
+                    if batch.full or self._stopping or (batch.due <= now and not self._computing[batch.kind]):
                         del self._waiting[place]
+                        if batch.kind is not None:
+                            self._computing[batch.kind] += 1
                         self._enqueued[batch.queue] -= batch.rows
                         if not self._enqueued[batch.queue]:
                             del self._enqueued[batch.queue]
                         return batch
                 if self._stopping:
                     return None
-                due = min((batch.due for batch in self._waiting), default=math.inf)
+                # What waits for the graph is looked at again when that is free.
+                due = min((batch.due for batch in self._waiting if not self._computing[batch.kind]), default=math.inf)
                 self._changed.wait(None if due == math.inf else max(0.0, due - now))
+
+    def _leave_graph(self, batch: _Batch) -> None:
+        """Lets the next batch of this kind begin, while the answers of this one are written."""
+        if batch.kind is None or batch.left:
+            return
+        batch.left = True
+        with self._changed:
+            self._computing[batch.kind] -= 1
+            if not self._computing[batch.kind]:
+                del self._computing[batch.kind]
+            self._changed.notify()
 
     def _compute(self, batch: _Batch) -> None:
         now = time.monotonic()
@@ -204,19 +233,23 @@ class Batcher:
             batch.model.batchable.discard(batch.signature)
             self._alone(batch, tasks)
             return
+        self._leave_graph(batch)
+        whole = BatchOutputs({name: output[:rows] for name, output in outputs.items()})
         start = 0
         for task in tasks:
             end = start + task.rows
-            _tell(task, {name: output[start:end] for name, output in outputs.items()})
+            _tell(task, BatchShare(whole, start, end))
             start = end
 
     def _alone(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
         for task in tasks:
-            outcome: dict[str, np.ndarray] | Exception
+            outcome: Tensors | Exception
             try:
                 outcome = batch.model.run(batch.signature, task.inputs)
             except Exception as error:
                 outcome = error
+            if task is tasks[-1]:
+                self._leave_graph(batch)
             _tell(task, outcome)
 
     def _measure(self, tasks: Sequence[_Task], rows: int, size: int) -> None:
@@ -228,7 +261,7 @@ class Batcher:
         metrics.wrapped_run_count.add()
 
 
-def _tell(task: _Task, outcome: dict[str, np.ndarray] | Exception) -> None:
+def _tell(task: _Task, outcome: Tensors | Exception) -> None:
     try:
         task.done(outcome)
     except Exception:
@@ -243,21 +276,28 @@ def _rows(inputs: Tensors) -> int | None:
 
 
 def _merged(inputs: Sequence[Tensors], padding: int) -> dict[str, np.ndarray]:
-    """One tensor by name, of the rows of all requests in order and `padding` copies of the last one's first row."""
+    """One tensor by name, of the rows of all requests in order and `padding` copies of the last one's first row.
+
+    What is shorter than the longest in an inner dimension has zeros or "" after it.
+    """
     merged = {}
     for name in inputs[0]:
         tensors = [tensors_of[name] for tensors_of in inputs]
         if padding:
             tensors.append(np.repeat(tensors[-1][:1], padding, axis=0))
         shapes = {tensor.shape[1:] for tensor in tensors}
-        if len(shapes) > 1:
-            tensors = [_filled(tensor, [max(sizes) for sizes in zip(*shapes, strict=True)]) for tensor in tensors]
-        merged[name] = np.concatenate(tensors)
+        merged[name] = np.concatenate(tensors) if len(shapes) == 1 else _filled(tensors, shapes)
     return merged
 
 
-def _filled(tensor: np.ndarray, inner: Sequence[int]) -> np.ndarray:
-    """`tensor` [rows, ...] with zeros or "" after it up to the `inner` sizes."""
-    filled = np.full((tensor.shape[0], *inner), b"" if tensor.dtype == object else 0, tensor.dtype)
-    filled[tuple(slice(size) for size in tensor.shape)] = tensor
+def _filled(tensors: Sequence[np.ndarray], shapes: Iterable[tuple[int, ...]]) -> np.ndarray:
+    inner = [max(sizes) for sizes in zip(*shapes, strict=True)]
+    rows, dtype = sum(len(tensor) for tensor in tensors), tensors[0].dtype
+    filled = np.full((rows, *inner), b"" if dtype.hasobject else 0, dtype)
+    start = 0
+    for tensor in tensors:
+        end = start + len(tensor)
+        place = (slice(start, end), *map(slice, tensor.shape[1:]))
+        filled[place] = tensor
+        start = end
     return filled

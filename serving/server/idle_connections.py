@@ -18,14 +18,14 @@ class IdleConnections:
         self._busy: set[Any] = set()
         self._idle_since: dict[Any, float] = {}
 
-    def begin(self, request: web.BaseRequest) -> None:
+    def begin(self, connection: web.RequestHandler) -> None:
         """To be called with a request's head."""
-        self._busy.add(request.protocol)
-        self._idle_since.pop(request.protocol, None)
+        self._busy.add(connection)
+        self._idle_since.pop(connection, None)
 
-    def end(self, request: web.BaseRequest) -> None:
+    def end(self, connection: web.RequestHandler) -> None:
         """To be called with its answer."""
-        self._busy.discard(request.protocol)
+        self._busy.discard(connection)
 
     async def watch(self, server: web.Server) -> None:
         """Looks at the connections now and then, until it is cancelled."""

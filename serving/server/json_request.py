@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -188,14 +189,14 @@ def _whole_tensor(value: Any, kind: str) -> np.ndarray | None:
     shape = _shape(value)
     items = [value]
     for size in shape:
-        if any(type(item) is not list or len(item) != size for item in items):
+        if set(map(type, items)) != {list} or set(map(len, items)) != {size}:
             return None
-        items = [inner for item in items for inner in item]
+        items = items[0] if len(items) == 1 else list(itertools.chain.from_iterable(items))
     types = set(map(type, items))
     if kind in ("float", "double"):
         fits = types <= {int, float}
     elif kind == "string":
-        if types == {str}:
+        if types <= {str}:
             return _array([item.encode("utf-8", "surrogateescape") for item in items], kind, shape)
         fits = False
     elif kind == "bool":

@@ -5,12 +5,13 @@ Every wrong path or method under `/v1/` is a malformed request (400); there is n
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ class _Call:
     api: str
     signature: str
     inputs: dict[str, np.ndarray]
-    write: Callable[[dict[str, np.ndarray]], bytes]
+    write: Callable[[Mapping[str, np.ndarray]], bytes]
 
 
 class RestApi:
@@ -105,10 +106,10 @@ class RestApi:
 
     def _finisher(
         self, path: str, target: _Target, model: SavedModel, call: _Call, began: float, done: Callable[[Answer], None]
-    ) -> Callable[[dict[str, np.ndarray] | Exception], None]:
+    ) -> Callable[[Mapping[str, np.ndarray] | Exception], None]:
         sent = time.perf_counter()
 
-        def finish(outcome: dict[str, np.ndarray] | Exception) -> None:
+        def finish(outcome: Mapping[str, np.ndarray] | Exception) -> None:
             written: bytes | Exception
             if isinstance(outcome, Exception):
                 written = outcome
@@ -216,6 +217,7 @@ class RestApi:
         self._metrics.runtime_latency.observe((time.perf_counter() - sent) * 1e6, model.name, call.api, "TF1")
 
 
+@functools.lru_cache(256)
 def _parse(http_method: str, path: str) -> _Target:
     pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(http_method)
     match = pattern.fullmatch(path) if pattern and _PATH.fullmatch(path) else None
@@ -247,7 +249,7 @@ def _status_body(versions: list[VersionStatus]) -> bytes:
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def _classify(outputs: dict[str, np.ndarray], count: int) -> bytes:
+def _classify(outputs: Mapping[str, np.ndarray], count: int) -> bytes:
     classes, scores = outputs.get("classes"), outputs.get("scores")
     for name, tensor, kind in (("classes", classes, "STRING"), ("scores", scores, "FLOAT")):
         if tensor is None:
@@ -265,7 +267,7 @@ def _classify(outputs: dict[str, np.ndarray], count: int) -> bytes:
     return json_response.classifications(classes, scores)
 
 
-def _regress(outputs: dict[str, np.ndarray], count: int) -> bytes:
+def _regress(outputs: Mapping[str, np.ndarray], count: int) -> bytes:
     values = outputs["outputs"]
     if values.ndim != 1 and (values.ndim != 2 or values.shape[1] != 1):
         raise invalid(

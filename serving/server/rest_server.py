@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,8 @@ from serving.server.batch_scheduler import Batcher
 from serving.server.idle_connections import IdleConnections
 from serving.server.json_response import error_body
 from serving.server.model_manager import ModelManager
+from serving.server.plain_posts import PLAIN_BYTES, PlainPosts, PlainPostServer
+from serving.server.process_settings import prepare_process
 from serving.server.prometheus import Metrics
 from serving.server.rest_api import Answer, RestApi
 from serving.tfs_config.batching_config import BatchingConfig
@@ -38,9 +40,10 @@ from serving.tfs_config.monitoring_config import PROMETHEUS_PATH
 
 DEFAULT_PORT = 8501
 IDLE_SECONDS = 75.0
-# A body up to this size is read in less time than another thread takes to get hold of it.
-INLINE_BYTES = 1 << 14
+NEVER_SECONDS = 1e9
 STOP_SECONDS = 10.0
+
+Tell = Callable[[Answer], object]
 
 _CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -117,6 +120,7 @@ class RestServer:
         self._threads = threads or max(4, 2 * (os.cpu_count() or 1))
         self._admission = AdmissionControl(max_pending, max_body_bytes)
         self._cors = cors
+        self._cors_headers = _CORS_HEADERS if cors else {}
         self._metrics_path = metrics_path
         self._pool: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -124,8 +128,8 @@ class RestServer:
         self._runner: web.ServerRunner | None = None
         self._watch: asyncio.Task[None] | None = None
         self._idle = IdleConnections(IDLE_SECONDS)
-        # Answers of the batch threads, and whether the loop knows that there are some.
-        self._answers: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
+        # Answers of other threads, and whether the loop knows that there are some.
+        self._answers: deque[tuple[Tell, Answer]] = deque()
         self._awake = False
 
     @property
@@ -177,6 +181,7 @@ class RestServer:
         # Slow clients hold connections, not threads: allow as many as this process may have.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        prepare_process()
         # Not an Event: a handler runs between any two steps of this thread, and would wait for the lock that it holds.
         receiver, sender = socket.socketpair()
         sender.setblocking(False)
@@ -216,8 +221,15 @@ class RestServer:
 
         # No application around the handler: its router and signals would cost as much again as all else of a request.
         # TF Serving ignores every encoding but gzip, which is undone here with a limit.
-        server = web.Server(
-            self._handle, request_factory=request_of, access_log=None, auto_decompress=False, logger=_http_log
+        server = PlainPostServer(
+            *(self._handle, self),
+            headers="".join(f"{name}: {value}\r\n" for name, value in self._cors_headers.items()).encode(),
+            request_factory=request_of,
+            access_log=None,
+            auto_decompress=False,
+            logger=_http_log,
+            # Connections without a request are closed by `IdleConnections`.
+            keepalive_timeout=NEVER_SECONDS,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         self._watch = asyncio.create_task(self._idle.watch(server))
@@ -233,11 +245,29 @@ class RestServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
-        self._idle.begin(request)
+        self._idle.begin(request.protocol)
         try:
             return await self._respond(request)
         finally:
-            self._idle.end(request)
+            self._idle.end(request.protocol)
+
+    def begin_plain(self, connection: PlainPosts, path: str, body: bytes, tell: Tell) -> None:
+        """Answers a POST that was read whole; on the loop."""
+        self._idle.begin(connection)
+        try:
+            self._admission.enter(len(body))
+        except Refused as refused:
+            # As large as if it had been let in: `end_plain` gives that back.
+            self._admission.pending += 1
+            self._admission.held_bytes += len(body)
+            tell(refused.answer)
+        else:
+            self._ask(path, body, False, tell)
+
+    def end_plain(self, connection: PlainPosts, size: int) -> None:
+        """Gives back what an answered POST held."""
+        self._idle.end(connection)
+        self._admission.leave(size)
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         path = _path(request)
@@ -248,9 +278,7 @@ class RestServer:
         if path[:4].lower() != "/v1/":
             return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
         answer = await self._answer(request, path)
-        headers = {"Content-Type": answer.content_type}
-        if self._cors:
-            headers |= _CORS_HEADERS
+        headers = {"Content-Type": answer.content_type, **self._cors_headers}
         if answer.status == 503:
             headers["Retry-After"] = "1"
         return web.Response(status=answer.status, body=answer.body, headers=headers)
@@ -270,27 +298,40 @@ class RestServer:
             return refused.answer
 
     async def _compute(self, path: str, body: bytes, gzipped: bool) -> Answer:
-        loop = asyncio.get_running_loop()
-        if self._batcher is None:
-            return await loop.run_in_executor(self._pool, self._alone, path, body, gzipped)
-        future: asyncio.Future[Answer] = loop.create_future()
-        if gzipped or len(body) > INLINE_BYTES:
-            await loop.run_in_executor(self._pool, self._submit, path, body, gzipped, future)
-        else:
-            self._submit(path, body, gzipped, future)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: Answer) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        self._ask(path, body, gzipped, settle)
         return await future
 
-    def _alone(self, path: str, body: bytes, gzipped: bool) -> Answer:
-        return self._api.answer("POST", path, self._admission.unzip(body) if gzipped else body)
+    def _ask(self, path: str, body: bytes, gzipped: bool, tell: Tell) -> None:
+        """Has a POST computed by other threads; `tell` gets the answer on the loop, where this is called."""
+        assert self._pool is not None
+        if self._batcher is not None and not gzipped and len(body) <= PLAIN_BYTES:
+            self._submit(path, body, tell)
+        else:
+            self._pool.submit(self._ask_in_thread, path, body, gzipped, tell)
 
-    def _submit(self, path: str, body: bytes, gzipped: bool, future: asyncio.Future[Answer]) -> None:
-        """Sends a POST to the batcher; the answer comes to `future`, which belongs to the loop."""
-        plain = self._admission.unzip(body) if gzipped else body
-        self._api.submit(path, plain, lambda answer: self._deliver(future, answer))
+    def _ask_in_thread(self, path: str, body: bytes, gzipped: bool, tell: Tell) -> None:
+        try:
+            plain = self._admission.unzip(body) if gzipped else body
+        except Refused as refused:
+            self._deliver(tell, refused.answer)
+            return
+        if self._batcher is None:
+            self._deliver(tell, self._api.answer("POST", path, plain))
+        else:
+            self._submit(path, plain, tell)
 
-    def _deliver(self, future: asyncio.Future[Answer], answer: Answer) -> None:
+    def _submit(self, path: str, body: bytes, tell: Tell) -> None:
+        self._api.submit(path, body, lambda answer: self._deliver(tell, answer))
+
+    def _deliver(self, tell: Tell, answer: Answer) -> None:
         # The answers of a batch come one after the other: the loop is woken once for all that are there.
-        self._answers.append((future, answer))
+        self._answers.append((tell, answer))
         if not self._awake and self._loop is not None:
             self._awake = True
             self._loop.call_soon_threadsafe(self._hand_out)
@@ -298,9 +339,12 @@ class RestServer:
     def _hand_out(self) -> None:
         self._awake = False
         while self._answers:
-            future, answer = self._answers.popleft()
-            if not future.done():
-                future.set_result(answer)
+            tell, answer = self._answers.popleft()
+            try:
+                tell(answer)
+            except Exception:
+                # The others must get theirs all the same.
+                _log.exception("An answer could not be written")
 
 
 def _configs(models: object) -> Sequence[ModelConfig] | Path:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import ServingError
 from serving.server import json_request, json_response
+from serving.server.batch_outputs import BatchOutputs, BatchShare
 from serving.server.json_parser import _SUSPECT, _ExactReader, _is_suspect, read_json
 
 json_values = st.recursive(
@@ -238,4 +239,38 @@ def test_strings_are_written_the_same_one_by_one_and_at_once(values: list[bytes]
     together = json_response._strings(values)
     assert together == [json_response._string(value) for value in values]
     for token, value in zip(together, values, strict=True):
-        assert json.loads(token).encode("utf-8", "surrogateescape") == value
+        text = json.loads(token.decode("utf-8", "surrogateescape"))
+        assert text.encode("utf-8", "surrogateescape") == value
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=6))
+def test_six_digits_are_written_where_they_give_the_number_back_and_else_nine(values: list[float]) -> None:
+    tokens = json_response._tokens("y", np.array(values, np.float32))
+    short = [f"{value:.6g}" for value in values]
+    long = [f"{value:.9g}" for value in values]
+    texts = [few if np.float32(few) == value else all_ for few, all_, value in zip(short, long, values, strict=True)]
+    assert tokens == [(text if "." in text or "e" in text else f"{text}.0").encode() for text in texts]
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(0, 3), st.data())
+def test_a_share_of_a_batch_is_written_as_the_same_rows_alone(rows: int, width: int, data: st.DataObject) -> None:
+    ids = st.lists(st.sampled_from([b"i1", b"", b'a"b', b"\xff", b"\0", "\u00e9".encode()]), min_size=rows * width)
+    numbers = st.lists(st.floats(width=32), min_size=rows * width, max_size=rows * width)
+    words = np.empty(rows * width, object)
+    words[:] = data.draw(ids)[: rows * width]
+    tensors = {
+        "item_ids": words.reshape(rows, width),
+        "100%": np.array(data.draw(numbers), np.float32).reshape(rows, width),
+        "row": np.arange(rows),
+    }
+    for names in (list(tensors), ["row"]):
+        outputs = {name: tensors[name] for name in names}
+        batch = BatchOutputs(outputs)
+        for start in range(rows):
+            for end in range(start + 1, rows + 1):
+                share = BatchShare(batch, start, end)
+                alone = {name: tensor[start:end] for name, tensor in outputs.items()}
+                for in_rows in (True, False):
+                    assert json_response.predictions(share, in_rows) == json_response.predictions(alone, in_rows)
