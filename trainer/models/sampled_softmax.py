@@ -118,9 +118,9 @@ def losses(
     """Cross-entropy of each position, float32 [p].
 
     Value and gradients are those of `tf.nn.sparse_softmax_cross_entropy_with_logits`, to rounding. That operation goes
-    over the [p, c] scores with two exponentials and a comparison a cell, and what is around it as often again; on short
-    sessions this was a third of a training step. Here a score is touched five times, forwards and backwards: what is
-    the same for a row or a column is multiplied into the narrow sides of the products.
+    over the [p, c] scores with two exponentials and a comparison a cell, and what is around it as often again. Here a
+    score is touched five times between the products: what is the same for a row or a column is multiplied into their
+    narrow sides.
 
     Args:
       queries: float32 [p, d].
