@@ -14,6 +14,7 @@ from trainer.keras2 import tf
 from trainer.sequence_augmentation import SequenceAugmentation, Steps
 
 _SORTED_TOGETHER = 32  # batches; windows of a like length share a batch within so many, so that little is padding
+_SHORTEST = 2  # steps of a window whose batch is padded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +162,15 @@ class Windows:
         }
 
 
-def padded_size(count: int) -> int:
-    """The next power of two, from 8: what is compiled for each size is compiled for few."""
-    return max(8, 1 << (count - 1).bit_length())
+def padded_size(count: int, least: int = 8) -> int:
+    """The next power of two, from `least`: what is compiled for each size is compiled for few."""
+    return max(least, 1 << (count - 1).bit_length())
 
 
 def _padded(batch: dict[str, Any], longest: int) -> dict[str, Any]:
     rows, length = batch["history"].shape
-    size = padded_size(rows), min(padded_size(length), longest)
+    # Most sessions are short, and a compiled step takes a loss at what is added too.
+    size = padded_size(rows), min(padded_size(length, least=_SHORTEST), longest)
 
     def grown(values: np.ndarray) -> np.ndarray:
         added = [(0, to - now) for to, now in zip(size, values.shape, strict=False)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -113,19 +114,46 @@ def whole_catalogue(batch_rows: tf.Tensor, items: int, first_row: int) -> Candid
 UNWANTED = -1e9  # the log weight of what can't be recommended
 
 
-def losses(scores: tf.Tensor, candidates: Candidates, certain: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def losses(
+    queries: tf.Tensor, vectors: tf.Tensor, candidates: Candidates, certain: tf.Tensor, target: tf.Tensor
+) -> tf.Tensor:
     """Cross-entropy of each position, float32 [p].
 
+    Value and gradients are those of `tf.nn.sparse_softmax_cross_entropy_with_logits`, to rounding. That operation goes
+    over the [p, c] scores with two exponentials and a comparison a cell, and what is around it as often again. Here a
+    score is touched five times between the products: what is the same for a row or a column is multiplied into their
+    narrow sides.
+
     Args:
-      scores: float32 [p, c] of the candidates.
-      candidates: what was scored.
+      queries: float32 [p, d].
+      vectors: float32 [c, d] of the candidates; a score is the product of both.
+      candidates: what is scored.
       certain: int64 [p, h], places among the candidates that a position holds whatever is drawn: its own history and
         its target, which therefore stand for themselves alone.
       target: int64 [p], the place of the item that came.
     """
-    positions = tf.range(tf.shape(scores, tf.int64)[0])[:, None]
-    at = tf.stack([tf.broadcast_to(positions, tf.shape(certain, tf.int64)), certain], axis=-1)
-    weight = tf.broadcast_to(candidates.log_weight, tf.shape(scores))
-    certain_weight = tf.minimum(tf.gather(candidates.log_weight, certain), 0.0)
-    weight = tf.tensor_scatter_nd_update(weight, tf.reshape(at, [-1, 2]), tf.reshape(certain_weight, [-1]))
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=scores + weight)
+    positions = tf.broadcast_to(tf.range(tf.shape(certain, tf.int64)[0])[:, None], tf.shape(certain, tf.int64))
+    cells = tf.reshape(tf.stack([positions, certain], axis=-1), [-1, 2])
+    drawn_weight = tf.maximum(tf.reshape(tf.gather(candidates.log_weight, certain), [-1]), 0.0)
+
+    @tf.custom_gradient
+    def cross_entropy(queries: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        # A column of ones beside the queries adds the weights within the product.
+        ones = tf.ones_like(queries[:, :1])
+        weighed = tf.concat([vectors, candidates.log_weight[:, None]], axis=1)
+        logits = tf.matmul(tf.concat([queries, ones], axis=1), weighed, transpose_b=True)
+        logits = tf.tensor_scatter_nd_update(logits, cells, tf.gather_nd(logits, cells) - drawn_weight)
+        of_target = tf.gather(logits, target, batch_dims=1)
+        highest = tf.reduce_max(logits, axis=1, keepdims=True)
+        shares = tf.exp(logits - highest)
+        total = tf.reduce_sum(shares, axis=1, keepdims=True)
+
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            each = upstream[:, None]
+            of_queries = tf.matmul(shares, vectors) * (each / total) - each * tf.gather(vectors, target)
+            of_vectors = tf.matmul(shares, queries * (each / total), transpose_a=True)
+            return of_queries, of_vectors - tf.math.unsorted_segment_sum(each * queries, target, tf.shape(vectors)[0])
+
+        return tf.squeeze(highest + tf.math.log(total), axis=1) - of_target, gradients
+
+    return cross_entropy(queries, vectors)

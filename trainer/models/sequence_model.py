@@ -261,9 +261,8 @@ class SequenceModel(WithFeatures):
         history_places = tf.gather(candidates.places[:, :length], steps[:, 0])
         target = tf.gather_nd(candidates.places[:, length:], steps)
         vectors = random_dropout(self._unit(self.item_vectors(candidates.rows)), self.item_dropout)
-        losses = sampled_softmax.losses(
-            self._cosine(sessions, vectors), candidates, tf.concat([history_places, target[:, None]], axis=1), target
-        )
+        certain = tf.concat([history_places, target[:, None]], axis=1)
+        losses = sampled_softmax.losses(self._scaled(sessions), vectors, candidates, certain, target)
         return weighted_mean(losses, tf.gather_nd(weight, steps))
 
     def _exact_losses(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -335,7 +334,11 @@ class SequenceModel(WithFeatures):
 
     def _cosine(self, sessions: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """float32 [p, c] over the temperature, from [p, dimension] and unit vectors [c, dimension]."""
-        return tf.matmul(self._unit(sessions) * tf.exp(self.log_scale), items, transpose_b=True)
+        return tf.matmul(self._scaled(sessions), items, transpose_b=True)
+
+    def _scaled(self, sessions: tf.Tensor) -> tf.Tensor:
+        """float32 [p, dimension], as long as one over the temperature."""
+        return self._unit(sessions) * tf.exp(self.log_scale)
 
     def _candidates(self, rows: tf.Tensor, batch: dict[str, tf.Tensor]) -> sampled_softmax.Candidates:
         """For int64 rows of the items of `batch`, which hold each of its events several times."""

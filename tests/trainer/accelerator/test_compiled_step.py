@@ -114,7 +114,8 @@ def test_windows_come_in_few_shapes_and_say_the_same():
         for fixed in (False, True)
     )
     assert len({tuple(batch["history"].shape) for batch in plain}) > 6
-    assert len({tuple(batch["history"].shape) for batch in padded}) <= 3
+    assert {batch["history"].shape[0].bit_count() for batch in padded} == {1}
+    assert {batch["history"].shape[1] for batch in padded} == {2, 4, LENGTH}, "a batch of short ones stays short"
     for batch, more in zip(plain, padded, strict=True):
         rows, length = batch["history"].shape
         assert more["history"].shape[1] <= LENGTH
@@ -130,6 +131,7 @@ def test_a_size_is_a_power_of_two_and_at_most_twice_the_count(count):
     size = padded_size(count)
     assert size.bit_count() == 1
     assert count <= size < 2 * max(count, 5)
+    assert count <= padded_size(count, least=2) < 2 * max(count, 2)
 
 
 def test_only_batches_of_full_size_are_compiled():

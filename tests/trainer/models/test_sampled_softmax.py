@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer.checks.small_data import sequences
 from trainer.input_pipeline import Sequences
@@ -57,8 +59,7 @@ def test_the_weights_make_the_sum_over_the_candidates_that_over_the_catalogue(re
             target = tf.gather_nd(candidates.places[:, length:], steps)
             own = tf.concat([tf.gather(candidates.places, steps[:, 0]), target[:, None]], axis=1)
             score = tf.math.log(tf.gather(tf.constant(value, tf.float32), candidates.rows))
-            scores = tf.tile(score[None], [tf.shape(steps)[0], 1])
-            losses = sampled_softmax.losses(scores, candidates, own, target)
+            losses = sampled_softmax.losses(tf.ones([len(steps), 1]), score[:, None], candidates, own, target)
             estimates.append(np.mean(np.exp(losses) * value[tf.gather(candidates.rows, target)]))
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert error < 0.02 * value[FIRST:].sum()
@@ -112,7 +113,8 @@ def test_over_the_whole_catalogue_the_loss_is_exact() -> None:
     scores = tf.constant(random.normal(size=[4, ITEMS]), tf.float32)
     target = tf.constant([5, 2, 59, 30], tf.int64)
     batch = target[:, None]
-    losses = sampled_softmax.losses(scores, sampled_softmax.whole_catalogue(batch, ITEMS, FIRST), batch, target)
+    whole = sampled_softmax.whole_catalogue(batch, ITEMS, FIRST)
+    losses = sampled_softmax.losses(scores, tf.eye(ITEMS), whole, batch, target)
     exact = tf.nn.sparse_softmax_cross_entropy_with_logits(target - FIRST, scores[:, FIRST:])
     np.testing.assert_allclose(losses, exact, rtol=1e-5)
 
@@ -120,7 +122,40 @@ def test_over_the_whole_catalogue_the_loss_is_exact() -> None:
 def test_what_a_position_holds_anyway_stands_for_itself_alone() -> None:
     rows = tf.constant([4, 5, 6], tf.int64)
     candidates = sampled_softmax.Candidates(rows, tf.constant([2.0, 2.0, 2.0]), rows)
-    loss = sampled_softmax.losses(
-        tf.zeros([1, 3]), candidates, tf.constant([[0, 1]], tf.int64), tf.constant([0], tf.int64)
-    )
+    certain, target = tf.constant([[0, 1]], tf.int64), tf.constant([0], tf.int64)
+    loss = sampled_softmax.losses(tf.zeros([1, 3]), tf.eye(3), candidates, certain, target)
     assert float(loss[0]) == pytest.approx(np.log(1 + 1 + np.e**2), rel=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 12), st.integers(1, 5), st.floats(0.1, 60.0))
+def test_value_and_gradients_are_those_of_the_cross_entropy_of_weighed_scores(
+    seed: int, positions: int, count: int, held: int, length: float
+) -> None:
+    """However long the queries: a score of a model that has learned a session is far above the others."""
+    random = np.random.default_rng(seed)
+    queries = tf.math.l2_normalize(tf.constant(random.normal(size=[positions, 4]), tf.float32), axis=1) * length
+    vectors = tf.math.l2_normalize(tf.constant(random.normal(size=[count, 4]), tf.float32), axis=1)
+    target = tf.constant(random.integers(0, count, positions))
+    log_weight = tf.where(random.random(count) < 0.2, sampled_softmax.UNWANTED, random.normal(2, 2, count))
+    log_weight = tf.cast(tf.tensor_scatter_nd_update(log_weight, target[:, None], np.full(positions, 3.0)), tf.float32)
+    candidates = sampled_softmax.Candidates(tf.range(count, dtype=tf.int64), log_weight, target)
+    # What a position holds may come twice, and be its target.
+    certain = tf.concat([random.integers(0, count, [positions, held]), target[:, None]], axis=1)
+    upstream = tf.constant(random.normal(size=positions), tf.float32)
+
+    def expected(queries: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        weight = np.repeat(log_weight.numpy()[None], positions, axis=0)
+        for position, places in enumerate(certain.numpy()):
+            weight[position, places] = np.minimum(log_weight.numpy()[places], 0)
+        logits = tf.matmul(queries, vectors, transpose_b=True) + weight
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits)
+
+    results = []
+    for function in (expected, lambda *sides: sampled_softmax.losses(*sides, candidates, certain, target)):
+        with tf.GradientTape() as tape:
+            tape.watch([queries, vectors])
+            losses = function(queries, vectors)
+        results.append((losses, *tape.gradient(losses, [queries, vectors], upstream)))
+    for value, of_ours in zip(*results, strict=True):
+        np.testing.assert_allclose(of_ours, value, rtol=1e-4, atol=2e-5 * length)
