@@ -21,6 +21,7 @@ import dataclasses
 import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,8 @@ def main() -> None:
     if "tables" in parts:
         results["tables"] = _large_table_against_small(repeats)
     if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+        command = "python -m benchmarks.training_speed " + " ".join(sys.argv[1:])
+        arguments.out.write_text(json.dumps({"command": command, **results}, indent=1) + "\n")
 
 
 def _sequences_against_prefixes(sequences: Sequences, items: int, length: int, repeats: int) -> dict[str, Any]:
