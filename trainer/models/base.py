@@ -108,8 +108,8 @@ class Recommender(tfrs.Model, abc.ABC):
 
     What depends on a tensor's value is said by `tf.cond` and `tf.while_loop`: no graph is read by AutoGraph.
 
-    `neighbours` names variables of which each value is an item row, and for each the one of the same shape that says how
-    much it weighs: where an item has left, its weight is 0 (see `trainer.renumbering`).
+    `neighbours` names variables of which each value is an item row, and for each the one of the same shape that says
+    how much it weighs: where an item has left, its weight is 0 (see `trainer.renumbering`).
 
     `weight` is what `data.columns.weight` says of the event to predict, 1 without that setting. It is there to be used,
     and `weight_role` says what as: with `loss` a loss is the mean by these weights (`trainer.metrics.weighted_mean`).
