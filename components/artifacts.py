@@ -8,7 +8,7 @@ from tfx.types import artifact, artifact_utils
 
 
 class Vocabulary(artifact.Artifact):
-    """Two append-only vocabularies, items and keys, as Parquet files (`trainer/vocabulary.py`)."""
+    """Two vocabularies, items and keys, as Parquet files (`trainer/vocabulary.py`)."""
 
     TYPE_NAME = "WarmspanVocabulary"
 

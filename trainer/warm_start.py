@@ -1,7 +1,7 @@
 """Carries weights and optimizer slots, by id, from yesterday's tables into today's larger ones.
 
-Row numbers never change (`vocabulary.py`), so to carry an id is to copy a prefix; what is left to decide is where a
-new row starts.
+Rows are appended (`vocabulary.py`), and where ids have left the base is without their rows first (`renumbering.py`), so
+that to carry an id is to copy a prefix; what is left to decide is where a new row starts.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.checks.small_data import random_sequences
-from trainer.keras2 import tf
+from trainer.keras2 import keras, tf
 from trainer.models import build_model
 from trainer.models.base import Recommender, TableSizes
 from trainer.optimizers import make_optimizer
@@ -79,3 +79,12 @@ def compiled(learner: Learner, optimizer: OptimizerName = "adam") -> Learner:
     """With an optimizer, as `update` compiles it."""
     learner.compile(optimizer=make_optimizer(optimizer, 0.01, 10.0, 1e-6, 0.1))
     return learner
+
+
+def without_dropout(model: Recommender) -> Recommender:
+    """The model, which draws nothing any more when it is trained."""
+    for layer in model.submodules:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    model.item_dropout = 0.0
+    return model

@@ -7,13 +7,22 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.trainer.accelerator.steps import BATCH, LENGTH, MODELS, SIZES, batches_of, compiled, first_batches, model_of
+from tests.trainer.accelerator.steps import (
+    BATCH,
+    LENGTH,
+    MODELS,
+    SIZES,
+    batches_of,
+    compiled,
+    first_batches,
+    model_of,
+    without_dropout,
+)
 from trainer.accelerated_learner import AcceleratedLearner
 from trainer.checks.small_data import random_sequences
 from trainer.compiled_step import compiled_step, is_compiled, uniform
 from trainer.input_pipeline import Sequences
-from trainer.keras2 import keras, tf
-from trainer.models.base import Recommender
+from trainer.keras2 import tf
 from trainer.sequence_windows import padded_size
 from trainer.settings import (
     DistillationSettings,
@@ -37,14 +46,6 @@ def prepared(learner: AcceleratedLearner, batches: Batches) -> tuple[Batches, tf
     seed = tf.constant(SEED, tf.int64)
     in_graph = tf.function(lambda: learner._prepared(batches, seed)[0])  # where not all can be done that can be here
     return in_graph(), seed
-
-
-def without_dropout(model: Recommender) -> Recommender:
-    for layer in model.submodules:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-    model.item_dropout = 0.0
-    return model
 
 
 def learner_of(name: str) -> AcceleratedLearner:

@@ -15,15 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.trainer.accelerator.steps import BATCH, MODELS, batches_of, compiled, model_of, parts_for
+from tests.trainer.accelerator.steps import BATCH, MODELS, batches_of, compiled, model_of, parts_for, without_dropout
 from tests.trainer.policy_runs import POLICIES
 from trainer.checks import PolicyCase
 from trainer.checks.policy_case import DAYS, day
 from trainer.checks.recommender_case import spec_of
 from trainer.checks.small_data import held_out
 from trainer.distribution import ALONE, Distribution
-from trainer.keras2 import keras, tf
-from trainer.models.base import Recommender
+from trainer.keras2 import tf
 from trainer.replicas import across, everyones, shared_step
 from trainer.shared_learner import SharedLearner
 from trainer.train_state import ModelState, named_variables
@@ -46,7 +45,7 @@ def on_devices(count: int) -> Distribution:
 def after_an_epoch(name: str, distribution: Distribution, with_parts: bool = False) -> dict[str, np.ndarray]:
     """The weights of a model after a few steps, with all parts that keep old days or with none."""
     with distribution.scope():
-        model = _without_dropout(model_of(name))
+        model = without_dropout(model_of(name))
         parts = parts_for(model, model_of(name)) if with_parts else []
         learner = compiled(SharedLearner(model, parts, [], 7))
     batches = batches_of(model, fixed_shapes=False)
@@ -107,14 +106,6 @@ def apart(expected: Mapping[str, np.ndarray], received: Mapping[str, np.ndarray]
 def states_apart(expected: ModelState, received: ModelState) -> float:
     slots = [apart(of, received.slots[path]) for path, of in expected.slots.items()]
     return max(apart(expected.weights, received.weights), *slots)
-
-
-def _without_dropout(model: Recommender) -> Recommender:
-    for layer in model.submodules:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-    model.item_dropout = 0.0
-    return model
 
 
 def compared_update(name: str, single: Distribution, double: Distribution) -> dict[str, object]:
